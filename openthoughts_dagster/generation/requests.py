@@ -1,0 +1,109 @@
+"""What goes into an engine and what comes out: requests and completions, and the key that ties them together."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from openthoughts_dagster.lake import text_hash, value_hash
+from openthoughts_dagster.recipe import ModelReference, Sampling
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which weights answer: the model id with a commit, or a folder's path with the hash of its files."""
+
+    name: str
+    model_id: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A user message for a model, asked `samples` times.
+
+    `first_sample` is the index of the first sample: asking again after a reply that could not be read is another
+    sample of the same prompt. `json_schema`, when given, is the shape of the reply.
+    """
+
+    user: str
+    samples: int = 1
+    first_sample: int = 0
+    json_schema: dict[str, Any] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One completion as it stands in the ledger: reasoning apart from the answer, `error` when there is none."""
+
+    key: str
+    sample_index: int
+    reasoning: str | None
+    answer: str
+    finish_reason: str
+    error: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+# What the domain folders ask models with: for each prompt the list of its samples, in order.
+Ask = Callable[[Sequence[Prompt]], list[list[Answer]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample of one prompt. Every sample is a request of its own, so 15 of 16 done means one left to ask."""
+
+    key: str
+    sample_index: int
+    prompt: str
+    sampling: Sampling
+    messages: tuple[Message, ...] = ()
+    json_schema: dict[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def seed(self) -> int:
+        """Seed of this sample: the recipe's base seed plus the sample's index."""
+        return self.sampling.seed + self.sample_index
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an engine returned for a request.
+
+    `text` is everything the model wrote, reasoning included. `finish_reason` is 'stop', 'length' or 'error';
+    with 'error', `error` says what happened and the text is empty.
+    """
+
+    request: Request
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cached_tokens: int = 0
+    error: str | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:
+    """The conversation that asks `model`: its system prompt, when it has one, and the user's text."""
+    system: list[Message] = [{"role": "system", "content": model.system_prompt}] if model.system_prompt else []
+    return (*system, {"role": "user", "content": user})
+
+
+def completion_key(
+    identity: ModelIdentity, prompt: str, sampling: Sampling, json_schema: dict[str, Any] | None = None
+) -> str:
+    """Key of the completions of one prompt: model id and revision, the rendered prompt, and how it is sampled.
+
+    The engine is not part of it: the same weights asked the same way are the same purchase. A folder counts by
+    its content, so that moving it pays for nothing twice.
+    """
+    model_id = "" if identity.model_id.startswith(("/", ".")) else identity.model_id
+    return text_hash(
+        model_id, identity.revision, prompt, value_hash(sampling.model_dump()), json.dumps(json_schema, sort_keys=True)
+    )

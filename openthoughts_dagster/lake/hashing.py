@@ -1,0 +1,40 @@
+"""Content hashes: what data versions and keys are made of."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+
+def text_hash(*parts: str) -> str:
+    """128-bit hexadecimal hash of a sequence of texts; where one text ends matters."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def value_hash(value: Any) -> str:
+    """Hash of a JSON-like value; the order of an object's keys does not matter."""
+    return text_hash(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def frame_hash(rows: pl.DataFrame) -> str:
+    """Hash of a table's content: column names and rows, whatever the order of the rows."""
+    columns = sorted(rows.columns)
+    row_hashes = sorted(text_hash(line) for line in rows.select(columns).write_ndjson().splitlines())
+    return text_hash(*columns, *row_hashes)
+
+
+def folder_hash(folder: Path) -> str:
+    """Hash of all files below a folder: names and bytes. Two copies of a checkpoint have one revision."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(text_hash(path.relative_to(folder).as_posix()).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
+    return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""Delta tables under one root: lazy scans, appends, and whole-partition replacement, each one atomic commit."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
+
+_ATTEMPTS = 20
+
+
+class LakeError(RuntimeError):
+    """A table that cannot be read or written, with its address and what to do."""
+
+
+class SchemaError(ValueError):
+    """Rows that do not fit their table, naming the table, the columns and what is wrong."""
+
+
+class Lake:
+    """The tables of one deployment.
+
+    `root` is a folder or an object store address such as s3://bucket/lake; `options` are the object store's
+    options as deltalake names them. Every table exists as soon as something was written; scans of a table that
+    does not exist yet are empty.
+    """
+
+    def __init__(self, root: str | Path, options: Mapping[str, str] | None = None) -> None:
+        self.root = str(root).rstrip("/")
+        self.options = dict(options or {})
+
+    def address(self, table: Table) -> str:
+        """Where the table is."""
+        return f"{self.root}/{table.name}"
+
+    def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
+        """Rows of `table`, of one partition when columns and values are given: `scan(RAW_SOURCES, source="gsm8k")`."""
+        try:
+            delta = DeltaTable(self.address(table), storage_options=self.options)
+        except TableNotFoundError:
+            return pl.LazyFrame(schema=table.schema)
+        frame = pl.scan_delta(delta, storage_options=self.options or None)
+        for column, value in partition.items():
+            frame = frame.filter(pl.col(column) == value)
+        return frame.select(list(table.columns))
+
+    def answers(self, **partition: str) -> pl.LazyFrame:
+        """The teachers' answers that the current recipe reads, joined with their texts.
+
+        `teacher_answers` holds keys only, so that publishing a million answers copies no text; this is the one
+        scan that joins them with the completions. Columns of both tables, one row per question and sample.
+        """
+        texts = self.scan(COMPLETIONS).filter(pl.col("error").is_null()).drop("model")
+        answers = self.scan(TEACHER_ANSWERS, **partition).join(texts, on=["key", "sample_index"], how="inner")
+        # A key can be committed twice when two runs asked for it at once; either text will do, one is read.
+        return answers.unique(["source", "teacher", "question_id", "sample_index"], keep="any", maintain_order=True)
+
+    def append(self, table: Table, rows: pl.DataFrame) -> None:
+        """Add rows in one commit. Raises SchemaError before anything is written."""
+        rows = conform(table, rows)
+        if rows.is_empty():
+            return
+        self._commit(table, rows, lambda: self._write(table, rows, "append", None))
+
+    def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
+        """Make `rows` the whole content of one partition, in one commit: readers see the old rows or the new.
+
+        Raises SchemaError before anything is written, also when a row belongs to another partition.
+        """
+        rows = conform(table, rows)
+        for column, value in partition.items():
+            if not rows.is_empty() and (rows[column] != value).any():
+                raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
+        predicate = " AND ".join(f"{column} = '{_quoted(value)}'" for column, value in partition.items())
+
+        def write() -> None:
+            if rows.is_empty():
+                self._clear(table, predicate)
+            else:
+                self._write(table, rows, "overwrite", predicate)
+
+        self._commit(table, rows, write)
+
+    def _write(self, table: Table, rows: pl.DataFrame, mode: str, predicate: str | None) -> None:
+        exists = DeltaTable.is_deltatable(self.address(table), storage_options=self.options)
+        write_deltalake(
+            self.address(table),
+            rows,
+            mode=mode if exists else "append",  # type: ignore[arg-type]
+            predicate=predicate if exists else None,
+            partition_by=list(table.partition_by),
+            storage_options=self.options,
+        )
+
+    def _clear(self, table: Table, predicate: str) -> None:
+        if DeltaTable.is_deltatable(self.address(table), storage_options=self.options):
+            DeltaTable(self.address(table), storage_options=self.options).delete(predicate)
+
+    def _commit(self, table: Table, rows: pl.DataFrame, write: Callable[[], None]) -> None:
+        """Write, again when another writer was first: Delta's commits are optimistic."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return write()
+            except CommitFailedError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise LakeError(
+                        f"{self.address(table)}: other writers were first {_ATTEMPTS} times in a row; {error}"
+                    ) from error
+                time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+            except (DeltaError, OSError) as error:
+                raise LakeError(
+                    f"{self.address(table)}: could not write {rows.height} rows: {error}. "
+                    "Check that OPENTHOUGHTS_LAKE is writable and has space; what was committed before is intact."
+                ) from error
+        return None
+
+
+def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with exactly the table's columns and types. Raises SchemaError listing every misfit."""
+    missing = [column for column in table.columns if column not in rows.columns]
+    extra = [column for column in rows.columns if column not in table.columns]
+    problems = [f"column {column} is missing" for column in missing] + [f"column {c} is not expected" for c in extra]
+    problems += [
+        f"column {column} is {rows.schema[column]}, expected {kind}"
+        for column, kind in table.schema.items()
+        if column in rows.columns and not _fits(rows.schema[column], kind)
+    ]
+    problems += [
+        f"column {column} has {count} nulls of {rows.height}"
+        for column in table.columns
+        if column in rows.columns and column not in table.nullable and (count := rows[column].null_count())
+    ]
+    if problems:
+        raise SchemaError(f"rows do not fit the table {table.name}: " + "; ".join(problems))
+    return rows.select(pl.col(column).cast(kind) for column, kind in table.columns.items())
+
+
+def _fits(actual: pl.DataType, expected: pl.DataType) -> bool:
+    """Equal types, other integer widths, whole numbers for floats, other time units, and all-null columns."""
+    return (
+        actual == expected
+        or actual == pl.Null
+        or (actual.is_integer() and expected.is_numeric())
+        or (actual.is_temporal() and expected.is_temporal())
+    )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")

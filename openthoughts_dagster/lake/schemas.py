@@ -1,0 +1,140 @@
+"""The schema of every table, in one place. Writes that do not fit raise; nothing is coerced silently."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+_TEXT = pl.String
+_TIME = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table: its columns, the columns that must not be null, and those that Delta partitions by."""
+
+    name: str
+    columns: dict[str, pl.DataType | type[pl.DataType]]
+    partition_by: tuple[str, ...]
+    nullable: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Polars schema of a full row."""
+        return pl.Schema(self.columns)
+
+
+_QUESTION = {
+    "source": _TEXT,
+    "question_id": _TEXT,  # content hash, stable across runs
+    "domain": _TEXT,
+    "question": _TEXT,
+    "reference_answer": _TEXT,
+    "licence": _TEXT,
+    "origin": _TEXT,  # JSON: dataset or file, revision, row
+    "metadata": _TEXT,  # JSON: whatever else the source says
+}
+_CELL = {"source": _TEXT, "teacher": _TEXT}
+
+RAW_SOURCES = Table("raw_sources", _QUESTION, ("source",), frozenset({"reference_answer"}))
+SCORED_QUESTIONS = Table(
+    "scored_questions",
+    # scores: JSON object of score name to number; null where the judge's reply could not be read
+    _QUESTION | {"scores": _TEXT},
+    ("source",),
+    frozenset({"reference_answer"}),
+)
+DEDUPED_QUESTIONS = Table(
+    "deduped_questions", _QUESTION | {"scores": _TEXT}, ("source",), frozenset({"reference_answer"})
+)
+REJECTED_QUESTIONS = Table(
+    "rejected_questions",
+    {
+        "source": _TEXT,
+        "stage": _TEXT,  # the asset that rejected it
+        "question_id": _TEXT,  # null for rows that never became questions
+        "question": _TEXT,
+        "reason": _TEXT,  # one of a few slugs, to count by
+        "evidence": _TEXT,  # what a person needs to agree or not: the match, the parse error, the row
+        "origin": _TEXT,
+    },
+    ("stage", "source"),
+    frozenset({"question_id", "question"}),
+)
+COMPLETIONS = Table(
+    "completions",
+    {
+        "model": _TEXT,  # the model's name in the recipe
+        "key": _TEXT,  # hash of model id and revision, rendered prompt, sampling
+        "sample_index": pl.Int32,
+        "prompt": _TEXT,  # as rendered by the chat template
+        "reasoning": _TEXT,  # null when the model did not reason
+        "answer": _TEXT,
+        "finish_reason": _TEXT,  # stop, length, or error
+        "error": _TEXT,
+        "prompt_tokens": pl.Int32,
+        "completion_tokens": pl.Int32,
+        "cached_tokens": pl.Int32,
+        "seconds": pl.Float64,  # from asking to the last token
+        "model_id": _TEXT,
+        "revision": _TEXT,
+        "engine": _TEXT,  # JSON: name, version, dtype, parallelism
+        "sampling": _TEXT,  # JSON
+        "created_at": _TIME,
+    },
+    ("model",),
+    frozenset({"reasoning", "error"}),
+)
+TEACHER_ANSWERS = Table(
+    "teacher_answers",
+    _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT},
+    ("source", "teacher"),
+)
+REJECTED_ANSWERS = Table(
+    "rejected_answers",
+    _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT, "reason": _TEXT, "evidence": _TEXT},
+    ("source", "teacher"),
+)
+STUDENT_CHECKPOINTS = Table(
+    "student_checkpoint",
+    _CELL
+    | {
+        "path": _TEXT,
+        "fingerprint": _TEXT,  # hash of base model, rows and settings: equal fingerprints are one training
+        "rows": pl.Int64,
+        "dropped_rows": pl.Int64,  # longer than max_length
+        "steps": pl.Int64,
+        "train_tokens": pl.Int64,
+        "seconds": pl.Float64,
+        "final_loss": pl.Float64,
+        "losses": _TEXT,  # JSON list of [step, loss]
+    },
+    ("source", "teacher"),
+)
+BENCHMARK_SCORES = Table(
+    "benchmark_scores",
+    _CELL
+    | {
+        "benchmark": _TEXT,
+        "metric": _TEXT,
+        "item": _TEXT,  # id of the benchmark's question
+        "score": pl.Float64,  # mean over the repeats
+        "repeats": pl.Int32,
+        "untrained_score": pl.Float64,  # the same item answered by the student before training
+    },
+    ("source", "teacher"),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        RAW_SOURCES,
+        SCORED_QUESTIONS,
+        DEDUPED_QUESTIONS,
+        REJECTED_QUESTIONS,
+        COMPLETIONS,
+        TEACHER_ANSWERS,
+        REJECTED_ANSWERS,
+        STUDENT_CHECKPOINTS,
+        BENCHMARK_SCORES,
+    )
+}

@@ -1,0 +1,83 @@
+"""How questions are scored, selected, deduplicated and decontaminated."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+
+
+class ScoreBase(RecipeModel):
+    """One score that `scored_questions` gives to every question of some domains."""
+
+    name: Slug = Field(description="Name of the score, as selection refers to it.")
+    domains: list[Slug] | None = Field(None, description="Domains whose questions get this score; all when absent.")
+
+
+class DifficultyScore(ScoreBase):
+    """A judge rates the question from 1 to 10, as JSON that names the rating."""
+
+    method: Literal["difficulty"] = Field(description="A judge's rating from 1 to 10.")
+    judge: Slug = Field(description="Name of the judge that rates.")
+    prompt: str = Field(description="Prompt file with {question} in it: a shipped name, or a path.")
+    attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
+
+
+class ResponseLengthScore(ScoreBase):
+    """Characters of the judge's own answer to the question: hard questions get long answers."""
+
+    method: Literal["response_length"] = Field(description="Characters of the judge's own answer.")
+    judge: Slug = Field(description="Name of the judge that answers.")
+
+
+class RandomScore(ScoreBase):
+    """A seeded random number per question: the baseline that a score has to beat."""
+
+    method: Literal["random"] = Field(description="A random number between 0 and 1 from the question's id.")
+    seed: int = Field(0, description="Seed; another one gives another order.")
+
+
+Score = Annotated[DifficultyScore | ResponseLengthScore | RandomScore, Field(discriminator="method")]
+
+
+class Selection(RecipeModel):
+    """Which scored questions of a source go on: the top by rank, never a threshold."""
+
+    by: Slug = Field(description="Name of the score to rank by.")
+    count: Positive = Field(description="Questions kept per source.")
+
+
+class Dedup(RecipeModel):
+    """How duplicates within a source are found."""
+
+    method: Literal["none", "exact", "fuzzy"] = Field("exact", description="none, exact text, or fuzzy similarity.")
+    similarity: float = Field(
+        90, gt=0, le=100, description="Indel similarity (rapidfuzz ratio, 0-100) from which fuzzy finds a duplicate."
+    )
+
+
+class DomainQuestions(RecipeModel):
+    """Selection and deduplication of one domain's sources."""
+
+    selection: Selection | None = Field(None, description="Top questions to keep; all when absent.")
+    dedup: Dedup = Field(default=Dedup(), description="How duplicates are found.")
+
+
+class Decontamination(RecipeModel):
+    """When a question counts as leaked from a benchmark (OpenThoughts: 13 shared tokens or Indel ratio >= 75)."""
+
+    ngram: Positive | None = Field(13, description="Words in a row shared with a benchmark question; absent is off.")
+    similarity: float | None = Field(
+        75,
+        gt=0,
+        le=100,
+        description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); absent is off.",
+    )
+
+
+class AnswerFilter(RecipeModel):
+    """Which answers a student may train on. The paper's final recipe keeps all of them."""
+
+    method: Literal["none", "finished"] = Field(
+        "none", description="none keeps every answer; finished drops those cut off by max_tokens or inside <think>."
+    )
