@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, Protocol
 
-
 from openthoughts_dagster.generation.requests import Completion, Request
 
 

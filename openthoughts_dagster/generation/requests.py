@@ -14,11 +14,21 @@ Message = dict[str, str]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which weights answer: the model id with a commit, or a folder's path with the hash of its files."""
+    """Which weights answer.
 
-    name: str
+    `model_id` is the hub's or the server's name of the model, or the folder of a checkpoint; `revision` the commit,
+    or the hash of the folder's files. `local` says that it is a folder: then only the content counts, so that
+    moving a checkpoint pays for nothing twice.
+    """
+
     model_id: str
     revision: str
+    local: bool = False
+
+    @property
+    def partition(self) -> str:
+        """Where the ledger keeps this model's completions."""
+        return f"local@{self.revision}" if self.local else f"{self.model_id}@{self.revision}"
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,12 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """Seed of this sample: the recipe's base seed plus the sample's index."""
-        return self.sampling.seed + self.sample_index
+        """31-bit seed of this sample, from its key and index.
+
+        The key holds the recipe's seed. One seed for the same sample of every prompt would give all of them the
+        same random numbers, and answers that err together.
+        """
+        return int(text_hash(self.key, str(self.sample_index))[:8], 16) >> 1
 
 
 @dataclass(frozen=True)
@@ -100,10 +114,8 @@ def completion_key(
 ) -> str:
     """Key of the completions of one prompt: model id and revision, the rendered prompt, and how it is sampled.
 
-    The engine is not part of it: the same weights asked the same way are the same purchase. A folder counts by
-    its content, so that moving it pays for nothing twice.
+    The engine is not part of it: the same weights asked the same way are the same purchase.
     """
-    model_id = "" if identity.model_id.startswith(("/", ".")) else identity.model_id
     return text_hash(
-        model_id, identity.revision, prompt, value_hash(sampling.model_dump()), json.dumps(json_schema, sort_keys=True)
+        identity.partition, prompt, value_hash(sampling.model_dump()), json.dumps(json_schema, sort_keys=True)
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,15 @@ def frame_hash(rows: pl.DataFrame) -> str:
     return text_hash(*columns, *row_hashes)
 
 
-def folder_hash(folder: Path) -> str:
-    """Hash of all files below a folder: names and bytes. Two copies of a checkpoint have one revision."""
+def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:
+    """Hash of the files below a folder: names and bytes. Two copies of a checkpoint have one revision.
+
+    `ignore` are glob patterns of top-level names that do not count, such as a report beside the weights.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if any(fnmatch(path.relative_to(folder).parts[0], pattern) for pattern in ignore):
+            continue
         digest.update(text_hash(path.relative_to(folder).as_posix()).encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())

@@ -63,7 +63,7 @@ REJECTED_QUESTIONS = Table(
 COMPLETIONS = Table(
     "completions",
     {
-        "model": _TEXT,  # the model's name in the recipe
+        "model": _TEXT,  # model id and revision, or local@revision for a folder
         "key": _TEXT,  # hash of model id and revision, rendered prompt, sampling
         "sample_index": pl.Int32,
         "prompt": _TEXT,  # as rendered by the chat template
