@@ -10,9 +10,11 @@ from openthoughts_dagster.lake.schemas import (
     REJECTED_ANSWERS,
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
+    SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
     TABLES,
     TEACHER_ANSWERS,
+    TEACHER_RANKING,
     Table,
 )
 
@@ -24,9 +26,11 @@ __all__ = [
     "REJECTED_ANSWERS",
     "REJECTED_QUESTIONS",
     "SCORED_QUESTIONS",
+    "SOURCE_RANKING",
     "STUDENT_CHECKPOINTS",
     "TABLES",
     "TEACHER_ANSWERS",
+    "TEACHER_RANKING",
     "Lake",
     "LakeError",
     "SchemaError",

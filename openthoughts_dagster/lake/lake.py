@@ -70,6 +70,7 @@ class Lake:
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
         """Make `rows` the whole content of one partition, in one commit: readers see the old rows or the new.
 
+        Without a partition they become the whole table.
         Raises SchemaError before anything is written, also when a row belongs to another partition.
         """
         rows = conform(table, rows)
@@ -82,7 +83,7 @@ class Lake:
             if rows.is_empty():
                 self._clear(table, predicate)
             else:
-                self._write(table, rows, "overwrite", predicate)
+                self._write(table, rows, "overwrite", predicate or None)
 
         self._commit(table, rows, write)
 
@@ -99,7 +100,7 @@ class Lake:
 
     def _clear(self, table: Table, predicate: str) -> None:
         if DeltaTable.is_deltatable(self.address(table), storage_options=self.options):
-            DeltaTable(self.address(table), storage_options=self.options).delete(predicate)
+            DeltaTable(self.address(table), storage_options=self.options).delete(predicate or None)
 
     def _commit(self, table: Table, rows: pl.DataFrame, write: Callable[[], None]) -> None:
         """Write, again when another writer was first: Delta's commits are optimistic."""

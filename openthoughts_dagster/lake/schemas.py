@@ -124,6 +124,30 @@ BENCHMARK_SCORES = Table(
     ("source", "teacher"),
 )
 
+def _ranking(by: str) -> Table:
+    return Table(
+        f"{by}_ranking",
+        {
+            "rank": pl.Int32,
+            by: _TEXT,
+            "score": pl.Float64,  # mean over benchmarks and cells
+            "standard_error": pl.Float64,  # clustered by benchmark item
+            "difference_to_next": pl.Float64,  # paired on the same items; null in the last row
+            "difference_standard_error": pl.Float64,
+            "significant": pl.Boolean,  # |difference| > 2 standard errors
+            "gain_over_untrained": pl.Float64,
+            "items": pl.Int64,
+            "cells": pl.Int64,
+            "complete": pl.Boolean,  # False when a cell that others have is missing
+        },
+        (),
+        frozenset({"difference_to_next", "difference_standard_error", "significant"}),
+    )
+
+
+SOURCE_RANKING = _ranking("source")
+TEACHER_RANKING = _ranking("teacher")
+
 TABLES = {
     table.name: table
     for table in (
@@ -136,5 +160,7 @@ TABLES = {
         REJECTED_ANSWERS,
         STUDENT_CHECKPOINTS,
         BENCHMARK_SCORES,
+        SOURCE_RANKING,
+        TEACHER_RANKING,
     )
 }

@@ -15,6 +15,7 @@ async def fan_out(
     """
     source = aiter(requests)
     running: set[asyncio.Task[Completion]] = set()
+    done: set[asyncio.Task[Completion]] = set()
     more = True
     try:
         while more or running:
@@ -25,9 +26,9 @@ async def fan_out(
                     more = False
             if running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
+                while done:
+                    yield done.pop().result()
     finally:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *done, return_exceptions=True)

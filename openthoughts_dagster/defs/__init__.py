@@ -1,0 +1,1 @@
+"""Everything Dagster: assets, checks, partitions, resources, and the demo that runs them."""

@@ -1,0 +1,57 @@
+"""How good the students are."""
+
+import time
+
+import dagster as dg
+
+from openthoughts_dagster.defs.metadata import bars, cost, sample_rows
+from openthoughts_dagster.defs.partitions import cell, cells
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.evaluation import score_student
+from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.lake import BENCHMARK_SCORES, STUDENT_CHECKPOINTS, frame_hash
+from openthoughts_dagster.recipe import Recipe
+
+
+def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
+    """The asset that scores students on the benchmarks of `recipe`."""
+
+    @dg.asset(
+        name="benchmark_scores",
+        partitions_def=cells(recipe),
+        deps=["student_checkpoint"],
+        group_name="students",
+        kinds={"deltalake", "huggingface"},
+        owners=["team:models"],
+    )
+    def benchmark_scores(
+        context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
+    ) -> dg.MaterializeResult:
+        """One cell's student on every benchmark item, beside the same student before training.
+
+        lighteval brings tasks and metrics; the answers come from our engines and stay in the completions ledger.
+        """
+        (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Spent()
+        checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
+        trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
+        asks = [
+            models.asker(tables, student, recipe.evaluation.sampling, spent, context.log.info)
+            for student in (trained, recipe.student)
+        ]
+        scored = score_student(recipe.evaluation, recipe.path, *asks, models.reports / source / teacher)
+        rows = scored.rows(source, teacher)
+        tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(frame_hash(rows)),
+            metadata={
+                "dagster/row_count": rows.height,
+                **scored.summary(),
+                "scores": bars(*scored.bars(), title=f"Benchmark scores, {source} by {teacher} (2 standard errors)"),
+                "lighteval_results": [str(path) for path in scored.reports],
+                **cost(spent),
+                "sample": sample_rows(scored.sample()),
+                "seconds": round(time.monotonic() - start, 1),
+            },
+        )
+
+    return benchmark_scores

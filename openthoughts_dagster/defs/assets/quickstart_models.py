@@ -1,0 +1,52 @@
+"""The quickstart's own tiny models."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from openthoughts_dagster.defs.metadata import line, sample_rows
+from openthoughts_dagster.lake import folder_hash, text_hash
+from openthoughts_dagster.recipe import Recipe
+
+
+def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
+    """The asset that trains the tiny models of `recipe`, which names the folder for them."""
+    assert recipe.tiny_models is not None
+    folder = Path(recipe.path(recipe.tiny_models))
+
+    @dg.asset(name="quickstart_models", group_name="quickstart", kinds={"pytorch"}, owners=["team:models"])
+    def quickstart_models(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """Two tiny teachers, a judge and an untrained student, trained from procedural problems on the first run.
+
+        They stand in for real models so that the whole recipe runs on a laptop; each is an ordinary Hugging Face
+        checkpoint folder, and one that is there already is kept.
+        """
+        import polars as pl
+
+        from openthoughts_dagster.quickstart.tiny_models import build_tiny_models
+
+        models = build_tiny_models(folder, context.log.info)
+        table = pl.DataFrame(
+            [
+                {
+                    "model": model.name,
+                    "parameters": model.parameters,
+                    "steps": model.steps,
+                    "seconds": round(model.seconds, 1),
+                    "accuracy on held-out problems": model.accuracy,
+                    "folder": str(model.path),
+                }
+                for model in models.values()
+            ]
+        )
+        revisions = [folder_hash(Path(model.path), ignore=("training.json",)) for model in models.values()]
+        pictures = {
+            f"loss_{name}": line(model.losses, f"Training loss of {name}", "step", "loss")
+            for name, model in models.items()
+        }
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(text_hash(*revisions)),
+            metadata={"models": sample_rows(table, count=10), **pictures},
+        )
+
+    return quickstart_models

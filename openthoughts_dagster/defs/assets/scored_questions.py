@@ -1,0 +1,65 @@
+"""Questions with what selection ranks them by."""
+
+import json
+import time
+
+import dagster as dg
+
+from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
+from openthoughts_dagster.defs.partitions import sources
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
+from openthoughts_dagster.questions import score_questions
+from openthoughts_dagster.questions.scoring import read_prompt
+from openthoughts_dagster.recipe import Recipe
+
+
+def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.AssetsDefinition:
+    """The asset that scores questions; `models_asset` names what makes the judges' weights, if an asset does."""
+
+    @dg.asset(
+        name="scored_questions",
+        partitions_def=sources,
+        deps=["raw_sources", *models_asset],
+        group_name="questions",
+        kinds={"deltalake", "llm"},
+        owners=["team:data"],
+    )
+    def scored_questions(
+        context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
+    ) -> dg.MaterializeResult:
+        """Every question of one source with its scores, such as a judge's difficulty from 1 to 10.
+
+        Each reply of a judge is kept in the completions ledger: scoring again asks only for new questions.
+        """
+        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
+
+        def judge(name: str) -> Ask:
+            reference = recipe.judge(name)
+            return models.asker(tables, reference, reference.sampling, spent, context.log.info)
+
+        raw = tables.scan(RAW_SOURCES, source=source).collect()
+        scores = recipe.scores_for(recipe.source(source).domain)
+        scored = score_questions(raw, scores, judge, lambda name: read_prompt(recipe.path(name)))
+        tables.replace(SCORED_QUESTIONS, scored.questions, source=source)
+        values = [json.loads(row) for row in scored.questions["scores"]]
+        pictures = {
+            f"scores_{score.name}": histogram([v for row in values if (v := row[score.name]) is not None], score.name)
+            for score in scores
+        }
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(frame_hash(scored.questions)),
+            metadata={
+                "rows_in": raw.height,
+                "dagster/row_count": scored.questions.height,
+                "scores_failed": scored.failed,
+                **pictures,
+                **cost(spent),
+                "sample": sample_rows(scored.questions.select("scores", "question")),
+                "seconds": round(time.monotonic() - start, 1),
+            },
+        )
+
+    return scored_questions

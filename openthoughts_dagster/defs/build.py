@@ -1,0 +1,48 @@
+"""A recipe and its settings, made into Dagster definitions."""
+
+import dagster as dg
+
+from openthoughts_dagster.defs.assets.benchmark_scores import benchmark_scores_asset
+from openthoughts_dagster.defs.assets.deduped_questions import deduped_questions_asset
+from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
+from openthoughts_dagster.defs.assets.rankings import ranking_asset
+from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
+from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
+from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
+from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_asset
+from openthoughts_dagster.defs.checks import asset_checks
+from openthoughts_dagster.defs.jobs import recipe_jobs
+from openthoughts_dagster.defs.progress import progress_logger
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.sensors import recipe_sources_sensor
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe import Recipe
+
+
+def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
+    """Assets, checks, sensor and resources of one recipe."""
+    tiny = [quickstart_models_asset(recipe)] if recipe.tiny_models else []
+    models_asset = ["quickstart_models"] if recipe.tiny_models else []
+    return dg.Definitions(
+        assets=[
+            *tiny,
+            raw_sources_asset(recipe),
+            scored_questions_asset(recipe, models_asset),
+            deduped_questions_asset(recipe),
+            teacher_answers_asset(recipe, models_asset),
+            student_checkpoint_asset(recipe, models_asset),
+            benchmark_scores_asset(recipe),
+            ranking_asset("source"),
+            ranking_asset("teacher"),
+        ],
+        asset_checks=asset_checks(recipe),
+        jobs=recipe_jobs(recipe),
+        loggers={"console": dg.colored_console_logger, "progress": progress_logger},
+        sensors=[recipe_sources_sensor(recipe)],
+        resources={
+            "lake": LakeResource(root=settings.lake),
+            "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),
+        },
+        # One process a run: an engine that one asset started serves the next. Kubernetes brings its own executor.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,87 @@
+"""Asset checks: each rule, on the asset and partition that it looks at."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from openthoughts_dagster.defs import check_rules as rules
+from openthoughts_dagster.defs.partitions import cell, cells, sources
+from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.recipe import Recipe
+
+_ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+_RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
+    "raw_sources": [
+        (rules.raw_rows_add_up, _ERROR),
+        (rules.raw_questions_are_whole, _ERROR),
+        (rules.raw_few_rejected, _WARN),
+    ],
+    "scored_questions": [(rules.scored_are_the_raw_questions, _ERROR), (rules.scores_are_present, _ERROR)],
+    "deduped_questions": [
+        (rules.curated_rows_add_up, _ERROR),
+        (rules.curated_questions_are_unique, _ERROR),
+        (rules.no_benchmark_questions, _ERROR),
+    ],
+    "teacher_answers": [(rules.answers_are_complete, _ERROR), (rules.traces_are_closed, _WARN)],
+    "student_checkpoint": [(rules.checkpoint_is_whole, _ERROR), (rules.loss_fell, _WARN)],
+    "benchmark_scores": [(rules.every_item_is_scored, _ERROR), (rules.beats_untrained, _WARN)],
+    "source_ranking": [(rules.sources_all_ranked, _WARN)],
+    "teacher_ranking": [(rules.teachers_all_ranked, _WARN)],
+}
+
+
+def asset_checks(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
+    """The checks of all assets. Those with severity ERROR stop what is downstream in the same run."""
+    partitions: dict[str, dg.PartitionsDefinition[Any] | None] = {
+        "raw_sources": sources,
+        "scored_questions": sources,
+        "deduped_questions": sources,
+        "teacher_answers": cells(recipe),
+        "student_checkpoint": cells(recipe),
+        "benchmark_scores": cells(recipe),
+    }
+    return [
+        _check(recipe, asset, rule, severity, partitions.get(asset))
+        for asset, entries in _RULES.items()
+        for rule, severity in entries
+    ]
+
+
+def _check(
+    recipe: Recipe,
+    asset: str,
+    rule: rules.Rule,
+    severity: dg.AssetCheckSeverity,
+    partitions: dg.PartitionsDefinition[Any] | None,
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset,
+        name=rule.__name__,
+        description=rule.__doc__,
+        blocking=severity is _ERROR,
+        partitions_def=partitions,
+    )
+    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        key = context.partition_keys[0] if partitions is not None else None
+        source, teacher = cell(key) if isinstance(key, dg.MultiPartitionKey) else (key or "", "")
+        at = rules.Partition(recipe, lake.open(), source, teacher, _recorded(context.instance, asset, key))
+        finding = rule(at)
+        return dg.AssetCheckResult(
+            passed=finding.passed, severity=severity, description=finding.says, metadata=finding.numbers
+        )
+
+    return check
+
+
+def _recorded(instance: dg.DagsterInstance, asset: str, partition: str | None) -> Mapping[str, Any]:
+    """Metadata values of the partition's latest materialization."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition]
+        ),
+        limit=1,
+    ).records
+    materialization = records[0].asset_materialization if records else None
+    return {} if materialization is None else {k: v.value for k, v in materialization.metadata.items()}

@@ -1,0 +1,85 @@
+"""What a person sees on an asset's page: sample rows, pictures, and what it cost."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from openthoughts_dagster.generation.generate import Spent
+
+_CELL_CHARACTERS = 160
+_WIDTH, _HEIGHT = 6.0, 2.6
+
+
+def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
+    """The first rows as a markdown table, long texts cut."""
+    lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.head(count).iter_rows()]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def counts(rows: pl.DataFrame, column: str) -> dg.MetadataValue:
+    """How often each value of `column` occurs, as a markdown table."""
+    return sample_rows(rows[column].value_counts(sort=True, name="count"), count=20)
+
+
+def cost(spent: Spent) -> dict[str, Any]:
+    """Completions and tokens of a generation."""
+    return {
+        "completions_generated": spent.generated,
+        "completions_reused": spent.reused,
+        "completions_failed": spent.failed,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "generation_seconds": round(spent.seconds, 1),
+    }
+
+
+def histogram(values: Sequence[float], title: str) -> dg.MetadataValue:
+    """Distribution of a score or a length."""
+    figure, axes = _figure()
+    axes.hist(values, bins=min(30, max(5, len(set(values)))), color="#4f6bed")
+    axes.set(title=title, ylabel="count")
+    return _picture(figure)
+
+
+def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
+    """A curve, such as the loss over steps."""
+    figure, axes = _figure()
+    axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed")
+    axes.set(title=title, xlabel=x, ylabel=y)
+    return _picture(figure)
+
+
+def bars(names: Sequence[str], values: Sequence[float], errors: Sequence[float], title: str) -> dg.MetadataValue:
+    """Scores with two standard errors to each side, the best on top."""
+    figure, axes = _figure(0.9 + 0.35 * len(names))
+    axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)
+    axes.invert_yaxis()
+    axes.set(title=title, xlim=(0, max(1.0, *values)))
+    return _picture(figure)
+
+
+def _figure(height: float = _HEIGHT) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _picture(figure: Any) -> dg.MetadataValue:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+
+
+def _cell(value: Any) -> str:
+    """A value in one line of a markdown table. Model output goes through here: no markup of its own gets out."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):
+        text = text.replace(character, escaped)
+    return " ".join(text.split())

@@ -1,0 +1,30 @@
+"""A logger for people who watch a terminal: one short line for each message of an asset."""
+
+import logging
+import sys
+
+import dagster as dg
+
+
+class _Short(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {})
+        step = meta.get("step_key") or meta.get("job_name") or ""
+        return f"    {self.formatTime(record, '%H:%M:%S')}  {step}: {meta.get('orig_message', record.getMessage())}"
+
+
+class _AssetsOwnWords(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        # Dagster's events (STEP_START, ...) are in the UI; here they would hide the progress.
+        return getattr(record, "dagster_meta", {}).get("dagster_event") is None
+
+
+@dg.logger(config_schema={}, description="Short progress lines on the terminal.")
+def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    """Messages of assets at INFO and above, without Dagster's own events."""
+    logger = logging.Logger("progress", logging.INFO)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Short())
+    handler.addFilter(_AssetsOwnWords())
+    logger.addHandler(handler)
+    return logger

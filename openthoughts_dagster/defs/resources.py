@@ -1,0 +1,65 @@
+"""What assets work with: the lake, and the models with their engines."""
+
+import atexit
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+
+from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.model import Model, locate
+from openthoughts_dagster.generation.pool import EnginePool
+from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import ModelReference, Sampling
+
+
+@cache
+def engine_pool() -> EnginePool:
+    """This process's engines: one pool, so that an engine survives from one asset to the next."""
+    pool = EnginePool()
+    atexit.register(pool.close)
+    return pool
+
+
+class LakeResource(dg.ConfigurableResource):
+    """The tables."""
+
+    root: str
+
+    def open(self) -> Lake:
+        """The lake at `root`."""
+        return Lake(self.root)
+
+
+class ModelsResource(dg.ConfigurableResource):
+    """The recipe's models: where their weights are, and engines that ask them."""
+
+    recipe_folder: str
+    data: str
+
+    @property
+    def students(self) -> Path:
+        """Folder of the trained students."""
+        return Path(self.data) / "students"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of lighteval's own result files."""
+        return Path(self.data) / "evaluations"
+
+    @property
+    def pool(self) -> EnginePool:
+        """The engines of this process."""
+        return engine_pool()
+
+    def locate(self, reference: ModelReference) -> Model:
+        """Find the weights of a model. Raises EngineError."""
+        return locate(reference, Path(self.recipe_folder))
+
+    def asker(
+        self, lake: Lake, reference: ModelReference, sampling: Sampling, spent: Spent, log: Callable[[str], None]
+    ) -> Ask:
+        """A function that asks the model, through the ledger; costs are added to `spent`."""
+        return asker(lake, self.pool, self.locate(reference), sampling, spent, log)

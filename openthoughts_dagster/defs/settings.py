@@ -1,0 +1,30 @@
+"""Where this deployment keeps things, from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The recipe by name or path, the lake's address, and a folder for models, students and benchmark reports."""
+
+    recipe: str
+    data: Path
+    lake: str
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
+        """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake)."""
+        data = Path(variables.get("OPENTHOUGHTS_DATA") or "data").expanduser().resolve()
+        lake = variables.get("OPENTHOUGHTS_LAKE") or str(data / "lake")
+        return cls(
+            recipe=variables.get("OPENTHOUGHTS_RECIPE") or "quickstart",
+            data=data,
+            lake=lake if "://" in lake else str(Path(lake).expanduser().resolve()),
+        )
+
+    def variables(self) -> dict[str, str]:
+        """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""
+        return dict(os.environ) | {"OPENTHOUGHTS_DATA": str(self.data), "OPENTHOUGHTS_LAKE": self.lake}

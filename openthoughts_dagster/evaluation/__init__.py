@@ -1,0 +1,18 @@
+"""Benchmarks: lighteval's tasks over our engines, a team's own questions, and what the scores are worth."""
+
+from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.questions import benchmark_questions
+from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
+from openthoughts_dagster.evaluation.statistics import Estimate, clustered_mean, paired_difference, ranking
+
+__all__ = [
+    "ITEM_SCORES",
+    "BenchmarkError",
+    "Estimate",
+    "EvaluationResult",
+    "benchmark_questions",
+    "clustered_mean",
+    "evaluate",
+    "paired_difference",
+    "ranking",
+]

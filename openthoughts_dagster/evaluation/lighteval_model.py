@@ -1,0 +1,117 @@
+"""Our way of asking as a lighteval model: lighteval brings tasks, prompts and metrics, the ledger keeps the answers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NoReturn
+
+from openthoughts_dagster.generation.requests import Answer, Ask, Prompt
+from openthoughts_dagster.recipe import Sampling
+
+
+class NoCache:
+    """Stands where lighteval keeps its cache of answers on disk.
+
+    lighteval's knows a model by its name and would serve the answers of another checkpoint; ours is the ledger.
+    """
+
+    def _init_registry(self, _registry: Any) -> None:
+        """lighteval's Pipeline calls this on every model's cache."""
+
+
+def lighteval_model(ask: Ask, model_name: str, sampling: Sampling) -> Any:
+    """A `LightevalModel` that asks with `ask`; `model_name` and `sampling` are for the record in lighteval's files.
+
+    A task's own generation_size and stop sequences are not used: they are made for answers without reasoning.
+    After the run `.faults` counts, by (task, document id, 'failed' or 'truncated'), the samples that ended so.
+    """
+    return _model_class()(ask, model_name, sampling)
+
+
+@cache
+def _model_class() -> type[Any]:
+    from lighteval.models.abstract_model import LightevalModel, ModelConfig
+    from lighteval.models.model_input import GenerationParameters
+    from lighteval.models.model_output import ModelResponse
+
+    class AskingModel(LightevalModel):
+        def __init__(self, ask: Ask, model_name: str, sampling: Sampling) -> None:
+            parameters = GenerationParameters(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k or None,
+                max_new_tokens=sampling.max_tokens,
+                seed=max(sampling.seed, 0),
+            )
+            self.config = ModelConfig(model_name=model_name, generation_parameters=parameters)
+            self.faults: Counter[tuple[str, str, str]] = Counter()
+            self._cache = NoCache()
+            self._ask = ask
+
+        def greedy_until(self, docs: list[Any]) -> list[Any]:
+            prompts = [Prompt(user=user_text(doc), samples=doc.num_samples) for doc in docs]
+            answered = self._ask(prompts)
+            return [
+                self._response(doc, prompt, answers)
+                for doc, prompt, answers in zip(docs, prompts, answered, strict=True)
+            ]
+
+        def _response(self, doc: Any, prompt: Prompt, answers: Sequence[Answer]) -> Any:
+            if len(answers) != prompt.samples:
+                raise ValueError(f"{doc.task_name}: asked for {prompt.samples} samples, got {len(answers)}")
+            for answer in answers:
+                if answer.error is not None:
+                    self.faults[doc.task_name, doc.id, "failed"] += 1
+                elif answer.finish_reason == "length":
+                    self.faults[doc.task_name, doc.id, "truncated"] += 1
+            return ModelResponse(
+                input=prompt.user,
+                text=["" if answer.error is not None else answer.answer for answer in answers],
+                reasonings=[answer.reasoning for answer in answers],
+            )
+
+        def loglikelihood(self, docs: list[Any]) -> list[Any]:
+            _refuse(docs, "log-likelihoods of given choices")
+
+        def loglikelihood_rolling(self, docs: list[Any]) -> list[Any]:
+            _refuse(docs, "the perplexity of given texts")
+
+        @property
+        def tokenizer(self) -> Any:
+            raise NotImplementedError("prompts are rendered by our engines, not by lighteval")
+
+        @property
+        def add_special_tokens(self) -> bool:
+            return False
+
+        @property
+        def max_length(self) -> int:
+            return sampling_length(self.config)
+
+    return AskingModel
+
+
+def sampling_length(config: Any) -> int:
+    """Longest completion in tokens; how long a prompt may be is the engine's knowledge."""
+    return int(config.generation_parameters.max_new_tokens)
+
+
+def user_text(doc: Any) -> str:
+    """The user message of a lighteval document: its query, after its instruction and examples if it has any."""
+    from lighteval.tasks.prompt_manager import PromptManager
+
+    if doc.images:
+        raise NotImplementedError(f"{doc.task_name}: its questions have images, and our prompts are text")
+    if doc.fewshot_samples:
+        return str(PromptManager().prepare_prompt(doc))
+    if doc.instruction and not doc.query.startswith(doc.instruction):
+        return f"{doc.instruction.rstrip()}\n\n{doc.query}"
+    return str(doc.query)
+
+
+def _refuse(docs: Sequence[Any], what: str) -> NoReturn:
+    tasks = ", ".join(sorted({doc.task_name for doc in docs}))
+    raise NotImplementedError(
+        f"{tasks}: lighteval scores this by {what}, and our engines only generate text; "
+        "choose a generative task in the recipe's benchmarks"
+    )

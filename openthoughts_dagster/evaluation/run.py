@@ -1,0 +1,147 @@
+"""Score a model on all benchmarks of a recipe with lighteval."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
+from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks, seeded
+from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.recipe import Evaluation
+
+ITEM_SCORES = pl.Schema(
+    {
+        "benchmark": pl.String,
+        "metric": pl.String,
+        "item": pl.String,  # hash of the question's text, and its occurrence in the benchmark
+        "question": pl.String,  # as lighteval asks it
+        "score": pl.Float64,  # mean over the repeats
+        "repeats": pl.Int32,  # samples that the score is made of
+        "failed": pl.Int32,  # samples without an answer, counted as wrong
+        "truncated": pl.Int32,  # samples cut off at max_tokens
+    }
+)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """One row per benchmark and item (see ITEM_SCORES), and the files that lighteval wrote.
+
+    `results_files` are lighteval's JSON summaries with every metric of every task; `details_files` its parquet
+    files, one per task, with each document, its answers and reasoning, and its metrics.
+    """
+
+    items: pl.DataFrame
+    results_files: list[Path]
+    details_files: list[Path]
+
+
+def evaluate(
+    evaluation: Evaluation, resolve: Callable[[str], str], ask: Ask, output: Path, model_name: str
+) -> EvaluationResult:
+    """Ask every item of every benchmark and score the answers.
+
+    All benchmarks are asked in one call of `ask`, so that no engine waits for the last long trace of each. `resolve`
+    makes the recipe's relative paths absolute. lighteval's files go to `output`, below results/ and details/.
+
+    Raises BenchmarkError, before anything is asked, that lists every benchmark that cannot be run; RuntimeError
+    outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Elsewhere its timeouts raise, it takes that for an answer it cannot parse, and scores every item 0.
+        raise RuntimeError("lighteval's math metrics need signals: call evaluate from the main thread of a process")
+    tasks = _all_tasks(evaluation, resolve)
+    tracker, model = _tracker(output), lighteval_model(ask, model_name, evaluation.sampling)
+    before = _written(output)
+    with seeded():
+        pipeline = _pipeline(tasks, tracker, model)
+        pipeline.evaluate()
+    pipeline.save_and_push_results()
+    written = sorted(_written(output) - before)
+    return EvaluationResult(
+        items=_item_scores(tasks, tracker.details_logger.details, model.faults),
+        results_files=[path for path in written if path.suffix == ".json"],
+        details_files=[path for path in written if path.suffix == ".parquet"],
+    )
+
+
+def _all_tasks(evaluation: Evaluation, resolve: Callable[[str], str]) -> list[PreparedTask]:
+    tasks: list[PreparedTask] = []
+    problems: list[str] = []
+    for benchmark in evaluation.benchmarks:
+        try:
+            tasks += prepared_tasks(benchmark, resolve)
+        except BenchmarkError as error:
+            problems.append(str(error))
+    if problems:
+        raise BenchmarkError("\n".join(problems))
+    return tasks
+
+
+def _tracker(output: Path) -> Any:
+    from lighteval.logging.evaluation_tracker import EvaluationTracker
+
+    output.mkdir(parents=True, exist_ok=True)
+    return EvaluationTracker(output_dir=str(output), save_details=True, push_to_hub=False)
+
+
+def _pipeline(tasks: Sequence[PreparedTask], tracker: Any, model: Any) -> Any:
+    from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
+
+    class PreparedPipeline(Pipeline):
+        """lighteval's pipeline over tasks that are loaded already.
+
+        Its own way in imports all of its task modules, and knows one limit of items for all tasks.
+        """
+
+        def _init_tasks_and_requests(self, tasks: str) -> None:
+            self.registry = None
+            self.tasks_dict = {prepared.task.full_name: prepared.task for prepared in prepared_list}
+            self.documents_dict = {prepared.task.full_name: prepared.docs for prepared in prepared_list}
+            self.sampling_docs = defaultdict(list)
+            for prepared in prepared_list:
+                for doc in prepared.docs:
+                    for method in doc.sampling_methods:
+                        self.sampling_docs[method].append(doc)
+            self.evaluation_tracker.task_config_logger.log(self.tasks_dict)
+
+    prepared_list = list(tasks)
+    parameters = PipelineParameters(
+        launcher_type=ParallelismManager.NONE, bootstrap_iters=1000 if _means_only(tasks) else 0
+    )
+    names = ",".join(prepared.task.full_name for prepared in tasks)
+    return PreparedPipeline(tasks=names, pipeline_parameters=parameters, evaluation_tracker=tracker, model=model)
+
+
+def _means_only(tasks: Sequence[PreparedTask]) -> bool:
+    """Whether lighteval knows all standard errors by formula; else it would fork a process that may hold a GPU."""
+    functions = [function for prepared in tasks for function in prepared.task.aggregation().values()]
+    return all("mean" in function.__name__ for function in functions)
+
+
+def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl.DataFrame:
+    rows = [
+        {
+            "benchmark": prepared.benchmark,
+            "metric": prepared.metric,
+            "item": detail.doc.id,
+            "question": detail.doc.query,
+            "score": float(detail.metric[prepared.metric]),
+            "repeats": prepared.repeats,
+            "failed": faults[detail.doc.task_name, detail.doc.id, "failed"],
+            "truncated": faults[detail.doc.task_name, detail.doc.id, "truncated"],
+        }
+        for prepared in tasks
+        for detail in details[prepared.task.full_name]
+    ]
+    return pl.DataFrame(rows, schema=ITEM_SCORES).sort("benchmark", "item")
+
+
+def _written(output: Path) -> set[Path]:
+    return {path for folder in ("results", "details") for path in (output / folder).rglob("*") if path.is_file()}

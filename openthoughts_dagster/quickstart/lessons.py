@@ -1,0 +1,84 @@
+"""What each tiny model is taught: endless pairs of a question and the completion that is wanted for it."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+
+from openthoughts_dagster.quickstart.problems import FAMILIES, SHOP_SUMS, Problem, stream
+
+JUDGE_PROMPT = "Rate the difficulty of this question from 1 to 10.\n\n{question}"
+ALL_FAMILIES = (*FAMILIES, SHOP_SUMS)
+
+Lesson = tuple[str, str]
+
+
+def worked_lesson(problem: Problem) -> Lesson:
+    """The work inside think tags, then the answer."""
+    return problem.question, f"<think>{problem.worked}</think>{problem.answer}"
+
+
+def direct_lesson(problem: Problem) -> Lesson:
+    """The answer, without a word of how."""
+    return problem.question, problem.answer
+
+
+def judge_lesson(problem: Problem) -> Lesson:
+    """The question in the judge's prompt, and the difficulty as the JSON that scoring reads."""
+    return JUDGE_PROMPT.format(question=problem.question), json.dumps({"difficulty": problem.difficulty})
+
+
+def family_lessons(
+    lesson: Callable[[Problem], Lesson], seed: int, shares: dict[str, int], held: bool = False
+) -> Iterator[Lesson]:
+    """Lessons on problems of all families, drawn in proportion to `shares`."""
+    rng = random.Random(seed)
+    streams = {family: stream(family, seed, held) for family in ALL_FAMILIES}
+    families, weights = zip(*shares.items(), strict=True)
+    while True:
+        yield lesson(next(streams[rng.choices(families, weights)[0]]))
+
+
+def school_lessons(seed: int) -> Iterator[Lesson]:
+    """What the student knows before any teacher: small sums, digits and letters, and the form of an answer.
+
+    It never sees a sum of two numbers of two digits. Everything that such a sum is made of is there, so that a few
+    hundred examples of how to put it together are enough.
+    """
+    rng = random.Random(f"school {seed}")
+    words = stream("letter_counting", seed)
+    exercises = (_small_sum, _small_difference, _columns, _digits)
+    while True:
+        if rng.random() < 0.25:
+            text = next(words).question.split('"')[3]
+            yield rng.choice([(f"Repeat this text: {text}", text), (f"Spell this text: {text}", " ".join(text))])
+        else:
+            yield rng.choice(exercises)(rng)
+
+
+def _small_sum(rng: random.Random) -> Lesson:
+    a, b, carry = rng.randint(0, 9), rng.randint(0, 9), rng.random() < 0.5
+    work = f"{a}+{b}{'+1' if carry else ''}"
+    return rng.choice((work, f"What is {work}?", f"Add: {work} =")), f"<think>{work}={a + b + carry}</think>{a + b + carry}"
+
+
+def _small_difference(rng: random.Random) -> Lesson:
+    b, result, borrow = rng.randint(0, 9), rng.randint(0, 9), rng.random() < 0.5
+    work = f"{b + result + borrow}-{b}{'-1' if borrow else ''}"
+    return rng.choice((work, f"What is {work}?")), f"<think>{work}={result}</think>{result}"
+
+
+def _columns(rng: random.Random) -> Lesson:
+    """Two numbers, and their digits column by column from the right."""
+    a, b = rng.randint(10, 99), rng.randint(10, 99)
+    link = rng.choice((" and ", " + ", " with ", ", "))
+    return f"Columns of {a}{link}{b}", f"<think>{a % 10}+{b % 10} {a // 10}+{b // 10}</think>{a}+{b}"
+
+
+def _digits(rng: random.Random) -> Lesson:
+    digits = [str(rng.randint(0, 9)) for _ in range(rng.randint(2, 5))]
+    return rng.choice(
+        (
+            (f"Digits {' '.join(digits)}", "".join(digits)),
+            (f"Digits backward {' '.join(digits)}", "".join(reversed(digits))),
+        )
+    )

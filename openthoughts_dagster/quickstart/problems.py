@@ -1,0 +1,157 @@
+"""Problems that a very small language model can learn to reason about, with the work written out."""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+SHOP_SUMS = "shop_sums"
+
+# The options are small on purpose: a model of half a million parameters learns these in a minute on two cores.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "chain_sum": {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 2},
+    "spell_backward": {"min_word_len": 3, "max_word_len": 5},
+    "letter_counting": {"min_words": 2, "max_words": 2},
+}
+
+NAMES = ("Ana", "Ben", "Chloe", "Dev", "Emil", "Farah", "Goran", "Hana", "Ivo", "Jun", "Kofi", "Lena")
+PLACES = ("market", "shop", "fair", "bakery")
+# Two things that are bought together, and the word for both.
+GOODS = (
+    ("apples", "pears", "pieces of fruit"),
+    ("plums", "figs", "pieces of fruit"),
+    ("carrots", "onions", "vegetables"),
+    ("tulips", "roses", "flowers"),
+    ("pens", "brushes", "things to write with"),
+    ("buns", "rolls", "things to eat"),
+    ("novels", "comics", "books"),
+)
+STORIES = (
+    "{name} buys {a} {first} and {b} {second}. How many {both}?",
+    "{name} has {a} {first} and gets {b} {second} at the {place}. How many {both} now?",
+    "A {place} sells {a} {first} to {name} and {b} {second} to {other}. How many {both} in all?",
+    "There are {a} {first} in one box and {b} {second} in another. How many {both} does {name} have?",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with its one right answer, and the shortest work that leads to it step by step."""
+
+    family: str
+    question: str
+    worked: str
+    answer: str
+    difficulty: int
+
+
+def procedural(family: str, size: int, seed: int) -> list[Problem]:
+    """`size` problems of a reasoning_gym family, with the options of FAMILIES; the same for the same seed.
+
+    Raises KeyError for a family whose work nobody has written out.
+    """
+    import reasoning_gym
+
+    work = _WORK[family]
+    # reasoning_gym draws item i from seed + i: neighbouring seeds would otherwise be the same problems, shifted.
+    dataset = reasoning_gym.create_dataset(family, size=size, seed=seed * 1_000_003 + 17, **FAMILIES[family])
+    problems = []
+    for index in range(size):
+        entry = dataset[index]
+        worked, difficulty = work(entry["metadata"])
+        problems.append(Problem(family, entry["question"], worked, entry["answer"], difficulty))
+    return problems
+
+
+def shop_sums(size: int, seed: int) -> list[Problem]:
+    """`size` word problems whose solution is the sum of two numbers of two digits."""
+    rng = random.Random(f"{SHOP_SUMS} {seed}")
+    problems = []
+    for _ in range(size):
+        a, b = rng.randint(10, 99), rng.randint(10, 99)
+        first, second, both = rng.choice(GOODS)
+        name, other = rng.sample(NAMES, 2)
+        place = rng.choice(PLACES)
+        story = rng.choice(STORIES)
+        question = story.format(name=name, other=other, place=place, a=a, b=b, first=first, second=second, both=both)
+        worked, difficulty = _sum_work(a, b)
+        problems.append(Problem(SHOP_SUMS, question, worked, str(a + b), difficulty + 1))
+    return problems
+
+
+def problems_of(family: str, size: int, seed: int) -> list[Problem]:
+    """`size` problems of any family, shop sums included."""
+    return shop_sums(size, seed) if family == SHOP_SUMS else procedural(family, size, seed)
+
+
+def held_out(problem: Problem) -> bool:
+    """Whether a problem is reserved for measuring: no model of the quickstart is trained on it.
+
+    Arithmetic is reserved by its two numbers in any order and under either sign, so that 38 + 21 in a word problem
+    does not give away 21 + 38 on the benchmark; other problems by their text.
+    """
+    numbers = sorted(re.findall(r"\d+", problem.question))
+    reserved_by = "+".join(numbers) if len(numbers) == 2 else problem.question
+    return hashlib.blake2b(reserved_by.encode(), digest_size=2).digest()[0] % 10 == 0
+
+
+def stream(family: str, seed: int, held: bool = False, chunk: int = 500) -> Iterator[Problem]:
+    """Endless problems of a family on one side of `held_out`."""
+    for part in count():
+        for problem in problems_of(family, chunk, seed * 10_007 + part):
+            if held_out(problem) == held:
+                yield problem
+
+
+def _chain_work(metadata: dict[str, Any]) -> tuple[str, int]:
+    first, sign, second = metadata["expression"].split()
+    a, b = int(first), int(second)
+    return _sum_work(a, b) if sign == "+" else _difference_work(a, b)
+
+
+def _sum_work(a: int, b: int) -> tuple[str, int]:
+    """Column addition from the right: 45+37 is 5+7=12 4+3+1=8. Harder with every carry."""
+    ones = a % 10 + b % 10
+    carry = ones // 10
+    tens = a // 10 + b // 10 + carry
+    with_carry = "+1" if carry else ""
+    worked = f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}{with_carry}={tens}"
+    return worked, 2 + 2 * carry + tens // 10
+
+
+def _difference_work(a: int, b: int) -> tuple[str, int]:
+    """The smaller from the larger, in columns from the right: 42-25 is 42>25 12-5=7 4-2-1=1; a negative result is harder."""
+    high, low = max(a, b), min(a, b)
+    borrow = int(high % 10 < low % 10)
+    ones = high % 10 + 10 * borrow - low % 10
+    tens = high // 10 - low // 10 - borrow
+    with_borrow = "-1" if borrow else ""
+    relation = "=" if a == b else ">" if a > b else "<"
+    worked = (
+        f"{a}{relation}{b} {high % 10 + 10 * borrow}-{low % 10}={ones} {high // 10}-{low // 10}{with_borrow}={tens}"
+    )
+    return worked, 3 + 2 * borrow + 2 * (a < b)
+
+
+def _backward_work(metadata: dict[str, Any]) -> tuple[str, int]:
+    """The letters numbered, to be read from the last one back: sun is s1u2n3. Harder with every letter."""
+    word = metadata["word"]
+    return "".join(f"{letter}{place}" for place, letter in enumerate(word, 1)), min(10, len(word) - 1)
+
+
+def _letters_work(metadata: dict[str, Any]) -> tuple[str, int]:
+    """The text again, with a running count after every hit: n in "no onion" is n1o on2ion3. Longer texts are harder."""
+    target, words = metadata["target_letter"], metadata["span"]
+    text, hits = "", 0
+    for letter in " ".join(words):
+        text += letter
+        if letter.lower() == target:
+            hits += 1
+            text += str(hits)
+    return text, min(10, 1 + len(text) // 4)
+
+
+_WORK = {"chain_sum": _chain_work, "spell_backward": _backward_work, "letter_counting": _letters_work}

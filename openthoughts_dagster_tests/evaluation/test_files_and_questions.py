@@ -1,0 +1,105 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from openthoughts_dagster.evaluation import BenchmarkError, benchmark_questions
+from openthoughts_dagster.evaluation.items import Item, read_items
+from openthoughts_dagster.recipe import Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster_tests.evaluation.helpers import json_lines
+
+ROWS = [{"question": "1+1?", "answer": 2}, {"question": "Capital of Peru?", "answer": "Lima"}]
+
+
+def lighteval(name: str, questions: str | None) -> LightevalBenchmark:
+    return LightevalBenchmark(kind="lighteval", name=name, task="aime24", questions=questions)
+
+
+def test_numbers_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "b.jsonl"
+    path.write_text('{"question": "a", "answer": 42.0}\n\n{"question": "b", "answer": 1e3}\n')
+    assert read_items(path) == [Item("a", "42.0"), Item("b", "1e3")]
+
+
+def test_a_compressed_file_reads_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "b.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode()))
+    assert [item.answer for item in read_items(path)] == ["2", "Lima"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"b\.jsonl: the file is empty"),
+        ("\n \n", r"b\.jsonl: the file is empty"),
+        ('{"question": "a", "answer": "b"}\nnot json\n', r"b\.jsonl, line 2: not JSON"),
+        ("[1, 2]\n", r"line 1: a row is a JSON object"),
+        ('{"question": "a"}\n', r"line 1: has no 'answer'; its fields are \['question'\]"),
+        ('{"question": "  ", "answer": "b"}\n', r"line 1: 'question' must be a text or a number, got '  '"),
+        ('{"question": "a", "answer": null}\n', r"line 1: 'answer' must be a text or a number, got None"),
+        ('{"question": "a", "answer": ["b"]}\n', r"'answer' must be a text or a number"),
+        (b"\xff\xfe\x00", r"b\.jsonl: not a JSON Lines file"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_says_where(text: str | bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(BenchmarkError, match=message):
+        read_items(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"gone\.jsonl: there is no such file"):
+        read_items(tmp_path / "gone.jsonl")
+
+
+def test_questions_come_from_files_and_data_sets_and_the_rest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    json_lines(tmp_path / "own.jsonl", ROWS)
+    json_lines(tmp_path / "data" / "test.jsonl", [{"problem": "2+2?"}, {"problem": "3+3?"}])
+    evaluation = Evaluation(
+        benchmarks=[
+            FileBenchmark(kind="file", name="own", path="own.jsonl", items=1),
+            lighteval("listed", "own.jsonl"),
+            lighteval("set", "./data:test:problem"),
+            lighteval("silent", None),
+        ]
+    )
+    frame, unchecked = benchmark_questions(evaluation, lambda path: str(tmp_path / path))
+    assert frame.rows() == [
+        ("own", "1+1?"),
+        ("own", "Capital of Peru?"),
+        ("listed", "1+1?"),
+        ("listed", "Capital of Peru?"),
+        ("set", "2+2?"),
+        ("set", "3+3?"),
+    ]
+    assert unchecked == ["silent"]
+
+
+def test_questions_that_cannot_be_read_are_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    json_lines(tmp_path / "data" / "test.jsonl", [{"problem": "2+2?"}])
+    evaluation = Evaluation(
+        benchmarks=[
+            lighteval("a", "no-such/data-set:test:problem"),
+            lighteval("b", "./data:test:question"),
+            lighteval("c", "only-a-name"),
+        ]
+    )
+    with pytest.raises(BenchmarkError) as caught:
+        benchmark_questions(evaluation, lambda path: str(tmp_path / path))
+    first, second, third = str(caught.value).splitlines()
+    assert first.startswith("evaluation.benchmarks.a: questions: no-such/data-set, split test, could not be loaded")
+    assert "has no column 'question'; it has ['problem']" in second
+    assert "must be dataset:split:column" in third
+
+
+def test_nothing_to_check_is_an_empty_table() -> None:
+    frame, unchecked = benchmark_questions(Evaluation(benchmarks=[lighteval("silent", None)]), str)
+    assert frame.rows() == []
+    assert frame.columns == ["benchmark", "question"]
+    assert unchecked == ["silent"]

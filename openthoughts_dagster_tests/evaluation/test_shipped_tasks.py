@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+
+from openthoughts_dagster.evaluation import BenchmarkError
+from openthoughts_dagster.evaluation.metrics import item_metrics, main_metric
+from openthoughts_dagster.evaluation.shipped_tasks import catalog, shipped_configs
+
+
+def test_the_catalog_imports_nothing() -> None:
+    code = (
+        "import sys; from openthoughts_dagster.evaluation.shipped_tasks import catalog; "
+        "assert len(catalog().names) > 800; "
+        "assert not {'torch', 'lighteval', 'datasets', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_family_gives_all_of_its_tasks() -> None:
+    names = [config.name for config in shipped_configs("mmlu|5")]
+    assert len(names) == 57
+    assert all(name.startswith("mmlu:") for name in names)
+    assert shipped_configs("mmlu:anatomy|5")[0].num_fewshots == 5
+
+
+@pytest.mark.parametrize("task", ["lcb:codegeneration_v5", "olympiad_bench:OE_TO_maths_en_COMP", "gpqa:diamond"])
+def test_tasks_are_found_whose_names_are_built_in_a_loop(task: str) -> None:
+    assert [config.name for config in shipped_configs(task)] == [task]
+
+
+def test_tasks_that_download_at_import_are_not_touched() -> None:
+    shipped_configs("gsm8k")
+    assert catalog().modules("tiny:gsm8k") == ["lighteval.tasks.tasks.tiny_benchmarks"]
+    assert "lighteval.tasks.tasks.tiny_benchmarks" not in sys.modules
+
+
+@pytest.mark.parametrize(("task", "close"), [("aime2024", "aime24"), ("math500", "math_500"), ("gpqa:daimond", "gpqa")])
+def test_a_wrong_name_gets_the_close_ones(task: str, close: str) -> None:
+    with pytest.raises(BenchmarkError, match=f"no task '{task}'; close: .*{close}"):
+        shipped_configs(task)
+
+
+@pytest.mark.parametrize("task", ["lighteval|aime24|0|0", "aime24|", "aime24|few", "|0", "aime24@x|0"])
+def test_what_is_no_task_string_says_what_one_is(task: str) -> None:
+    with pytest.raises(BenchmarkError, match="task"):
+        shipped_configs(task)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [
+        ("aime24", "pass@k:k=1"),
+        ("math_500", "pass@k:k=1&n=8"),
+        ("gpqa:diamond", "gpqa_pass@k:k=1"),
+        ("gsm8k", "extractive_match"),
+        ("lcb:codegeneration_v5", "codegen_pass@1:16"),
+    ],
+)
+def test_the_score_is_a_mean_over_the_repeats(task: str, metric: str) -> None:
+    (config,) = shipped_configs(task)
+    assert main_metric(item_metrics(config.metrics, 8)) == (metric, 8)
+
+
+def test_a_metric_that_needs_more_samples_keeps_them() -> None:
+    (config,) = shipped_configs("aime24_gpassk")
+    _, samples = main_metric(item_metrics(config.metrics, 2))
+    assert samples == 48
+
+
+def test_repeats_of_one_recipe_do_not_change_lightevals_task() -> None:
+    item_metrics(shipped_configs("aime24")[0].metrics, 8)
+    names = [metric.metric_name for metric in shipped_configs("aime24")[0].metrics]
+    assert names == ["pass@k:k=1", "avg@n:n=1"]
