@@ -101,14 +101,15 @@ def leaderboard(rows: pl.DataFrame, by: str) -> str:
     """A ranking as a table for the terminal."""
     lines = [f"{'rank':>4}  {by:<24}{'score':>8}{'± s.e.':>9}{'untrained':>11}  next below"]
     for row in rows.iter_rows(named=True):
+        if row["score"] is None:
+            lines.append(f"{'-':>4}  {row[by]:<24}no benchmark item that all of them were scored on")
+            continue
         gap = "-"
         if row["difference_to_next"] is not None:
             verdict = "significant" if row["significant"] else "not significant"
-            gap = f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error']:.1%}, {verdict}"
-        untrained = row["score"] - row["gain_over_untrained"]
-        lines.append(
-            f"{row['rank']:>4}  {row[by]:<24}{row['score']:>8.1%}{row['standard_error']:>9.1%}{untrained:>11.1%}  {gap}"
-        )
+            gap = f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error'] or 0.0:.1%}, {verdict}"
+        untrained, error = row["score"] - row["gain_over_untrained"], row["standard_error"] or 0.0
+        lines.append(f"{row['rank']:>4}  {row[by]:<24}{row['score']:>8.1%}{error:>9.1%}{untrained:>11.1%}  {gap}")
     return "\n".join(lines)
 
 
@@ -169,7 +170,7 @@ def main() -> int:
         outcome = run_recipe(defs, recipe, instance)
     lake = Lake(settings.lake)
     for by, table in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
-        rows = lake.scan(table).collect().sort("rank")
+        rows = lake.scan(table).collect().sort("rank", nulls_last=True)
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
     print(

@@ -4,15 +4,18 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
 from openthoughts_dagster.evaluation.statistics import Estimate, clustered_mean, paired_difference, ranking
+from openthoughts_dagster.evaluation.students import StudentScores, score_student
 
 __all__ = [
     "ITEM_SCORES",
     "BenchmarkError",
     "Estimate",
     "EvaluationResult",
+    "StudentScores",
     "benchmark_questions",
     "clustered_mean",
     "evaluate",
     "paired_difference",
     "ranking",
+    "score_student",
 ]

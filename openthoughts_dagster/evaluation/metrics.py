@@ -42,15 +42,18 @@ def item_metrics(metrics: Sequence[Any], repeats: int) -> list[Any]:
     """The metrics among a task's own that give each item a score from generated text, over `repeats` samples.
 
     avg@n, pass@1 and metrics of a single text take `repeats` samples. maj@n, g-pass@k and pass@k with k > 1 keep the
-    samples that define them. The given metrics are changed. Raises BenchmarkError for a metric that cannot repeat.
+    samples that define them. Judges are left out: lighteval would call one over the network, paid for and unseen.
+    The given metrics are changed. Raises BenchmarkError for a metric that cannot repeat.
     """
-    from lighteval.metrics.metrics_sample import SampleLevelComputation
+    from lighteval.metrics.metrics_sample import JudgeLLM, SampleLevelComputation
     from lighteval.tasks.requests import SamplingMethod
 
     return [
         _repeated(metric, repeats)
         for metric in metrics
-        if metric.category == SamplingMethod.GENERATIVE and isinstance(metric.sample_level_fn, SampleLevelComputation)
+        if metric.category == SamplingMethod.GENERATIVE
+        and isinstance(metric.sample_level_fn, SampleLevelComputation)
+        and not isinstance(metric.sample_level_fn, JudgeLLM)
     ]
 
 

@@ -49,7 +49,8 @@ def _questions(benchmark: FileBenchmark | LightevalBenchmark, resolve: Callable[
             "questions: must be dataset:split:column, dataset(subset):split:column, or a path that ends in .jsonl, "
             f"got {benchmark.questions!r}"
         )
-    return _dataset_questions(*parts, resolve)
+    dataset, split, column = parts
+    return _dataset_questions(dataset, split, column, resolve)
 
 
 def _dataset_questions(dataset: str, split: str, column: str, resolve: Callable[[str], str]) -> list[str]:

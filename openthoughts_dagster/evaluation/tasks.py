@@ -54,8 +54,8 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any) -> Any:
     if not metrics:
         kinds = sorted({metric.category.name.lower() for metric in config.metrics})
         raise BenchmarkError(
-            f"lighteval scores {config.name!r} by {', '.join(kinds)} over choices or whole corpora, and our engines "
-            "generate text: choose a task whose metrics score generated answers"
+            f"lighteval scores {config.name!r} by {', '.join(kinds)} over given choices, over a whole corpus, or with "
+            "a judge of its own: choose a task that scores each generated answer by rule"
         )
     config.metrics = tuple(metrics)
     # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.

@@ -124,6 +124,7 @@ BENCHMARK_SCORES = Table(
     ("source", "teacher"),
 )
 
+
 def _ranking(by: str) -> Table:
     return Table(
         f"{by}_ranking",
@@ -132,7 +133,7 @@ def _ranking(by: str) -> Table:
             by: _TEXT,
             "score": pl.Float64,  # mean over benchmarks and cells
             "standard_error": pl.Float64,  # clustered by benchmark item
-            "difference_to_next": pl.Float64,  # paired on the same items; null in the last row
+            "difference_to_next": pl.Float64,  # paired on the same items
             "difference_standard_error": pl.Float64,
             "significant": pl.Boolean,  # |difference| > 2 standard errors
             "gain_over_untrained": pl.Float64,
@@ -141,7 +142,11 @@ def _ranking(by: str) -> Table:
             "complete": pl.Boolean,  # False when a cell that others have is missing
         },
         (),
-        frozenset({"difference_to_next", "difference_standard_error", "significant"}),
+        # null: differences in the last row, errors of a single item, everything where no item is common to all
+        frozenset(
+            {"rank", "score", "standard_error", "gain_over_untrained"}
+            | {"difference_to_next", "difference_standard_error", "significant"}
+        ),
     )
 
 

@@ -58,7 +58,9 @@ def school_lessons(seed: int) -> Iterator[Lesson]:
 def _small_sum(rng: random.Random) -> Lesson:
     a, b, carry = rng.randint(0, 9), rng.randint(0, 9), rng.random() < 0.5
     work = f"{a}+{b}{'+1' if carry else ''}"
-    return rng.choice((work, f"What is {work}?", f"Add: {work} =")), f"<think>{work}={a + b + carry}</think>{a + b + carry}"
+    return rng.choice(
+        (work, f"What is {work}?", f"Add: {work} =")
+    ), f"<think>{work}={a + b + carry}</think>{a + b + carry}"
 
 
 def _small_difference(rng: random.Random) -> Lesson:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 
@@ -99,6 +99,17 @@ class TrainingPreset(RecipeModel):
     save_steps: Positive = Field(200, description="Steps between checkpoints that an interrupted training resumes.")
 
 
+# The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training); medium is what its
+# comparisons of 31,600 rows use.
+PRESETS = {
+    "micro": TrainingPreset(global_batch_size=32, learning_rate=1e-5, epochs=13),
+    "1k": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=11),
+    "small": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=7),
+    "medium": TrainingPreset(global_batch_size=128, learning_rate=4e-5, epochs=5),
+    "large": TrainingPreset(global_batch_size=512, learning_rate=8e-5, epochs=5, packing=True),
+}
+
+
 class Student(ModelReference):
     """The model that is fine-tuned on a teacher's answers, and how."""
 
@@ -110,6 +121,20 @@ class Student(ModelReference):
         "drop", description="Rows over max_length: drop them, or truncate as the paper did (cuts reasoning off)."
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
+
+    def settings(self) -> TrainingPreset:
+        """The preset's settings, or the recipe's own."""
+        if self.training is not None:
+            return self.training
+        assert self.preset is not None
+        return PRESETS[self.preset]
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, preset: str | None) -> str | None:
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"must be one of {', '.join(PRESETS)}, got {preset!r}")
+        return preset
 
     @model_validator(mode="after")
     def _preset_or_training(self) -> "Student":

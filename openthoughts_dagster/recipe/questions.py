@@ -66,12 +66,15 @@ class DomainQuestions(RecipeModel):
 class Decontamination(RecipeModel):
     """When a question counts as leaked from a benchmark (OpenThoughts: 13 shared tokens or Indel ratio >= 75)."""
 
-    ngram: Positive | None = Field(13, description="Words in a row shared with a benchmark question; absent is off.")
+    ngram: Positive | None = Field(13, description="Tokens in a row shared with a benchmark question; null is off.")
+    tokenizer: str | None = Field(
+        None, description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct; words when absent."
+    )
     similarity: float | None = Field(
         75,
         gt=0,
         le=100,
-        description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); absent is off.",
+        description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); null is off.",
     )
 
 

@@ -12,7 +12,6 @@ from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import AnswerFilter, Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.sources import Source, SourceBase, resolve_path
 
-
 _Named = TypeVar("_Named", SourceBase, Teacher, Judge)
 
 

@@ -110,8 +110,9 @@ def test_repeats_are_averaged_within_an_item(sums: Path, tmp_path: Path) -> None
 
 
 def test_failed_and_empty_answers_are_wrong_and_counted(sums: Path, tmp_path: Path) -> None:
-    said = {"3+4?": RuntimeError("server gone"), "7+7?": "<think>never closed"}
-    result = evaluate(file_evaluation(sums), same, asking(lambda q, i: said.get(q, right(q, i))), tmp_path, "student")
+    said: dict[str, str | Exception] = {"3+4?": RuntimeError("server gone"), "7+7?": "<think>never closed"}
+    ask = asking(lambda q, i: said[q] if q in said else right(q, i))
+    result = evaluate(file_evaluation(sums), same, ask, tmp_path, "student")
     rows = {row["question"]: row for row in result.items.iter_rows(named=True)}
     assert (rows["3+4?"]["score"], rows["3+4?"]["failed"]) == (0.0, 1)
     assert (rows["7+7?"]["score"], rows["7+7?"]["failed"]) == (0.0, 0)

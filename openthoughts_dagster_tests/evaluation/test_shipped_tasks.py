@@ -68,6 +68,39 @@ def test_a_metric_that_needs_more_samples_keeps_them() -> None:
     assert samples == 48
 
 
+def test_a_metric_of_several_numbers_is_averaged_number_by_number() -> None:
+    from lighteval.metrics.metrics_sample import SampleLevelComputation
+    from lighteval.metrics.utils.metric_utils import SampleLevelMetricGrouping
+    from lighteval.models.model_output import ModelResponse
+    from lighteval.tasks.requests import Doc, SamplingMethod
+
+    class Lengths(SampleLevelComputation):  # type: ignore[misc, unused-ignore]
+        def compute(self, doc: object, model_response: ModelResponse, **_: object) -> dict[str, float | list[bool]]:
+            (text,) = model_response.final_text
+            return {"long": len(text) > 1, "each": [letter == "a" for letter in text]}
+
+    grouping = SampleLevelMetricGrouping(
+        metric_name=["long", "each"],
+        higher_is_better={"long": True, "each": True},
+        category=SamplingMethod.GENERATIVE,
+        sample_level_fn=Lengths(),
+        corpus_level_fn={"long": max, "each": max},
+    )
+    (metric,) = item_metrics([grouping], 2)
+    assert main_metric([metric]) == ("long", 2)
+    doc, response = Doc(query="q", choices=[""], gold_index=0), ModelResponse(text=["ab", "a"])
+    assert metric.compute_sample(doc=doc, model_response=response) == {"long": 0.5, "each": [True, False, True]}
+
+
+def test_a_judge_that_lighteval_would_call_is_left_out() -> None:
+    from lighteval.metrics.metrics import Metrics
+    from lighteval.metrics.metrics_sample import JudgeLLM
+
+    judges = [metric.value for metric in Metrics if isinstance(metric.value.sample_level_fn, JudgeLLM)]
+    assert judges
+    assert item_metrics(judges, 1) == []
+
+
 def test_repeats_of_one_recipe_do_not_change_lightevals_task() -> None:
     item_metrics(shipped_configs("aime24")[0].metrics, 8)
     names = [metric.metric_name for metric in shipped_configs("aime24")[0].metrics]

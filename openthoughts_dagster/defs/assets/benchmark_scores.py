@@ -39,17 +39,24 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
             for student in (trained, recipe.student)
         ]
         scored = score_student(recipe.evaluation, recipe.path, *asks, models.reports / source / teacher)
-        rows = scored.rows(source, teacher)
+        rows, summary = scored.rows(source, teacher), scored.by_benchmark()
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(rows)),
             metadata={
                 "dagster/row_count": rows.height,
-                **scored.summary(),
-                "scores": bars(*scored.bars(), title=f"Benchmark scores, {source} by {teacher} (2 standard errors)"),
+                "score": float(summary["score"].to_numpy().mean()),
+                "untrained_score": float(summary["untrained_score"].to_numpy().mean()),
+                "benchmarks": sample_rows(summary, count=100),
+                "plot": bars(
+                    summary["benchmark"].to_list(),
+                    summary["score"].to_list(),
+                    summary["standard_error"].to_list(),
+                    title=f"{source} by {teacher} (2 standard errors)",
+                ),
                 "lighteval_results": [str(path) for path in scored.reports],
                 **cost(spent),
-                "sample": sample_rows(scored.sample()),
+                "sample": sample_rows(scored.items.select("question", "score", "untrained_score")),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )

@@ -34,8 +34,8 @@ def ranking_asset(by: Literal["source", "teacher"]) -> dg.AssetsDefinition:
                 "ranking": sample_rows(rows, count=100),
                 "plot": bars(
                     rows[by].to_list(),
-                    rows["score"].to_list(),
-                    rows["standard_error"].to_list(),
+                    rows["score"].fill_null(0).to_list(),
+                    rows["standard_error"].fill_null(0).to_list(),
                     title=f"Students by {by} (2 standard errors)",
                 ),
                 "dagster/row_count": rows.height,

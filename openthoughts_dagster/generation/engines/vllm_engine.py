@@ -1,5 +1,6 @@
 """vLLM in process: continuous batching, tensor parallel over the accelerators that the model asks for."""
 
+import gc
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
@@ -78,6 +79,7 @@ class VllmEngine:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
+            gc.collect()  # vLLM's own finalizer fails when it first runs while the interpreter goes down
 
     async def _complete(self, request: Request) -> Completion:
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams

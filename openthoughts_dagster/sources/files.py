@@ -1,0 +1,55 @@
+"""JSON Lines files, plain or compressed with gzip."""
+
+import glob
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from openthoughts_dagster.recipe import FilesSource
+from openthoughts_dagster.sources.normalize import Row, SourceError
+
+_EVIDENCE = 200
+
+
+def read_files(source: FilesSource, path: str) -> Iterator[Row]:
+    """The rows of the files that `path`, a file or a glob, stands for; blank lines are no rows.
+
+    A line that is no JSON object is a row with a problem, and the rest goes on. Raises SourceError when no file is
+    there, or a file cannot be opened.
+    """
+    paths = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
+    files = [Path(name) for name in paths if Path(name).is_file()]
+    if not files:
+        raise SourceError(
+            f"sources.{source.name}.path: no file at {path}. Relative paths start at the folder of the recipe's file"
+        )
+    for file in files:
+        try:
+            with _open(file) as lines:
+                for number, line in enumerate(lines, 1):
+                    text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                    if text.strip():
+                        yield _row(text, {"file": file.name, "line": number})
+        except (OSError, EOFError) as error:
+            raise SourceError(f"sources.{source.name}.path: {file} cannot be read: {error}") from error
+
+
+def _open(file: Path) -> IO[bytes]:
+    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
+
+
+def _row(line: bytes, origin: dict[str, object]) -> Row:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Row({}, origin, ("not_utf8", f"{error.reason} at byte {error.start}: {line[:_EVIDENCE]!r}"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        shown = line.decode("utf-8").strip()[:_EVIDENCE]
+        return Row({}, origin, ("not_json", f"{error}: {shown}"))
+    if not isinstance(value, dict):
+        return Row(
+            {}, origin, ("not_an_object", f"the line is a JSON {type(value).__name__}: {str(value)[:_EVIDENCE]}")
+        )
+    return Row(value, origin)

