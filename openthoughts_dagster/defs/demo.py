@@ -9,7 +9,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +119,7 @@ def _needs(piece: Piece, failed: Piece) -> bool:
     return piece.job == STUDENTS and failed.job == QUESTIONS and piece.source == failed.source
 
 
-def _number(metadata: dict[str, dg.MetadataValue], name: str) -> int:
+def _number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:
     return int(str(metadata[name].value)) if name in metadata else 0
 
 

@@ -1,5 +1,7 @@
 """Named jobs: the pieces in which a whole recipe is run. Each can be launched and backfilled from the UI as well."""
 
+from typing import Any
+
 import dagster as dg
 
 from openthoughts_dagster.recipe import Recipe
@@ -7,7 +9,7 @@ from openthoughts_dagster.recipe import Recipe
 MODELS, QUESTIONS, STUDENTS, RANKINGS = "models", "questions", "students", "rankings"
 
 
-def recipe_jobs(recipe: Recipe) -> list[dg.UnresolvedAssetJobDefinition]:
+def recipe_jobs(recipe: Recipe) -> list[Any]:
     """Jobs over the assets of one group each; `questions` runs by source, `students` by source and teacher."""
     selections = {
         QUESTIONS: ["raw_sources", "scored_questions", "deduped_questions"],

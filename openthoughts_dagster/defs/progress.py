@@ -15,8 +15,9 @@ class _Short(logging.Formatter):
 
 class _AssetsOwnWords(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        # Dagster's events (STEP_START, ...) are in the UI; here they would hide the progress.
-        return getattr(record, "dagster_meta", {}).get("dagster_event") is None
+        # Dagster's own messages (STEP_START, skipped steps, ...) are in the UI; here they would hide the progress.
+        meta = getattr(record, "dagster_meta", {})
+        return meta.get("dagster_event") is None and "Not executing." not in record.getMessage()
 
 
 @dg.logger(config_schema={}, description="Short progress lines on the terminal.")

@@ -30,6 +30,7 @@ def file_task(benchmark: FileBenchmark, path: str) -> Any:
             hf_subset="default",
             hf_avail_splits=["test"],
             evaluation_splits=["test"],
+            few_shots_split="test",  # no example is taken; without it lighteval warns about each task
             metrics=[exact_match(benchmark.repeats)],
         )
     )

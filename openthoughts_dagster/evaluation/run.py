@@ -2,7 +2,8 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,10 @@ def evaluate(
     if threading.current_thread() is not threading.main_thread():
         # Elsewhere its timeouts raise, it takes that for an answer it cannot parse, and scores every item 0.
         raise RuntimeError("lighteval's math metrics need signals: call evaluate from the main thread of a process")
-    tasks = _all_tasks(evaluation, resolve)
-    tracker, model = _tracker(output), lighteval_model(ask, model_name, evaluation.sampling)
     before = _written(output)
-    with seeded():
+    with seeded(), _gradients_kept():
+        tasks = _all_tasks(evaluation, resolve)
+        tracker, model = _tracker(output), lighteval_model(ask, model_name, evaluation.sampling)
         pipeline = _pipeline(tasks, tracker, model)
         pipeline.evaluate()
     pipeline.save_and_push_results()
@@ -69,6 +70,18 @@ def evaluate(
         results_files=[path for path in written if path.suffix == ".json"],
         details_files=[path for path in written if path.suffix == ".parquet"],
     )
+
+
+@contextmanager
+def _gradients_kept() -> Iterator[None]:
+    """lighteval turns gradients off for the whole process when it is imported; the next training needs them."""
+    import torch
+
+    enabled = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(enabled)
 
 
 def _all_tasks(evaluation: Evaluation, resolve: Callable[[str], str]) -> list[PreparedTask]:

@@ -65,7 +65,7 @@ class Lake:
         rows = conform(table, rows)
         if rows.is_empty():
             return
-        self._commit(table, rows, lambda: self._write(table, rows, "append", None))
+        self._commit(table, rows, lambda: self._write(table, rows))
 
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
         """Make `rows` the whole content of one partition, in one commit: readers see the old rows or the new.
@@ -83,23 +83,31 @@ class Lake:
             if rows.is_empty():
                 self._clear(table, predicate)
             else:
-                self._write(table, rows, "overwrite", predicate or None)
+                self._overwrite(table, rows, predicate or None)
 
         self._commit(table, rows, write)
 
-    def _write(self, table: Table, rows: pl.DataFrame, mode: str, predicate: str | None) -> None:
-        exists = DeltaTable.is_deltatable(self.address(table), storage_options=self.options)
+    def _write(self, table: Table, rows: pl.DataFrame) -> None:
         write_deltalake(
             self.address(table),
             rows,
-            mode=mode if exists else "append",  # type: ignore[arg-type]
-            predicate=predicate if exists else None,
-            partition_by=list(table.partition_by),
+            mode="append",
+            partition_by=list(table.partition_by) or None,
             storage_options=self.options,
         )
 
+    def _overwrite(self, table: Table, rows: pl.DataFrame, predicate: str | None) -> None:
+        if not self._exists(table):
+            return self._write(table, rows)
+        return write_deltalake(
+            self.address(table), rows, mode="overwrite", predicate=predicate, storage_options=self.options
+        )
+
+    def _exists(self, table: Table) -> bool:
+        return DeltaTable.is_deltatable(self.address(table), storage_options=self.options)
+
     def _clear(self, table: Table, predicate: str) -> None:
-        if DeltaTable.is_deltatable(self.address(table), storage_options=self.options):
+        if self._exists(table):
             DeltaTable(self.address(table), storage_options=self.options).delete(predicate or None)
 
     def _commit(self, table: Table, rows: pl.DataFrame, write: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """The schema of every table, in one place. Writes that do not fit raise; nothing is coerced silently."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,7 +14,7 @@ class Table:
     """A Delta table: its columns, the columns that must not be null, and those that Delta partitions by."""
 
     name: str
-    columns: dict[str, pl.DataType | type[pl.DataType]]
+    columns: Mapping[str, pl.DataType | type[pl.DataType]]
     partition_by: tuple[str, ...]
     nullable: frozenset[str] = frozenset()
 

@@ -9,6 +9,25 @@ from openthoughts_dagster.quickstart.problems import FAMILIES, SHOP_SUMS, Proble
 JUDGE_PROMPT = "Rate the difficulty of this question from 1 to 10.\n\n{question}"
 ALL_FAMILIES = (*FAMILIES, SHOP_SUMS)
 
+# Words of ordinary questions, in no order that means anything.
+FILLERS = (
+    "the",
+    "problem:",
+    "and",
+    "+",
+    "has",
+    "apples",
+    "with",
+    "in",
+    "final",
+    "to",
+    "many",
+    "plums",
+    "box",
+    "roses",
+    "=",
+)
+
 Lesson = tuple[str, str]
 
 
@@ -45,12 +64,11 @@ def school_lessons(seed: int) -> Iterator[Lesson]:
     hundred examples of how to put it together are enough.
     """
     rng = random.Random(f"school {seed}")
-    words = stream("letter_counting", seed)
-    exercises = (_small_sum, _small_difference, _columns, _digits)
+    texts = (problem.question.split('"')[3] for problem in stream("letter_counting", seed))
+    exercises = (_small_sum, _small_sum, _small_difference, _columns, _columns, _digits)
     while True:
-        if rng.random() < 0.25:
-            text = next(words).question.split('"')[3]
-            yield rng.choice([(f"Repeat this text: {text}", text), (f"Spell this text: {text}", " ".join(text))])
+        if rng.random() < 0.1:
+            yield f"Repeat this text: {(text := next(texts))}", text
         else:
             yield rng.choice(exercises)(rng)
 
@@ -70,10 +88,11 @@ def _small_difference(rng: random.Random) -> Lesson:
 
 
 def _columns(rng: random.Random) -> Lesson:
-    """Two numbers, and their digits column by column from the right."""
+    """Two numbers somewhere in a text, and their digits column by column from the right."""
     a, b = rng.randint(10, 99), rng.randint(10, 99)
-    link = rng.choice((" and ", " + ", " with ", ", "))
-    return f"Columns of {a}{link}{b}", f"<think>{a % 10}+{b % 10} {a // 10}+{b // 10}</think>{a}+{b}"
+    before, between, after = (" ".join(rng.choices(FILLERS, k=rng.randint(low, 4))) for low in (1, 0, 0))
+    question = f"{before} {a} {between} {b} {after} columns"
+    return " ".join(question.split()), f"<think>{a % 10}+{b % 10} {a // 10}+{b // 10}</think>{a}+{b}"
 
 
 def _digits(rng: random.Random) -> Lesson:

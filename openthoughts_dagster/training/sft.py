@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,9 +116,15 @@ def _trainer(
     student: Student, settings: TrainingPreset, base: Model, dataset: Any, partial: Path, log: Callable[[str], None]
 ) -> Any:
     import torch
+    from datasets.utils.logging import disable_progress_bar
     from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+    from transformers.utils import logging
     from trl import SFTConfig, SFTTrainer
 
+    disable_progress_bar()
+    logging.disable_progress_bar()
+    # TRL 1.16 itself sets the option that transformers 5.23 renames
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     per_device = min(settings.per_device_batch_size, settings.global_batch_size)
     devices = max(1, torch.cuda.device_count())
     arguments = SFTConfig(

@@ -1,5 +1,7 @@
 """Nothing is paid for twice, nothing that was paid for is lost."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -129,10 +131,8 @@ def test_a_trace_that_is_cut_off_is_kept_unless_the_filter_wants_finished_ones(l
     assert finished.spent.generated == 0
 
 
-def _wait_for(condition: "object") -> None:
-    import time
-
+def _wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, "the condition did not come true within 20 s"
         time.sleep(0.02)

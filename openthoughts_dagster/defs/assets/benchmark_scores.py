@@ -34,11 +34,11 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
         (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Spent()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
         trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
-        asks = [
+        after, before = (
             models.asker(tables, student, recipe.evaluation.sampling, spent, context.log.info)
             for student in (trained, recipe.student)
-        ]
-        scored = score_student(recipe.evaluation, recipe.path, *asks, models.reports / source / teacher)
+        )
+        scored = score_student(recipe.evaluation, recipe.path, after, before, models.reports / source / teacher)
         rows, summary = scored.rows(source, teacher), scored.by_benchmark()
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(

@@ -29,7 +29,7 @@ def sampling_processors(sampling: Sampling, seeds: Sequence[int]) -> Any:
             uniform = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self._generators])
             tiny = torch.finfo(uniform.dtype).tiny
             noise = -torch.log(-torch.log(uniform.clamp(min=tiny, max=1 - 1e-7)))
-            return torch.log_softmax(scores.float(), dim=-1) + noise.to(scores.device)  # type: ignore[return-value]
+            return torch.log_softmax(scores.float(), dim=-1) + noise.to(scores.device)
 
     if sampling.temperature == 0:
         return LogitsProcessorList()

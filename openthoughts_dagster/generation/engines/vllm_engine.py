@@ -1,5 +1,6 @@
 """vLLM in process: continuous batching, tensor parallel over the accelerators that the model asks for."""
 
+import asyncio
 import gc
 import os
 import time
@@ -32,7 +33,8 @@ async def start_vllm(model: Model) -> "VllmEngine":
     arguments = AsyncEngineArgs(
         model=model.address,
         revision=reference.revision,
-        dtype=reference.dtype,
+        # the CPU build's bfloat16 kernels end in an illegal instruction on CPUs without AMX or AVX512-BF16
+        dtype="float32" if on_cpu and reference.dtype == "auto" else reference.dtype,
         max_model_len=reference.max_model_len,
         tensor_parallel_size=max(1, reference.hardware.count),
         max_num_seqs=min(reference.max_in_flight, 1024),
@@ -41,13 +43,12 @@ async def start_vllm(model: Model) -> "VllmEngine":
         **cpu_only,
     )
     try:
-        engine = AsyncLLM.from_engine_args(arguments)
+        return VllmEngine(AsyncLLM.from_engine_args(arguments), model)
     except Exception as error:
         raise EngineError(
             f"{reference.name}: vLLM could not start for {model.address}: {type(error).__name__}: {error}. "
             "vLLM's own log lines above this error say more."
         ) from error
-    return VllmEngine(engine, model)
 
 
 class VllmEngine:
@@ -79,6 +80,7 @@ class VllmEngine:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
+            await asyncio.sleep(0)  # lets its canceled tasks go
             gc.collect()  # vLLM's own finalizer fails when it first runs while the interpreter goes down
 
     async def _complete(self, request: Request) -> Completion:
