@@ -32,7 +32,10 @@ _TRUNCATED = 0.05
 
 @dataclass(frozen=True)
 class Partition:
-    """What a rule looks at. `recorded` is the metadata of the partition's latest materialization."""
+    """What a rule looks at; source and teacher are empty where the asset is not partitioned by them.
+
+    `recorded` is the metadata of the partition's latest materialization.
+    """
 
     recipe: Recipe
     lake: Lake
@@ -42,8 +45,8 @@ class Partition:
 
     def rows(self, table: Any, **more: str) -> pl.DataFrame:
         """The table's rows of this partition."""
-        keys = {"source": self.source} | ({"teacher": self.teacher} if self.teacher else {})
-        return self.lake.scan(table, **{k: v for k, v in keys.items() if k in table.columns}, **more).collect()
+        keys = {"source": self.source, "teacher": self.teacher} | more
+        return self.lake.scan(table, **{k: v for k, v in keys.items() if v and k in table.columns}).collect()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ _WIDTH, _HEIGHT = 6.0, 2.6
 
 def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
     """The first rows as a markdown table, long texts cut."""
+    if rows.is_empty():
+        return dg.MetadataValue.text("none")
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.head(count).iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))

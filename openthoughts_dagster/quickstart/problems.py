@@ -123,7 +123,7 @@ def _sum_work(a: int, b: int) -> tuple[str, int]:
 
 
 def _difference_work(a: int, b: int) -> tuple[str, int]:
-    """The smaller from the larger, in columns from the right: 42-25 is 42>25 12-5=7 4-2-1=1; a negative result is harder."""
+    """The smaller from the larger, in columns: 42-25 is 42>25 12-5=7 4-2-1=1. Harder when negative."""
     high, low = max(a, b), min(a, b)
     borrow = int(high % 10 < low % 10)
     ones = high % 10 + 10 * borrow - low % 10

@@ -25,7 +25,8 @@ from openthoughts_dagster.quickstart.training_loop import Course, Log, share_rig
 
 STATISTICS = "training.json"
 
-# Head size 32 is the smallest that vLLM's attention takes.
+# Qwen3, not Qwen2: AutoTokenizer replaces the tokenizer of every qwen2 checkpoint by Qwen's own splitting rules.
+# Head size 32 is the smallest that vLLM's attention takes on CPUs.
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -44,7 +45,7 @@ COURSES = {
     "student": Course(steps=600, learning_rate=2e-3),
     "worked": Course(steps=500, learning_rate=2e-3),
     "direct": Course(steps=400, learning_rate=2e-3),
-    "judge": Course(steps=100, learning_rate=2e-3),
+    "judge": Course(steps=150, learning_rate=2e-3),
 }
 
 # Arithmetic takes the most practice, and it is what the benchmark asks.
@@ -164,5 +165,9 @@ def _write(made: TinyModel, model: Any, tokenizer: Any, fingerprint: str) -> Non
     save_tokenizer(tokenizer, unfinished)
     statistics = {key: value for key, value in asdict(made).items() if key not in ("name", "path")}
     (unfinished / STATISTICS).write_text(json.dumps({"fingerprint": fingerprint, **statistics}, indent=1))
-    shutil.rmtree(made.path, ignore_errors=True)
+    outdated = made.path.with_name(f".{made.name}.outdated")
+    shutil.rmtree(outdated, ignore_errors=True)
+    if made.path.exists():
+        made.path.rename(outdated)
     unfinished.rename(made.path)
+    shutil.rmtree(outdated, ignore_errors=True)

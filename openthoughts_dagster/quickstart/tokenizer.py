@@ -37,7 +37,7 @@ def train_tokenizer(texts: Iterable[str], common: float = 0.02) -> Any:
     words = sorted(piece for piece, times in seen.items() if len(piece) > 2 and times > common * len(texts))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([PAD, END, *ROLES, *alphabet, *words])}
-    # No merges: a piece is in the vocabulary as a whole or goes byte by byte, so a rare word never shows up in odd parts.
+    # No merges: a piece is in the vocabulary as a whole or goes byte by byte, so a rare word is all letters.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pieces
     tokenizer.decoder = decoders.ByteLevel()

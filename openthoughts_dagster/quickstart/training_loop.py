@@ -11,9 +11,8 @@ from openthoughts_dagster.quickstart.lessons import Lesson
 
 Log = Callable[[str], None]
 
-import os
-
-MUON_SCALE = float(os.environ.get("MS", "10"))
+# Muon's updates are of unit size whatever the gradient: it steps at ten times AdamW's rate.
+MUON_RATE = 10
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def train(model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course,
     matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
     others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
     optimizers = (
-        torch.optim.Muon(matrices, lr=course.learning_rate * MUON_SCALE, weight_decay=0.01),
+        torch.optim.Muon(matrices, lr=course.learning_rate * MUON_RATE, weight_decay=0.01),
         torch.optim.AdamW(others, lr=course.learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True),
     )
     schedules = [

@@ -1,0 +1,131 @@
+"""Students are trained once, resumed where they stopped, and learn exactly what the teacher wrote."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from openthoughts_dagster.generation.model import Model, locate
+from openthoughts_dagster.recipe import Student, TrainingPreset
+from openthoughts_dagster.training import TrainingError, sft, train_student
+
+ROWS = pl.DataFrame(
+    {
+        "question": [f"What is {n} + 1?" for n in range(64)],
+        "text": [f"<think>{n}+1={n + 1}</think>{n + 1}" for n in range(64)],
+    }
+)
+TRAINING = TrainingPreset(
+    global_batch_size=16,
+    per_device_batch_size=16,
+    learning_rate=2e-3,
+    epochs=4,
+    max_length=64,
+    bf16=False,
+    gradient_checkpointing=False,
+    save_steps=4,
+)
+
+
+@pytest.fixture
+def student(untrained_model: Path) -> Student:
+    return Student(name="student", model=str(untrained_model), training=TRAINING, rows=64)
+
+
+@pytest.fixture
+def base(student: Student) -> Model:
+    return locate(student, Path())
+
+
+def test_the_loss_falls_and_the_same_training_is_not_done_twice(student: Student, base: Model, tmp_path: Path) -> None:
+    first = train_student(student, base, ROWS, tmp_path, print)
+    again = train_student(student, base, ROWS, tmp_path, print)
+
+    assert first.losses[-1][1] < first.losses[0][1]
+    assert (first.reused, again.reused) == (False, True)
+    assert again.path == first.path and (first.rows, first.steps) == (64, 16)
+    assert [path.name for path in tmp_path.iterdir()] == [first.fingerprint]
+
+
+def test_other_rows_or_settings_are_another_student(student: Student, base: Model, tmp_path: Path) -> None:
+    short = TRAINING.model_copy(update={"epochs": 1.0})
+    students = [
+        train_student(each, base, rows, tmp_path, print).fingerprint
+        for each, rows in (
+            (student.model_copy(update={"training": short}), ROWS),
+            (student.model_copy(update={"training": short, "seed": 1}), ROWS),
+            (student.model_copy(update={"training": short}), ROWS.head(32)),
+        )
+    ]
+    assert len(set(students)) == 3
+
+
+def test_an_interrupted_training_goes_on_to_the_same_student(
+    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_student(student, base, ROWS, tmp_path / "whole", print)
+    made = sft._trainer
+
+    def interrupted(*arguments: Any) -> Any:
+        trainer = made(*arguments)
+        step = trainer.training_step
+
+        def fails_at_the_eleventh(*inputs: Any, **more: Any) -> Any:
+            if trainer.state.global_step == 10:
+                raise KeyboardInterrupt
+            return step(*inputs, **more)
+
+        trainer.training_step = fails_at_the_eleventh
+        return trainer
+
+    monkeypatch.setattr(sft, "_trainer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_student(student, base, ROWS, tmp_path / "part", print)
+    assert [path.suffix for path in (tmp_path / "part").iterdir()] == [".partial"]
+    monkeypatch.setattr(sft, "_trainer", made)
+    lines: list[str] = []
+    resumed = train_student(student, base, ROWS, tmp_path / "part", lines.append)
+
+    assert "student: going on from checkpoint-8" in lines
+    assert resumed.steps == 16
+    weights = [(Path(trained.path) / "model.safetensors").read_bytes() for trained in (whole, resumed)]
+    assert weights[0] == weights[1]
+
+
+def test_a_checkpoint_that_was_half_written_is_passed_over(student: Student, base: Model, tmp_path: Path) -> None:
+    whole, half = tmp_path / "x.partial" / "checkpoint-4", tmp_path / "x.partial" / "checkpoint-8"
+    for folder, state in ((whole, "{}"), (half, '{"global_step": ')):
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text(state)
+    assert sft._last_checkpoint(tmp_path / "x.partial") == whole
+
+
+def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_question(
+    student: Student, base: Model, tmp_path: Path
+) -> None:
+    from openthoughts_dagster.generation.model import load_tokenizer
+
+    settings = student.settings()
+    dataset, _, _ = sft._dataset(student, settings, base, ROWS.head(4))
+    trainer = sft._trainer(student, settings, base, dataset, tmp_path, print)
+    batch = next(iter(trainer.get_train_dataloader()))
+    tokenizer = load_tokenizer(base.address, None, base.identity.revision)
+    learned = {tokenizer.decode([token for token in row if token != -100]) for row in batch["labels"].tolist()}
+
+    assert learned == {f"<think>{n}+1={n + 1}</think>{n + 1}<|end|>" for n in range(4)}
+
+
+def test_rows_longer_than_max_length_are_dropped_and_counted(student: Student, base: Model, tmp_path: Path) -> None:
+    rows = pl.concat([ROWS.head(30), pl.DataFrame({"question": ["long?"], "text": ["1 " * 200]})])
+    short = student.model_copy(update={"training": TRAINING.model_copy(update={"epochs": 1.0})})
+
+    trained = train_student(short, base, rows, tmp_path, print)
+
+    assert (trained.rows, trained.dropped_rows) == (30, 1)
+
+
+def test_no_row_to_train_on_is_an_error_that_says_where_to_look(student: Student, base: Model, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no row to train on: 0 answers.*rejected_answers"):
+        train_student(student, base, ROWS.head(0), tmp_path, print)
+    assert not list(tmp_path.iterdir())
