@@ -48,7 +48,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a tiny model with random weights: its answers are noise, and nothing else is fake."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from openthoughts_dagster.quickstart.problems import FAMILIES, problems_of
     from openthoughts_dagster.quickstart.tokenizer import save_tokenizer, train_tokenizer
@@ -56,19 +56,20 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "untrained"
     tokenizer = train_tokenizer([p.question for family in FAMILIES for p in problems_of(family, 100, 1)])
     torch.manual_seed(0)
-    config = Qwen2Config(
+    config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
+        head_dim=32,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    Qwen3ForCausalLM(config).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     return folder

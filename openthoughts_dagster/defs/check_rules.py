@@ -28,6 +28,7 @@ from openthoughts_dagster.recipe import Recipe
 _FAILED_SCORES = 0.05
 _REJECTED_ROWS = 0.1
 _TRUNCATED = 0.05
+_ABLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class Finding:
 
 
 Rule = Callable[[Partition], Finding]
+
+
+def tiny_models_are_able(at: Partition) -> Finding:
+    """The quickstart's models load as checkpoints, and each solves most of the held-out problems of its own task."""
+    folder = Path(at.recipe.path(at.recipe.tiny_models or ""))
+    names = ["student", "worked", "direct", "judge"]
+    missing = [name for name in names if not (folder / name / "training.json").is_file()]
+    if missing:
+        return Finding(False, f"{folder} lacks {', '.join(missing)}")
+    accuracy = {name: float(json.loads((folder / name / "training.json").read_text())["accuracy"]) for name in names}
+    weak = [name for name in ("worked", "judge") if accuracy[name] < _ABLE]
+    says = ", ".join(f"{name}: {share:.0%}" for name, share in accuracy.items())
+    return Finding(not weak, f"right on held-out problems: {says}", accuracy)
 
 
 def raw_rows_add_up(at: Partition) -> Finding:

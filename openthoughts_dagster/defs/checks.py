@@ -1,5 +1,6 @@
 """Asset checks: each rule, on the asset and partition that it looks at."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from openthoughts_dagster.recipe import Recipe
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 _RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
+    "quickstart_models": [(rules.tiny_models_are_able, _WARN)],
     "raw_sources": [
         (rules.raw_rows_add_up, _ERROR),
         (rules.raw_questions_are_whole, _ERROR),
@@ -42,9 +44,12 @@ def asset_checks(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
         "student_checkpoint": cells(recipe),
         "benchmark_scores": cells(recipe),
     }
+    # Partitions of checks are in preview in Dagster 1.13; a change there shows in the tests.
+    warnings.filterwarnings("ignore", message=".*partitions_def on an AssetCheckSpec.*")
     return [
         _check(recipe, asset, rule, severity, partitions.get(asset))
         for asset, entries in _RULES.items()
+        if asset != "quickstart_models" or recipe.tiny_models
         for rule, severity in entries
     ]
 
