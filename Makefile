@@ -7,6 +7,11 @@ PIP = .venv/bin/pip --disable-pip-version-check --quiet
 export OPENTHOUGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME ?= $(OPENTHOUGHTS_DATA)/dagster
 
+# The quickstart needs no hub, and works where there is none.
+ifeq ($(OPENTHOUGHTS_RECIPE),)
+export HF_HUB_OFFLINE ?= 1
+endif
+
 .PHONY: help demo ui test test-faults lint clean
 
 help:

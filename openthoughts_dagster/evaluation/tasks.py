@@ -50,6 +50,11 @@ def prepared_tasks(benchmark: Benchmark, resolve: Callable[[str], str]) -> list[
 def _shipped_task(benchmark: LightevalBenchmark, config: Any) -> Any:
     from lighteval.tasks.lighteval_task import LightevalTask
 
+    if any("codegen" in str(metric.metric_name) for metric in config.metrics):
+        raise BenchmarkError(
+            f"lighteval's task {config.name!r} runs programs that the model wrote, on this machine and unconfined; "
+            "that is refused until they can run in a sandbox: take it out of the recipe"
+        )
     metrics = item_metrics(config.metrics, benchmark.repeats)
     if not metrics:
         kinds = sorted({metric.category.name.lower() for metric in config.metrics})

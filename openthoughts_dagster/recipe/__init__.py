@@ -10,8 +10,8 @@ from openthoughts_dagster.recipe.models import (
     Sampling,
     Student,
     Teacher,
-    TrainingPreset,
 )
+from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 from openthoughts_dagster.recipe.questions import (
     AnswerFilter,
     Decontamination,
@@ -27,6 +27,7 @@ from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
 
 __all__ = [
+    "PRESETS",
     "AnswerFilter",
     "Benchmark",
     "Columns",

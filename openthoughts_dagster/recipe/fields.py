@@ -1,27 +1,94 @@
-"""What every recipe model shares: strict parsing, slugs, and short constrained types."""
+"""What every recipe model shares: strict parsing, rules over several fields, and short constrained types."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 SLUG = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+
+Problem = tuple[tuple[int | str, ...], str]
+"""Where in a model's raw values something is wrong, and what a person should change."""
 
 
 def _slug(name: str) -> str:
     if not re.fullmatch(SLUG, name):
         raise ValueError(
-            f"is a partition key, so use only letters, digits, '-' and '_' (no '/ , | [ ]' or spaces), got {name!r}"
+            "use only letters, digits, '-' and '_', and start with a letter or digit (names become partition keys and "
+            f"folders: no '/ , | [ ]' or spaces), got {name!r}"
         )
     return name
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
 Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class RecipeModel(BaseModel):
     """Base of all recipe models: unknown keys are errors, values are never changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """What is wrong between fields, found on raw values of any type.
+
+        Rules look at raw values, not at a finished model, so that a person sees them together with the mistakes in
+        single fields: pydantic calls its own after-validators only when every field is right.
+        """
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _every_problem_at_once(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(value, Mapping):
+            return handler(value)
+        details = [
+            InitErrorDetails(
+                type=PydanticCustomError("rule", "{text}", {"text": text}), loc=location, input=_at(value, location)
+            )
+            for location, text in cls.problems(value)
+        ]
+        try:
+            model = handler(value)
+        except ValidationError as error:
+            details = [_again(problem) for problem in error.errors()] + details
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return model
+
+
+def listed(raw: Mapping[str, Any], field: str) -> list[Any]:
+    """The entries of a raw list field; none when it is absent or no list."""
+    value = raw.get(field)
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def said(entry: Any, field: str, default: Any = None) -> Any:
+    """A field of a raw mapping or of a finished model."""
+    return entry.get(field, default) if isinstance(entry, Mapping) else getattr(entry, field, default)
+
+
+def _again(problem: Any) -> InitErrorDetails:
+    """A reported error as a detail of a new one; its text is kept, whatever kind of error it was."""
+    message = PydanticCustomError(problem["type"], "{text}", {"text": problem["msg"]} | problem.get("ctx", {}))
+    return InitErrorDetails(type=message, loc=problem["loc"], input=problem["input"])
+
+
+def _at(value: Any, location: tuple[int | str, ...]) -> Any:
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value

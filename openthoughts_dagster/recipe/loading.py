@@ -10,10 +10,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.references import reference_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class RecipeError(ValueError):
@@ -26,10 +29,12 @@ class _OneKeyEach(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE or not isinstance(key_node, yaml.ScalarNode):
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                    None, None, f"the key {key!r} is given twice; remove one", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -48,8 +53,8 @@ def find_recipe(name_or_path: str) -> Path:
         if candidate.is_file():
             return candidate.resolve()
     raise RecipeError(
-        f"no recipe {name_or_path!r}: it is neither a file nor one of the shipped recipes "
-        f"({', '.join(shipped_recipes())}). Set OPENTHOUGHTS_RECIPE to one of these names or to a path of a recipe.yaml."
+        f"no recipe {name_or_path!r}: it is neither a file, nor a folder with a recipe.yaml, nor one of the shipped "
+        f"recipes ({', '.join(shipped_recipes())}). Set OPENTHOUGHTS_RECIPE to one of these names or to a path."
     )
 
 
@@ -60,77 +65,60 @@ def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) ->
     gets into a recipe. Raises RecipeError that lists every problem of the file.
     """
     path = find_recipe(name_or_path)
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML that can be read: {error}") from error
-    if not isinstance(document, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of names to settings, got {type(document).__name__}")
+    document = _read(path)
     problems: list[str] = []
-    document = _substituted(document, variables, "", problems)
+    document = _substituted(document, variables, document, (), problems)
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        problems += _described(error, document)
+        problems += described(error, document)
+        problems += [problem for problem in reference_problems(document) if problem not in problems]
     if problems:
-        raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise RecipeError("\n".join(f"{_shown(path)}: {problem}" for problem in problems))
     recipe._folder = path.parent
     return recipe
 
 
-def _substituted(value: Any, variables: Mapping[str, str], where: str, problems: list[str]) -> Any:
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
+    except OSError as error:
+        raise RecipeError(f"{_shown(path)}: cannot be read: {error.strerror}; check its permissions") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(f"{_shown(path)}: not YAML that can be read: {error}") from error
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else f"a {type(document).__name__}"
+        raise RecipeError(
+            f"{_shown(path)}: a recipe is a mapping of names to settings, got {found}; "
+            "copy the folder of the quickstart recipe to start one"
+        )
+    return document
+
+
+def _substituted(value: Any, variables: Mapping[str, str], document: Any, where: Location, problems: list[str]) -> Any:
     if isinstance(value, dict):
-        return {k: _substituted(v, variables, f"{where}.{k}".lstrip("."), problems) for k, v in value.items()}
+        return {k: _substituted(v, variables, document, (*where, k), problems) for k, v in value.items()}
     if isinstance(value, list):
-        return [_substituted(v, variables, f"{where}.{i}", problems) for i, v in enumerate(value)]
+        return [_substituted(v, variables, document, (*where, i), problems) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
-        name = match[1]
-        if not name.startswith("OPENTHOUGHTS_"):
-            problems.append(f"{where}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {value!r}")
+        name, place = match[1], named_location(where, document)
+        if not re.fullmatch(r"OPENTHOUGHTS_\w+", name):
+            problems.append(
+                f"{place}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {match[0]!r}; write the "
+                "value here, or name the variable that way"
+            )
         elif name not in variables:
-            problems.append(f"{where}: the environment variable {name} is not set; set it, or write the value here")
-        return variables.get(name, "") if name.startswith("OPENTHOUGHTS_") else match[0]
+            problems.append(f"{place}: the environment variable {name} is not set; set it, or write the value here")
+        else:
+            return variables[name]
+        return match[0]
 
     return _VARIABLE.sub(replace, value)
 
 
-def _described(error: ValidationError, document: dict[str, Any]) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        where = _named_location(problem["loc"], document)
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "is not a setting here; check the spelling against docs/recipes.md"
-        elif problem["type"] == "missing":
-            message = "is missing; add it"
-        for line in message.splitlines():
-            value = problem.get("input")
-            got = f", got {value!r}" if _worth_showing(value, problem["type"], line) else ""
-            lines.append(f"{where}: {line}{got}" if where else f"{line}{got}")
-    return lines
-
-
-def _worth_showing(value: Any, kind: str, message: str) -> bool:
-    return kind != "missing" and isinstance(value, str | int | float | bool | None) and "got" not in message
-
-
-def _named_location(location: tuple[int | str, ...], document: Any) -> str:
-    """`sources.gsm8k.path` for ('sources', 3, 'files', 'path'): names say more than indexes."""
-    parts: list[str] = []
-    value: Any = document
-    for part in location:
-        if isinstance(part, int) and isinstance(value, list) and part < len(value):
-            value = value[part]
-            name = value.get("name") if isinstance(value, dict) else None
-            parts.append(str(name or part))
-        elif isinstance(value, dict) and part in value:
-            value = value[part]
-            parts.append(str(part))
-        elif isinstance(value, dict) and part in (value.get("reader"), value.get("method"), value.get("kind")):
-            continue
-        else:
-            parts.append(str(part))
-    return ".".join(parts)
+def _shown(path: Path) -> Path:
+    """Relative to where the person is, when the file is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

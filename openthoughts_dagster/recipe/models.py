@@ -1,10 +1,12 @@
 """The language models of a recipe: judges, teachers and the student, with how they sample and what they cost."""
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 
 EngineName = Literal["auto", "vllm", "transformers", "openai"]
 
@@ -28,11 +30,11 @@ class Hardware(RecipeModel):
     cpus: Positive = Field(2, description="CPU cores.")
     disk: str = Field("20Gi", description="Scratch disk, as Kubernetes writes it.")
 
-    @model_validator(mode="after")
-    def _accelerator_has_a_count(self) -> "Hardware":
-        if (self.accelerator is None) != (self.count == 0):
-            raise ValueError("accelerator and count go together: name both, or neither for CPU")
-        return self
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """An accelerator without a count, or a count of nothing."""
+        if (raw.get("accelerator") is None) != (raw.get("count", 0) == 0):
+            yield (), "accelerator and count go together: name both, or neither for CPU"
 
 
 class Price(RecipeModel):
@@ -67,11 +69,13 @@ class ModelReference(RecipeModel):
     hardware: Hardware = Field(default=Hardware(), description="What one engine needs.")
     price: Price = Field(default=Price(), description="What it costs.")
 
-    @model_validator(mode="after")
-    def _server_settings_belong_to_openai(self) -> "ModelReference":
-        if self.engine != "openai" and (self.base_url or self.api_key_env):
-            raise ValueError(f"base_url and api_key_env are for engine openai, this model's engine is {self.engine!r}")
-        return self
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """A server's settings for an engine that asks no server."""
+        engine = raw.get("engine", "auto")
+        for field in ("base_url", "api_key_env"):
+            if engine != "openai" and raw.get(field):
+                yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
 
 
 class Judge(ModelReference):
@@ -82,38 +86,12 @@ class Teacher(ModelReference):
     """A model that answers questions. Its name is a partition of every asset from `teacher_answers` on."""
 
 
-class TrainingPreset(RecipeModel):
-    """Hyper-parameters of supervised fine-tuning, by the names TRL gives them."""
-
-    global_batch_size: Positive = Field(description="Rows per optimizer step over all devices.")
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
-    epochs: float = Field(gt=0, description="Passes over the rows.")
-    packing: bool = Field(False, description="Pack several rows into one sequence.")
-    max_length: Positive = Field(16384, description="Longest row in tokens, see `too_long`.")
-    per_device_batch_size: Positive = Field(1, description="Rows per device and step; the rest is accumulated.")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of steps with rising learning rate.")
-    scheduler: str = Field("cosine", description="Learning rate schedule.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
-    bf16: bool = Field(True, description="Train in bfloat16.")
-    gradient_checkpointing: bool = Field(True, description="Trade compute for memory.")
-    save_steps: Positive = Field(200, description="Steps between checkpoints that an interrupted training resumes.")
-
-
-# The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training); medium is what its
-# comparisons of 31,600 rows use.
-PRESETS = {
-    "micro": TrainingPreset(global_batch_size=32, learning_rate=1e-5, epochs=13),
-    "1k": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=11),
-    "small": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=7),
-    "medium": TrainingPreset(global_batch_size=128, learning_rate=4e-5, epochs=5),
-    "large": TrainingPreset(global_batch_size=512, learning_rate=8e-5, epochs=5, packing=True),
-}
-
-
 class Student(ModelReference):
     """The model that is fine-tuned on a teacher's answers, and how."""
 
-    preset: str | None = Field(None, description="micro, 1k, small, medium or large: the paper's settings by set size.")
+    preset: str | None = Field(
+        None, description="micro, 1k, small, medium or large: the paper's settings by set size, listed below."
+    )
     training: TrainingPreset | None = Field(None, description="Settings of one's own instead of a preset.")
     rows: Positive = Field(31600, description="Rows a student trains on, sampled with the seed.")
     repeat_small_sources: bool = Field(True, description="Repeat rows of sources smaller than `rows`, as the paper.")
@@ -136,8 +114,9 @@ class Student(ModelReference):
             raise ValueError(f"must be one of {', '.join(PRESETS)}, got {preset!r}")
         return preset
 
-    @model_validator(mode="after")
-    def _preset_or_training(self) -> "Student":
-        if (self.preset is None) == (self.training is None):
-            raise ValueError("name a preset or give training settings: exactly one of the two")
-        return self
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """No training settings, or two."""
+        yield from super().problems(raw)
+        if (raw.get("preset") is None) == (raw.get("training") is None):
+            yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings: exactly one of the two"

@@ -61,6 +61,11 @@ class DomainQuestions(RecipeModel):
 
     selection: Selection | None = Field(None, description="Top questions to keep; all when absent.")
     dedup: Dedup = Field(default=Dedup(), description="How duplicates are found.")
+    downsample: dict[Slug, Positive] = Field(
+        default={},
+        description="Questions to keep after dedup, by name of the source: a uniform sample that reruns agree on. "
+        "All of a source without an entry.",
+    )
 
 
 class Decontamination(RecipeModel):

@@ -1,23 +1,19 @@
 """The recipe: everything that decides a dataset, as one value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr
 
 from openthoughts_dagster.recipe.benchmarks import Evaluation
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import AnswerFilter, Decontamination, DomainQuestions, Score
+from openthoughts_dagster.recipe.references import reference_problems
 from openthoughts_dagster.recipe.sources import Source, SourceBase, resolve_path
 
 _Named = TypeVar("_Named", SourceBase, Teacher, Judge)
-
-
-def _one_name_each(kind: str, names: list[str]) -> list[str]:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    return [f"{kind}: the name {name!r} is given {names.count(name)} times; names are keys" for name in repeated]
 
 
 class Recipe(RecipeModel):
@@ -74,34 +70,10 @@ class Recipe(RecipeModel):
         """The scores that questions of `domain` get."""
         return [score for score in self.scores if score.domains is None or domain in score.domains]
 
-    @model_validator(mode="after")
-    def _references_exist(self) -> "Recipe":
-        problems = (
-            _one_name_each("sources", [source.name for source in self.sources])
-            + _one_name_each("teachers", [teacher.name for teacher in self.teachers])
-            + _one_name_each("judges", [judge.name for judge in self.judges])
-            + _one_name_each("scores", [score.name for score in self.scores])
-            + _one_name_each("evaluation.benchmarks", [benchmark.name for benchmark in self.evaluation.benchmarks])
-        )
-        judges = {judge.name for judge in self.judges}
-        for score in self.scores:
-            judge = getattr(score, "judge", None)
-            if judge is not None and judge not in judges:
-                problems.append(f"scores.{score.name}.judge: no judge is called {judge!r}; judges: {sorted(judges)}")
-        used = {source.domain for source in self.sources}
-        for domain, settings in self.domains.items():
-            if domain not in used:
-                problems.append(f"domains.{domain}: no source has this domain; sources have {sorted(used)}")
-            elif settings.selection is not None:
-                names = {score.name for score in self.scores_for(domain)}
-                if settings.selection.by not in names:
-                    problems.append(
-                        f"domains.{domain}.selection.by: questions of this domain have no score "
-                        f"{settings.selection.by!r}; they have {sorted(names)}"
-                    )
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Names that are given twice, and names of judges, scores, domains and sources that there are not."""
+        yield from reference_problems(raw)
 
 
 def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:

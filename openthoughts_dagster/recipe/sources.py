@@ -1,18 +1,42 @@
 """Where questions come from: one block of the recipe per source."""
 
+import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 
 
-class Columns(RecipeModel):
-    """Which column of the source's rows holds what. A value with braces is a template over the row's columns."""
+def _column(text: str) -> str:
+    if "{" not in text and "}" not in text:
+        return text
+    try:
+        fields = [(name, extra) for _, name, *extra in string.Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"is no template: {error}; write braces that are text twice, got {text!r}") from error
+    if not fields or any(not name or extra != ["", None] for name, extra in fields):
+        raise ValueError(f"a template names columns in braces, as '{{title}} {{body}}', and no formats, got {text!r}")
+    return text
 
-    question: str = Field("question", description="Column, or template such as '{title}\\n\\n{body}', of the question.")
-    answer: str | None = Field(None, description="Column or template of the reference answer, if the source has one.")
+
+ColumnText = Annotated[str, AfterValidator(_column)]
+
+
+class Columns(RecipeModel):
+    """Which column of the source's rows holds what.
+
+    A value with braces is a template over the row's columns; dots lead into nested columns.
+    """
+
+    question: ColumnText = Field(
+        "question",
+        description="Column of the question, e.g. 'problem', 'messages.0.content', or '{title}\\n\\n{body}'.",
+    )
+    answer: ColumnText | None = Field(
+        None, description="Column or template of the reference answer, if the source has one."
+    )
 
 
 class SourceBase(RecipeModel):

@@ -8,12 +8,13 @@ from openthoughts_dagster.sources.procedural import procedural_columns, read_pro
 
 
 def read_source(source: Source, recipe: Recipe) -> SourceRows:
-    """All questions of `source`, or a seeded sample of `source.limit`, and the rows that are none.
+    """All questions of `source`, or a seeded sample of `source.limit` rows, and the rows that are no questions.
 
     Raises SourceError when the source cannot be read at all, or when not one of its rows has a question.
     """
+    seed = f"{recipe.seed}:{source.name}"
     if isinstance(source, FilesSource):
-        return normalize(source, source.columns, read_files(source, recipe.path(source.path)), recipe.seed)
+        return normalize(source, source.columns, read_files(source, recipe.path(source.path)), seed)
     if isinstance(source, HuggingFaceSource):
-        return normalize(source, source.columns, read_hugging_face(source, recipe.path), recipe.seed)
-    return normalize(source, procedural_columns(), read_procedural(source), recipe.seed)
+        return normalize(source, source.columns, read_hugging_face(source, recipe.path, seed), seed)
+    return normalize(source, procedural_columns(), read_procedural(source), seed)

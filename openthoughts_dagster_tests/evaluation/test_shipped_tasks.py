@@ -6,6 +6,8 @@ import pytest
 from openthoughts_dagster.evaluation import BenchmarkError
 from openthoughts_dagster.evaluation.metrics import item_metrics, main_metric
 from openthoughts_dagster.evaluation.shipped_tasks import catalog, shipped_configs
+from openthoughts_dagster.evaluation.tasks import prepared_tasks
+from openthoughts_dagster.recipe import LightevalBenchmark
 
 
 def test_the_catalog_imports_nothing() -> None:
@@ -105,3 +107,9 @@ def test_repeats_of_one_recipe_do_not_change_lightevals_task() -> None:
     item_metrics(shipped_configs("aime24")[0].metrics, 8)
     names = [metric.metric_name for metric in shipped_configs("aime24")[0].metrics]
     assert names == ["pass@k:k=1", "avg@n:n=1"]
+
+
+def test_a_task_that_would_run_model_written_programs_unconfined_is_refused() -> None:
+    benchmark = LightevalBenchmark(name="lcb", kind="lighteval", task="lcb:codegeneration_v5")
+    with pytest.raises(BenchmarkError, match="runs programs that the model wrote"):
+        prepared_tasks(benchmark, str)

@@ -1,0 +1,164 @@
+"""Pydantic's errors in the words of a recipe's author: which setting, what it must be, what it is, what to do."""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from openthoughts_dagster.recipe.recipe import Recipe
+
+Location = tuple[int | str, ...]
+
+_MUST: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "greater_than": lambda limit: f"must be above {limit['gt']:g}",
+    "greater_than_equal": lambda limit: f"must be at least {limit['ge']:g}",
+    "less_than": lambda limit: f"must be below {limit['lt']:g}",
+    "less_than_equal": lambda limit: f"must be at most {limit['le']:g}",
+    "finite_number": lambda _: "must be a finite number",
+    "too_short": lambda _: "needs at least one entry; add one",
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text; put it in quotes",
+    "list": "a list, each entry after '- '",
+    "dict": "a mapping, each line 'setting: value'",
+    "model": "a mapping, each line 'setting: value'",
+}
+
+
+def described(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
+    """One line per problem: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`."""
+    lines = []
+    for problem in error.errors():
+        location = tuple(part for part in problem["loc"] if part != "[key]")
+        for where, message in _messages(problem, location):
+            place = named_location(where, document)
+            lines.append(f"{place}: {message}" if place else message)
+    return lines
+
+
+def named_location(location: Location, document: Any) -> str:
+    """`sources.gsm8k.path` for ('sources', 3, 'files', 'path'): names say more than indexes."""
+    parts: list[str] = []
+    value: Any = document
+    for part in location:
+        if isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+            name = value.get("name") if isinstance(value, Mapping) else None
+            parts.append(name if isinstance(name, str) and name else str(part))
+        elif isinstance(value, Mapping) and part in value:
+            value = value[part]
+            parts.append(str(part))
+        elif isinstance(value, Mapping) and part in (value.get("reader"), value.get("method"), value.get("kind")):
+            continue  # pydantic names the branch of the union that it took; the author did not write it there
+        else:
+            parts.append(str(part))
+    return ".".join(parts)
+
+
+def _messages(problem: ErrorDetails, location: Location) -> list[tuple[Location, str]]:
+    kind, context, got = problem["type"], problem.get("ctx", {}), _shown(problem.get("input"))
+    if kind == "missing":
+        return [(location, _missing(location))]
+    if kind == "extra_forbidden":
+        return [(location, _unknown(str(location[-1]), _settings(location[:-1])))]
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        where = (*location, str(context["discriminator"]).strip("'"))
+        names = _tags(location)
+        if kind == "union_tag_not_found":
+            return [(where, f"is missing; add it: one of {', '.join(names)}")]
+        return [(where, _one_of(str(context["tag"]), names))]
+    if kind == "literal_error":
+        expected = get_args(_unwrapped(_annotation(location)))
+        return [(location, _one_of(problem["input"], [str(name) for name in expected]))]
+    if kind in _MUST:
+        must = _MUST[kind](context)
+        return [(location, must if kind == "too_short" else f"{must}, got {got}")]
+    base = kind.partition("_")[0]
+    if base in _KINDS and kind != "value_error":
+        must, _, remedy = _KINDS[base].partition("; ")
+        return [(location, f"must be {must}, got {got}" + (f"; {remedy}" if remedy else ""))]
+    lines = problem["msg"].removeprefix("Value error, ").splitlines()
+    scalar = isinstance(problem.get("input"), str | int | float)
+    return [(location, f"{line}, got {got}" if scalar and "got" not in line else line) for line in lines]
+
+
+def _missing(location: Location) -> str:
+    owner, name = _unwrapped(_annotation(location[:-1])), str(location[-1])
+    if isinstance(owner, type) and issubclass(owner, BaseModel) and name in owner.model_fields:
+        return f"is missing; add it: {owner.model_fields[name].description}"
+    return "is missing; add it"
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    if close := get_close_matches(key, known, n=1):
+        return f"is not a setting here; did you mean {close[0]!r}?"
+    return f"is not a setting here; there are {', '.join(known)}" if known else "is not a setting here; remove it"
+
+
+def _one_of(value: Any, names: list[str]) -> str:
+    close = get_close_matches(str(value), names, n=1)
+    return f"must be one of {', '.join(names)}, got {_shown(value)}" + (
+        f"; did you mean {close[0]!r}?" if close else ""
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else repr(value) if isinstance(value, str | int | float) else f"'{value}'"
+
+
+def _settings(location: Location) -> list[str]:
+    owner = _unwrapped(_annotation(location))
+    return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+
+
+def _tags(location: Location) -> list[str]:
+    return [tag for member in get_args(_unwrapped(_annotation(location))) for tag in _tags_of(member)]
+
+
+def _tags_of(member: type[BaseModel]) -> list[str]:
+    """The values of a union member's discriminator, its only required literal."""
+    return [
+        str(tag)
+        for field in member.model_fields.values()
+        if get_origin(field.annotation) is Literal and field.is_required()
+        for tag in get_args(field.annotation)
+    ]
+
+
+def _annotation(location: Location) -> Any:
+    """The type that the recipe's models give to what is at `location`; Any where they say nothing."""
+    annotation: Any = Recipe
+    for part in location:
+        annotation = _unwrapped(annotation)
+        origin, inner = get_origin(annotation), get_args(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel) and part in annotation.model_fields:
+            annotation = annotation.model_fields[str(part)].annotation
+        elif origin is list:
+            annotation = inner[0]
+        elif origin is dict:
+            annotation = inner[1]
+        elif origin in (Union, UnionType):
+            annotation = next((member for member in inner if part in _tags_of(member)), Any)
+        else:
+            return Any
+    return annotation
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Without Annotated and without `| None`."""
+    if get_origin(annotation) is Annotated:
+        return _unwrapped(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        members = [member for member in get_args(annotation) if member is not NoneType]
+        return _unwrapped(members[0]) if len(members) == 1 else annotation
+    return annotation

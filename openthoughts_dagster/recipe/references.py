@@ -1,0 +1,80 @@
+"""Do the names in a recipe refer to something? Read from the raw document, so that it can be said beside other errors."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+
+def reference_problems(document: Mapping[str, Any]) -> list[str]:
+    """Repeated names, and names that nothing has: a judge, a score, a domain. Entries of the wrong type are passed over.
+
+    Pydantic runs a model's own validators only when all of its fields are right; a person who corrects a recipe wants
+    these problems together with the others.
+    """
+    sources, judges, scores = (_entries(document, key) for key in ("sources", "judges", "scores"))
+    evaluation = document.get("evaluation")
+    problems = [
+        problem
+        for kind, entries in {
+            "sources": sources,
+            "teachers": _entries(document, "teachers"),
+            "judges": judges,
+            "scores": scores,
+            "evaluation.benchmarks": _entries(evaluation, "benchmarks") if isinstance(evaluation, Mapping) else [],
+        }.items()
+        for problem in _repeated(kind, _texts(entries, "name"))
+    ]
+    domains = set(_texts(sources, "domain"))
+    for score in scores:
+        where, names = f"scores.{score.get('name')}", _texts(judges, "name")
+        if isinstance(judge := score.get("judge"), str) and judge not in names:
+            problems.append(f"{where}.judge: no judge is called {judge!r}; {_choose(judge, names, 'judges')}")
+        for domain in _listed(score.get("domains")):
+            if domain not in domains:
+                problems.append(
+                    f"{where}.domains: no source has the domain {domain!r}; {_choose(domain, domains, 'domains')}"
+                )
+    settings = document.get("domains")
+    for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
+        problems += _domain_problems(str(domain), chosen, domains, scores)
+    return problems
+
+
+def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list[Mapping[str, Any]]) -> list[str]:
+    if domain not in domains:
+        return [f"domains.{domain}: no source has this domain; {_choose(domain, domains, 'domains')}"]
+    selection = settings.get("selection") if isinstance(settings, Mapping) else None
+    by = selection.get("by") if isinstance(selection, Mapping) else None
+    given = [score for score in scores if score.get("domains") is None or domain in _listed(score.get("domains"))]
+    names = _texts(given, "name")
+    if not isinstance(by, str) or by in names:
+        return []
+    return [
+        f"domains.{domain}.selection.by: questions of this domain have no score {by!r}; {_choose(by, names, 'scores')}"
+    ]
+
+
+def _choose(name: str, known: Iterable[str], kind: str) -> str:
+    names = sorted(set(known))
+    if close := get_close_matches(name, names, n=1):
+        return f"did you mean {close[0]!r}? There are {', '.join(names)}"
+    return f"there are {', '.join(names)}: use one of them, or add it" if names else f"the recipe has no {kind}: add it"
+
+
+def _repeated(kind: str, names: list[str]) -> list[str]:
+    return [
+        f"{kind}: the name {name!r} is given {names.count(name)} times; names are keys, so rename all but one"
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+
+
+def _entries(document: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in _listed(document.get(key)) if isinstance(entry, Mapping)]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(entries: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+    return [value for entry in entries if isinstance(value := entry.get(key), str)]

@@ -1,0 +1,99 @@
+"""The real webserver and daemon over a deployment, and the questions a browser would ask them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until `condition` holds; fail with `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.3)
+
+
+@contextmanager
+def dagster_dev(house: Path, environment: dict[str, str], log: Path) -> Iterator[str]:
+    """`make ui`'s command: webserver and daemon on a free port, stopped at the end. Yields the address."""
+    port = free_port()
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(house / "workspace.yaml")]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=house,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(lambda: process.poll() is not None or _answers(address), 90, f"webserver, see {log}")
+            assert process.poll() is None, log.read_text()[-3000:]
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+
+
+def graphql(address: str, query: str, **variables: Any) -> Any:
+    """The data of a GraphQL reply."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        answer = json.load(reply)
+    assert "errors" not in answer, answer["errors"]
+    return answer["data"]
+
+
+def backfill(address: str, assets: list[str], partitions: list[str], seconds: float) -> None:
+    """Launch a backfill as the UI's dialog does, and wait until it has succeeded."""
+    launched = graphql(
+        address,
+        """mutation ($parameters: LaunchBackfillParams!) {
+             launchPartitionBackfill(backfillParams: $parameters) {
+               __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+        parameters={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": partitions},
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def ended() -> bool:
+        found = graphql(
+            address,
+            """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+                 ... on PartitionBackfill { status error { message } } } }""",
+            id=launched["backfillId"],
+        )["partitionBackfillOrError"]
+        assert found["status"] not in ("FAILED", "COMPLETED_FAILED", "CANCELED"), found
+        return str(found["status"]) == "COMPLETED_SUCCESS"
+
+    wait_for(ended, seconds, f"backfill of {assets} for {partitions}")
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/server_info", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
