@@ -20,7 +20,7 @@ _RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
         (rules.raw_questions_are_whole, _ERROR),
         (rules.raw_few_rejected, _WARN),
     ],
-    "scored_questions": [(rules.scored_are_the_raw_questions, _ERROR), (rules.scores_are_present, _ERROR)],
+    "scored_questions": [(rules.scored_are_the_raw_questions, _ERROR), (rules.scores_are_present, _WARN)],
     "deduped_questions": [
         (rules.curated_rows_add_up, _ERROR),
         (rules.curated_questions_are_unique, _ERROR),

@@ -72,7 +72,7 @@ def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) ->
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         problems += described(error, document)
-        problems += [problem for problem in reference_problems(document) if problem not in problems]
+    problems += reference_problems(document)
     if problems:
         raise RecipeError("\n".join(f"{_shown(path)}: {problem}" for problem in problems))
     recipe._folder = path.parent

@@ -1,19 +1,18 @@
 """The recipe: everything that decides a dataset, as one value."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
 
 from openthoughts_dagster.recipe.benchmarks import Evaluation
-from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import AnswerFilter, Decontamination, DomainQuestions, Score
-from openthoughts_dagster.recipe.references import reference_problems
-from openthoughts_dagster.recipe.sources import Source, SourceBase, resolve_path
+from openthoughts_dagster.recipe.sources import Source, resolve_path
 
-_Named = TypeVar("_Named", SourceBase, Teacher, Judge)
+_Named = TypeVar("_Named", Source, Teacher, Judge)
 
 
 class Recipe(RecipeModel):
@@ -69,11 +68,6 @@ class Recipe(RecipeModel):
     def scores_for(self, domain: str) -> list[Score]:
         """The scores that questions of `domain` get."""
         return [score for score in self.scores if score.domains is None or domain in score.domains]
-
-    @classmethod
-    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Names that are given twice, and names of judges, scores, domains and sources that there are not."""
-        yield from reference_problems(raw)
 
 
 def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:

@@ -1,4 +1,4 @@
-"""Do the names in a recipe refer to something? Read from the raw document, so that it can be said beside other errors."""
+"""Do the names in a recipe refer to something? Read from the raw document, to be said beside other errors."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def reference_problems(document: Mapping[str, Any]) -> list[str]:
-    """Repeated names, and names that nothing has: a judge, a score, a domain. Entries of the wrong type are passed over.
+    """Repeated names, and names that nothing has: a judge, a score, a domain. What has a wrong type is passed over.
 
     Pydantic runs a model's own validators only when all of its fields are right; a person who corrects a recipe wants
     these problems together with the others.

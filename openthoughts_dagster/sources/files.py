@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from openthoughts_dagster.recipe import FilesSource
 from openthoughts_dagster.sources.normalize import Row, SourceError
@@ -38,7 +38,7 @@ def _files(source: FilesSource, path: str) -> list[tuple[Path, str]]:
     parts = Path(path).parts
     fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     root, pattern = Path(*parts[:fixed]), str(Path(*parts[fixed:]))
-    names = sorted(glob.glob(pattern, root_dir=root, recursive=True)) if fixed < len(parts) else []
+    names = sorted(glob.glob(pattern, root_dir=root, recursive=True)) if fixed < len(parts) else []  # noqa: PTH207 - Path.glob takes no absolute pattern
     files = [(root / name, Path(name).as_posix()) for name in names if (root / name).is_file()]
     if not files:
         if Path(path).is_dir():
@@ -51,7 +51,7 @@ def _files(source: FilesSource, path: str) -> list[tuple[Path, str]]:
 
 
 def _open(file: Path) -> IO[bytes]:
-    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
+    return cast(IO[bytes], gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
 
 
 def _row(line: bytes, origin: dict[str, object]) -> Row:

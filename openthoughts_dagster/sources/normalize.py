@@ -56,6 +56,7 @@ def normalize(source: Source, columns: Columns, rows: Iterable[Row], seed: str) 
         if problem:
             rejected.append(_rejected(source, row, *problem))
             continue
+        assert isinstance(question, str)
         times[question] += 1
         questions.append(_question(source, columns, row, question, times[question]))
     _check_found(source, columns, questions, rejected, sorted(seen))

@@ -22,9 +22,7 @@ def _import(environment: dict[str, str], then: str = "") -> subprocess.Completed
 
 
 def test_importing_the_definitions_loads_no_heavy_library(tmp_path: Path) -> None:
-    done = _import(
-        {"OPENTHOUGHTS_DATA": str(tmp_path)}, f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
-    )
+    done = _import({"OPENTHOUGHTS_DATA": str(tmp_path)}, f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
 

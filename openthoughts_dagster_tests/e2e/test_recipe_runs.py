@@ -34,7 +34,7 @@ def test_every_asset_is_materialized_for_every_partition(house: House, first_run
         name: house.instance.get_materialized_partitions(dg.AssetKey(name))
         for name in ("raw_sources", "scored_questions", "deduped_questions")
     }
-    assert materialized == dict.fromkeys(materialized, set(SOURCES))
+    assert all(partitions == set(SOURCES) for partitions in materialized.values())
     cells = {f"{source}|{teacher}" for source in SOURCES for teacher in TEACHERS}
     for name in ("teacher_answers", "student_checkpoint", "benchmark_scores"):
         assert house.instance.get_materialized_partitions(dg.AssetKey(name)) == cells
@@ -62,9 +62,7 @@ def test_vllm_answered_where_it_is_installed(house: House, first_run: Outcome) -
     assert '"name": "vllm"' in worked
 
 
-def test_a_second_run_generates_and_trains_nothing_and_moves_no_data_version(
-    house: House, first_run: Outcome
-) -> None:
+def test_a_second_run_generates_and_trains_nothing_and_moves_no_data_version(house: House, first_run: Outcome) -> None:
     before, tables = _data_versions(house), _contents(house)
     second = house.run()
 

@@ -126,6 +126,6 @@ def test_rows_longer_than_max_length_are_dropped_and_counted(student: Student, b
 
 
 def test_no_row_to_train_on_is_an_error_that_says_where_to_look(student: Student, base: Model, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no row to train on: 0 answers.*rejected_answers"):
+    with pytest.raises(TrainingError, match=r"no row to train on: 0 answers.*rejected_answers"):
         train_student(student, base, ROWS.head(0), tmp_path, print)
     assert not list(tmp_path.iterdir())
