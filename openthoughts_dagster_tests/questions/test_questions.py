@@ -1,0 +1,129 @@
+"""What is selected, what is dropped, and that everything dropped says why."""
+
+import json
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from openthoughts_dagster.generation.requests import Answer, Prompt
+from openthoughts_dagster.lake import SCORED_QUESTIONS
+from openthoughts_dagster.questions import curate, find_leaks, score_questions
+from openthoughts_dagster.questions.scoring import read_rating
+from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
+
+NOTHING = Decontamination(ngram=None, similarity=None)
+NO_BENCHMARKS = pl.DataFrame(schema={"benchmark": pl.String, "question": pl.String})
+
+
+def _scored(*questions: tuple[str, float | None]) -> pl.DataFrame:
+    rows = [
+        {
+            "source": "s",
+            "question_id": f"id{number}",
+            "domain": "math",
+            "question": text,
+            "reference_answer": None,
+            "licence": "MIT",
+            "origin": "{}",
+            "metadata": "{}",
+            "scores": json.dumps({"difficulty": score}),
+        }
+        for number, (text, score) in enumerate(questions)
+    ]
+    return pl.DataFrame(rows, schema=SCORED_QUESTIONS.schema)
+
+
+def _benchmark(*questions: str) -> pl.DataFrame:
+    return pl.DataFrame({"benchmark": ["b"] * len(questions), "question": list(questions)})
+
+
+def _settings(count: int = 99, **dedup: object) -> DomainQuestions:
+    return DomainQuestions(
+        selection=Selection(by="difficulty", count=count), dedup=Dedup.model_validate({"method": "exact"} | dedup)
+    )
+
+
+def test_the_top_is_by_rank_with_ties_by_id_and_failed_scores_last() -> None:
+    scored = _scored(("a", 3), ("b", None), ("c", 9), ("d", 3), ("e", 3))
+    curated = curate(scored, _settings(3), NOTHING, NO_BENCHMARKS)
+
+    assert curated.questions["question"].to_list() == ["c", "a", "d"]
+    assert dict(curated.rejected.select("question", "reason").rows()) == {"e": "below_cut", "b": "no_score"}
+
+
+def test_of_duplicates_the_best_scored_stays_and_the_others_name_it() -> None:
+    scored = _scored(("what is 1 + 1?", 2), (" what is 1 + 1? ", 8), ("other", 5))
+    curated = curate(scored, _settings(), NOTHING, NO_BENCHMARKS)
+
+    assert curated.questions["question_id"].to_list() == ["id1", "id2"]
+    [evidence] = curated.rejected["evidence"]
+    assert curated.rejected["reason"].to_list() == ["duplicate_exact"] and json.loads(evidence)["of"] == "id1"
+
+
+def test_fuzzy_duplicates_are_those_at_or_above_the_similarity() -> None:
+    scored = _scored(("what is the sum of 17 and 25?", 9), ("what is the sum of 17 and 26?", 8), ("name a prime", 7))
+    curated = curate(scored, _settings(method="fuzzy", similarity=90), NOTHING, NO_BENCHMARKS)
+    assert curated.questions["question_id"].to_list() == ["id0", "id2"]
+    assert json.loads(curated.rejected["evidence"][0])["similarity"] > 90
+    kept = curate(scored, _settings(method="none"), NOTHING, NO_BENCHMARKS)
+    assert kept.questions.height == 3
+
+
+def test_a_similarity_at_the_threshold_is_a_leak_and_below_it_is_none() -> None:
+    benchmark, question = _benchmark("abcdefgh"), _scored(("abcdefxy", 1))  # Indel ratio exactly 75
+    assert find_leaks(question, Decontamination(ngram=None, similarity=75), benchmark) == 1
+    assert find_leaks(question, Decontamination(ngram=None, similarity=75.1), benchmark) == 0
+
+
+def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none() -> None:
+    words = [f"w{n}" for n in range(13)]
+    rule = Decontamination(ngram=13, similarity=None)
+    benchmark = _benchmark("before " + " ".join(words) + " after")
+    assert find_leaks(_scored((" ".join([*words, "x"]), 1)), rule, benchmark) == 1
+    assert find_leaks(_scored((" ".join([*words[:12], "x"]), 1)), rule, benchmark) == 0
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 99])
+def test_kept_and_rejected_are_always_what_came_in(count: int) -> None:
+    scored = _scored(*((f"question {n % 5} {'x' * (n % 3)}", n % 4 or None) for n in range(20)))
+    rule = Decontamination(ngram=None, similarity=80)
+    curated = curate(scored, _settings(count), rule, _benchmark("question 3 x"))
+    assert curated.questions.height + curated.rejected.height == 20
+    assert set(curated.questions["question_id"]).isdisjoint(curated.rejected["question_id"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "rating"),
+    [
+        ('{"difficulty": 7}', 7),
+        ('Sure:\n```json\n{"difficulty": 3, "reasoning": "easy"}\n```', 3),
+        ('{"difficulty": 11}', None),
+        ('{"difficulty": 0}', None),
+        ('{"difficulty": true}', None),
+        ('{"difficulty": "hard"}', None),
+        ("7", None),
+        ("", None),
+    ],
+)
+def test_a_rating_is_read_from_json_or_not_at_all(reply: str, rating: float | None) -> None:
+    assert read_rating(reply) == rating
+
+
+def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null() -> None:
+    asked: list[tuple[str, int]] = []
+
+    def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        asked.extend((prompt.user, prompt.first_sample) for prompt in prompts)
+        replies = ['{"difficulty": 4}' if "good" in p.user or p.first_sample == 1 else "?" for p in prompts]
+        replies = ["?" if "never" in p.user else reply for p, reply in zip(prompts, replies, strict=True)]
+        return [[Answer("k", 0, None, reply, "stop", None, 1, 1)] for reply in replies]
+
+    score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
+    questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
+    scored = score_questions(questions, [score], lambda _: ask, lambda _: "Rate: {question}")
+
+    assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]
+    assert scored.failed == {"d": 1}
+    assert [sample for text, sample in asked if "never" in text] == [0, 1, 2]
+    assert ("Rate: good", 1) not in asked

@@ -1,0 +1,125 @@
+"""A recipe's mistakes come all at once, each with file, field, value and remedy."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
+from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.reference import models_of
+
+BAD = """
+name: my recipe
+sources:
+  - {name: "a/b", domain: math, reader: files, path: x.jsonl}
+  - {name: "c,d", domain: math, reader: files, path: x.jsonl}
+  - {name: "e[0]", domain: math, reader: files, path: x.jsonl}
+  - {name: twice, domain: math, reader: files, path: x.jsonl, colums: 3}
+  - {name: twice, domain: math, reader: fils, path: x.jsonl}
+scores:
+  - {name: d, method: difficulty, judge: nobody, prompt: p.md, attempts: none}
+domains:
+  math: {selection: {by: nothing, count: 0}}
+teachers:
+  - {name: t, model: m, sampling: {top_p: 1.5}}
+  - {name: "u|v", model: m, base_url: "http://x"}
+student: {name: s, model: "${HOME}", preset: huge}
+evaluation: {benchmarks: []}
+"""
+
+
+def _write(folder: Path, text: str) -> str:
+    (folder / "recipe.yaml").write_text(text)
+    return str(folder)
+
+
+def _error(folder: Path, text: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(_write(folder, text), {})
+    return str(caught.value)
+
+
+def test_every_mistake_is_reported_at_once_with_file_field_value_and_remedy(tmp_path: Path) -> None:
+    lines = _error(tmp_path, BAD).splitlines()
+
+    assert all(line.startswith(f"{tmp_path / 'recipe.yaml'}: ") for line in lines)
+    for expected in (
+        "name: use only letters, digits, '-' and '_'",
+        "got 'my recipe'",
+        "description: is missing; add it",
+        "sources.a/b.name: use only letters",
+        "sources.c,d.name: use only letters",
+        "sources.e[0].name: use only letters",
+        "sources.twice.colums: is not a setting here; did you mean 'columns'?",
+        "sources.twice.reader: must be one of hugging_face, files, procedural, got 'fils'",
+        "sources: the name 'twice' is given 2 times",
+        "scores.d.attempts: must be a whole number, got 'none'",
+        "scores.d.judge: no judge is called 'nobody'; the recipe has no judges: add it",
+        "domains.math.selection.count: must be above 0, got 0",
+        "domains.math.selection.by: questions of this domain have no score 'nothing'; there are d",
+        "teachers.t.sampling.top_p: must be at most 1, got 1.5",
+        "teachers.u|v.name: use only letters",
+        "teachers.u|v.base_url: is for engine openai",
+        "student.model: only ${OPENTHOUGHTS_...} variables are replaced",
+        "student.preset: must be one of micro, 1k, small, medium, large, got 'huge'",
+        "evaluation.benchmarks: needs at least one entry",
+    ):
+        assert any(expected in line for line in lines), expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: a\nname: b\n", "the key 'name' is given twice"),
+        ("- a\n- b\n", "a recipe is a mapping of names to settings, got a list"),
+        ("", "got an empty file"),
+        ("name: [\n", "not YAML that can be read"),
+        ("name: ${OPENTHOUGHTS_NOWHERE}\n", "the environment variable OPENTHOUGHTS_NOWHERE is not set"),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, text: str, says: str) -> None:
+    assert says in _error(tmp_path, text)
+
+
+def test_an_unknown_name_lists_the_shipped_recipes() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'nope'.*\(openthoughts3, quickstart\)"):
+        load_recipe("nope")
+
+
+def test_the_shipped_recipes_load_and_a_copied_folder_loads_by_path(tmp_path: Path) -> None:
+    assert shipped_recipes() == ["openthoughts3", "quickstart"]
+    load_recipe("openthoughts3", {})
+    copy = shutil.copytree(SHIPPED / "quickstart", tmp_path / "mine")
+    recipe = load_recipe(str(copy), {"OPENTHOUGHTS_DATA": "/data"})
+    assert recipe.folder == copy and recipe.teacher("worked").model == "/data/tiny_models/worked"
+    assert recipe.path("shop_sums.jsonl") == str(copy / "shop_sums.jsonl")
+
+
+def test_openthoughts3_has_the_papers_numbers() -> None:
+    recipe = load_recipe("openthoughts3", {})
+    assert recipe.answers_per_question == 16 and recipe.answer_filter.method == "none"
+    counts = {d: s.selection.count for d, s in recipe.domains.items() if s.selection}
+    by_domain = {d: sum(s.domain == d for s in recipe.sources) for d in counts}
+    assert {d: counts[d] * by_domain[d] for d in counts} == {"math": 53125, "code": 15626, "science": 6250}
+    assert {d: s.dedup.method for d, s in recipe.domains.items()} == {
+        "math": "exact",
+        "code": "none",
+        "science": "exact",
+    }
+    assert (recipe.decontamination.ngram, recipe.decontamination.similarity) == (13, 75)
+    [teacher] = recipe.teachers
+    assert (teacher.model, teacher.sampling.temperature, teacher.system_prompt) == ("Qwen/QwQ-32B", 1.0, None)
+    student = recipe.student
+    assert (student.model, student.rows) == ("Qwen/Qwen2.5-7B-Instruct", 31600)
+    assert (student.settings().global_batch_size, student.settings().learning_rate) == (128, 4e-5)
+    assert (recipe.evaluation.sampling.temperature, recipe.evaluation.sampling.max_tokens) == (0.7, 32768)
+
+
+def test_every_field_of_a_recipe_is_described() -> None:
+    def undescribed(models: Iterator[type[BaseModel]]) -> list[str]:
+        return [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
+
+    assert undescribed(iter(models_of(Recipe))) == []
