@@ -25,6 +25,7 @@ _RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
         (rules.curated_rows_add_up, _ERROR),
         (rules.curated_questions_are_unique, _ERROR),
         (rules.no_benchmark_questions, _ERROR),
+        (rules.every_benchmark_was_compared, _WARN),
     ],
     "teacher_answers": [(rules.answers_are_complete, _ERROR), (rules.traces_are_closed, _WARN)],
     "student_checkpoint": [(rules.checkpoint_is_whole, _ERROR), (rules.loss_fell, _WARN)],

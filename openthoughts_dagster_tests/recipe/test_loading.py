@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.recipe.reference import models_of
+from openthoughts_dagster.recipe.reference import models_of, reference
 
 BAD = """
 name: my recipe
@@ -123,3 +123,10 @@ def test_every_field_of_a_recipe_is_described() -> None:
         return [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
 
     assert undescribed(iter(models_of(Recipe))) == []
+
+
+def test_the_reference_in_the_docs_is_up_to_date() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    assert docs.partition("reference -->\n")[2].strip() == reference().strip(), (
+        "docs/recipes.md: replace what follows the marker by `python -m openthoughts_dagster.recipe.reference`"
+    )
