@@ -54,6 +54,19 @@ class Dedup(RecipeModel):
     similarity: float = Field(
         90, gt=0, le=100, description="Indel similarity (rapidfuzz ratio, 0-100) from which fuzzy finds a duplicate."
     )
+    same_numbers: bool = Field(
+        True,
+        description="Fuzzy duplicates have the same numbers and operators: problems that differ in a number are two. "
+        "false is the paper's rule, similarity alone.",
+    )
+    against: list[str] = Field(
+        default=[],
+        description="Questions that older releases have: Parquet, JSON Lines or Delta tables with a column question; "
+        "what repeats one of them is dropped. Relative paths start at the recipe's folder.",
+    )
+    brute_force: bool = Field(
+        False, description="Compare all pairs instead of looking candidates up: exact, for some ten thousand questions."
+    )
 
 
 class DomainQuestions(RecipeModel):
@@ -73,13 +86,25 @@ class Decontamination(RecipeModel):
 
     ngram: Positive | None = Field(13, description="Tokens in a row shared with a benchmark question; null is off.")
     tokenizer: str | None = Field(
-        None, description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct; words when absent."
+        None,
+        description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. When absent, words are: "
+        "runs of letters and digits, and every other visible character by itself.",
     )
     similarity: float | None = Field(
         75,
         gt=0,
         le=100,
         description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); null is off.",
+    )
+    common_share: float | None = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Tokens in a row that this share of a source's questions has (and at least 50), or of a "
+        "benchmark's (at least 10), are an instruction: reported, and no leak. null is the paper's rule, to the letter.",
+    )
+    brute_force: bool = Field(
+        False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."
     )
 
 
