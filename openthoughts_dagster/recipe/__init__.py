@@ -1,6 +1,7 @@
 """What to build, as data."""
 
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.generation import Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Hardware,
@@ -36,6 +37,7 @@ __all__ = [
     "DifficultyScore",
     "DomainQuestions",
     "Evaluation",
+    "Expectations",
     "FileBenchmark",
     "FilesSource",
     "Hardware",
@@ -52,6 +54,7 @@ __all__ = [
     "Sampling",
     "Score",
     "Selection",
+    "Sharding",
     "Source",
     "Student",
     "Teacher",
