@@ -28,11 +28,8 @@ def missing_samples(lake: Lake, model: Model, keys: pl.Series, samples: pl.Serie
         .collect(engine="streaming")
     )
     joined = wanted.join(settled, on="key", how="left", maintain_order="left")
-    nothing = pl.lit([], dtype=pl.List(pl.Int32))
-    return joined.select(
-        # set_difference does not keep the order of the wanted indexes
-        missing=pl.col("wanted").list.set_difference(pl.col("settled").fill_null(nothing)).list.sort()
-    )["missing"]
+    lacking = pl.col("wanted").list.set_difference("settled")
+    return joined.select(missing=pl.when(pl.col("settled").is_null()).then("wanted").otherwise(lacking))["missing"]
 
 
 def chosen_completions(lake: Lake, model: Model, keys: pl.Series, columns: Sequence[str]) -> pl.LazyFrame:
