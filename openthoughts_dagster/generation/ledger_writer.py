@@ -17,7 +17,6 @@ from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
 
-COMMIT_SECONDS, COMMIT_MEGABYTES = 15.0, 64.0
 _COMMIT_ATTEMPTS = 3
 
 
@@ -30,25 +29,18 @@ class Purpose:
 
 
 class LedgerWriter:
-    """Commits completions every few seconds or megabytes, whichever comes first, and what is left at the end.
+    """Commits completions as often as the model's commit budget says, and what is left at the end.
 
-    A kill loses at most the last `seconds`. Commits run in a thread of their own, so that an engine never waits for
-    the disk; when the disk is slower than the engine for long, `room` holds the engine back, and memory stays bounded
-    by twice `megabytes`. Used as a context manager.
+    A kill loses at most what ended since the last commit. Commits run in a thread of their own, so that an engine
+    never waits for the disk; when the disk is slower than the engine for long, `room` holds the engine back, and
+    memory stays bounded by twice the budget. Used as a context manager.
     """
 
-    def __init__(
-        self,
-        lake: Lake,
-        model: Model,
-        engine: dict[str, Any],
-        purpose: Purpose,
-        seconds: float = COMMIT_SECONDS,
-        megabytes: float = COMMIT_MEGABYTES,
-    ) -> None:
+    def __init__(self, lake: Lake, model: Model, engine: dict[str, Any], purpose: Purpose) -> None:
         self._lake, self._model, self._purpose = lake, model, purpose
         self._engine = json.dumps(engine, sort_keys=True)
-        self._seconds, self._bytes = seconds, int(megabytes * 2**20)
+        budget = model.reference.commit
+        self._seconds, self._bytes = budget.seconds, int(budget.megabytes * 2**20)
         self._completions: list[Completion] = []
         self._size = 0
         self._wake = threading.Condition()

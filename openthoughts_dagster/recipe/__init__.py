@@ -1,7 +1,7 @@
 """What to build, as data."""
 
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
-from openthoughts_dagster.recipe.generation import Expectations, Sharding
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Hardware,
@@ -32,6 +32,7 @@ __all__ = [
     "AnswerFilter",
     "Benchmark",
     "Columns",
+    "CommitBudget",
     "Decontamination",
     "Dedup",
     "DifficultyScore",

@@ -1,4 +1,4 @@
-"""How a teacher's work is cut into shards, and what is known of its speed before it was ever asked."""
+"""How generated work is cut into shards and committed, and what is known of a model before it was ever asked."""
 
 from pydantic import Field
 
@@ -13,6 +13,13 @@ class Sharding(RecipeModel):
         None, description="Minutes that one shard is expected to take, at the speed measured before or given below."
     )
     most: Positive = Field(256, description="Never more shards than this for one partition.")
+
+
+class CommitBudget(RecipeModel):
+    """How much a crash may cost: completions are committed after so many seconds or megabytes, whichever is first."""
+
+    seconds: float = Field(15, gt=0, description="Longest time that a finished completion waits for its commit.")
+    megabytes: float = Field(64, gt=0, description="Most text that waits for a commit.")
 
 
 class Expectations(RecipeModel):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
-from openthoughts_dagster.recipe.generation import Expectations, Sharding
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 
 EngineName = Literal["auto", "vllm", "transformers", "openai"]
@@ -69,6 +69,7 @@ class ModelReference(RecipeModel):
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
     hardware: Hardware = Field(default=Hardware(), description="What one engine needs.")
     price: Price = Field(default=Price(), description="What it costs.")
+    commit: CommitBudget = Field(default=CommitBudget(), description="When its completions are committed.")
     expected: Expectations = Field(default=Expectations(), description="What estimates start from.")
 
     @classmethod

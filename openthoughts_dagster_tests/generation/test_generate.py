@@ -17,7 +17,7 @@ from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, Request
 from openthoughts_dagster.generation.spending import Spent, generation_costs
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError
-from openthoughts_dagster.recipe import Hardware, Price, Sampling, Teacher
+from openthoughts_dagster.recipe import CommitBudget, Hardware, Price, Sampling, Teacher
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
 
 QUESTIONS = pl.DataFrame(
@@ -111,7 +111,8 @@ def test_a_ledger_that_cannot_be_written_stops_the_paying(tmp_path: Path, teache
 
 def test_completions_are_committed_while_others_are_still_running(lake: Lake, teacher: Model) -> None:
     request = plan(lake, teacher, _prompts(1), SAMPLING).missing[0]
-    with LedgerWriter(lake, teacher, {}, Purpose(), seconds=0.05) as ledger:
+    often = teacher.reference.model_copy(update={"commit": CommitBudget(seconds=0.05)})
+    with LedgerWriter(lake, Model(often, teacher.address, teacher.identity), {}, Purpose()) as ledger:
         ledger.add(Completion(request, "<think>1+1=2</think>2", "stop", 3, 4, 0.1))
         _wait_for(lambda: lake.scan(COMPLETIONS).collect().height == 1)
     row = lake.scan(COMPLETIONS).collect().row(0, named=True)
