@@ -56,7 +56,7 @@ def main(root: str, folder: str, log: str) -> None:
         os.write(file, f"{time.time()} {request.key} {request.sample_index}\n".encode())
         add(writer, completion)
 
-    LedgerWriter.add = logged  # type: ignore[method-assign]
+    LedgerWriter.add = logged  # type: ignore[method-assign, assignment]
     answer_all(Lake(root), folder)
 
 
