@@ -51,10 +51,13 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from openthoughts_dagster.quickstart.problems import FAMILIES, problems_of
-    from openthoughts_dagster.quickstart.tokenizer import save_tokenizer, train_tokenizer
+    from openthoughts_dagster.quickstart.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "untrained"
     tokenizer = train_tokenizer([p.question for family in FAMILIES for p in problems_of(family, 100, 1)])
+    # like the templates of reasoning models, it opens the reasoning; here only when it is asked to
+    opens = "{% if add_generation_prompt and 'Think first' in messages[-1]['content'] %}<think>{% endif %}"
+    tokenizer.chat_template = CHAT_TEMPLATE + opens
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),

@@ -7,6 +7,7 @@ from openthoughts_dagster.recipe.models import (
     Judge,
     ModelReference,
     Price,
+    RepetitionGuard,
     Sampling,
     Student,
     Teacher,
@@ -24,6 +25,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
 
 __all__ = [
@@ -48,7 +50,9 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "RepetitionGuard",
     "ResponseLengthScore",
+    "Retry",
     "Sampling",
     "Score",
     "Selection",
@@ -56,6 +60,7 @@ __all__ = [
     "Student",
     "Teacher",
     "TrainingPreset",
+    "VllmOptions",
     "find_recipe",
     "load_recipe",
     "shipped_recipes",
