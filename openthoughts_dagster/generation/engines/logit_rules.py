@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from openthoughts_dagster.generation.engines.prompts import Tags
 from openthoughts_dagster.generation.reasoning import opens_reasoning
 from openthoughts_dagster.generation.requests import Request
 
@@ -25,13 +26,11 @@ def grammar_maker(tokenizer: Any, vocabulary: int, ends: set[int]) -> Callable[[
     return lambda schema: compiled(schema).deep_copy()
 
 
-def binding_processor(
-    requests: Sequence[Request], width: int, matchers: Sequence[Any], opening: int | None, closing: int | None
-) -> Any:
+def binding_processor(requests: Sequence[Request], width: int, matchers: Sequence[Any], tags: Tags | None) -> Any:
     """A LogitsProcessor for a batch whose prompts are `width` tokens wide, left-padded.
 
     Row i is bound to the grammar of `matchers[i]`, where it has one, from its first token; from the end of its
-    reasoning when the prompt opened one. A thinking budget forces `closing` after so many tokens of reasoning.
+    reasoning when the prompt opened one. A thinking budget forces the closing tag after so many tokens of reasoning.
     """
     import torch
     from transformers import LogitsProcessor
@@ -50,9 +49,9 @@ def binding_processor(
                 if last is not None:
                     self._take(row, last[row], length)
                 budget, since = request.sampling.thinking_budget, self._thinking_since[row]
-                if budget is not None and since is not None and length - since >= budget:
+                if tags and budget is not None and since is not None and length - since >= budget:
                     scores[row] = -torch.inf
-                    scores[row, closing] = 0.0
+                    scores[row, tags.closing] = 0.0
                 elif matchers[row] is not None and self._bound[row] and not matchers[row].is_error():
                     allowed = torch.frombuffer(bytearray(matchers[row].compute_logit_bias()), dtype=torch.uint8)
                     forbidden = torch.ones(scores.shape[1], dtype=torch.bool)
@@ -63,9 +62,9 @@ def binding_processor(
         def _take(self, row: int, token: int, length: int) -> None:
             if matchers[row] is not None and self._bound[row] and not matchers[row].is_stopped():
                 matchers[row].consume_token(token)
-            if token == closing:
+            if tags and token == tags.closing:
                 self._thinking_since[row], self._bound[row] = None, True
-            elif token == opening and not matchers[row]:
+            elif tags and token == tags.opening and self._thinking_since[row] is None and not matchers[row]:
                 self._thinking_since[row] = length
 
     return Binding()

@@ -13,8 +13,9 @@ from openthoughts_dagster.generation.engines.finishing import failed, finished
 from openthoughts_dagster.generation.engines.openai_server import Server
 from openthoughts_dagster.generation.engines.openai_wire import Reply, Unusable, read_reply, request_body, trouble
 from openthoughts_dagster.generation.engines.patience import Kind, Patience, Trouble
-from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable
+from openthoughts_dagster.generation.engines.prompts import Prompts, Tags, Unaskable, half_a_pair, need_tags
 from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
 
 _DEFAULT_URL = "https://api.openai.com/v1"
@@ -85,9 +86,10 @@ class OpenaiEngine:
         self._served = served
         self._patience = Patience(model.reference.retry)
         self._answers = False
+        self._tags: Tags | None = None
         tokenizer = model.tokenizer()
         longest = served.longest or model.reference.max_model_len
-        self._prompts = None if tokenizer is None else Prompts(model.reference.name, tokenizer, longest)
+        self._prompts = None if tokenizer is None else Prompts(tokenizer, longest)
         self._path = "/chat/completions" if tokenizer is None else "/completions"
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
@@ -115,18 +117,11 @@ class OpenaiEngine:
         start = time.monotonic()
         self._check_guards(request)
         try:
-            tokens = None if self._prompts is None else self._prompts.tokens(request.prompt)
-            room = request.sampling.max_tokens
-            if self._prompts is not None and tokens is not None:
-                room = self._prompts.room(tokens, room)
-            body = request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)
-            payload = json.dumps(body, ensure_ascii=False).encode()
+            body = self._body(request)
         except Unaskable as error:
             return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
-        except UnicodeEncodeError as error:
-            return failed(request, f"the prompt is not Unicode: it has half a surrogate pair ({error})", permanent=True)
         try:
-            reply, retries = await self._patience.ask(lambda: self._attempt(payload))
+            reply, retries = await self._patience.ask(lambda: self._attempt(request, body))
         except Unusable as error:
             raise EngineError(_refusal(self._model, self._server, str(error))) from None
         except Trouble as error:
@@ -141,7 +136,7 @@ class OpenaiEngine:
             request,
             reply.text,
             reply.reason,
-            reply.prompt_tokens or len(tokens or ()),
+            reply.prompt_tokens,
             reply.completion_tokens,
             time.monotonic() - start,
             thinking_tokens=self._thinking_tokens(request, reply),
@@ -149,13 +144,37 @@ class OpenaiEngine:
             retries=retries,
         )
 
-    async def _attempt(self, payload: bytes) -> Reply:
-        status, headers, body = await self._server.post(self._path, payload)
+    def _body(self, request: Request) -> dict[str, Any]:
+        """What is sent. Raises Unaskable."""
+        tokens, room = None, request.sampling.max_tokens
+        if self._prompts is not None:
+            tokens = self._prompts.tokens(request.prompt)
+            room = self._prompts.room(tokens, room)
+        elif any(half_a_pair(message["content"]) for message in request.messages):
+            raise Unaskable("the prompt is not Unicode: it has half a surrogate pair")
+        return request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)
+
+    async def _attempt(self, request: Request, body: dict[str, Any]) -> Reply:
+        await self._learn_tags(request)
+        status, headers, payload = await self._server.post(self._path, body)
+        if status == 400 and b"context length" in payload and await self._shortened(body):
+            status, headers, payload = await self._server.post(self._path, body)
         if status != 200:
-            raise trouble(status, headers, body, self._answers)
-        reply = read_reply(body, headers.get("Content-Type", ""))
+            raise trouble(status, headers, payload, self._answers)
+        reply = read_reply(payload, headers.get("Content-Type", ""))
         self._answers = True
         return reply
+
+    async def _shortened(self, body: dict[str, Any]) -> bool:
+        """Ask for no more tokens than the prompt leaves, as the other engines do; vLLM refuses a chat that does."""
+        if "messages" not in body or self._served.longest is None:
+            return False
+        prompt = await self._tokens_of({"messages": body["messages"]})
+        room = self._served.longest - len(prompt)
+        if not prompt or room < 1 or room >= body["max_tokens"]:
+            return False
+        body["max_tokens"] = room
+        return True
 
     def _check_guards(self, request: Request) -> None:
         """A guard that the server would silently ignore is worse than none."""
@@ -166,12 +185,27 @@ class OpenaiEngine:
                 f"{self._model.reference.name}: the server at {self._server.address} is no vLLM, and only vLLM has "
                 f"sampling.{' and sampling.'.join(used)}: remove it, or serve the model with vLLM"
             )
-        if sampling.thinking_budget is not None and self._prompts is not None:
-            self._prompts.need_thinking()
 
     def _thinking_tokens(self, request: Request, reply: Reply) -> int:
-        if request.sampling.thinking_budget is None:
+        if request.sampling.thinking_budget is None or self._tags is None:
             return 0
-        if self._prompts is not None and reply.token_ids is not None:
-            return self._prompts.thinking_tokens(request.prompt, reply.token_ids)
-        return reply.thinking_tokens or 0
+        # templates end with the tag or a newline after it
+        return self._tags.thinking_tokens(reply.token_ids, self._tags.opening in reply.prompt_ids[-2:])
+
+    async def _learn_tags(self, request: Request) -> None:
+        """Find the tokens that a thinking budget closes the reasoning with, once: our tokenizer's or the server's."""
+        if request.sampling.thinking_budget is None or self._tags is not None:
+            return
+        if self._prompts is not None:
+            tags = self._prompts.tags
+        else:
+            opening = await self._tokens_of({"prompt": OPEN, "add_special_tokens": False})
+            closing = await self._tokens_of({"prompt": CLOSE, "add_special_tokens": False})
+            tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
+        self._tags = need_tags(self._model.reference.name, tags)
+
+    async def _tokens_of(self, prompt: dict[str, Any]) -> list[int]:
+        """The tokens of a prompt or of messages as vLLM's own /tokenize counts them; none where it has no such path."""
+        body = {"model": self._model.reference.model} | prompt
+        status, _, reply = await self._server.post("/tokenize", body, below_v1=False)
+        return list(json.loads(reply)["tokens"]) if status == 200 else []

@@ -41,7 +41,7 @@ class Server:
         """Status and JSON object at a path; empty where there is none. Raises Trouble when nobody answers."""
         import aiohttp
 
-        url = (self._url if below_v1 else self._url.removesuffix("/v1")) + path
+        url = self._at(path, below_v1)
         timeout = aiohttp.ClientTimeout(total=_CONNECT_SECONDS)
         async with (
             self._failures_told(_CONNECT_SECONDS),
@@ -54,18 +54,21 @@ class Server:
             body = None
         return reply.status, body if isinstance(body, dict) else {}
 
-    async def post(self, path: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    async def post(self, path: str, body: Any, below_v1: bool = True) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of a reply. Raises Trouble when there is none within the longest time."""
-        url = self._url + path
+        url, data = self._at(path, below_v1), json.dumps(body, ensure_ascii=False).encode()
         async with (
             self._failures_told(self._seconds),
-            self._session.post(url, data=body, proxy=self._proxy, allow_redirects=False) as reply,
+            self._session.post(url, data=data, proxy=self._proxy, allow_redirects=False) as reply,
         ):
             return reply.status, reply.headers, await reply.read()
 
     def scrubbed(self, text: object) -> str:
         """The text without the key, which some servers repeat in their refusals."""
         return str(text).replace(self._key, "[the key]") if self._key else str(text)
+
+    def _at(self, path: str, below_v1: bool) -> str:
+        return (self._url if below_v1 else self._url.removesuffix("/v1")) + path
 
     @asynccontextmanager
     async def _failures_told(self, seconds: float) -> AsyncIterator[None]:

@@ -18,15 +18,15 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server's model wrote. `thinking_tokens` or `token_ids` are there when the server tells."""
+    """What a server's model wrote; its tokens and its prompt's are there where vLLM was asked for them."""
 
     text: str
     reason: str
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    thinking_tokens: int | None
-    token_ids: list[int] | None
+    token_ids: list[int]
+    prompt_ids: list[int]
 
 
 def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] | None, room: int) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] 
         # what is left out would be taken from the checkpoint's generation_config.json: the recipe says all of it
         body |= {"top_k": sampling.top_k, "min_p": 0.0, "repetition_penalty": 1.0}
         if sampling.thinking_budget is not None:
-            body |= {"thinking_token_budget": sampling.thinking_budget, "return_token_ids": tokens is not None}
+            body |= {"thinking_token_budget": sampling.thinking_budget, "return_token_ids": True}
         if (guard := sampling.repetition) is not None:
             pattern = {"max_pattern_size": guard.longest, "min_pattern_size": guard.shortest, "min_count": guard.times}
             body["repetition_detection"] = pattern
@@ -87,8 +87,8 @@ def read_reply(payload: bytes, content_type: str) -> Reply:
         _count(usage.get("prompt_tokens")) or 0,
         _count(usage.get("completion_tokens")) or 0,
         _count(_part(usage, "prompt_tokens_details").get("cached_tokens")) or 0,
-        _count(_part(usage, "completion_tokens_details").get("reasoning_tokens")),
-        choice.get("token_ids"),
+        choice.get("token_ids") or [],
+        body.get("prompt_token_ids") or choice.get("prompt_token_ids") or [],
     )
 
 

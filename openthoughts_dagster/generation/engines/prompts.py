@@ -1,6 +1,7 @@
 """Rendered prompts as tokens, and the tokens in which a model thinks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,23 +20,36 @@ class Unaskable(ValueError):
         self.tokens = tokens
 
 
+@dataclass(frozen=True)
+class Tags:
+    """The tokens that open and close a model's reasoning."""
+
+    opening: int
+    closing: int
+
+    def thinking_tokens(self, tokens: Sequence[int], opened: bool) -> int:
+        """How many tokens of a completion are reasoning; `opened` says that its prompt has opened it."""
+        start = 0 if opened else next((i + 1 for i, token in enumerate(tokens) if token == self.opening), None)
+        if start is None:
+            return 0
+        return next((i for i, t in enumerate(tokens[start:], start) if t == self.closing), len(tokens)) - start
+
+
 class Prompts:
     """Turns rendered prompts into tokens and sees to it that they fit the model's longest sequence."""
 
-    def __init__(self, name: str, tokenizer: Any, longest: int | None) -> None:
-        self._name = name
+    def __init__(self, tokenizer: Any, longest: int | None) -> None:
         self._tokenizer = tokenizer
         self.longest = longest
         self._cached = lru_cache(maxsize=_CACHED)(self._encode)
-        self.opening, self.closing = self._encode(OPEN), self._encode(CLOSE)
-        self.thinks = len(self.opening) == len(self.closing) == 1
+        opening, closing = self._encode(OPEN), self._encode(CLOSE)
+        self.tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
 
     def tokens(self, prompt: str) -> list[int]:
         """The tokens of `prompt`. Raises Unaskable when it is no Unicode, empty or too long."""
-        try:
-            tokens = self._cached(prompt) if len(prompt) < _CACHED_LETTERS else self._encode(prompt)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise Unaskable(f"the prompt is not Unicode: it has half a surrogate pair ({error})") from error
+        if half_a_pair(prompt):
+            raise Unaskable("the prompt is not Unicode: it has half a surrogate pair")
+        tokens = self._cached(prompt) if len(prompt) < _CACHED_LETTERS else self._encode(prompt)
         if not tokens:
             raise Unaskable("the prompt is empty")
         if self.longest is not None and len(tokens) >= self.longest:
@@ -48,24 +62,28 @@ class Prompts:
         """How long the completion may become: `wanted` tokens, or what is left of the longest sequence."""
         return wanted if self.longest is None else min(wanted, self.longest - len(tokens))
 
-    def need_thinking(self) -> None:
-        """Raises EngineError when the model has no tokens to open and close its reasoning."""
-        if not self.thinks:
-            raise EngineError(
-                f"{self._name}: sampling.thinking_budget is set, but the model has no tokens {OPEN} and {CLOSE}, so "
-                "its reasoning cannot be closed: remove thinking_budget and bound it by max_tokens"
-            )
-
     def thinking_tokens(self, prompt: str, tokens: Sequence[int]) -> int:
-        """How many tokens of a completion are reasoning."""
-        if not self.thinks:
-            return 0
-        [opening], [closing] = self.opening, self.closing
-        start = 0 if opens_reasoning(prompt) else next((i + 1 for i, t in enumerate(tokens) if t == opening), None)
-        if start is None:
-            return 0
-        end = next((i for i, t in enumerate(tokens[start:], start) if t == closing), len(tokens))
-        return end - start
+        """How many tokens of a completion of `prompt` are reasoning."""
+        return self.tags.thinking_tokens(tokens, opens_reasoning(prompt)) if self.tags else 0
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def half_a_pair(text: str) -> bool:
+    """Whether a text is no Unicode: UTF-8, and so a tokenizer, a server and a table cannot hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def need_tags(name: str, tags: Tags | None) -> Tags:
+    """The tags, for a thinking budget of the model `name`. Raises EngineError when the model has none."""
+    if tags is None:
+        raise EngineError(
+            f"{name}: sampling.thinking_budget is set, but the model has no tokens {OPEN} and {CLOSE}, so its "
+            "reasoning cannot be closed: remove thinking_budget and bound it by max_tokens"
+        )
+    return tags

@@ -10,7 +10,7 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.finishing import failed, finished
 from openthoughts_dagster.generation.engines.logit_rules import Endings, binding_processor, grammar_maker
-from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable
+from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
 from openthoughts_dagster.generation.engines.seeded_sampling import sampling_processors
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -44,7 +44,7 @@ class TransformersEngine:
         self._weights = weights.to(device).eval()
         self._tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
         longest = reference.max_model_len or int(self._weights.config.max_position_embeddings)
-        self._prompts = Prompts(reference.name, self._tokenizer, longest)
+        self._prompts = Prompts(self._tokenizer, longest)
         self._grammar: Callable[[str], Any] | None = None
 
     async def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
@@ -99,7 +99,7 @@ class TransformersEngine:
 
     async def _sampled(self, requests: list[Request], prompts: list[list[int]]) -> list[Completion]:
         if requests[0].sampling.thinking_budget is not None:
-            self._prompts.need_thinking()
+            need_tags(self._model.reference.name, self._prompts.tags)
         width, start = max(map(len, prompts)), time.monotonic()
         rooms = [self._prompts.room(p, r.sampling.max_tokens) for p, r in zip(prompts, requests, strict=True)]
         endings = Endings(requests, width, rooms, self._ends())
@@ -162,10 +162,7 @@ class TransformersEngine:
             self._grammar = grammar_maker(self._tokenizer, len(self._tokenizer), self._ends())
         schemas = [None if r.json_schema is None else json.dumps(r.json_schema) for r in requests]
         matchers = [None if schema is None else self._grammar(schema) for schema in schemas]
-        opening, closing = (
-            (self._prompts.opening[0], self._prompts.closing[0]) if self._prompts.thinks else (None, None)
-        )
-        return binding_processor(requests, width, matchers, opening, closing)
+        return binding_processor(requests, width, matchers, self._prompts.tags)
 
 
 async def _chunks(requests: AsyncIterable[Request], size: int) -> AsyncIterator[list[Request]]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import failed, finished
-from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable
+from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -59,7 +59,7 @@ def engine_arguments(model: Model) -> dict[str, Any]:
         "enforce_eager": on_cpu,  # compiling pays off on accelerators only
         "disable_log_stats": True,
     }
-    if Prompts(reference.name, tokenizer, None).thinks:  # what a thinking budget closes the reasoning with
+    if Prompts(tokenizer, None).tags:  # what a thinking budget closes the reasoning with
         arguments["reasoning_config"] = ReasoningConfig(reasoning_start_str=OPEN, reasoning_end_str=CLOSE)
     return arguments | (_cpu_arguments(reference) if on_cpu else _gpu_arguments(reference))
 
@@ -82,7 +82,7 @@ class VllmEngine:
 
         self._engine = engine
         self._model = model
-        self._prompts = Prompts(model.reference.name, tokenizer, int(engine.model_config.max_model_len))
+        self._prompts = Prompts(tokenizer, int(engine.model_config.max_model_len))
         self._only_at_the_end = RequestOutputKind.FINAL_ONLY
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
@@ -118,7 +118,7 @@ class VllmEngine:
 
         start = time.monotonic()
         if request.sampling.thinking_budget is not None:
-            self._prompts.need_thinking()
+            need_tags(self._model.reference.name, self._prompts.tags)
         try:
             tokens = self._prompts.tokens(request.prompt)
         except Unaskable as error:
