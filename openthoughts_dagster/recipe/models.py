@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -103,6 +104,8 @@ class ModelReference(RecipeModel):
         for field in ("base_url", "api_key_env", "tokenizer"):
             if engine != "openai" and raw.get(field):
                 yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
+        if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
+            yield ("base_url",), "holds a user name or password; name the variable of the key in api_key_env instead"
         if engine not in ("vllm", "auto") and raw.get("vllm"):
             yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
 

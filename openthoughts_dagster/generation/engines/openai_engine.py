@@ -74,7 +74,7 @@ async def _served(server: Server, model: Model) -> Served:
 def _refusal(model: Model, server: Server, problem: str) -> str:
     name = model.reference.api_key_env
     hint = f"look at the key in {name} and its account" if name else "it may want a key: set api_key_env"
-    return f"{model.reference.name}: {server.address} refuses us: {server.scrubbed(problem)}; {hint}"
+    return f"{model.reference.name}: {server.address} refuses us: {problem}; {hint}"
 
 
 class OpenaiEngine:
@@ -125,7 +125,7 @@ class OpenaiEngine:
         except Unusable as error:
             raise EngineError(_refusal(self._model, self._server, str(error))) from None
         except Trouble as error:
-            problem, seconds = self._server.scrubbed(error), time.monotonic() - start
+            problem, seconds = str(error), time.monotonic() - start
             if error.kind is Kind.GONE:
                 name, address = self._model.reference.name, self._server.address
                 raise EngineDied(f"{name}: the server at {address} is gone: {problem}") from None

@@ -61,11 +61,10 @@ class Server:
             self._failures_told(self._seconds),
             self._session.post(url, data=data, proxy=self._proxy, allow_redirects=False) as reply,
         ):
-            return reply.status, reply.headers, await reply.read()
-
-    def scrubbed(self, text: object) -> str:
-        """The text without the key, which some servers repeat in their refusals."""
-        return str(text).replace(self._key, "[the key]") if self._key else str(text)
+            payload = await reply.read()
+        if self._key is not None:  # some servers repeat it in their refusals
+            payload = payload.replace(self._key.encode(), b"[the key]")
+        return reply.status, reply.headers, payload
 
     def _at(self, path: str, below_v1: bool) -> str:
         return (self._url if below_v1 else self._url.removesuffix("/v1")) + path
