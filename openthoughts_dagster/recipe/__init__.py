@@ -1,12 +1,14 @@
 """What to build, as data."""
 
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Hardware,
     Judge,
     ModelReference,
     Price,
+    RepetitionGuard,
     Sampling,
     Student,
     Teacher,
@@ -24,6 +26,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
 
 __all__ = [
@@ -31,11 +34,13 @@ __all__ = [
     "AnswerFilter",
     "Benchmark",
     "Columns",
+    "CommitBudget",
     "Decontamination",
     "Dedup",
     "DifficultyScore",
     "DomainQuestions",
     "Evaluation",
+    "Expectations",
     "FileBenchmark",
     "FilesSource",
     "Hardware",
@@ -48,14 +53,18 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "RepetitionGuard",
     "ResponseLengthScore",
+    "Retry",
     "Sampling",
     "Score",
     "Selection",
+    "Sharding",
     "Source",
     "Student",
     "Teacher",
     "TrainingPreset",
+    "VllmOptions",
     "find_recipe",
     "load_recipe",
     "shipped_recipes",
