@@ -5,6 +5,7 @@ real ones do. A planted row is an edited copy of an earlier row (or of a benchma
 those of real corpora, from a changed space to letters replaced all over the text down to the similarity asked for.
 """
 
+# ruff: noqa: SIM905 - word lists are read as text
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +14,62 @@ import polars as pl
 from rapidfuzz import fuzz
 
 _FIRST = (
-    ["Ai", "Bru", "Car", "Dmi", "Ele", "Fa", "Gre", "Hiro", "Ina", "Jo", "Ka", "La", "Mi", "Niko", "Ol", "Pe", "Qia", "Ro", "Sa", "Ta", "Uma", "Ve", "Wen", "Xi", "Yu", "Zo", "Ade", "Bo", "Chi", "Da"]
-)
-_SECOND = ["ba", "da", "ga", "ka", "la", "ma", "na", "pa", "ra", "sa", "ta", "va", "za", "be", "de", "ge", "ke", "le", "me", "ne", "re", "se", "te", "vi", "li", "mi", "ni", "ri", "si", "ti", "lo", "mo", "no", "ro", "so", "to"]
-_LAST = ["n", "s", "l", "r", "a", "o", "i", "e", "na", "no", "ra", "ro", "ta", "to", "ya", "ka", "lia", "nia", "rio", "shi", "than", "bert", "vin", "mir", "dan"]
-_THINGS = ["apples", "marbles", "stickers", "notebooks", "pencils", "cupcakes", "tickets", "stamps", "coins", "balloons", "bricks", "candles", "dumplings", "eggs", "flowers", "grapes", "hammers", "icicles", "jars", "kites", "lemons", "magnets", "needles", "oranges", "pancakes", "quilts", "ribbons", "shells", "tiles", "umbrellas", "vases", "whistles", "yams", "zippers", "bottles", "cards", "dolls", "envelopes", "figs", "gloves", "hats", "jewels", "keys", "lamps", "mugs", "nuts", "paintings", "chairs", "tables", "buckets", "ropes", "ladders", "plates", "forks", "spoons", "tomatoes", "carrots", "onions", "potatoes", "fish", "crabs", "sweaters", "socks", "shirts", "scarves", "buttons", "beads", "bracelets", "rings", "watches", "clocks", "radios", "phones", "cameras", "bicycles", "trucks"]
-_ADJECTIVES = ["red", "blue", "tiny", "broken", "wooden", "shiny", "heavy", "spare", "rare", "cheap", "frozen", "striped", "round", "fresh", "golden", "plastic", "paper", "glass", "old", "new", "green", "yellow", "purple", "silver", "cotton", "leather", "steel", "copper", "dried", "sliced", "painted", "carved", "used", "clean", "dusty", "imported", "local", "antique", "miniature", "giant", "square", "narrow", "soft", "hard", "sweet", "sour", "salted", "roasted", "organic", "double"]
-_PLACES = ["market", "fair", "library", "bakery", "station", "harbour", "farm", "museum", "stadium", "workshop", "store", "garden", "office", "warehouse", "pool", "theatre", "orchard", "factory", "bookshop", "airport", "hospital", "canteen", "gallery", "school", "kitchen", "garage", "studio", "gym", "bank", "hotel", "camp", "zoo"]
+    "Ai Bru Car Dmi Ele Fa Gre Hiro Ina Jo Ka La Mi Niko Ol Pe Qia Ro Sa Ta Uma Ve Wen Xi Yu Zo Ade Bo Chi Da"
+).split()
+_SECOND = (
+    "ba da ga ka la ma na pa ra sa ta va za be de ge ke le me ne re se te vi li mi ni ri si ti lo mo no ro so to"
+).split()
+_LAST = ("n s l r a o i e na no ra ro ta to ya ka lia nia rio shi than bert vin mir dan").split()
+_THINGS = (
+    "apples marbles stickers notebooks pencils cupcakes tickets stamps coins balloons bricks candles dumplings "
+    "eggs flowers grapes hammers icicles jars kites lemons magnets needles oranges pancakes quilts ribbons shells "
+    "tiles umbrellas vases whistles yams zippers bottles cards dolls envelopes figs gloves hats jewels keys lamps "
+    "mugs nuts paintings chairs tables buckets ropes ladders plates forks spoons tomatoes carrots onions potatoes "
+    "fish crabs sweaters socks shirts scarves buttons beads bracelets rings watches clocks radios phones cameras "
+    "bicycles trucks"
+).split()
+_ADJECTIVES = (
+    "red blue tiny broken wooden shiny heavy spare rare cheap frozen striped round fresh golden plastic paper "
+    "glass old new green yellow purple silver cotton leather steel copper dried sliced painted carved used clean "
+    "dusty imported local antique miniature giant square narrow soft hard sweet sour salted roasted organic "
+    "double"
+).split()
+_PLACES = (
+    "market fair library bakery station harbour farm museum stadium workshop store garden office warehouse pool "
+    "theatre orchard factory bookshop airport hospital canteen gallery school kitchen garage studio gym bank "
+    "hotel camp zoo"
+).split()
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _VERBS = {
     "has": ["has", "owns", "keeps", "carries", "holds", "stores", "brings", "counts"],
     "buys": ["buys", "orders", "collects", "receives", "gathers", "finds", "wins", "picks"],
     "gives": ["gives", "sells", "lends", "sends", "throws", "hands", "passes", "mails"],
-    "then": ["Then", "After that", "Later", "In the evening", "Before lunch", "The next day", "A week later", "By noon", "Meanwhile", "Soon"],
+    "then": [
+        "Then",
+        "After that",
+        "Later",
+        "In the evening",
+        "Before lunch",
+        "The next day",
+        "A week later",
+        "By noon",
+        "Meanwhile",
+        "Soon",
+    ],
     "more": ["more", "additional", "other", "further", "extra"],
-    "because": ["because of the rain", "for a birthday party", "as a present", "during the holidays", "to help a neighbour", "on the way home", "without telling anyone", "for the school project", "at half the usual price", "in three equal trips", "as agreed in spring"],
+    "because": [
+        "because of the rain",
+        "for a birthday party",
+        "as a present",
+        "during the holidays",
+        "to help a neighbour",
+        "on the way home",
+        "without telling anyone",
+        "for the school project",
+        "at half the usual price",
+        "in three equal trips",
+        "as agreed in spring",
+    ],
 }
 _OPENINGS = [
     "{a} {has} {n} {t} and {buys} {m} {more} at the {p} {because}.",
@@ -65,12 +107,40 @@ _ENDINGS = [
     "What fraction of the {t} belongs to {b}?",
     "If {a} and {b} share the {u} equally, how many does each get?",
 ]
-_CODE_VERBS = (
-    ["count", "merge", "filter", "rotate", "group", "pair", "rank", "shift", "split", "trim", "encode", "balance", "reverse", "flatten", "zip", "chunk"]
-)
-_CODE_OBJECTS = (
-    ["numbers", "words", "intervals", "edges", "tokens", "matrices", "prices", "records", "digits", "names", "rows", "paths", "events", "users"]
-)
+_CODE_VERBS = [
+    "count",
+    "merge",
+    "filter",
+    "rotate",
+    "group",
+    "pair",
+    "rank",
+    "shift",
+    "split",
+    "trim",
+    "encode",
+    "balance",
+    "reverse",
+    "flatten",
+    "zip",
+    "chunk",
+]
+_CODE_OBJECTS = [
+    "numbers",
+    "words",
+    "intervals",
+    "edges",
+    "tokens",
+    "matrices",
+    "prices",
+    "records",
+    "digits",
+    "names",
+    "rows",
+    "paths",
+    "events",
+    "users",
+]
 _CODE_RULES = [
     "skip every element that is smaller than {n}",
     "return the result in descending order of {o}",
@@ -89,7 +159,7 @@ _CODE_BODY = [
     "    {v} = sorted({w}, key=lambda {x}: {x}[{n} % 2])\n    return {v}[: {m}]",
     "    {x} = set()\n    while {w}:\n        {v} = {w}.pop()\n        {x}.add({v} + {n})\n    return len({x}) - {m}",
     "    return [{v} for {v} in {w} if {v} != {n} and {v} < {m}]",
-    "    {x} = {{}}\n    for {v} in {w}:\n        {x}[{v}] = {x}.get({v}, {n}) + 1\n    return max({x}.values()) // {m}",
+    "    {x} = {{}}\n    for {v} in {w}:\n        {x}[{v}] = {x}.get({v}, {n})\n    return max({x}.values()) // {m}",
 ]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -49,6 +49,23 @@ def frame_hash(rows: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
+class RowsHash:
+    """Hash of a table's content that comes in parts: columns and rows, whatever their order. Holds no rows."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count rows in: equal rows count as often as they occur."""
+        columns = sorted(rows.columns)
+        for line in text_hashes(columns, rows.select(columns).write_ndjson().splitlines(), ()):
+            self._sum += int(line, 16)
+
+    def hexdigest(self) -> str:
+        """The hash of all rows so far."""
+        return text_hash(f"{self._sum % 2**128:032x}")
+
+
 def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:
     """Hash of the files below a folder: names and bytes. Two copies of a checkpoint have one revision.
 

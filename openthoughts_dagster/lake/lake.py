@@ -2,13 +2,15 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from openthoughts_dagster.lake.hashing import RowsHash
 from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
 
 _ATTEMPTS = 20
@@ -105,6 +107,49 @@ class Lake:
                 self._overwrite(table, rows, predicate or None)
 
         self._commit(table, rows, write)
+
+    def replace_batches(
+        self, table: Table, batches: Callable[[], Iterable[pl.DataFrame]], **partition: str
+    ) -> tuple[int, str]:
+        """`replace` with rows that come in batches and are never all in memory; how many there were, and their hash.
+
+        `batches` is called once for every attempt to commit.
+        """
+        from arro3.core import RecordBatchReader
+        from arro3.core import Table as ArrowTable
+
+        predicate = " AND ".join(f"{column} = '{_quoted(value)}'" for column, value in partition.items()) or None
+        schema = ArrowTable.from_arrow(table.schema.to_frame()).schema
+        counted, hashed = 0, RowsHash()
+
+        def conforming() -> Iterator[Any]:
+            nonlocal counted, hashed
+            counted, hashed = 0, RowsHash()
+            for batch in batches():
+                rows = conform(table, batch)
+                for column, value in partition.items():
+                    if (rows[column] != value).any():
+                        raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
+                counted += rows.height
+                hashed.add(rows)
+                yield from ArrowTable.from_arrow(rows).to_batches()
+
+        def write() -> None:
+            exists = self._exists(table)
+            write_deltalake(
+                self.address(table),
+                RecordBatchReader.from_batches(schema, conforming()),
+                mode="overwrite" if exists else "append",
+                predicate=predicate if exists else None,
+                partition_by=None if exists else list(table.partition_by) or None,
+                storage_options=self.options,
+            )
+
+        if next(iter(batches()), None) is None:
+            self.replace(table, table.schema.to_frame(), **partition)
+        else:
+            self._commit(table, table.schema.to_frame(), write)
+        return counted, hashed.hexdigest()
 
     def _write(self, table: Table, rows: pl.DataFrame) -> None:
         write_deltalake(

@@ -41,7 +41,7 @@ class Curated:
     @property
     def questions(self) -> pl.DataFrame:
         """The questions that stay, the best first."""
-        kept = pl.concat([batch for batch in self.kept_batches()] or [self.scored.head(0).collect()])
+        kept = pl.concat(list(self.kept_batches()) or [self.scored.head(0).collect()])
         ranks = pl.DataFrame({"question_id": self.ids, "rank": self.rank})
         return kept.join(ranks, on="question_id", how="left").sort("rank").drop("rank")
 
@@ -49,6 +49,34 @@ class Curated:
     def rejected(self) -> pl.DataFrame:
         """Rows of rejected_questions."""
         return pl.concat([REJECTED_QUESTIONS.schema.to_frame(), *self.rejected_batches()])
+
+    def best(self, count: int) -> pl.DataFrame:
+        """The best questions that stay, without the rest."""
+        stays = np.nonzero(self.reasons.is_null().to_numpy())[0]
+        chosen = stays[np.argsort(self.rank[stays])[:count]]
+        rows = self.scored.filter(pl.col("question_id").is_in(self.ids.gather(chosen).implode())).collect()
+        return rows.join(
+            pl.DataFrame({"question_id": self.ids.gather(chosen)}), on="question_id", maintain_order="right"
+        )
+
+    def examples(self, count: int) -> pl.DataFrame:
+        """Up to `count` rejected questions for each reason that has a match: reason, question, and the evidence."""
+        chosen: dict[str, list[int]] = {}
+        for position, decision in self.evidence.items():
+            own = chosen.setdefault(decision.reason, [])
+            if len(own) < count:
+                own.append(position)
+        positions = [position for own in chosen.values() for position in own]
+        wanted = self.ids.gather(positions)
+        texts = self.scored.filter(pl.col("question_id").is_in(wanted.implode())).select("question_id", "question")
+        found = dict(texts.collect().iter_rows())
+        return pl.DataFrame(
+            [
+                {"reason": self.evidence[p].reason, "question": found[self.ids[p]], **self.evidence[p].evidence}
+                for p in positions
+            ],
+            infer_schema_length=None,
+        )
 
     def kept_batches(self) -> Iterator[pl.DataFrame]:
         """The questions that stay, in the order of the table, a bounded number at a time."""
@@ -133,6 +161,22 @@ def curate(
     return Curated(
         rows, ids, rank, _reasons(kept, cut, decisions), decisions, cut, settings, funnel, leaks.instructions
     )
+
+
+def leaks_of(examples: pl.DataFrame) -> pl.DataFrame:
+    """Leaked questions beside what they leak: benchmark, split, what is shared, both texts."""
+    return _pairs(examples, "decontamination", ["benchmark", "split", "shared", "similarity", "question", "text"])
+
+
+def duplicates_of(examples: pl.DataFrame) -> pl.DataFrame:
+    """Duplicates beside what they repeat: similarity, both texts."""
+    return _pairs(examples, "dedup", ["reason", "of", "release", "similarity", "question", "text"])
+
+
+def _pairs(examples: pl.DataFrame, step: str, columns: list[str]) -> pl.DataFrame:
+    if examples.is_empty():
+        return examples
+    return examples.filter(pl.col("reason").is_in(STEPS[step])).select(c for c in columns if c in examples.columns)
 
 
 def source_sample(rows: pl.LazyFrame, ids: pl.Series) -> Texts:

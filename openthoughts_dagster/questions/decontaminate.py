@@ -13,7 +13,7 @@ from openthoughts_dagster.questions.decisions import Decision
 from openthoughts_dagster.questions.leaks import LEAST_OF_BENCHMARK, LEAST_OF_SOURCE, BenchmarkIndex, Leak
 from openthoughts_dagster.questions.ngrams import CommonNgram, Words, tokens_of, words_of
 from openthoughts_dagster.questions.texts import WORKERS, Texts
-from openthoughts_dagster.recipe import Decontamination
+from openthoughts_dagster.recipe import Decontamination, Evaluation, FileBenchmark
 
 _BLOCK = 2048
 _REASON = {True: "benchmark_ngram", False: "benchmark_similarity"}
@@ -58,6 +58,16 @@ def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame
         {p: Decision(_REASON[leaks[p].shared is not None], index.evidence(leaks[p])) for p in sorted(leaks)},
         instructions,
     )
+
+
+def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:
+    """`benchmarks` with a column split: which split or file the recipe takes each benchmark's questions from."""
+    splits = {}
+    for benchmark in evaluation.benchmarks:
+        where = benchmark.path if isinstance(benchmark, FileBenchmark) else benchmark.questions or ""
+        parts = where.rsplit(":", 2)
+        splits[benchmark.name] = parts[1] if len(parts) == 3 and "/" not in parts[1] else where.rpartition("/")[2]
+    return benchmarks.with_columns(pl.col("benchmark").replace(splits).alias("split"))
 
 
 def most_similar(texts: Texts, known: pl.Series, similarity: float) -> list[Leak]:

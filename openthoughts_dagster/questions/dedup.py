@@ -105,8 +105,8 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
             raise
         except Exception as error:  # a file, an object store, a table's log: whatever it is, say which release
             raise AcceptedError(
-                f"dedup.against: {path} cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}. "
-                "Name a Parquet or JSON Lines file, or the folder of a Delta table"
+                f"dedup.against: {path} cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}."
+                " Name a Parquet or JSON Lines file, or the folder of a Delta table"
             ) from error
     return pl.concat(frames)
 

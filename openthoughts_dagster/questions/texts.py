@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,10 +75,9 @@ class Texts:
             return Texts(np.zeros(0, np.uint8), offsets)
         file = None if folder is None else folder / f"{uuid.uuid4().hex}.texts"
         data = np.empty(offsets[-1], np.uint8) if file is None else np.memmap(file, np.uint8, "w+", shape=offsets[-1])
-        edges = np.searchsorted(offsets, np.arange(0, offsets[-1] + _BLOCK, _BLOCK))
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
-            out = data[offsets[first] : offsets[last]] if last < len(offsets) else data[offsets[first] :]
-            kernels.gathered(self.data, self.offsets, positions[first:last], out)
+        for first, part in Texts(data, offsets).chunks(_BLOCK):
+            out = data[part.offsets[0] : part.offsets[-1]]
+            kernels.gathered(self.data, self.offsets, positions[first : first + len(part)], out)
             self.release()
         if file is None:
             return Texts(data, offsets)
@@ -114,7 +114,7 @@ class Texts:
 def split(number: int, parts: int = WORKERS) -> list[tuple[int, int]]:
     """0..number in equal parts."""
     edges = [number * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def in_parallel(work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> list[T]:

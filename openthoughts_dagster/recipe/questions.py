@@ -101,7 +101,7 @@ class Decontamination(RecipeModel):
         gt=0,
         le=1,
         description="Tokens in a row that this share of a source's questions has (and at least 50), or of a "
-        "benchmark's (at least 10), are an instruction: reported, and no leak. null is the paper's rule, to the letter.",
+        "benchmark's (at least 10), are an instruction: reported, and no leak. null is the paper's rule.",
     )
     brute_force: bool = Field(
         False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."
