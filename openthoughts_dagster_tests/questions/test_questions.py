@@ -9,7 +9,8 @@ import pytest
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS
 from openthoughts_dagster.questions import Texts, curate, find_leaks, score_questions
-from openthoughts_dagster.questions.scoring import read_rating
+from openthoughts_dagster.questions.replies import read_rating
+from openthoughts_dagster.questions.scoring import Means
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
 
 NOTHING = Decontamination(ngram=None, similarity=None)
@@ -102,7 +103,7 @@ def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none() -> None:
     for brute_force in (False, True):
         rule = Decontamination(ngram=13, similarity=None, brute_force=brute_force)
         assert list(
-            find_leaks(_texts(" ".join(words[:12] + ["x"]), "\n".join([*words, "x"])), rule, benchmark).decisions
+            find_leaks(_texts(" ".join([*words[:12], "x"]), "\n".join([*words, "x"])), rule, benchmark).decisions
         ) == [1]
 
 
@@ -143,7 +144,7 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
 
     score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
     questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
-    scored = score_questions(questions, [score], lambda _: ask, lambda _: "Rate: {question}")
+    scored = score_questions(questions, [score], Means(lambda _: ask, lambda _: "Rate: {question}", lambda _: []))
 
     assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]
     assert scored.failed == {"d": 1}
