@@ -135,15 +135,19 @@ class Lake:
                 yield from ArrowTable.from_arrow(rows).to_batches()
 
         def write() -> None:
-            exists = self._exists(table)
-            write_deltalake(
-                self.address(table),
-                RecordBatchReader.from_batches(schema, conforming()),
-                mode="overwrite" if exists else "append",
-                predicate=predicate if exists else None,
-                partition_by=None if exists else list(table.partition_by) or None,
-                storage_options=self.options,
-            )
+            rows = RecordBatchReader.from_batches(schema, conforming())
+            if self._exists(table):
+                write_deltalake(
+                    self.address(table), rows, mode="overwrite", predicate=predicate, storage_options=self.options
+                )
+            else:
+                write_deltalake(
+                    self.address(table),
+                    rows,
+                    mode="append",
+                    partition_by=list(table.partition_by) or None,
+                    storage_options=self.options,
+                )
 
         if next(iter(batches()), None) is None:
             self.replace(table, table.schema.to_frame(), **partition)

@@ -214,7 +214,7 @@ def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shorte
 
 
 @_compiled
-def nearest(
+def nearest(  # type: ignore[no-untyped-def]
     data,
     offsets,
     lengths,
@@ -232,7 +232,7 @@ def nearest(
     least,
     ones,
     others,
-):  # type: ignore[no-untyped-def]
+):
     """For each text the at most `most` benchmark questions with the largest share of their grams in it.
 
     Gram number i is in the questions owners[begins[i]:begins[i + 1]] and weighs weights[i]; totals are the weights of
