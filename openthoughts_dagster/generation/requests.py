@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from openthoughts_dagster.lake import text_hash, value_hash
+from openthoughts_dagster.lake import text_hash, text_hashes, value_hash
 from openthoughts_dagster.recipe import ModelReference, Sampling
 
 Message = dict[str, str]
@@ -123,13 +123,13 @@ def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:
     return (*system, {"role": "user", "content": user})
 
 
-def completion_key(
-    identity: ModelIdentity, prompt: str, sampling: Sampling, json_schema: dict[str, Any] | None = None
-) -> str:
-    """Key of the completions of one prompt: model id and revision, the rendered prompt, and how it is sampled.
+def completion_keys(
+    identity: ModelIdentity, prompts: Sequence[str], sampling: Sampling, json_schema: dict[str, Any] | None = None
+) -> list[str]:
+    """Keys of the completions of rendered prompts: model id and revision, the prompt, and how it is sampled.
 
     The engine is not part of it: the same weights asked the same way are the same purchase. Settings that are None
     are not part of it either, so that a new setting leaves the keys of what was paid before alone.
     """
     asked = value_hash(sampling.model_dump(exclude_none=True))
-    return text_hash(identity.partition, prompt, asked, json.dumps(json_schema, sort_keys=True))
+    return text_hashes([identity.partition], prompts, [asked, json.dumps(json_schema, sort_keys=True)])
