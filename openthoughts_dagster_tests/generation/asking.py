@@ -12,7 +12,7 @@ from openthoughts_dagster.recipe import Sampling
 
 def complete(pool: EnginePool, model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
     """The completions of every sample of the prompts, in the order of the requests."""
-    requests = requests_of(model, prompts, sampling)
+    requests = requests_for(model, prompts, sampling)
 
     async def work(engine: Engine) -> list[Completion]:
         return [completion async for completion in engine.generate(stream(requests))]
@@ -23,8 +23,8 @@ def complete(pool: EnginePool, model: Model, prompts: Sequence[Prompt], sampling
     return sorted(completions, key=lambda completion: order[id(completion.request)])
 
 
-def requests_of(model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> list[Request]:
-    """A request for every sample of the prompts."""
+def requests_for(model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> list[Request]:
+    """A request for every sample of the prompts, also of those that are the same."""
     requests = []
     for prompt in prompts:
         [text] = render_all(model, [prompt.user])

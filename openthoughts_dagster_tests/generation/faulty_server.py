@@ -12,7 +12,7 @@ from openthoughts_dagster.generation.engines.openai_engine import OpenaiEngine, 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Completion, ModelIdentity, Prompt
 from openthoughts_dagster.recipe import ModelReference, Retry, Sampling
-from openthoughts_dagster_tests.generation.asking import requests_of, stream
+from openthoughts_dagster_tests.generation.asking import requests_for, stream
 
 # gets the number of the request, counted from 0, and what was asked
 Script = Callable[[int, web.Request], Awaitable[web.StreamResponse]]
@@ -85,7 +85,7 @@ async def completions_of(
     engine: OpenaiEngine, model: Model, prompts: Sequence[Prompt], sampling: Sampling
 ) -> list[Completion]:
     """Completions in the order they end."""
-    requests = requests_of(model, prompts, sampling)
+    requests = requests_for(model, prompts, sampling)
     return [completion async for completion in engine.generate(stream(requests))]
 
 

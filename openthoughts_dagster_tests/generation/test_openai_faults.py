@@ -16,7 +16,7 @@ from openthoughts_dagster.generation.engines.openai_engine import start_openai
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt
 from openthoughts_dagster.recipe import RepetitionGuard, Retry, Sampling
-from openthoughts_dagster_tests.generation.asking import requests_of
+from openthoughts_dagster_tests.generation.asking import requests_for
 from openthoughts_dagster_tests.generation.faulty_server import (
     BRIEF,
     ask,
@@ -216,7 +216,7 @@ def test_a_server_that_is_gone_is_a_dead_engine_and_what_it_answered_is_handed_o
         async with serving(scripted(chat("4"))) as (url, _):
             model = served_model(url, max_in_flight=1)
             engine = await start_openai(model)
-            requests = requests_of(model, MANY, Sampling())
+            requests = requests_for(model, MANY, Sampling())
             answered = asyncio.Event()
 
             async def slowly() -> Any:
