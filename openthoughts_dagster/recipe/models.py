@@ -110,7 +110,7 @@ class ModelReference(RecipeModel):
         if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
             yield (
                 ("base_url",),
-                "must hold no password and got one: name the variable that holds the key in api_key_env",
+                "must hold no password and got one: name the variable of the key in api_key_env",
             )
         if engine not in ("vllm", "auto") and raw.get("vllm"):
             yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
