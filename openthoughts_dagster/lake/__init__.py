@@ -1,6 +1,6 @@
 """Tables on disk or object store."""
 
-from openthoughts_dagster.lake.hashing import folder_hash, frame_hash, text_hash, value_hash
+from openthoughts_dagster.lake.hashing import batches_hash, folder_hash, frame_hash, text_hash, value_hash
 from openthoughts_dagster.lake.lake import Lake, LakeError, SchemaError, conform
 from openthoughts_dagster.lake.schemas import (
     BENCHMARK_SCORES,
@@ -35,6 +35,7 @@ __all__ = [
     "LakeError",
     "SchemaError",
     "Table",
+    "batches_hash",
     "conform",
     "folder_hash",
     "frame_hash",

@@ -24,7 +24,19 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
-from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
+from openthoughts_dagster.recipe.sources import (
+    Columns,
+    FilesSource,
+    HubPart,
+    HuggingFaceSource,
+    PaperFacts,
+    PdfSource,
+    ProceduralSource,
+    RowFilter,
+    Source,
+    StackExchangeSource,
+    TableSource,
+)
 
 __all__ = [
     "PRESETS",
@@ -39,21 +51,27 @@ __all__ = [
     "FileBenchmark",
     "FilesSource",
     "Hardware",
+    "HubPart",
     "HuggingFaceSource",
     "Judge",
     "LightevalBenchmark",
     "ModelReference",
+    "PaperFacts",
+    "PdfSource",
     "Price",
     "ProceduralSource",
     "RandomScore",
     "Recipe",
     "RecipeError",
     "ResponseLengthScore",
+    "RowFilter",
     "Sampling",
     "Score",
     "Selection",
     "Source",
+    "StackExchangeSource",
     "Student",
+    "TableSource",
     "Teacher",
     "TrainingPreset",
     "find_recipe",
