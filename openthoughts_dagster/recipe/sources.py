@@ -33,6 +33,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _pattern_of_a_part(text: str) -> str:
+    if re.compile(_pattern(text)).groups < 1:
+        raise ValueError(f"has no group; put parentheses around what the question is, got {text!r}")
+    return text
+
+
 ColumnText = Annotated[str, AfterValidator(_column)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Scalar = str | bool | int | float
@@ -41,12 +47,17 @@ Scalar = str | bool | int | float
 class Columns(RecipeModel):
     """Which column of the source's rows holds what.
 
-    A value with braces is a template over the row's columns; dots lead into nested columns.
+    A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
     """
 
     question: ColumnText = Field(
         "question",
         description="Column of the question, e.g. 'problem', 'messages.0.content', or '{title}\\n\\n{body}'.",
+    )
+    part: Annotated[str, AfterValidator(_pattern_of_a_part)] | None = Field(
+        None,
+        description="Regular expression whose first group is the question, where its column holds more, such as a "
+        "whole chat: '\\[INST\\](.*)\\[/INST\\]'. A row in which it is not found is rejected.",
     )
     answer: ColumnText | None = Field(
         None, description="Column or template of the reference answer, if the source has one."
@@ -114,11 +125,25 @@ class SourceBase(RecipeModel):
     paper: PaperFacts | None = Field(None, description="What the OpenThoughts paper found about this source.")
 
 
+class Rewrite(RecipeModel):
+    """A judge writes one question from each row, where rows are documents, code or formulas and no questions."""
+
+    judge: Slug = Field(description="Name of the judge that writes.")
+    prompt: str = Field(
+        description="Prompt file with {text} in it, where the column or template of the question goes: a shipped name "
+        "such as question_from_text_v1, or a path."
+    )
+    attempts: Positive = Field(3, description="Times the judge is asked while it gives no reply that can be read.")
+
+
 class TableSource(SourceBase):
     """A source whose rows have columns."""
 
     columns: Columns = Field(default=Columns(), description="Column mapping.")
     where: list[RowFilter] = Field(default=[], description="Filters that a row must fit to be read, all of them.")
+    rewrite: Rewrite | None = Field(
+        None, description="Who writes questions from the rows. Only rows that `where` and `limit` leave are paid for."
+    )
 
 
 class HubPart(RecipeModel):
@@ -186,9 +211,7 @@ class PdfSource(SourceBase):
     overlap: int = Field(
         1, ge=0, description="Pages that a group shares with the next, for questions across a page's end."
     )
-    attempts: Positive = Field(
-        3, description="Times the judge is asked before a reply it gives is unreadable for good."
-    )
+    attempts: Positive = Field(3, description="Times the judge is asked while it gives no reply that can be read.")
     extract_prompt: str = Field(
         "pdf_extract_v1", description="Prompt file with {text} in it: a shipped name, or a path."
     )

@@ -75,6 +75,11 @@ def _found(name: str, values: Any) -> Any:
 
 
 def _step(name: str, values: Any) -> Any:
+    if isinstance(values, str) and values[:1] in ("{", "["):
+        try:
+            values = json.loads(values)
+        except (ValueError, RecursionError):
+            return None
     if isinstance(values, Mapping):
         return values.get(name)
     if isinstance(values, list) and name.isdecimal() and int(name) < len(values):

@@ -31,22 +31,22 @@ def _converter() -> Any:
     class Converter(MarkdownConverter):  # type: ignore[misc, unused-ignore]
         """Markdown for language models: formulas are not escaped, exponents are not lost, images say that they were."""
 
-        def convert_sup(self, element: Any, text: str, parents: Any) -> str:
+        def convert_sup(self, element: Any, text: str, parent_tags: Any) -> str:
             return _script("^", text)
 
-        def convert_sub(self, element: Any, text: str, parents: Any) -> str:
+        def convert_sub(self, element: Any, text: str, parent_tags: Any) -> str:
             return _script("_", text)
 
-        def convert_br(self, element: Any, text: str, parents: Any) -> str:
-            return " " if "_inline" in parents else "\n"
+        def convert_br(self, element: Any, text: str, parent_tags: Any) -> str:
+            return " " if "_inline" in parent_tags else "\n"
 
-        def convert_img(self, element: Any, text: str, parents: Any) -> str:
+        def convert_img(self, element: Any, text: str, parent_tags: Any) -> str:
             says = str(element.attrs.get("alt") or "").strip()
             return f"[image: {says}]" if says else "[image]"
 
     return Converter(
         # html.parser takes quadratic time for some broken input, lxml does not.
-        bs4_options={"features": "lxml"},
+        bs4_options={"features": "lxml"},  # type: ignore[arg-type] # as its documentation says
         escape_asterisks=False,
         escape_underscores=False,
         escape_misc=False,

@@ -1,5 +1,6 @@
 """One shape for the rows of all sources, and a reason for every row that is no question."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
         return row.problem
     columns = row.columns or columns
     value = value_of(columns.question, row.values)
+    if columns.part is not None and isinstance(value, str):
+        found = re.search(columns.part, value, re.DOTALL)
+        if found is None:
+            return "no_part", f"{columns.part!r} is not in {quoted(value)}"
+        value = found[1]
     if problem := _not_a_question(columns.question, value, row.values):
         return problem
     clean = str if source.verbatim else clean_text

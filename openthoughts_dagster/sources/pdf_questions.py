@@ -4,12 +4,12 @@ OpenThoughts (arXiv 2506.04178) made its organic chemistry questions in these th
 ledger of completions, so that reading again asks for nothing twice.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openthoughts_dagster.generation.requests import Ask, Prompt
+from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.sources.asking import asked
 from openthoughts_dagster.sources.contract import Row, quoted
 from openthoughts_dagster.sources.prompts import filled
 
@@ -80,7 +80,7 @@ def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, as
 
 
 def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = _asked([filled(template, text=group.text) for group in groups], _PAIRS, attempts, ask, _pairs_of)
+    replies = asked([filled(template, text=group.text) for group in groups], _PAIRS, attempts, ask, _pairs_of)
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
         if isinstance(reply, tuple):
@@ -101,7 +101,7 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: Ask) 
 
 
 def _refined(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = _asked([_filled(template, pair) for pair in pairs], _PAIR, attempts, ask, _pair_of)
+    replies = asked([_filled(template, pair) for pair in pairs], _PAIR, attempts, ask, _pair_of)
     refined, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if isinstance(reply, tuple):
@@ -112,7 +112,7 @@ def _refined(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tupl
 
 
 def _kept(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = _asked([_filled(template, pair) for pair in pairs], _VERDICT, attempts, ask, _verdict_of)
+    replies = asked([_filled(template, pair) for pair in pairs], _VERDICT, attempts, ask, _verdict_of)
     kept, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if isinstance(reply, tuple):
@@ -126,35 +126,6 @@ def _kept(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tuple[l
 
 def _filled(template: str, pair: _Pair) -> str:
     return filled(template, question=pair.question, answer=pair.answer)
-
-
-def _asked(prompts: list[str], schema: dict[str, Any], attempts: int, ask: Ask, parse: Any) -> list[Any]:
-    """For each prompt what `parse` makes of the reply, or why there is nothing, as reason and evidence.
-
-    A reply that `parse` cannot read is asked again as another sample.
-    """
-    results: list[Any] = [("judge_failed", "it was never asked")] * len(prompts)
-    open_ = list(range(len(prompts)))
-    for attempt in range(attempts):
-        if not open_:
-            break
-        for i, [answer] in zip(open_, ask([Prompt(prompts[i], 1, attempt, schema) for i in open_]), strict=True):
-            if answer.error:
-                results[i] = ("judge_failed", answer.error)
-            elif (parsed := parse(_object_in(answer.answer))) is None:
-                results[i] = ("reply_unreadable", f"{attempt + 1} replies, the last: {quoted(answer.answer)}")
-            else:
-                results[i] = parsed
-        open_ = [i for i in open_ if isinstance(results[i], tuple)]
-    return results
-
-
-def _object_in(reply: str) -> Any:
-    """The JSON object in a reply, within prose or a code fence too; None when there is none."""
-    try:
-        return json.loads(reply[reply.index("{") : reply.rindex("}") + 1])
-    except (ValueError, RecursionError):
-        return None
 
 
 def _pairs_of(value: Any) -> list[tuple[str, str]] | None:

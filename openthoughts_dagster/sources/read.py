@@ -4,6 +4,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from openthoughts_dagster.recipe import (
     Columns,
@@ -13,15 +14,17 @@ from openthoughts_dagster.recipe import (
     Recipe,
     Source,
     StackExchangeSource,
+    TableSource,
 )
 from openthoughts_dagster.sources.contract import Place, Reading, SourceError
 from openthoughts_dagster.sources.files import read_files
 from openthoughts_dagster.sources.hugging_face import read_hugging_face
 from openthoughts_dagster.sources.pdf import PDF_COLUMNS, read_pdf
 from openthoughts_dagster.sources.procedural import PROCEDURAL_COLUMNS, read_procedural
+from openthoughts_dagster.sources.rewriting import WRITTEN_COLUMNS, written_from
 from openthoughts_dagster.sources.stack_exchange import read_stack_exchange
 from openthoughts_dagster.sources.staged import StagedSource, check_found
-from openthoughts_dagster.sources.staging import Counts, Stage
+from openthoughts_dagster.sources.staging import Stage
 
 
 @contextmanager
@@ -46,28 +49,37 @@ def read_source(source: Source, recipe: Recipe, place: Place) -> Iterator[Staged
 
 
 def _staged(source: Source, recipe: Recipe, place: Place) -> StagedSource:
-    seed = f"{recipe.seed}:{source.name}"
+    seed, folder = f"{recipe.seed}:{source.name}", place.staging / source.name
     reading, columns = _open(source, recipe, place, seed), _columns(source)
+    where = source.where if isinstance(source, TableSource) else ()
     limit = None if reading.sampled else source.limit
-    stage = Stage(place.staging / source.name, source, columns, limit, seed)
+    staged = _put(Stage(folder / "read", source, columns, limit, seed, where), reading, place)
+    check_found(staged, columns)
+    if not isinstance(source, TableSource) or source.rewrite is None:
+        return staged
+    reading = written_from(staged, source, recipe, place)
+    written = _put(Stage(folder / "written", source, WRITTEN_COLUMNS, None, seed), reading, place)
+    written = replace(written, counts=staged.counts, documents=staged)
+    check_found(written, WRITTEN_COLUMNS)
+    return written
+
+
+def _put(stage: Stage, reading: Reading, place: Place) -> StagedSource:
     stage.clear_others(reading.shards)
     for number, shard in enumerate(reading.shards, 1):
         state = "read" if stage.put(shard) else "kept from an earlier attempt"
-        place.log(f"{source.name}: shard {number:,} of {len(reading.shards):,} {state}: {shard.name}")
-    counts = Counts()
-    counts.add(stage.counts(reading.shards))
-    staged = StagedSource(stage, reading.shards, counts)
-    check_found(staged, columns)
-    return staged
+        place.log(f"{stage.source.name}: shard {number:,} of {len(reading.shards):,} {state}: {shard.name}")
+    return StagedSource(stage, reading.shards, stage.counts(reading.shards))
 
 
 def _open(source: Source, recipe: Recipe, place: Place, seed: str) -> Reading:
+    folder = place.staging / source.name
     if isinstance(source, FilesSource):
         return read_files(source, recipe.path(source.path))
     if isinstance(source, HuggingFaceSource):
         return read_hugging_face(source, recipe.path, place.copies)
     if isinstance(source, StackExchangeSource):
-        return read_stack_exchange(source, recipe.path(source.path), place.staging / source.name)
+        return read_stack_exchange(source, recipe.path(source.path), folder)
     if isinstance(source, PdfSource):
         return read_pdf(source, recipe, place, seed)
     return read_procedural(source, seed)

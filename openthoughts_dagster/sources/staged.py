@@ -8,18 +8,22 @@ from functools import cached_property
 import polars as pl
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, text_hash
-from openthoughts_dagster.recipe import Columns
+from openthoughts_dagster.recipe import Columns, StackExchangeSource
 from openthoughts_dagster.sources.contract import Shard, SourceError
 from openthoughts_dagster.sources.staging import PRIORITY, QUESTIONS, REJECTED, Counts, Stage
 
 
 @dataclass(frozen=True)
 class StagedSource:
-    """The questions and rejections of a source. Together they are `rows_in`; `counts.filtered` rows are neither."""
+    """The questions and rejections of a source. Together they are `rows_in`; `counts.filtered` rows are neither.
+
+    `documents` is what the questions were written from, where a judge wrote them: what was rejected of it counts.
+    """
 
     stage: Stage
     shards: list[Shard]
     counts: Counts
+    documents: "StagedSource | None" = None
 
     def questions(self) -> Iterator[pl.DataFrame]:
         """Rows of raw_sources, each id once: a text that occurs again gets an id of its own, made from how often it
@@ -36,6 +40,8 @@ class StagedSource:
 
     def rejected(self) -> Iterator[pl.DataFrame]:
         """Rows of rejected_questions."""
+        if self.documents is not None:
+            yield from self.documents.rejected()
         for batch in self._drawn(REJECTED, None):
             yield batch.select(list(REJECTED_QUESTIONS.columns))
 
@@ -52,7 +58,7 @@ class StagedSource:
     @cached_property
     def reasons(self) -> Counter[str]:
         """Rejected rows by reason."""
-        counted = Counter[str]()
+        counted = Counter[str]() if self.documents is None else Counter(self.documents.reasons)
         for batch in self._drawn(REJECTED, ["reason"]):
             counted.update(batch["reason"])
         return counted
@@ -111,7 +117,9 @@ def check_found(staged: StagedSource, columns: Columns) -> None:
             f"{seen or 'no row could be read'}; the first: {first['evidence']}. "
             "Set columns.question to the column, or a template such as '{title} {body}', that holds it"
         )
-    if columns.answer is not None and not staged.answered:
+    # A forum's questions may all be open; a column of answers without one is the wrong column.
+    forum = isinstance(staged.stage.source, StackExchangeSource)
+    if columns.answer is not None and not staged.answered and not forum:
         raise SourceError(
             f"{where}: none of its {staged.kept:,} questions has an answer in {columns.answer!r}; {seen}. "
             "Set columns.answer to the column that holds it, or leave it out"

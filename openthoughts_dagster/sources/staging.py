@@ -7,7 +7,7 @@ shard by shard; a shard that is whole is marked so by its folder's name, and the
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
-from openthoughts_dagster.recipe import Columns, Source
+from openthoughts_dagster.recipe import Columns, RowFilter, Source
 from openthoughts_dagster.sources.contract import Shard
 from openthoughts_dagster.sources.filters import fits, said
 from openthoughts_dagster.sources.normalize import question_of, rejection_of
@@ -53,6 +53,7 @@ class Stage:
     columns: Columns
     limit: int | None
     seed: str
+    where: Sequence[RowFilter] = ()
 
     def place(self, shard: Shard) -> Path:
         """Where the rows of a shard are when all of them are there."""
@@ -97,7 +98,7 @@ class Stage:
     def clear_others(self, shards: list[Shard]) -> None:
         """Remove what no shard of these needs: half shards, and those of other settings or versions."""
         wanted = {self.place(shard) for shard in shards}
-        for place in self.folder.iterdir():
+        for place in self.folder.iterdir() if self.folder.is_dir() else ():
             if place.is_dir() and place not in wanted:
                 shutil.rmtree(place)
 
@@ -116,7 +117,7 @@ class Stage:
                 yield pl.read_parquet(path, columns=columns, memory_map=False)
 
     def _left_out(self, values: Any) -> str | None:
-        for condition in getattr(self.source, "where", ()):
+        for condition in self.where:
             if not fits(condition, values):
                 return said(condition)
         return None
@@ -127,7 +128,7 @@ class _Files:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
-        self._schema = pl.Schema({**_TABLES[name].schema, PRIORITY: pl.Int64})
+        self._schema = pl.Schema({**_TABLES[name].columns, PRIORITY: pl.Int64})
         self._rows: list[dict[str, Any]] = []
         self._characters = self._number = 0
 

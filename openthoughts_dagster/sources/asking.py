@@ -1,0 +1,40 @@
+"""Questions to a judge whose replies are JSON: asked again where one cannot be read, and given up with a reason."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from openthoughts_dagster.generation.requests import Ask, Prompt
+from openthoughts_dagster.sources.contract import quoted
+
+
+def asked(
+    prompts: list[str], schema: dict[str, Any], attempts: int, ask: Ask, parse: Callable[[Any], Any]
+) -> list[Any]:
+    """For each prompt what `parse` makes of the reply, or why there is nothing: a tuple of reason and evidence.
+
+    `parse` gets the JSON object of the reply, and returns None, never a tuple, when it is not what was asked for.
+    Such a reply is asked again as another sample.
+    """
+    results: list[Any] = [("judge_failed", "it was never asked")] * len(prompts)
+    open_ = list(range(len(prompts)))
+    for attempt in range(attempts):
+        if not open_:
+            break
+        for i, [answer] in zip(open_, ask([Prompt(prompts[i], 1, attempt, schema) for i in open_]), strict=True):
+            if answer.error:
+                results[i] = ("judge_failed", answer.error)
+            elif (parsed := parse(_object_in(answer.answer))) is None:
+                results[i] = ("reply_unreadable", f"{attempt + 1} replies, the last: {quoted(answer.answer)}")
+            else:
+                results[i] = parsed
+        open_ = [i for i in open_ if isinstance(results[i], tuple)]
+    return results
+
+
+def _object_in(reply: str) -> Any:
+    """The JSON object in a reply, within prose or a code fence too; None when there is none."""
+    try:
+        return json.loads(reply[reply.index("{") : reply.rindex("}") + 1])
+    except (ValueError, RecursionError):
+        return None
