@@ -14,21 +14,24 @@ def asked(
     """For each prompt what `parse` makes of the reply, or why there is nothing: a tuple of reason and evidence.
 
     `parse` gets the JSON object of the reply, and returns None, never a tuple, when it is not what was asked for.
-    Such a reply is asked again as another sample.
+    Such a reply is asked again as another sample. A request that failed is not: its engine has tried as often as it
+    does. Raises EngineError when all of them failed.
     """
-    results: list[Any] = [("judge_failed", "it was never asked")] * len(prompts)
+    results: list[Any] = [None] * len(prompts)
     open_ = list(range(len(prompts)))
     for attempt in range(attempts):
         if not open_:
             break
+        unreadable: list[int] = []
         for i, [answer] in zip(open_, ask([Prompt(prompts[i], 1, attempt, schema) for i in open_]), strict=True):
             if answer.error:
                 results[i] = ("judge_failed", answer.error)
             elif (parsed := parse(_object_in(answer.answer))) is None:
                 results[i] = ("reply_unreadable", f"{attempt + 1} replies, the last: {quoted(answer.answer)}")
+                unreadable.append(i)
             else:
                 results[i] = parsed
-        open_ = [i for i in open_ if isinstance(results[i], tuple)]
+        open_ = unreadable
     return results
 
 

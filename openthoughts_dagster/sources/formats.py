@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource
-from openthoughts_dagster.sources.columns import needed_columns
-from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quoted
+from openthoughts_dagster.sources.columns import is_unicode, needed_columns
+from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quoted
 from openthoughts_dagster.sources.opening import File, lines
 
 _BOM = b"\xef\xbb\xbf"
-_BATCH = 1024
+_BATCH = 256  # rows: a batch of long ones is held as a whole
 
 
 def json_lines_rows(source: FilesSource, file: File) -> Iterator[Row]:
@@ -64,8 +64,11 @@ def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
     def texts(stream: Any) -> Iterator[str]:
         nonlocal too_long
         for line, whole in lines(stream):
-            too_long = too_long or not whole
-            yield line.decode("utf-8", "surrogateescape")  # a broken byte makes its own row bad, and no other
+            if whole:
+                yield line.decode("utf-8", "surrogateescape")  # a broken byte makes its own row bad, and no other
+            else:
+                too_long, start = True, line[:EVIDENCE].decode("utf-8", "surrogateescape")
+                yield start + ('"' if start.count('"') % 2 else "") + "\n"  # closed, so that the next row is one
 
     try:
         with file.open() as stream:
@@ -97,6 +100,8 @@ def _csv_row(header: list[str], row: list[str], too_long: bool, origin: dict[str
     if len(row) != len(header):
         found = f"{len(row)} fields, the header has {len(header)}: {quoted(','.join(row))}"
         return Row({}, origin, ("not_csv", found))
+    if not all(map(is_unicode, row)):
+        return Row({}, origin, ("not_utf8", f"a broken byte in {quoted(ascii(','.join(row)))}"))
     return Row(dict(zip(header, row, strict=True)), origin)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.lake import text_hash, value_hash
 from openthoughts_dagster.recipe import Columns, PdfSource, Recipe
 from openthoughts_dagster.sources.contract import Place, Reading, Row, Shard, SourceError
@@ -61,7 +62,12 @@ def read_pdf(source: PdfSource, recipe: Recipe, place: Place, seed: str) -> Read
                     read = [_read(pdf, pages) for pages in own[start : start + _ASKED_AT_ONCE]]
                     texts = [entry for entry in read if isinstance(entry, Group)]
                     yield from (entry for entry in read if isinstance(entry, Row))
-                    yield from questions_in(texts, prompts, source.attempts, ask)
+                    try:
+                        yield from questions_in(texts, prompts, source.attempts, ask)
+                    except EngineError as error:
+                        raise SourceError(
+                            f"{where}: {file.address}: {error}. If the judge refuses this file only, take it out"
+                        ) from error
 
         return rows
 
