@@ -20,7 +20,7 @@ class Composed:
 
     def file(self, location: tuple[Any, ...]) -> Path:
         """The file in which what is at `location` stands."""
-        return self._files.get(location[:2], self._path)  # type: ignore[arg-type]
+        return self._files.get(location[:2], self._path)
 
     def is_reference(self, location: tuple[Any, ...]) -> bool:
         """Whether a source stands there by its name: what is wrong with it is said once, in the catalogue."""

@@ -1,16 +1,28 @@
 """Read a source of a recipe whose folder is a temporary one, into frames that fit a test."""
 
+import bz2
+import gzip
 import json
+import lzma
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from backports import zstd
 from pydantic import TypeAdapter
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, conform
 from openthoughts_dagster.recipe import Recipe, Source, load_recipe
 from openthoughts_dagster.sources import Place, StagedSource, read_source
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "zst": zstd.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from backports import zstd
 
 from openthoughts_dagster.sources import SourceError, formats
-from openthoughts_dagster_tests.sources.helpers import Read, lines, read
+from openthoughts_dagster_tests.sources.helpers import PACK, Read, lines, read
 
 GOOD = {"question": "What is 1 + 1?", "answer": "2"}
 
@@ -21,13 +20,9 @@ def _files(folder: Path, path: str, **more: Any) -> Read:
     return read(folder, {"reader": "files", "path": path} | more)
 
 
-@pytest.mark.parametrize("ending", ["gz", "zst", "bz2", "xz"])
+@pytest.mark.parametrize("ending", PACK)
 def test_a_compressed_file_that_was_cut_off_is_an_error(tmp_path: Path, ending: str) -> None:
-    import bz2
-    import lzma
-
-    pack = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
-    whole = pack(lines(*({"question": f"q{n} {n * 7919}"} for n in range(5000))))
+    whole = PACK[ending](lines(*({"question": f"q{n} {n * 7919}"} for n in range(5000))))
     (tmp_path / f"a.jsonl.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=rf"mine\.path: .*a\.jsonl\.{ending} cannot be read.*copy it again"):
         _files(tmp_path, f"a.jsonl.{ending}")

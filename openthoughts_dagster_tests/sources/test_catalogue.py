@@ -8,6 +8,7 @@ import pytest
 
 from openthoughts_dagster.recipe import (
     FilesSource,
+    HubPart,
     HuggingFaceSource,
     PdfSource,
     Source,
@@ -88,7 +89,8 @@ def _write(folder: Path, source: Source, row: dict[str, object]) -> int:
         return 1
     assert isinstance(source, HuggingFaceSource)
     parts = 0
-    for part in (source, *source.more):
+    first = HubPart(dataset=source.dataset, subset=source.subset, revision=source.revision)
+    for part in (first, *source.more):
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
             parts += 1
             if part.revision == CONVERTED:

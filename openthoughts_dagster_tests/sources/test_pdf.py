@@ -20,7 +20,7 @@ from openthoughts_dagster_tests.sources.judges import SAMPLING, Judges, pairs
 Reply = Callable[[str, int], str]
 
 
-def _write_pdf(path: Path, pages: list[str], **protection: str) -> None:
+def _write_pdf(path: Path, pages: list[str], password: str = "") -> None:
     from fpdf import FPDF
 
     pdf = FPDF()
@@ -29,8 +29,8 @@ def _write_pdf(path: Path, pages: list[str], **protection: str) -> None:
         pdf.add_page()
         if text:
             pdf.multi_cell(0, text=text)
-    if protection:
-        pdf.set_encryption("owner", **protection)
+    if password:
+        pdf.set_encryption("owner", user_password=password)
     pdf.output(str(path))
 
 
@@ -140,7 +140,7 @@ def test_a_real_judge_that_cannot_do_it_makes_no_question(
 def test_files_and_pages_that_cannot_be_read_are_quarantined(tmp_path: Path, judge: Callable[[Reply], Judges]) -> None:
     _write_pdf(tmp_path / "a.pdf", ["Q1? 42."])
     _write_pdf(tmp_path / "scan.pdf", [""])
-    _write_pdf(tmp_path / "secret.pdf", ["Q9? 42."], user_password="hidden")
+    _write_pdf(tmp_path / "secret.pdf", ["Q9? 42."], password="hidden")
     (tmp_path / "web.pdf").write_bytes(b"<html>404</html>")
     got = _read(tmp_path, judge(_careful))
     assert got.texts == ["Refined Q1?"]
