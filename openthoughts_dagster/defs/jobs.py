@@ -14,7 +14,7 @@ def recipe_jobs(recipe: Recipe) -> list[Any]:
     selections = {
         QUESTIONS: ["raw_sources", "scored_questions", "deduped_questions"],
         STUDENTS: ["teacher_answers", "student_checkpoint", "benchmark_scores"],
-        RANKINGS: ["source_ranking", "teacher_ranking"],
+        RANKINGS: ["source_ranking", "teacher_ranking", "generation_costs"],
     }
     if recipe.tiny_models:
         selections = {MODELS: ["quickstart_models"], **selections}

@@ -8,16 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.requests import (
-    Message,
-    ModelIdentity,
-    Prompt,
-    Request,
-    completion_key,
-    messages_for,
-)
+from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.lake import folder_hash
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import ModelReference
 
 
 @dataclass(frozen=True)
@@ -27,14 +20,6 @@ class Model:
     reference: ModelReference
     address: str
     identity: ModelIdentity
-
-    def requests(self, prompt: Prompt, sampling: Sampling) -> list[Request]:
-        """One request per sample of `prompt`, under the key of the rendered prompt."""
-        messages = messages_for(self.reference, prompt.user)
-        rendered = self.render(messages)
-        key = completion_key(self.identity, rendered, sampling, prompt.json_schema)
-        indexes = range(prompt.first_sample, prompt.first_sample + prompt.samples)
-        return [Request(key, index, rendered, sampling, messages, prompt.json_schema) for index in indexes]
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt as the model reads it: its chat template, or the messages as JSON for a server's model."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,24 @@ def text_hash(*parts: str) -> str:
     """128-bit hexadecimal hash of a sequence of texts; where one text ends matters."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
+        digest.update(_framed(part))
     return digest.hexdigest()
+
+
+def text_hashes(before: Sequence[str], texts: Iterable[str], after: Sequence[str]) -> list[str]:
+    """`text_hash(*before, text, *after)` of each text; what all of them share is hashed once."""
+    head, tail = hashlib.blake2b(b"".join(map(_framed, before)), digest_size=16), b"".join(map(_framed, after))
+    hashes = []
+    for text in texts:
+        digest = head.copy()
+        digest.update(_framed(text) + tail)
+        hashes.append(digest.hexdigest())
+    return hashes
+
+
+def _framed(part: str) -> bytes:
+    data = part.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "big") + data
 
 
 def value_hash(value: Any) -> str:
@@ -28,21 +42,24 @@ def value_hash(value: Any) -> str:
 def frame_hash(rows: pl.DataFrame) -> str:
     """Hash of a table's content: column names and rows, whatever the order of the rows."""
     columns = sorted(rows.columns)
-    row_hashes = sorted(text_hash(line) for line in rows.select(columns).write_ndjson().splitlines())
-    return text_hash(*columns, *row_hashes)
+    ordered = rows.select(columns).sort(columns)
+    digest = hashlib.blake2b(text_hash(*columns).encode(), digest_size=16)
+    for part in ordered.iter_slices(100_000):
+        digest.update(part.write_ndjson().encode())
+    return digest.hexdigest()
 
 
 def batches_hash(batches: Iterable[pl.DataFrame]) -> str:
     """Hash of the rows of a table too large to hold, whatever their order and however they are cut into batches.
 
     The sum of the rows' 256-bit hashes (a multiset hash): a row that occurs twice counts twice. `frame_hash` sorts
-    the hashes of all rows instead; it stays because trainings that were paid for are found by it.
+    the table instead, which is faster where it fits into memory.
     """
     total, count, columns = 0, 0, list[str]()
     for rows in batches:
         columns = sorted(rows.columns)
-        for line in rows.select(columns).write_ndjson().splitlines():
-            total += int.from_bytes(hashlib.blake2b(line.encode(), digest_size=32).digest(), "big")
+        for line in rows.select(columns).write_ndjson().encode().splitlines():
+            total += int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
         count += rows.height
     return text_hash(*columns, str(count), f"{total % 2**256:064x}")
 

@@ -1,6 +1,7 @@
 """What to build, as data."""
 
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Hardware,
@@ -44,11 +45,13 @@ __all__ = [
     "AnswerFilter",
     "Benchmark",
     "Columns",
+    "CommitBudget",
     "Decontamination",
     "Dedup",
     "DifficultyScore",
     "DomainQuestions",
     "Evaluation",
+    "Expectations",
     "FileBenchmark",
     "FilesSource",
     "Hardware",
@@ -70,6 +73,7 @@ __all__ = [
     "Sampling",
     "Score",
     "Selection",
+    "Sharding",
     "Source",
     "StackExchangeSource",
     "Student",

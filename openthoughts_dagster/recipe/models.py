@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 
 EngineName = Literal["auto", "vllm", "transformers", "openai"]
@@ -68,6 +69,8 @@ class ModelReference(RecipeModel):
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
     hardware: Hardware = Field(default=Hardware(), description="What one engine needs.")
     price: Price = Field(default=Price(), description="What it costs.")
+    commit: CommitBudget = Field(default=CommitBudget(), description="When its completions are committed.")
+    expected: Expectations = Field(default=Expectations(), description="What estimates start from.")
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -84,6 +87,8 @@ class Judge(ModelReference):
 
 class Teacher(ModelReference):
     """A model that answers questions. Its name is a partition of every asset from `teacher_answers` on."""
+
+    shards: Sharding = Field(default=Sharding(), description="How a partition is cut up for several engines.")
 
 
 class Student(ModelReference):

@@ -5,6 +5,7 @@ import glob
 import gzip
 import io
 import lzma
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ class File:
         if ending == ".xz":
             return lzma.LZMAFile(raw)
         if ending == ".zst":
-            from backports.zstd import ZstdFile
-
+            if sys.version_info >= (3, 14):
+                from compression.zstd import ZstdFile
+            else:
+                from backports.zstd import ZstdFile
             return cast(IO[bytes], ZstdFile(raw))
         return raw
 

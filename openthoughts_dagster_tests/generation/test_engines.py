@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import Answer, Prompt
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
 
@@ -23,7 +25,7 @@ def model(engine: str, untrained_model: Path) -> Model:
 
 
 def _ask(lake: Lake, pool: EnginePool, model: Model, prompts: list[Prompt], sampling: Sampling) -> list[list[Answer]]:
-    return asker(lake, pool, model, sampling, Spent(), print)(prompts)
+    return asker(lake, pool, model, sampling, Spent(), Purpose(), print)(prompts)
 
 
 def test_every_sample_of_every_prompt_is_answered_once_and_recorded(lake: Lake, pool: EnginePool, model: Model) -> None:
