@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.requests import Ask, Completion, Request
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Judge, Sampling
 from openthoughts_dagster_tests.generation.faulty import FaultyPool
@@ -25,7 +27,7 @@ class Judges:
 
     def __call__(self, name: str) -> Ask:
         assert name == "judge"
-        return asker(self._lake, FaultyPool(self._complete), self._model, SAMPLING, self.spent, print)
+        return asker(self._lake, FaultyPool(self._complete), self._model, SAMPLING, self.spent, Purpose(), print)
 
     def _complete(self, number: int, request: Request) -> Completion:
         text = self._reply(request.prompt, request.sample_index)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Judge
 from openthoughts_dagster.sources import SourceError
@@ -133,7 +135,9 @@ def test_a_real_judge_that_cannot_do_it_makes_no_question(
     reference = Judge(name="judge", model=str(untrained_model), engine="transformers", sampling=SAMPLING)
     model, spent = locate(reference, Path()), Spent()
     with pytest.raises(SourceError, match=r"none of its 1 rows has a question.*reply_unreadable 1 times"):
-        _read(tmp_path, lambda _: asker(lake, pool, model, SAMPLING, spent, print), extract_prompt="short.md")
+        _read(
+            tmp_path, lambda _: asker(lake, pool, model, SAMPLING, spent, Purpose(), print), extract_prompt="short.md"
+        )
     assert spent.generated == 3  # attempts
 
 

@@ -8,8 +8,9 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import cost, counted, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
-from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, batches_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import read_source
@@ -28,12 +29,16 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
     def raw_sources(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource, readers: ReadersResource
     ) -> dg.MaterializeResult:
-        """One normalized question table per source; what is no question goes to rejected_questions with its reason."""
+        """One normalized question table per source; what is no question goes to rejected_questions with its reason.
+
+        Judges are asked only for PDF files and rewritten sources; their replies are kept in the completions ledger.
+        """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
 
         def judge(name: str) -> Ask:
             reference = recipe.judge(name)
-            return models.asker(tables, reference, reference.sampling, spent, context.log.info)
+            purpose = Purpose("raw_sources", source)
+            return models.asker(tables, reference, reference.sampling, spent, purpose, context.log.info)
 
         with read_source(recipe.source(source), recipe, readers.place(judge, context.log.info)) as read:
             tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")
