@@ -98,4 +98,4 @@ def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: st
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
