@@ -165,3 +165,15 @@ def test_texts_are_composed_outside_code_and_lines_end_alike(tmp_path: Path) -> 
     assert got["reference_answer"] == f" {whole}"
     kept = _files(tmp_path, columns=columns, verbatim=True).questions.row(0, named=True)
     assert (kept["question"], kept["reference_answer"]) == (text, f" {split}\r\n")
+
+
+def test_programs_keep_their_white_space(tmp_path: Path) -> None:
+    sample = Path(__file__).parent / "data" / "humaneval_sample.jsonl.gz"  # HumanEval, MIT: humaneval_LICENSE
+    columns = {"question": "prompt", "answer": "canonical_solution", "metadata": ["task_id"]}
+    rows = [json.loads(line) for line in gzip.decompress(sample.read_bytes()).splitlines()]
+    kept = _files(tmp_path, str(sample), columns=columns, verbatim=True)
+    assert kept.texts == [row["prompt"] for row in rows]
+    clean = _files(tmp_path, str(sample), columns=columns)
+    assert clean.texts == [row["prompt"].lstrip("\n").rstrip() for row in rows]
+    assert clean.questions["reference_answer"].to_list() == [row["canonical_solution"].rstrip() for row in rows]
+    assert clean.questions["reference_answer"][0].startswith("    for idx, elem")

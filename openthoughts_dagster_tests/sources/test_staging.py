@@ -1,6 +1,9 @@
 """Samples, repeats, resuming: what happens to rows between their reader and the lake."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +138,27 @@ def test_origin_says_file_and_line(tmp_path: Path) -> None:
         '{"file": "0.jsonl", "line": 1}',
         '{"file": "1.jsonl", "line": 1}',
     ]
+
+
+_READ = """
+import sys
+from pathlib import Path
+from openthoughts_dagster_tests.sources.helpers import read
+read(Path(sys.argv[1]), {"reader": "files", "path": "*.jsonl", "limit": 3000})
+"""
+
+
+def test_a_killed_reading_goes_on_where_it_was_and_ends_in_the_same_rows(tmp_path: Path) -> None:
+    _write(tmp_path, files=30, rows=1500)
+    with subprocess.Popen([sys.executable, "-c", _READ, str(tmp_path)]) as reading:
+        staged = tmp_path / "staging" / "mine" / "read"
+        deadline = time.monotonic() + 60
+        while sum(1 for place in staged.glob("*") if place.suffix != ".partial") < 3 and time.monotonic() < deadline:
+            assert reading.poll() is None, "it ended before it could be killed"
+            time.sleep(0.001)
+        reading.kill()
+    logged: list[str] = []
+    got = read(tmp_path, {"reader": "files", "path": "*.jsonl", "limit": 3000}, log=logged.append)
+    kept = sum("kept from an earlier attempt" in line for line in logged)
+    assert 3 <= kept < 30 and len(logged) == 30
+    assert got.questions.equals(_read(tmp_path, limit=3000).questions) and got.questions.height == 3000
