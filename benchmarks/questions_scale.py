@@ -56,10 +56,10 @@ def curated(root: str, rows: int) -> None:
     )
     result = curate(lake.scan(SCORED_QUESTIONS, source="big"), settings, Decontamination(), benchmarks)
     decided = time.monotonic() - start
-    rejected, _ = lake.replace_batches(
+    rejected = lake.replace_batches(
         REJECTED_QUESTIONS, result.rejected_batches, source="big", stage="deduped_questions"
     )
-    kept, _ = lake.replace_batches(DEDUPED_QUESTIONS, result.kept_batches, source="big")
+    kept = lake.replace_batches(DEDUPED_QUESTIONS, result.kept_batches, source="big")
     assert kept + rejected == rows, (kept, rejected, rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"peak": peak, "decided": decided, "seconds": time.monotonic() - start, "funnel": result.funnel}))

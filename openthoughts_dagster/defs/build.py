@@ -14,7 +14,7 @@ from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_ass
 from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
 from openthoughts_dagster.defs.progress import progress_logger
-from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
 from openthoughts_dagster.defs.sensors import recipe_sources_sensor
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import Recipe
@@ -43,6 +43,7 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         sensors=[recipe_sources_sensor(recipe)],
         resources={
             "lake": LakeResource(root=settings.lake),
+            "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),
         },
         # One process a run: an engine that one asset started serves the next. Kubernetes brings its own executor.

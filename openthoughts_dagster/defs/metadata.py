@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -36,6 +36,12 @@ def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
     lines += ["| " + " | ".join(_cell(value, _TEXT_CHARACTERS) for value in row) + " |" for row in rows.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
+    """Numbers by name as a markdown table, the largest first."""
+    rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
 
 
 def cost(spent: Spent) -> dict[str, Any]:
@@ -79,10 +85,11 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
     return shown
 
 
-def histogram(values: Sequence[float], title: str) -> dg.MetadataValue:
-    """Distribution of a score or a length."""
-    figure, axes = _figure()
-    axes.hist(values, bins=min(30, max(5, len(set(values)))), color="#4f6bed")
+def histogram(values: Iterable[float], title: str, times: Iterable[int] | None = None) -> dg.MetadataValue:
+    """Distribution of a score or a length. `times`, when given, is how often each value occurs."""
+    figure, axes, values = *_figure(), list(values)
+    weights = None if times is None else list(times)
+    axes.hist(values, bins=min(30, max(5, len(set(values)))), weights=weights, color="#4f6bed")
     axes.set(title=title, ylabel="count")
     return _picture(figure)
 

@@ -1,8 +1,8 @@
 """What assets work with: the lake, and the models with their engines."""
 
-import atexit
 from collections.abc import Callable
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import dagster as dg
@@ -15,13 +15,16 @@ from openthoughts_dagster.generation.requests import Ask
 from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.sources import Place
 
 
 @cache
 def engine_pool() -> EnginePool:
     """This process's engines: one pool, so that an engine survives from one asset to the next."""
     pool = EnginePool()
-    atexit.register(pool.close)
+    # Not atexit: Dagster's run workers are multiprocessing children, which skip it and wait for their own children, the
+    # engine's processes, for ever. A finalizer runs before that, and in other processes at exit.
+    Finalize(None, pool.close, exitpriority=100)
     return pool
 
 
@@ -33,6 +36,17 @@ class LakeResource(dg.ConfigurableResource):
     def open(self) -> Lake:
         """The lake at `root`."""
         return Lake(self.root)
+
+
+class ReadersResource(dg.ConfigurableResource):
+    """What the readers of sources work with: a folder for rows on their way, and one of copies of hub datasets."""
+
+    staging: str
+    copies: str = ""
+
+    def place(self, ask: Callable[[str], Ask], log: Callable[[str], None]) -> Place:
+        """The place for one reading; `ask` opens a judge by name."""
+        return Place(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
 
 
 class ModelsResource(dg.ConfigurableResource):

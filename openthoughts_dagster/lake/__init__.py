@@ -1,6 +1,13 @@
 """Tables on disk or object store."""
 
-from openthoughts_dagster.lake.hashing import RowsHash, folder_hash, frame_hash, text_hash, text_hashes, value_hash
+from openthoughts_dagster.lake.hashing import (
+    batches_hash,
+    folder_hash,
+    frame_hash,
+    text_hash,
+    text_hashes,
+    value_hash,
+)
 from openthoughts_dagster.lake.lake import Lake, LakeError, SchemaError, conform
 from openthoughts_dagster.lake.schemas import (
     ANSWER_PLANS,
@@ -37,9 +44,9 @@ __all__ = [
     "TEACHER_RANKING",
     "Lake",
     "LakeError",
-    "RowsHash",
     "SchemaError",
     "Table",
+    "batches_hash",
     "conform",
     "folder_hash",
     "frame_hash",

@@ -49,21 +49,19 @@ def frame_hash(rows: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-class RowsHash:
-    """Hash of a table's content that comes in parts: columns and rows, whatever their order. Holds no rows."""
+def batches_hash(batches: Iterable[pl.DataFrame]) -> str:
+    """Hash of the rows of a table too large to hold, whatever their order and however they are cut into batches.
 
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Count rows in: equal rows count as often as they occur."""
+    The sum of the rows' 256-bit hashes (a multiset hash): a row that occurs twice counts twice. `frame_hash` sorts
+    the table instead, which is faster where it fits into memory.
+    """
+    total, count, columns = 0, 0, list[str]()
+    for rows in batches:
         columns = sorted(rows.columns)
-        for line in text_hashes(columns, rows.select(columns).write_ndjson().splitlines(), ()):
-            self._sum += int(line, 16)
-
-    def hexdigest(self) -> str:
-        """The hash of all rows so far."""
-        return text_hash(f"{self._sum % 2**128:032x}")
+        for line in rows.select(columns).write_ndjson().encode().splitlines():
+            total += int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
+        count += rows.height
+    return text_hash(*columns, str(count), f"{total % 2**256:064x}")
 
 
 def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:

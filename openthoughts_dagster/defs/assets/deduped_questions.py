@@ -10,7 +10,7 @@ from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
 from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with_splits
 from openthoughts_dagster.recipe import Recipe
 
@@ -43,11 +43,11 @@ def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
             settings.downsample.get(source),
         )
         stage = {"source": source, "stage": "deduped_questions"}
-        rejected, _ = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
-        kept, version = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
+        rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
+        kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
         examples = curated.examples(20)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(version),
+            data_version=dg.DataVersion(batches_hash(curated.kept_batches())),
             metadata={
                 "rows_in": curated.funnel["scored"],
                 "dagster/row_count": kept,
