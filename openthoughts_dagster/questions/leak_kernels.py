@@ -129,14 +129,31 @@ def count_runs(data, offsets, length, keys, table, counts):  # type: ignore[no-u
 
 @_compiled
 def find_runs(data, offsets, length, keys, table, common, found):  # type: ignore[no-untyped-def]
-    """For each text the first of `keys` that is not `common`: its place, and where it is; -1 where there is none."""
+    """For each text the first of `keys` that leaks: its place, and where it is; -1 where there is none.
+
+    Runs that are `common` are no leaks, and neither are runs of which more than half the words stand in a common one.
+    """
     room = longest(offsets) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    places, told = np.empty(room, np.int64), np.empty(room + length + 1, np.int64)
     for text in range(len(offsets) - 1):
         found[text, 0] = -1
-        for at in range(word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)):
-            place = _place(hashes[at], keys, table)
-            if place >= 0 and not common[place]:
+        number = word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)
+        some = False
+        for at in range(number):
+            places[at] = _place(hashes[at], keys, table)
+            some |= places[at] >= 0
+        if not some:
+            continue
+        until = 0
+        told[0] = 0
+        for word in range(number + length - 1):
+            if word < number and places[word] >= 0 and common[places[word]]:
+                until = word + length
+            told[word + 1] = told[word] + (word < until)
+        for at in range(number):
+            place = places[at]
+            if place >= 0 and not common[place] and 2 * (told[at + length] - told[at]) <= length:
                 found[text, 0], found[text, 1], found[text, 2] = place, starts[at], ends[at]
                 break
 
