@@ -14,8 +14,8 @@ import numpy.typing as npt
 from openthoughts_dagster.questions.texts import WORKERS, Texts, in_parallel, split
 
 _CAP = 16
-_BANDS = 8
-_LEAST_WEIGHT = 12
+BANDS = 8
+LEAST_WEIGHT = 12
 _GRAMS, _GRAMS_OF_MANY, _MANY = 128, 48, 3_000_000
 _ENTRIES = 1 << 27  # of 8 bytes, that are sorted at once
 _VERIFIED = 1 << 17
@@ -39,21 +39,18 @@ def similar_pairs(texts: Texts, similarity: float) -> Edges:
     Equal texts would count as a family of their own; leave them out before.
     """
     lengths = texts.lengths()
-    wanted = float(_GRAMS if len(texts) <= _MANY else _GRAMS_OF_MANY)
-    candidates = candidate_pairs(texts, lengths, similarity, wanted)
+    candidates = candidate_pairs(texts, lengths, similarity, grams_of(len(texts)))
     return verified(texts, texts, lengths, lengths, *unpacked(candidates, text_bits(len(texts))), similarity)
 
 
 def candidate_pairs(texts: Texts, lengths: Positions, similarity: float, wanted: float) -> npt.NDArray[np.uint64]:
     """Pairs worth a comparison, each once, earlier << text_bits | later, sorted."""
-    from openthoughts_dagster.questions import kernels
-
     bits, shortest = text_bits(len(texts)), similarity / (200 - similarity)
-    sampled = int(np.minimum(np.diff(texts.offsets), wanted).sum() * 1.1) + 1
+    sampled = sampled_of(np.diff(texts.offsets), wanted)
     counts = gram_counts(texts, wanted, cell_bits(sampled))
     passes = -(-sampled // _ENTRIES)
     edges = [(1 << (64 - bits)) * number // passes for number in range(passes + 1)]
-    bands = np.zeros((len(texts), _BANDS), np.uint64)
+    bands = np.zeros((len(texts), BANDS), np.uint64)
     pairs = []
     for number in range(passes):
         entries = _entries(texts, wanted, counts, bits, edges[number], edges[number + 1], bands, number == 0)
@@ -63,12 +60,31 @@ def candidate_pairs(texts: Texts, lengths: Positions, similarity: float, wanted:
     found = heavy_pairs(pairs)
     del pairs
 
+    return np.unique(np.concatenate([found, *band_neighbours(bands, lengths, bits, shortest)]))
+
+
+def band_neighbours(
+    bands: npt.NDArray[np.uint64], lengths: Positions, bits: int, shortest: float
+) -> list[npt.NDArray[np.uint64]]:
+    """Pairs of texts that have the key of a band in common: neighbours, and each with the first."""
+    from openthoughts_dagster.questions import kernels
+
     def neighbours(band: int) -> npt.NDArray[np.uint64]:
         keys = np.ascontiguousarray(bands[:, band])
-        out = np.empty(2 * len(texts), np.uint64)
+        out = np.empty(2 * len(keys), np.uint64)
         return out[: kernels.band_pairs(keys, np.argsort(keys, kind="stable"), lengths, bits, shortest, out)].copy()
 
-    return np.unique(np.concatenate([found, *in_parallel(neighbours, [(band,) for band in range(_BANDS)])]))
+    return in_parallel(neighbours, [(band,) for band in range(bands.shape[1])])
+
+
+def grams_of(number: int) -> float:
+    """Grams sampled from each of so many texts, about."""
+    return float(_GRAMS if number <= _MANY else _GRAMS_OF_MANY)
+
+
+def sampled_of(sizes: Positions, wanted: float) -> int:
+    """Grams sampled from texts of these sizes in bytes, at most."""
+    return int(np.minimum(sizes, wanted).sum() * 1.1) + 1
 
 
 def gram_counts(texts: Texts, wanted: float, bits: int) -> npt.NDArray[np.uint8]:
@@ -184,7 +200,7 @@ def heavy_pairs(pairs: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
     middle = np.sort(every[:: max(1, len(every) // 1000)])
     edges = [int(middle[len(middle) * part // WORKERS] >> np.uint64(8)) << 8 for part in range(1, WORKERS)]
     parts = sorted_parts(every, edges)
-    least = np.uint64(_LEAST_WEIGHT)
+    least = np.uint64(LEAST_WEIGHT)
     return np.concatenate(in_parallel(lambda part: part[: kernels.heavy_pairs(part, least)], [(p,) for p in parts]))
 
 

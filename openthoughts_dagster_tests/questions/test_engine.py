@@ -37,7 +37,7 @@ def _edited(text: str, edits: int, rng: random.Random) -> str:
     return "".join(letters)
 
 
-def _corpus(seed: int, rows: int, shortest: int, longest: int) -> list[str]:
+def corpus(seed: int, rows: int, shortest: int, longest: int) -> list[str]:
     rng = random.Random(seed)
     texts: list[str] = []
     for _ in range(rows):
@@ -51,7 +51,7 @@ def _corpus(seed: int, rows: int, shortest: int, longest: int) -> list[str]:
 
 @pytest.mark.parametrize(("shortest", "longest"), [(1, 3), (4, 12), (15, 60), (150, 400)])
 def test_indexed_duplicates_are_those_of_comparing_all_pairs(shortest: int, longest: int) -> None:
-    texts = Texts.of(pl.Series(_corpus(shortest, 700, shortest, longest)))
+    texts = Texts.of(pl.Series(corpus(shortest, 700, shortest, longest)))
     rank = np.random.default_rng(0).permutation(len(texts))
     fast = find_duplicates(texts, rank, PAPER)
     slow = find_duplicates(texts, rank, PAPER.model_copy(update={"brute_force": True}))
@@ -65,7 +65,7 @@ def test_indexed_duplicates_are_those_of_comparing_all_pairs(shortest: int, long
 def test_a_drop_names_a_text_that_is_as_similar_as_it_says_and_the_best_ranked_stays() -> None:
     from rapidfuzz import fuzz
 
-    listed = _corpus(5, 400, 8, 30)
+    listed = corpus(5, 400, 8, 30)
     texts, rank = Texts.of(pl.Series(listed)), np.arange(400)[::-1].copy()
     found = find_duplicates(texts, rank, PAPER)
     for position, of, ratio, kept, exact in zip(
@@ -180,7 +180,7 @@ def test_across_sources_the_one_that_comes_first_keeps_its_question() -> None:
 
 
 def test_texts_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
-    texts = pl.Series(_corpus(9, 300, 3, 20))
+    texts = pl.Series(corpus(9, 300, 3, 20))
     spilled = Texts.spill(iter([texts[:100], texts[100:]]), tmp_path / "texts")
     assert [spilled[at] for at in range(300)] == texts.to_list()
     some = np.array([3, 50, 299])

@@ -1,0 +1,166 @@
+"""Similar pairs and leaks of more texts than one machine wants to hold: the same loops, on Daft, which runs on Ray.
+
+`rows` are a Daft frame with the columns position (0 to n - 1, each once) and question. Texts, grams and pairs stay with
+the workers. What reaches the machine that asks is small: lengths, 64 bytes of MinHash keys for a text, candidate pairs
+as numbers, and what was found. Gram counts and lengths travel to the workers with the plan, as values: asking Ray for
+them inside a task of Daft 0.6 waits for ever. Call `ray.init(...)` and `daft.context.set_runner_ray()` before; without,
+Daft runs in process.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from openthoughts_dagster.questions import similar
+from openthoughts_dagster.questions.decisions import Decision
+from openthoughts_dagster.questions.decontaminate import find_leaks
+from openthoughts_dagster.questions.similar import Edges
+from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.recipe import Decontamination
+
+_CHUNK = 50_000
+_SHARDS = 64
+
+Keys = npt.NDArray[np.uint64]
+
+
+def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
+    """What `similar.similar_pairs` finds, the same pairs, on Daft."""
+    from daft import DataType, col
+
+    from openthoughts_dagster.questions import kernels
+
+    chunks = rows.with_column("chunk", col("position") // chunk)
+    chunks = chunks.groupby("chunk").agg(col("position").agg_list(), col("question").agg_list()).collect()
+    lengths = _gathered(chunks, lambda texts, _: texts.lengths(), DataType.int64())
+    sizes = _gathered(chunks, lambda texts, _: np.diff(texts.offsets), DataType.int64())
+    wanted = similar.grams_of(len(lengths))
+    bits, shortest = similar.text_bits(len(lengths)), similarity / (200 - similarity)
+    counts = _counts(chunks, wanted, similar.cell_bits(similar.sampled_of(sizes, wanted)))
+
+    def entries(texts: Texts, base: int) -> Keys:
+        nothing = np.empty((len(texts), 0), np.uint64)
+        return similar.rare_entries(texts, wanted, counts, bits, base, 0, 1 << (64 - bits), nothing)
+
+    def bands(texts: Texts, base: int) -> Keys:
+        keys = np.zeros((len(texts), similar.BANDS), np.uint64)
+        similar.rare_entries(texts, wanted, counts, bits, base, 0, 0, keys)
+        return keys.ravel()
+
+    def pairs(values: Keys) -> Keys:
+        return similar.raw_pairs(np.sort(values), lengths, bits, shortest)
+
+    def heavy(values: Keys) -> Keys:
+        values = np.sort(values)
+        return values[: kernels.heavy_pairs(values, np.uint64(similar.LEAST_WEIGHT))]
+
+    keyed = _mapped(chunks, entries, DataType.uint64()).explode("value")
+    weighed = _by_key(keyed, 1 << bits, pairs).explode("value")
+    found = np.asarray(_by_key(weighed, 256, heavy).explode("value").to_pydict()["value"] or [], dtype=object)
+    known = np.array([value for value in found if value is not None], np.uint64)
+    keys = _gathered(chunks, bands, DataType.uint64()).reshape(-1, similar.BANDS)
+    candidates = np.unique(np.concatenate([known, *similar.band_neighbours(keys, lengths, bits, shortest)]))
+    return _verified(rows, *similar.unpacked(candidates, bits), similarity)
+
+
+def leaks(
+    rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts, chunk: int = _CHUNK
+) -> dict[int, Decision]:
+    """What `find_leaks` finds, the same decisions by position, on Daft. `source` is a sample of the texts."""
+    import json
+
+    from daft import DataType, col
+
+    chunks = rows.with_column("chunk", col("position") // chunk)
+    chunks = chunks.groupby("chunk").agg(col("position").agg_list(), col("question").agg_list())
+
+    def work(texts: Texts, base: int) -> list[str]:
+        found = find_leaks(texts, settings, benchmarks, source)
+        return [json.dumps([base + at, why.reason, dict(why.evidence)]) for at, why in found.decisions.items()]
+
+    lines = _mapped(chunks, work, DataType.string()).explode("value").to_pydict()["value"]
+    decisions = [json.loads(line) for line in lines if line is not None]
+    return {
+        position: Decision(reason, evidence) for position, reason, evidence in sorted(decisions, key=lambda d: d[0])
+    }
+
+
+def _counts(chunks: Any, wanted: float, bits: int) -> npt.NDArray[np.uint8]:
+    """The sum of the counts of all chunks, at most 255: what counting all texts at once gives."""
+    from daft import DataType
+
+    def count(texts: Texts, _: int) -> list[bytes]:
+        return [zlib.compress(similar.gram_counts(texts, wanted, bits).tobytes(), 1)]
+
+    total = np.zeros(1 << bits, np.uint8)
+    for part in _mapped(chunks, count, DataType.binary()).explode("value").iter_rows():
+        more = np.frombuffer(zlib.decompress(part["value"]), np.uint8)
+        total += np.minimum(more, 255 - total)
+    return total
+
+
+def _mapped(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> Any:
+    """Columns chunk and value: for each chunk what `work` makes of its texts and the position of the first."""
+    from daft import DataType, col, udf
+
+    @udf(return_dtype=DataType.list(kind))
+    def run(positions: Any, questions: Any) -> list[Any]:
+        out = []
+        for own, texts in zip(positions.to_pylist(), questions.to_pylist(), strict=True):
+            order = np.argsort(own, kind="stable")
+            out.append(work(Texts.of(pl.Series(texts, dtype=pl.String).gather(order)), int(own[order[0]])))
+        return out
+
+    return chunks.select(col("chunk"), run(col("position"), col("question")).alias("value"))
+
+
+def _gathered(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> npt.NDArray[Any]:
+    """What `work` makes of all texts, in their order."""
+    parts = sorted(_mapped(chunks, work, kind).iter_rows(), key=lambda row: row["chunk"])
+    return np.concatenate([np.asarray(part["value"]) for part in parts])
+
+
+def _by_key(values: Any, divisor: int, work: Callable[[Keys], Keys]) -> Any:
+    """Column value, a list: what `work` makes of the values whose key, value // divisor, is in one shard."""
+    from daft import DataType, col, lit, udf
+
+    @udf(return_dtype=DataType.list(DataType.uint64()))
+    def run(lists: Any) -> list[Any]:
+        return [work(np.asarray(list_, np.uint64)) for list_ in lists.to_pylist()]
+
+    @udf(return_dtype=DataType.int64())
+    def shard(numbers: Any) -> Any:
+        keys = np.asarray(numbers.to_pylist(), np.uint64) // np.uint64(divisor)
+        return ((keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)).astype(np.int64) % _SHARDS
+
+    present = values.where(~col("value").is_null())
+    sharded = present.select(col("value"), shard(col("value")).alias("shard"))
+    return sharded.groupby("shard").agg(col("value").agg_list()).select(run(col("value")).alias("value"), lit(0))
+
+
+def _verified(rows: Any, ones: npt.NDArray[np.int64], others: npt.NDArray[np.int64], similarity: float) -> Edges:
+    import daft
+    from daft import DataType, col, udf
+
+    @udf(return_dtype=DataType.float64())
+    def ratio(one: Any, other: Any) -> Any:
+        texts, more = (Texts.of(pl.Series(column.to_pylist(), dtype=pl.String)) for column in (one, other))
+        places = np.arange(len(texts))
+        edges = similar.verified(texts, more, texts.lengths(), more.lengths(), places, places, similarity)
+        out = np.full(len(texts), np.nan)
+        out[edges.ones] = edges.ratios
+        return out
+
+    pairs = daft.from_pydict({"one": ones, "other": others})
+    first = rows.select(col("position").alias("one"), col("question").alias("first"))
+    second = rows.select(col("position").alias("other"), col("question").alias("second"))
+    joined = pairs.join(first, on="one").join(second, on="other")
+    checked = joined.select(col("one"), col("other"), ratio(col("first"), col("second")).alias("ratio"))
+    found = checked.where(col("ratio") >= similarity).to_pydict()
+    one, other = np.asarray(found["one"], np.int64), np.asarray(found["other"], np.int64)
+    order = np.lexsort((other, one))
+    return Edges(one[order], other[order], np.asarray(found["ratio"], np.float64)[order])

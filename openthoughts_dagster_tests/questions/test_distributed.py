@@ -1,0 +1,49 @@
+"""On a local Ray cluster with two workers the same pairs and leaks are found as on one machine."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+import pytest
+
+from openthoughts_dagster.questions import Texts, find_leaks
+from openthoughts_dagster.questions.similar import similar_pairs
+from openthoughts_dagster.recipe import Decontamination
+from openthoughts_dagster_tests.questions.test_engine import corpus
+
+pytest.importorskip("daft", reason="Daft is not installed: pip install 'openthoughts-dagster[distributed]'")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    import daft
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=str(tmp_path_factory.mktemp("ray")))
+    daft.context.set_runner_ray(noop_if_initialized=True)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.faults
+def test_a_cluster_finds_what_one_machine_finds(cluster: None) -> None:
+    import daft
+
+    from openthoughts_dagster.questions import distributed
+
+    texts = list(dict.fromkeys(corpus(4, 1_500, 4, 40)))
+    rows = daft.from_pydict({"position": list(range(len(texts))), "question": texts}).into_partitions(4)
+    here, there = similar_pairs(Texts.of(pl.Series(texts)), 85), distributed.similar_pairs(rows, 85, chunk=200)
+    order = np.lexsort((here.others, here.ones))
+    assert len(here.ones) > 100
+    assert (here.ones[order] == there.ones).all() and (here.others[order] == there.others).all()
+    assert (here.ratios[order] == there.ratios).all()
+
+    known = texts[::50]
+    benchmarks = pl.DataFrame({"benchmark": ["b"] * len(known), "question": known})
+    whole = Texts.of(pl.Series(texts))
+    alone = find_leaks(whole, Decontamination(), benchmarks).decisions
+    together = distributed.leaks(rows, Decontamination(), benchmarks, whole, chunk=200)
+    assert len(alone) > len(known) and list(alone) == list(together)
+    assert all(dict(together[at].evidence) == json.loads(json.dumps(dict(why.evidence))) for at, why in alone.items())
