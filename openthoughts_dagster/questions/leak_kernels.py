@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from openthoughts_dagster.questions.kernels import _compiled, bits_in, compacted, longest, mixed
+from openthoughts_dagster.questions.compare_kernels import bits_in
+from openthoughts_dagster.questions.kernels import _compiled, compacted, longest, mixed
 
 _FIRST = np.uint64(0xCBF29CE484222325)
 _PRIME = np.uint64(0x100000001B3)

@@ -222,12 +222,12 @@ def verified(
     """The pairs whose ratio is `similarity` or more; `ones` are sorted."""
     from rapidfuzz import fuzz, process
 
-    from openthoughts_dagster.questions import kernels
+    from openthoughts_dagster.questions import compare_kernels
 
     keep = np.empty(len(ones), np.bool_)
 
     def work(first: int, last: int) -> None:
-        kernels.plausible(
+        compare_kernels.plausible(
             texts.data,
             texts.offsets,
             other_texts.data,
