@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -54,7 +55,8 @@ def test_leaks_are_dropped_shown_and_checked(tmp_path: Path, monkeypatch: pytest
     for name in ("curated_rows_add_up", "curated_questions_are_unique", "no_benchmark_questions"):
         assert evaluations[name].passed, evaluations[name].description
     metadata = result.asset_materializations_for_node("deduped_questions")[0].metadata
-    assert metadata["steps"].value["scored"] == 50 and metadata["steps"].value["selected"] == 45
+    steps: Any = metadata["steps"].value
+    assert steps["scored"] == 50 and steps["selected"] == 45
     assert "data:image/png;base64," in str(metadata["funnel"].value)
     assert "gsm8k-test | test.jsonl" in str(metadata["leaks_side_by_side"].value)
     lake = Lake(settings.lake)
