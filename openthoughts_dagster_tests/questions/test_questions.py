@@ -150,3 +150,23 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
     assert scored.failed == {"d": 1}
     assert [sample for text, sample in asked if "never" in text] == [0, 1, 2]
     assert ("Rate: good", 1) not in asked
+
+
+def test_no_questions_and_questions_that_all_leak_are_curated_like_any_others() -> None:
+    nothing = curate(_scored(), _settings(method="fuzzy"), Decontamination(), _benchmark("a question"))
+    assert nothing.questions.is_empty() and nothing.rejected.is_empty() and nothing.funnel["deduplicated"] == 0
+    leaked = curate(
+        _scored(("a question", 1), ("a question ", 2)), _settings(), Decontamination(), _benchmark("a question")
+    )
+    assert leaked.questions.is_empty() and leaked.rejected["reason"].to_list() == ["benchmark_similarity"] * 2
+
+
+def test_a_sample_of_more_questions_keeps_those_of_a_smaller_one() -> None:
+    scored = _scored(*((f"number {n}: {'abcdefghij'[n % 10] * 9}", n) for n in range(40)))
+    samples = [
+        set(curate(scored, _settings(), NOTHING, NO_BENCHMARKS, sample=count).questions["question_id"])
+        for count in (5, 20, 99)
+    ]
+    assert [len(ids) for ids in samples] == [5, 20, 40] and samples[0] < samples[1] < samples[2]
+    curated = curate(scored, _settings(), NOTHING, NO_BENCHMARKS, sample=5)
+    assert curated.rejected["reason"].value_counts().rows() == [("not_sampled", 35)] and curated.funnel["sampled"] == 5
