@@ -10,6 +10,7 @@ from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
 from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
 from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
 from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_asset
+from openthoughts_dagster.defs.automation import automated, automation_sensors
 from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
 from openthoughts_dagster.defs.progress import progress_logger
@@ -23,22 +24,23 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
     """Assets, checks, sensor and resources of one recipe."""
     tiny = [quickstart_models_asset(recipe)] if recipe.tiny_models else []
     models_asset = ["quickstart_models"] if recipe.tiny_models else []
+    assets = [
+        *tiny,
+        raw_sources_asset(recipe),
+        scored_questions_asset(recipe, models_asset),
+        deduped_questions_asset(recipe),
+        teacher_answers_asset(recipe, models_asset),
+        student_checkpoint_asset(recipe, models_asset),
+        benchmark_scores_asset(recipe),
+        ranking_asset("source"),
+        ranking_asset("teacher"),
+    ]
     return dg.Definitions(
-        assets=[
-            *tiny,
-            raw_sources_asset(recipe),
-            scored_questions_asset(recipe, models_asset),
-            deduped_questions_asset(recipe),
-            teacher_answers_asset(recipe, models_asset),
-            student_checkpoint_asset(recipe, models_asset),
-            benchmark_scores_asset(recipe),
-            ranking_asset("source"),
-            ranking_asset("teacher"),
-        ],
+        assets=automated(assets, recipe),
         asset_checks=asset_checks(recipe),
         jobs=recipe_jobs(recipe),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        sensors=[recipe_sources_sensor(recipe)],
+        sensors=[recipe_sources_sensor(recipe), *automation_sensors(recipe, settings)],
         resources={
             "lake": LakeResource(root=settings.lake),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),

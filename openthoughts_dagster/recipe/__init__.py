@@ -1,5 +1,6 @@
 """What to build, as data."""
 
+from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
@@ -29,6 +30,7 @@ from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFac
 __all__ = [
     "PRESETS",
     "AnswerFilter",
+    "Automation",
     "Benchmark",
     "Columns",
     "Decontamination",

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
 
+from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
@@ -34,6 +35,7 @@ class Recipe(RecipeModel):
     answer_filter: AnswerFilter = Field(default=AnswerFilter(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
+    automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")
     tiny_models: str | None = Field(
         None, description="Folder where the quickstart's own tiny models are trained on first use; absent elsewhere."
     )
