@@ -13,15 +13,19 @@ from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_ass
 from openthoughts_dagster.defs.automation import automated, automation_sensors
 from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
+from openthoughts_dagster.defs.landing_check import landing_check
 from openthoughts_dagster.defs.progress import progress_logger
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.sensors import recipe_sources_sensor
+from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.landing import Catalog
 from openthoughts_dagster.recipe import Recipe
 
 
 def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
-    """Assets, checks, sensor and resources of one recipe."""
+    """Assets, checks, sensors and resources of one recipe, and of the sources that land beside it."""
+    recipe = recipe.with_landed(Catalog(Lake(settings.lake)).find)
     tiny = [quickstart_models_asset(recipe)] if recipe.tiny_models else []
     models_asset = ["quickstart_models"] if recipe.tiny_models else []
     assets = [
@@ -37,10 +41,10 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=automated(assets, recipe),
-        asset_checks=asset_checks(recipe),
+        asset_checks=[*asset_checks(recipe), landing_check],
         jobs=recipe_jobs(recipe),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        sensors=[recipe_sources_sensor(recipe), *automation_sensors(recipe, settings)],
+        sensors=[source_landing_sensor(recipe, settings), *automation_sensors(recipe, settings)],
         resources={
             "lake": LakeResource(root=settings.lake),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),

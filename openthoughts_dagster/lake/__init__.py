@@ -15,6 +15,7 @@ from openthoughts_dagster.lake.schemas import (
     TABLES,
     TEACHER_ANSWERS,
     TEACHER_RANKING,
+    WATCHED_SOURCES,
     Table,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "TABLES",
     "TEACHER_ANSWERS",
     "TEACHER_RANKING",
+    "WATCHED_SOURCES",
     "Lake",
     "LakeError",
     "SchemaError",

@@ -1,6 +1,6 @@
 """The recipe: everything that decides a dataset, as one value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Recipe(RecipeModel):
     )
 
     _folder: Path = PrivateAttr(default=Path())
+    _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -51,8 +52,16 @@ class Recipe(RecipeModel):
         """A path of this recipe, made absolute; URLs stay."""
         return resolve_path(path, self._folder)
 
+    def with_landed(self, find: Callable[[str], Source | None]) -> "Recipe":
+        """The recipe with sources that landed beside it: `find` gives one by name, or None."""
+        recipe = self.model_copy()
+        recipe._landed = find
+        return recipe
+
     def source(self, name: str) -> Source:
-        """The source called `name`. Raises KeyError naming the recipe's sources."""
+        """The source called `name`, of the recipe or landed. Raises KeyError naming the recipe's sources."""
+        if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
+            return landed
         return _named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
