@@ -15,6 +15,7 @@ from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
 from openthoughts_dagster.defs.landing_check import landing_check
 from openthoughts_dagster.defs.progress import progress_logger
+from openthoughts_dagster.defs.reconcile import reconcile_schedules
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
@@ -43,6 +44,7 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         assets=automated(assets, recipe),
         asset_checks=[*asset_checks(recipe), landing_check],
         jobs=recipe_jobs(recipe),
+        schedules=reconcile_schedules(recipe),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         sensors=[source_landing_sensor(recipe, settings), *automation_sensors(recipe, settings)],
         resources={

@@ -74,7 +74,7 @@ def test_a_landed_source_becomes_a_partition_and_is_read(deployment: Deployment)
 def test_a_landed_source_is_known_to_every_process_that_loads_the_definitions(deployment: Deployment) -> None:
     deployment.land("mine")
     deployment.tick()
-    job = deployment.definitions.resolve_job_def("questions")
+    job = deployment.definitions.resolve_job_def("refresh_questions")
     read = job.execute_in_process(
         instance=deployment.instance,
         partition_key="mine",
