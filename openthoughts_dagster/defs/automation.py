@@ -60,7 +60,7 @@ ONCE_STARTED = ((_ARRIVED | _CHANGED_CELL).since_last_handled() & READY & CHECKE
 # Scores of a student follow it; without a schedule for students both wait for a button.
 FOLLOWS_STUDENTS = (CHANGED.since_last_handled() & READY & CHECKED).with_label("follows_students")
 
-# Rankings are made of the cells that are there: one failing source holds up no ranking.
+# Rankings and costs are of the cells that are there: one failing source holds up none of them.
 FOLLOWS_WHAT_IS_THERE = (CHANGED.since_last_handled() & ~AC.in_progress()).with_label("follows_what_is_there")
 
 
@@ -76,6 +76,7 @@ def conditions(recipe: Recipe) -> dict[str, dg.AutomationCondition[Any]]:
         "scored_questions": FOLLOWS_CHANGES,
         "deduped_questions": FOLLOWS_CHANGES,
         "teacher_answers": ONCE_STARTED,
+        "generation_costs": FOLLOWS_WHAT_IS_THERE,
         "source_ranking": FOLLOWS_WHAT_IS_THERE,
         "teacher_ranking": FOLLOWS_WHAT_IS_THERE,
     }

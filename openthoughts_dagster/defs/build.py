@@ -4,6 +4,7 @@ import dagster as dg
 
 from openthoughts_dagster.defs.assets.benchmark_scores import benchmark_scores_asset
 from openthoughts_dagster.defs.assets.deduped_questions import deduped_questions_asset
+from openthoughts_dagster.defs.assets.generation_costs import generation_costs_asset
 from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
 from openthoughts_dagster.defs.assets.rankings import ranking_asset
 from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
@@ -37,6 +38,7 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         teacher_answers_asset(recipe, models_asset),
         student_checkpoint_asset(recipe, models_asset),
         benchmark_scores_asset(recipe),
+        generation_costs_asset,
         ranking_asset("source"),
         ranking_asset("teacher"),
     ]

@@ -11,7 +11,9 @@ import polars as pl
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import (
     BENCHMARK_SCORES,
+    COMPLETIONS,
     DEDUPED_QUESTIONS,
+    GENERATION_COSTS,
     RAW_SOURCES,
     REJECTED_ANSWERS,
     REJECTED_QUESTIONS,
@@ -172,11 +174,18 @@ def answers_are_complete(at: Partition) -> Finding:
 
 
 def traces_are_closed(at: Partition) -> Finding:
-    """At most one answer in twenty was cut off by max_tokens or never left its <think>."""
-    rows = at.lake.answers(source=at.source, teacher=at.teacher).select("finish_reason", "answer").collect()
-    cut = rows.filter((pl.col("finish_reason") == "length") | (pl.col("answer").str.strip_chars() == "")).height
+    """At most one answer in twenty was cut off, by max_tokens or a runaway guard, or never left its <think>."""
+    rows = at.lake.answers(source=at.source, teacher=at.teacher).select("outcome").collect()
+    cut = rows.filter(outcome="unfinished").height
     share = cut / max(1, rows.height)
     return Finding(share <= _TRUNCATED, f"{share:.1%} of {rows.height:,} traces are cut off", {"truncated": cut})
+
+
+def costs_add_up(at: Partition) -> Finding:
+    """Every completion of the ledger is in the account once."""
+    ledger, account = at.lake.scan(COMPLETIONS).select(pl.len()).collect().item(), at.rows(GENERATION_COSTS)
+    counted = int(account["completions"].sum())
+    return Finding(ledger == counted, f"{counted:,} of {ledger:,} completions are accounted for", {"counted": counted})
 
 
 def checkpoint_is_whole(at: Partition) -> Finding:

@@ -28,6 +28,7 @@ _RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
         (rules.every_benchmark_was_compared, _WARN),
     ],
     "teacher_answers": [(rules.answers_are_complete, _ERROR), (rules.traces_are_closed, _WARN)],
+    "generation_costs": [(rules.costs_add_up, _ERROR)],
     "student_checkpoint": [(rules.checkpoint_is_whole, _ERROR), (rules.loss_fell, _WARN)],
     "benchmark_scores": [(rules.every_item_is_scored, _ERROR), (rules.beats_untrained, _WARN)],
     "source_ranking": [(rules.sources_all_ranked, _WARN)],

@@ -35,8 +35,8 @@ def recipe_jobs(recipe: Recipe) -> list[Any]:
         ),
         dg.define_asset_job(
             RANKINGS,
-            selection=["source_ranking", "teacher_ranking"],
-            description="Rank sources and teachers by the scores that are there.",
+            selection=["source_ranking", "teacher_ranking", "generation_costs"],
+            description="Rank sources and teachers by the scores that are there, and sum up what it all cost.",
         ),
     ]
     if recipe.tiny_models:

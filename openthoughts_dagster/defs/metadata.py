@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.generation.estimate import Estimate
+from openthoughts_dagster.generation.spending import Spent
 
 _CELL_CHARACTERS = 160
 _WIDTH, _HEIGHT = 6.0, 2.6
@@ -29,15 +30,44 @@ def counts(rows: pl.DataFrame, column: str) -> dg.MetadataValue:
 
 
 def cost(spent: Spent) -> dict[str, Any]:
-    """Completions and tokens of a generation."""
-    return {
+    """Completions, tokens, time and money of a generation."""
+    shown: dict[str, Any] = {
         "completions_generated": spent.generated,
         "completions_reused": spent.reused,
         "completions_failed": spent.failed,
+        "retries": spent.retries,
         "prompt_tokens": spent.prompt_tokens,
+        "cached_tokens": spent.cached_tokens,
         "completion_tokens": spent.completion_tokens,
-        "generation_seconds": round(spent.seconds, 1),
+        "engine_seconds": round(spent.engine_seconds, 1),
+        "tokens_per_second": round(spent.tokens_per_second, 1),
+        "truncation_rate": round(spent.truncation_rate, 4),
+        "cost": round(spent.cost, 6),
     }
+    if spent.currency:
+        shown["currency"] = spent.currency
+    if spent.finish_reasons:
+        reasons = pl.DataFrame(
+            spent.finish_reasons.most_common(), schema=["finish_reason", "completions"], orient="row"
+        )
+        shown["finish_reasons"] = sample_rows(reasons, count=20)
+    return shown
+
+
+def estimated(estimate: Estimate) -> dict[str, Any]:
+    """What a generation is expected to take."""
+    shown: dict[str, Any] = {
+        "completions_to_generate": estimate.completions,
+        "completions_reused": estimate.reused,
+        "expected_prompt_tokens": round(estimate.prompt_tokens),
+        "expected_completion_tokens": round(estimate.completion_tokens),
+        "basis": estimate.basis,
+    }
+    if estimate.accelerator_hours is not None:
+        shown["expected_accelerator_hours"] = round(estimate.accelerator_hours, 2)
+    if estimate.cost is not None:
+        shown["expected_cost"] = f"{estimate.cost:,.2f} {estimate.currency}"
+    return shown
 
 
 def histogram(values: Sequence[float], title: str) -> dg.MetadataValue:
@@ -62,6 +92,20 @@ def bars(names: Sequence[str], values: Sequence[float], errors: Sequence[float],
     axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)
     axes.invert_yaxis()
     axes.set(title=title, xlim=(0, max(1.0, *values)))
+    return _picture(figure)
+
+
+def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float], title: str) -> dg.MetadataValue:
+    """One bar for each x, made of parts; the three lists have one entry for each pair of x and part."""
+    figure, axes = _figure()
+    places = list(dict.fromkeys(x))
+    height = dict.fromkeys(places, 0.0)
+    for part in sorted(set(parts)):
+        own = {place: value for place, name, value in zip(x, parts, values, strict=True) if name == part}
+        axes.bar(places, [own.get(p, 0.0) for p in places], bottom=[height[p] for p in places], label=part)
+        height = {place: height[place] + own.get(place, 0.0) for place in places}
+    axes.set(title=title)
+    axes.legend()
     return _picture(figure)
 
 

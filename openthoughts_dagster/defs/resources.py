@@ -7,10 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
 
@@ -59,7 +61,13 @@ class ModelsResource(dg.ConfigurableResource):
         return locate(reference, Path(self.recipe_folder))
 
     def asker(
-        self, lake: Lake, reference: ModelReference, sampling: Sampling, spent: Spent, log: Callable[[str], None]
+        self,
+        lake: Lake,
+        reference: ModelReference,
+        sampling: Sampling,
+        spent: Spent,
+        purpose: Purpose,
+        log: Callable[[str], None],
     ) -> Ask:
         """A function that asks the model, through the ledger; costs are added to `spent`."""
-        return asker(lake, self.pool, self.locate(reference), sampling, spent, log)
+        return asker(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)

@@ -1,84 +1,173 @@
-"""A teacher's answers to questions: asked once, read by key, rejects with their reason."""
+"""A teacher's answers to the questions of one source: asked shard by shard, then published by key."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.generate import Spent, generate, plan
-from openthoughts_dagster.generation.ledger import read_answers
+from openthoughts_dagster.generation.generate import Log, generate
+from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.requests import Answer, Prompt
-from openthoughts_dagster.lake import REJECTED_ANSWERS, TEACHER_ANSWERS, Lake
-from openthoughts_dagster.recipe import AnswerFilter, Teacher
+from openthoughts_dagster.generation.rendering import render_all
+from openthoughts_dagster.generation.requests import Request, messages_for
+from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.lake import (
+    ANSWER_PLANS,
+    COMPLETIONS,
+    DEDUPED_QUESTIONS,
+    REJECTED_ANSWERS,
+    TEACHER_ANSWERS,
+    Lake,
+    frame_hash,
+)
+from openthoughts_dagster.recipe import AnswerFilter
+
+_PAGE = 2_000  # questions whose texts and requests are in memory at once
+_NAMED = 5  # failed requests that an error names
+
+
+class AnswersMissing(EngineError):
+    """More answers of a partition are missing than the recipe allows; the message names some of the requests."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Rows of teacher_answers and of rejected_answers; together one for every question and sample."""
+class Published:
+    """Rows of teacher_answers and of rejected_answers; together one for every question and sample.
+
+    `lengths` are the completion tokens of the kept answers, `truncated` how many of them are cut off.
+    """
 
     answers: pl.DataFrame
     rejected: pl.DataFrame
-    spent: Spent
+    lengths: pl.Series
+    truncated: int
+    data_version: str
 
 
-def answer_questions(
-    lake: Lake,
-    pool: EnginePool,
-    model: Model,
-    questions: pl.DataFrame,
-    samples: int,
-    keep: AnswerFilter,
-    log: Callable[[str], None],
-) -> Answered:
-    """`samples` answers of a teacher to each of `questions` (source, question_id, question).
+def answer_shard(
+    lake: Lake, pool: EnginePool, model: Model, source: str, shard: int, samples: int, purpose: Purpose, log: Log
+) -> Spent:
+    """Generate what a shard of the partition's plan still misses, the longest expected answers first.
 
-    Only samples that the ledger lacks are generated. Raises EngineError when the engine cannot go on, or when no
-    answer at all could be kept.
+    What an earlier attempt of the shard committed is not asked again. Raises EngineError, see `generate`.
     """
-    teacher = model.reference
-    assert isinstance(teacher, Teacher)
-    planned = plan(lake, model, [Prompt(text, samples) for text in questions["question"]], teacher.sampling)
-    spent = generate(lake, pool, planned, log)
-    answers = read_answers(lake, model, [request.key for group in planned.wanted for request in group])
-    kept, rejected = [], []
-    for (source, question_id), group in zip(
-        questions.select("source", "question_id").iter_rows(), planned.wanted, strict=True
-    ):
-        for request in group:
-            answer = answers[request.key, request.sample_index]
-            row = {
-                "source": source,
-                "teacher": teacher.name,
-                "question_id": question_id,
-                "sample_index": request.sample_index,
-                "key": request.key,
-            }
-            reason, evidence = _rejection(answer, keep)
-            if reason:
-                rejected.append(row | {"reason": reason, "evidence": evidence})
-            else:
-                kept.append(row)
-    if not kept and rejected:
-        reasons = sorted({f"{row['reason']}: {row['evidence']}" for row in rejected})[:3]
+    name = model.reference.name
+    rows = (
+        lake.scan(ANSWER_PLANS, source=source, teacher=name)
+        .filter(pl.col("shard") == shard)
+        .sort("position")
+        .select("question_id", "key")
+        .collect()
+    )
+    wanted = pl.Series([list(range(samples))], dtype=pl.List(pl.Int32)).new_from_index(0, rows.height)
+    missing = missing_samples(lake, model, rows["key"], wanted)
+    todo = rows.with_columns(missing=missing).filter(pl.col("missing").list.len() > 0)
+    total = int(todo["missing"].list.len().sum())
+    if not total:
+        return Spent(currency=model.reference.price.currency)
+    log(f"{name}: {total:,} completions to generate for {source}, shard {shard}")
+    return generate(lake, pool, model, _pages(lake, model, source, todo), total, purpose, log)
+
+
+def _pages(lake: Lake, model: Model, source: str, todo: pl.DataFrame) -> Iterator[list[Request]]:
+    """Requests for the missing samples, page by page: only a page's texts are in memory."""
+    texts = lake.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question")
+    for page in todo.iter_slices(_PAGE):
+        rows = texts.join(page.lazy(), on="question_id", how="inner").collect()
+        rows = page.select("question_id").join(rows, on="question_id", how="inner", maintain_order="left")
+        questions = rows["question"].to_list()
+        prompts = render_all(model, questions)
+        yield [
+            Request(key, index, prompt, model.reference.sampling, messages_for(model.reference, question))
+            for key, indexes, prompt, question in zip(rows["key"], rows["missing"], prompts, questions, strict=True)
+            for index in indexes
+        ]
+
+
+def publish_answers(
+    lake: Lake, model: Model, source: str, samples: int, keep: AnswerFilter, missing_allowed: float
+) -> Published:
+    """Make the partition of teacher_answers what the ledger holds for its plan. Copies no text.
+
+    Rows that did not change are not written again. Raises AnswersMissing when failed and never generated answers are
+    more than the share `missing_allowed`, and EngineError when not one answer can be kept; the partition then stays
+    what it was.
+    """
+    name = model.reference.name
+    rows = _wanted(lake, model, source, samples).with_columns(_rejection(keep))
+    lost = rows.filter(pl.col("reason").is_in(["missing", "error"]))
+    if lost.height > missing_allowed * rows.height:
+        raise AnswersMissing(_account(name, source, lost, rows.height, missing_allowed))
+    kept, rejected = rows.filter(pl.col("reason").is_null()), rows.filter(pl.col("reason").is_not_null())
+    if kept.is_empty() and not rejected.is_empty():
+        reasons = (rejected["reason"] + ": " + rejected["evidence"]).unique().sort().head(3)
         raise EngineError(
-            f"{teacher.name}: none of its {len(rejected):,} answers can be kept ({'; '.join(reasons)}). Look at its "
-            "completions in the lake, its chat template and its max_tokens"
+            f"{name}: none of its {rejected.height:,} answers to {source} can be kept ({'; '.join(reasons)}). Look at "
+            "its completions in the lake, its chat template and its max_tokens"
         )
-    return Answered(
-        pl.DataFrame(kept, schema=TEACHER_ANSWERS.schema), pl.DataFrame(rejected, schema=REJECTED_ANSWERS.schema), spent
+    cell = {"source": source, "teacher": name}
+    answers = kept.select(list(TEACHER_ANSWERS.columns))
+    if not lake.scan(TEACHER_ANSWERS, **cell).collect().equals(answers):
+        lake.replace(REJECTED_ANSWERS, rejected.select(list(REJECTED_ANSWERS.columns)), **cell)
+        lake.replace(TEACHER_ANSWERS, answers, **cell)
+        lake.compact(COMPLETIONS, model=model.identity.partition)
+    return Published(
+        answers,
+        rejected,
+        kept["completion_tokens"],
+        int((kept["outcome"] == "unfinished").sum()),
+        frame_hash(answers.select("question_id", "sample_index", "content")),
     )
 
 
-def _rejection(answer: Answer, keep: AnswerFilter) -> tuple[str, str]:
-    """Why an answer is not kept, as a slug and its evidence; empty texts when it is."""
-    if answer.error is not None:
-        return "error", answer.error
-    if not answer.answer.strip() and not (answer.reasoning or "").strip():
-        return "empty", f"the model wrote nothing in {answer.completion_tokens} tokens ({answer.finish_reason})"
-    unfinished = answer.finish_reason == "length" or not answer.answer.strip()
-    if keep.method == "finished" and unfinished:
-        return "unfinished", f"{answer.completion_tokens} tokens without an end ({answer.finish_reason})"
-    return "", ""
+def _wanted(lake: Lake, model: Model, source: str, samples: int) -> pl.DataFrame:
+    """Every question and sample of the plan beside the completion that counts, in a stable order."""
+    name = model.reference.name
+    plan = lake.scan(ANSWER_PLANS, source=source, teacher=name).select("source", "teacher", "question_id", "key")
+    questions = plan.collect()
+    indexes = pl.LazyFrame({"sample_index": pl.int_range(samples, dtype=pl.Int32, eager=True)})
+    chosen = chosen_completions(
+        lake,
+        model,
+        questions["key"],
+        ["completion_id", "content", "outcome", "finish_reason", "completion_tokens"],
+    )
+    return (
+        questions.lazy()
+        .join(indexes, how="cross")
+        .join(chosen, on=["key", "sample_index"], how="left")
+        .with_columns(model=pl.lit(model.identity.partition))
+        .sort("question_id", "sample_index")
+        .collect()
+    )
+
+
+def _rejection(keep: AnswerFilter) -> list[pl.Expr]:
+    """Why an answer is not kept, as columns `reason` (a slug) and `evidence`; nulls when it is kept."""
+    said = pl.format("{} tokens ({})", "completion_tokens", "finish_reason")
+    rules = [
+        ("missing", pl.col("completion_id").is_null(), pl.lit("it was not generated")),
+        ("error", pl.col("error").is_not_null(), pl.col("error")),
+        ("empty", pl.col("outcome") == "empty", pl.format("the model wrote nothing in {}", said)),
+    ]
+    if keep.method == "finished":
+        rules.append(("unfinished", pl.col("outcome") == "unfinished", pl.format("cut off after {}", said)))
+    reason, evidence = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.String)
+    for slug, holds, shows in reversed(rules):
+        reason = pl.when(holds).then(pl.lit(slug)).otherwise(reason)
+        evidence = pl.when(holds).then(shows).otherwise(evidence)
+    return [reason.alias("reason"), evidence.alias("evidence")]
+
+
+def _account(name: str, source: str, lost: pl.DataFrame, wanted: int, allowed: float) -> str:
+    reasons = lost["evidence"].value_counts(sort=True).head(3)
+    named = lost.head(_NAMED).select(pl.format("{} sample {}", "question_id", "sample_index")).to_series()
+    why = "; ".join(f"{reason} ({count:,} times)" for reason, count in reasons.iter_rows())
+    return (
+        f"{name}: {lost.height:,} of {wanted:,} answers to {source} are missing, more than the recipe's "
+        f"missing_answers: {allowed:g} allows. Why: {why}. The first requests: {', '.join(named)}. Everything else is "
+        "in the ledger: materialize again to ask only for these"
+    )

@@ -10,12 +10,17 @@ class EngineError(RuntimeError):
     """An engine that cannot be started or used: says which model, and what to do."""
 
 
+class EngineDied(EngineError):
+    """An engine whose process or server is gone: started anew, it can go on with what was in flight."""
+
+
 class Engine(Protocol):
     """Answers requests with one model.
 
     An engine takes requests from the stream as long as it has room for them and yields each completion when it
-    ends, in any order: a long completion holds back no other. A request that fails yields a completion with
-    `finish_reason` 'error'; only an engine that cannot go on raises EngineError.
+    ends, in any order: a long completion holds back no other. A request that fails yields a completion with an
+    `error`; only an engine that cannot go on raises EngineError, after it handed on what had ended: EngineDied when
+    starting it anew may help.
     """
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:

@@ -1,114 +1,153 @@
 """Ask a model for what is missing: plan against the ledger, generate, commit as completions finish."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from openthoughts_dagster.generation.engine import Engine, EngineError
-from openthoughts_dagster.generation.ledger import LedgerWriter, paid_samples, read_answers
+import polars as pl
+
+from openthoughts_dagster.generation.breaker import Breaker
+from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
+from openthoughts_dagster.generation.feed import Feed
+from openthoughts_dagster.generation.ledger import missing_samples, read_answers
+from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.requests import Answer, Ask, Completion, Prompt, Request
+from openthoughts_dagster.generation.prices import cost_of
+from openthoughts_dagster.generation.rendering import render_all
+from openthoughts_dagster.generation.requests import (
+    Answer,
+    Ask,
+    Prompt,
+    Request,
+    completion_keys,
+    messages_for,
+)
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Sampling
 
 Log = Callable[[str], None]
 _LOG_SECONDS = 10
+_DEATHS = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was wanted, per prompt in order, and the requests among it that were not paid for yet."""
+    """What was wanted, per prompt in order, and the requests among it that are not settled yet."""
 
     model: Model
-    wanted: list[list[Request]]
+    wanted: list[list[tuple[str, int]]]
     missing: list[Request]
 
     @property
     def reused(self) -> int:
         """Samples that the ledger has already."""
-        return len({(r.key, r.sample_index) for requests in self.wanted for r in requests}) - len(self.missing)
-
-
-@dataclass
-class Spent:
-    """What a generation cost: completions generated, reused and failed, tokens, and seconds of wall time."""
-
-    generated: int = 0
-    reused: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: "Spent") -> None:
-        """Count another generation in."""
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return len({sample for samples in self.wanted for sample in samples}) - len(self.missing)
 
 
 def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> Plan:
-    """Requests for every sample of every prompt, and which of them the ledger lacks. Starts no engine."""
-    wanted = [model.requests(prompt, sampling) for prompt in prompts]
-    requests = {(r.key, r.sample_index): r for group in wanted for r in group}
-    paid = set(paid_samples(lake, model, [key for key, _ in requests]).iter_rows())
-    return Plan(model, wanted, [request for sample, request in requests.items() if sample not in paid])
+    """Every sample of every prompt by key and index, and requests for what the ledger lacks. Starts no engine."""
+    keys, rendered = [""] * len(prompts), [""] * len(prompts)
+    by_schema = sorted(range(len(prompts)), key=lambda i: id(prompts[i].json_schema))
+    for _, group in groupby(by_schema, key=lambda i: id(prompts[i].json_schema)):
+        members = list(group)
+        texts = render_all(model, [prompts[i].user for i in members])
+        schema = prompts[members[0]].json_schema
+        for i, text, key in zip(members, texts, completion_keys(model.identity, texts, sampling, schema), strict=True):
+            keys[i], rendered[i] = key, text
+    indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
+    missing = missing_samples(lake, model, pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes]))
+    requests = {
+        (key, index): Request(key, index, text, sampling, messages_for(model.reference, p.user), p.json_schema)
+        for key, text, p, lacking in zip(keys, rendered, prompts, missing, strict=True)
+        for index in lacking
+    }
+    wanted = [[(key, index) for index in samples] for key, samples in zip(keys, indexes, strict=True)]
+    return Plan(model, wanted, list(requests.values()))
 
 
-def generate(lake: Lake, pool: EnginePool, planned: Plan, log: Log) -> Spent:
-    """Generate what `planned` misses and commit it as it finishes; what was committed stays, whatever happens.
+def generate(
+    lake: Lake,
+    pool: EnginePool,
+    model: Model,
+    pages: Iterator[Sequence[Request]],
+    total: int,
+    purpose: Purpose,
+    log: Log,
+) -> Spent:
+    """Generate the `total` requests of `pages` and commit each as it finishes; what was committed stays.
 
-    Raises EngineError when the engine cannot start or cannot go on, or when every request failed.
+    An engine that dies is started again and asked for what it had under way. Raises EngineError when it cannot start,
+    dies again without having ended a request, or when every request fails.
     """
-    spent = Spent(reused=planned.reused)
-    if not planned.missing:
-        return spent
-    name, total, start = planned.model.reference.name, len(planned.missing), time.monotonic()
-    log(f"{name}: {total:,} completions to generate, {planned.reused:,} reused")
-    last_error = ""
+    spent, feed, breaker = Spent(currency=model.reference.price.currency), Feed(pages), Breaker(model.reference.name)
+    start = time.monotonic()
+    name, last_error, deaths, ended = model.reference.name, "", 0, -1
 
     async def work(engine: Engine) -> None:
         nonlocal last_error
-        logged = time.monotonic()
-        with LedgerWriter(lake, planned.model, engine.describe()) as ledger:
-            async for completion in engine.generate(_stream(planned.missing)):
-                ledger.add(completion)
-                last_error = completion.error or last_error
-                _count(spent, completion)
-                done = spent.generated + spent.failed
-                if time.monotonic() - logged > _LOG_SECONDS or done == total:
-                    logged = time.monotonic()
-                    rate = spent.completion_tokens / (logged - start)
-                    log(f"{name}: {done:,} of {total:,} completions, {spent.failed:,} failed, {rate:,.0f} tokens/s")
+        logged = began = time.monotonic()
+        try:
+            with LedgerWriter(lake, model, engine.describe(), purpose) as ledger:
+                async for completion in engine.generate(feed.stream()):
+                    ledger.add(completion)
+                    feed.ended(completion)
+                    spent.count(completion)
+                    last_error = completion.error or last_error
+                    breaker.saw(completion)
+                    done = spent.generated + spent.failed
+                    if time.monotonic() - logged > _LOG_SECONDS or done == total:
+                        logged = time.monotonic()
+                        log(f"{name}: {_progress(spent, done, total, logged - start)}")
+                    await ledger.room()
+        finally:
+            spent.engine_seconds += time.monotonic() - began
 
-    pool.run(planned.model, work, log)
-    spent.seconds = time.monotonic() - start
-    if spent.failed == total:
+    while True:
+        try:
+            pool.run(model, work, log)
+            break
+        except EngineDied as error:
+            done = spent.generated + spent.failed
+            deaths, ended = (1, done) if done > ended else (deaths + 1, ended)
+            if deaths >= _DEATHS:
+                raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
+            log(f"{name}: {error}; starting it again, {done:,} completions are kept")
+    spent.cost = cost_of(model.reference, spent.prompt_tokens, spent.completion_tokens, spent.engine_seconds)
+    if total and spent.failed == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
     return spent
 
 
-def asker(lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, spent: Spent, log: Log) -> Ask:
+def asker(
+    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, spent: Spent, purpose: Purpose, log: Log
+) -> Ask:
     """A function that asks `model` and returns the answers; what it costs is added to `spent`."""
 
     def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
         planned = plan(lake, model, prompts, sampling)
-        spent.add(generate(lake, pool, planned, log))
-        answers = read_answers(lake, model, [r.key for group in planned.wanted for r in group])
-        return [[answers[r.key, r.sample_index] for r in group] for group in planned.wanted]
+        spent.add(Spent(reused=planned.reused))
+        if planned.missing:
+            total = len(planned.missing)
+            log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
+            spent.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
+        answers = read_answers(lake, model, [key for samples in planned.wanted for key, _ in samples])
+        return [[answers[sample] for sample in samples] for samples in planned.wanted]
 
     return ask
 
 
-def _count(spent: Spent, completion: Completion) -> None:
-    if completion.error is None:
-        spent.generated += 1
-    else:
-        spent.failed += 1
-    spent.prompt_tokens += completion.prompt_tokens
-    spent.completion_tokens += completion.completion_tokens
+def _progress(spent: Spent, done: int, total: int, seconds: float) -> str:
+    left = seconds / done * (total - done)
+    return (
+        f"{done:,} of {total:,} completions, {spent.failed:,} failed, "
+        f"{spent.completion_tokens / seconds:,.0f} tokens/s" + (f", about {_span(left)} left" if done < total else "")
+    )
 
 
-async def _stream(requests: Sequence[Request]) -> AsyncIterator[Request]:
-    for request in requests:
-        yield request
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

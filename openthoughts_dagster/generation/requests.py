@@ -6,10 +6,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from openthoughts_dagster.lake import text_hash, value_hash
+from openthoughts_dagster.lake import text_hash, text_hashes, value_hash
 from openthoughts_dagster.recipe import ModelReference, Sampling
 
 Message = dict[str, str]
+
+FINISH_REASONS = {
+    "stop": "the model ended its answer",
+    "length": "max_tokens, or the model's longest sequence, cut it off",
+    "thinking_budget": "the model ended its answer after the sampling's thinking budget had closed its reasoning",
+    "repetition": "the sampling's repetition guard stopped it",
+    "invalid_json": "the answer is not the JSON that was asked for; `error` says where, and the text is kept",
+    "content_filter": "the server withheld it",
+    "error": "there is no answer, and `error` says why",
+}
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,10 @@ class Request:
 class Completion:
     """What an engine returned for a request.
 
-    `text` is everything the model wrote, reasoning included. `finish_reason` is 'stop', 'length' or 'error';
-    with 'error', `error` says what happened and the text is empty.
+    `text` is everything the model wrote, reasoning included. `finish_reason` is one of FINISH_REASONS. `error` is
+    None when the text is an answer; otherwise it says what happened. `permanent` says that asking the same again
+    cannot help: the prompt is too long, the server refuses its content, the sample's JSON does not fit its schema.
+    `retries` counts the attempts before the last one.
     """
 
     request: Request
@@ -100,6 +112,8 @@ class Completion:
     seconds: float
     cached_tokens: int = 0
     error: str | None = None
+    retries: int = 0
+    permanent: bool = False
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -109,13 +123,13 @@ def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:
     return (*system, {"role": "user", "content": user})
 
 
-def completion_key(
-    identity: ModelIdentity, prompt: str, sampling: Sampling, json_schema: dict[str, Any] | None = None
-) -> str:
-    """Key of the completions of one prompt: model id and revision, the rendered prompt, and how it is sampled.
+def completion_keys(
+    identity: ModelIdentity, prompts: Sequence[str], sampling: Sampling, json_schema: dict[str, Any] | None = None
+) -> list[str]:
+    """Keys of the completions of rendered prompts: model id and revision, the prompt, and how it is sampled.
 
-    The engine is not part of it: the same weights asked the same way are the same purchase.
+    The engine is not part of it: the same weights asked the same way are the same purchase. Settings that are None
+    are not part of it either, so that a new setting leaves the keys of what was paid before alone.
     """
-    return text_hash(
-        identity.partition, prompt, value_hash(sampling.model_dump()), json.dumps(json_schema, sort_keys=True)
-    )
+    asked = value_hash(sampling.model_dump(exclude_none=True))
+    return text_hashes([identity.partition], prompts, [asked, json.dumps(json_schema, sort_keys=True)])

@@ -1,11 +1,13 @@
 """Tables on disk or object store."""
 
-from openthoughts_dagster.lake.hashing import folder_hash, frame_hash, text_hash, value_hash
+from openthoughts_dagster.lake.hashing import folder_hash, frame_hash, text_hash, text_hashes, value_hash
 from openthoughts_dagster.lake.lake import Lake, LakeError, SchemaError, conform
 from openthoughts_dagster.lake.schemas import (
+    ANSWER_PLANS,
     BENCHMARK_SCORES,
     COMPLETIONS,
     DEDUPED_QUESTIONS,
+    GENERATION_COSTS,
     RAW_SOURCES,
     REJECTED_ANSWERS,
     REJECTED_QUESTIONS,
@@ -20,9 +22,11 @@ from openthoughts_dagster.lake.schemas import (
 )
 
 __all__ = [
+    "ANSWER_PLANS",
     "BENCHMARK_SCORES",
     "COMPLETIONS",
     "DEDUPED_QUESTIONS",
+    "GENERATION_COSTS",
     "RAW_SOURCES",
     "REJECTED_ANSWERS",
     "REJECTED_QUESTIONS",
@@ -41,5 +45,6 @@ __all__ = [
     "folder_hash",
     "frame_hash",
     "text_hash",
+    "text_hashes",
     "value_hash",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,24 @@ def text_hash(*parts: str) -> str:
     """128-bit hexadecimal hash of a sequence of texts; where one text ends matters."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
+        digest.update(_framed(part))
     return digest.hexdigest()
+
+
+def text_hashes(before: Sequence[str], texts: Iterable[str], after: Sequence[str]) -> list[str]:
+    """`text_hash(*before, text, *after)` of each text; what all of them share is hashed once."""
+    head, tail = hashlib.blake2b(b"".join(map(_framed, before)), digest_size=16), b"".join(map(_framed, after))
+    hashes = []
+    for text in texts:
+        digest = head.copy()
+        digest.update(_framed(text) + tail)
+        hashes.append(digest.hexdigest())
+    return hashes
+
+
+def _framed(part: str) -> bytes:
+    data = part.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "big") + data
 
 
 def value_hash(value: Any) -> str:
@@ -27,8 +42,11 @@ def value_hash(value: Any) -> str:
 def frame_hash(rows: pl.DataFrame) -> str:
     """Hash of a table's content: column names and rows, whatever the order of the rows."""
     columns = sorted(rows.columns)
-    row_hashes = sorted(text_hash(line) for line in rows.select(columns).write_ndjson().splitlines())
-    return text_hash(*columns, *row_hashes)
+    ordered = rows.select(columns).sort(columns)
+    digest = hashlib.blake2b(text_hash(*columns).encode(), digest_size=16)
+    for part in ordered.iter_slices(100_000):
+        digest.update(part.write_ndjson().encode())
+    return digest.hexdigest()
 
 
 def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:

@@ -52,13 +52,32 @@ class Lake:
     def answers(self, **partition: str) -> pl.LazyFrame:
         """The teachers' answers that the current recipe reads, joined with their texts.
 
-        `teacher_answers` holds keys only, so that publishing a million answers copies no text; this is the one
-        scan that joins them with the completions. Columns of both tables, one row per question and sample.
+        `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
+        million answers copies no text; this is the one scan that joins them. Columns of both tables.
         """
-        texts = self.scan(COMPLETIONS).filter(pl.col("error").is_null()).drop("model")
-        answers = self.scan(TEACHER_ANSWERS, **partition).join(texts, on=["key", "sample_index"], how="inner")
-        # A key can be committed twice when two runs asked for it at once; either text will do, one is read.
-        return answers.unique(["source", "teacher", "question_id", "sample_index"], keep="any", maintain_order=True)
+        chosen = self.scan(TEACHER_ANSWERS, **partition)
+        # The ledger is laid out by model: the texts of other models are not opened.
+        models = chosen.select(pl.col("model").unique()).collect()["model"].implode()
+        texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
+        return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
+
+    def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
+        """Merge the small files of one partition when there are more than `files`; rows stay what they are.
+
+        Merged files stay on disk for a week, for readers that have the old version open. True when it was done.
+        """
+        if not self._exists(table):
+            return False
+        delta = DeltaTable(self.address(table), storage_options=self.options)
+        filters = [(column, "=", value) for column, value in partition.items()]
+        if len(delta.file_uris(file_pruning_predicate=filters or None)) <= files:
+            return False
+        try:
+            delta.optimize.compact(partition_filters=filters or None, max_concurrent_tasks=1)
+            delta.vacuum(retention_hours=168, dry_run=False)
+        except CommitFailedError:  # another compaction was first
+            return False
+        return True
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows in one commit. Raises SchemaError before anything is written."""

@@ -61,21 +61,33 @@ REJECTED_QUESTIONS = Table(
     ("stage", "source"),
     frozenset({"question_id", "question"}),
 )
+# The ledger. One row is one sample of one prompt as one engine returned it; rows are only ever added.
 COMPLETIONS = Table(
     "completions",
     {
         "model": _TEXT,  # model id and revision, or local@revision for a folder
         "key": _TEXT,  # hash of model id and revision, rendered prompt, sampling
         "sample_index": pl.Int32,
+        "completion_id": _TEXT,  # of this row alone: a sample that two shards asked for has two
+        "content": _TEXT,  # hash of reasoning and answer: what data versions are made of
+        "outcome": _TEXT,  # answered, unfinished, empty or failed: what a reader needs to know without the texts
         "prompt": _TEXT,  # as rendered by the chat template
         "reasoning": _TEXT,  # null when the model did not reason
         "answer": _TEXT,
-        "finish_reason": _TEXT,  # stop, length, or error
-        "error": _TEXT,
+        "finish_reason": _TEXT,  # one of generation.requests.FINISH_REASONS
+        "error": _TEXT,  # null when there is an answer
+        "permanent": pl.Boolean,  # of a failure: asking the same again cannot help
+        "retries": pl.Int32,  # attempts before the one that is recorded
         "prompt_tokens": pl.Int32,
         "completion_tokens": pl.Int32,
         "cached_tokens": pl.Int32,
         "seconds": pl.Float64,  # from asking to the last token
+        "engine_seconds": pl.Float64,  # this completion's share of the time that the engine ran
+        "cost": pl.Float64,  # at the recipe's price on the day it was made
+        "currency": _TEXT,
+        "asset": _TEXT,  # what it was made for; another asset that asks the same reads it for nothing
+        "source": _TEXT,
+        "asked_as": _TEXT,  # the model's name in the recipe
         "model_id": _TEXT,
         "revision": _TEXT,
         "engine": _TEXT,  # JSON: name, version, dtype, parallelism
@@ -85,15 +97,56 @@ COMPLETIONS = Table(
     ("model",),
     frozenset({"reasoning", "error"}),
 )
+ANSWER_PLANS = Table(
+    "answer_plans",
+    _CELL
+    | {
+        "question_id": _TEXT,
+        "key": _TEXT,
+        "shard": pl.Int32,  # null when every sample was there already
+        "position": pl.Int32,  # order of asking: the longest expected answers first
+        "expected_tokens": pl.Float64,  # of one answer
+    },
+    ("source", "teacher"),
+    frozenset({"shard"}),
+)
 TEACHER_ANSWERS = Table(
     "teacher_answers",
-    _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT},
+    _CELL
+    | {
+        "question_id": _TEXT,
+        "sample_index": pl.Int32,
+        "model": _TEXT,  # where in the ledger the text is
+        "key": _TEXT,
+        "completion_id": _TEXT,
+        "content": _TEXT,
+    },
     ("source", "teacher"),
 )
 REJECTED_ANSWERS = Table(
     "rejected_answers",
     _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT, "reason": _TEXT, "evidence": _TEXT},
     ("source", "teacher"),
+)
+GENERATION_COSTS = Table(
+    "generation_costs",
+    {
+        "day": pl.Date,  # UTC
+        "asset": _TEXT,
+        "source": _TEXT,
+        "model": _TEXT,  # its name in the recipe
+        "completions": pl.Int64,
+        "failed": pl.Int64,
+        "truncated": pl.Int64,
+        "retries": pl.Int64,
+        "prompt_tokens": pl.Int64,
+        "cached_tokens": pl.Int64,
+        "completion_tokens": pl.Int64,
+        "engine_seconds": pl.Float64,
+        "cost": pl.Float64,
+        "currency": _TEXT,
+    },
+    (),
 )
 STUDENT_CHECKPOINTS = Table(
     "student_checkpoint",
@@ -175,8 +228,10 @@ TABLES = {
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,
         COMPLETIONS,
+        ANSWER_PLANS,
         TEACHER_ANSWERS,
         REJECTED_ANSWERS,
+        GENERATION_COSTS,
         STUDENT_CHECKPOINTS,
         BENCHMARK_SCORES,
         SOURCE_RANKING,

@@ -2,12 +2,14 @@
 
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Hardware,
     Judge,
     ModelReference,
     Price,
+    RepetitionGuard,
     Sampling,
     Student,
     Teacher,
@@ -25,6 +27,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
 
 __all__ = [
@@ -33,11 +36,13 @@ __all__ = [
     "Automation",
     "Benchmark",
     "Columns",
+    "CommitBudget",
     "Decontamination",
     "Dedup",
     "DifficultyScore",
     "DomainQuestions",
     "Evaluation",
+    "Expectations",
     "FileBenchmark",
     "FilesSource",
     "Hardware",
@@ -50,14 +55,18 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "RepetitionGuard",
     "ResponseLengthScore",
+    "Retry",
     "Sampling",
     "Score",
     "Selection",
+    "Sharding",
     "Source",
     "Student",
     "Teacher",
     "TrainingPreset",
+    "VllmOptions",
     "find_recipe",
     "load_recipe",
     "shipped_recipes",

@@ -32,6 +32,13 @@ class Recipe(RecipeModel):
     decontamination: Decontamination = Field(default=Decontamination(), description="When a question counts as leaked.")
     teachers: list[Teacher] = Field(min_length=1, description="Models that answer, one partition each.")
     answers_per_question: Positive = Field(16, description="Sampled answers per question.")
+    missing_answers: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of a partition's answers that may be missing because their requests failed; with more of "
+        "them the partition fails. Each is in rejected_answers with its reason.",
+    )
     answer_filter: AnswerFilter = Field(default=AnswerFilter(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
@@ -79,6 +86,10 @@ class Recipe(RecipeModel):
     def scores_for(self, domain: str) -> list[Score]:
         """The scores that questions of `domain` get."""
         return [score for score in self.scores if score.domains is None or domain in score.domains]
+
+    def length_score(self, domain: str) -> str | None:
+        """Name of the score that says how long a judge's answers to questions of `domain` are, if there is one."""
+        return next((score.name for score in self.scores_for(domain) if score.method == "response_length"), None)
 
 
 def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:

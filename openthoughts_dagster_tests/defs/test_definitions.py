@@ -47,6 +47,7 @@ def test_every_asset_has_what_a_person_looks_for(tmp_path: Path) -> None:
         "teacher_answers",
         "student_checkpoint",
         "benchmark_scores",
+        "generation_costs",
         "source_ranking",
         "teacher_ranking",
     }

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from openthoughts_dagster.evaluation import evaluate
-from openthoughts_dagster.generation.generate import Spent, asker
+from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Evaluation, FileBenchmark, ModelReference, Sampling
 from openthoughts_dagster_tests.evaluation.helpers import json_lines
@@ -50,7 +52,7 @@ def test_a_second_evaluation_reuses_every_answer_and_more_repeats_ask_only_for_t
             sampling=Sampling(temperature=1.0, max_tokens=4),
         )
         cost = Spent()
-        ask = asker(lake, pool, model, evaluation.sampling, cost, lambda _: None)
+        ask = asker(lake, pool, model, evaluation.sampling, cost, Purpose(), lambda _: None)
         results.append(evaluate(evaluation, str, ask, tmp_path / "out", "random").items)
         spent.append((cost.generated, cost.reused))
     pool.close()

@@ -7,14 +7,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from openthoughts_dagster.generation.answers import answer_questions
-from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.breaker import Breaker
+from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.generate import asker, generate, plan
-from openthoughts_dagster.generation.ledger import LedgerWriter
+from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model, locate
+from openthoughts_dagster.generation.pool import EnginePool
+from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, Request
+from openthoughts_dagster.generation.spending import Spent, generation_costs
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError
-from openthoughts_dagster.recipe import AnswerFilter, Sampling, Teacher
+from openthoughts_dagster.recipe import CommitBudget, Hardware, Price, Sampling, Teacher
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
 
 QUESTIONS = pl.DataFrame(
@@ -28,6 +31,15 @@ def teacher(untrained_model: Path) -> Model:
     return locate(Teacher(name="t", model=str(untrained_model), engine="transformers", sampling=SAMPLING), Path())
 
 
+def _generate(lake: Lake, pool: EnginePool, teacher: Model, samples: int, sampling: Sampling) -> Spent:
+    planned = plan(lake, teacher, _prompts(samples), sampling)
+    spent = Spent(reused=planned.reused)
+    if planned.missing:
+        pages, total = iter([planned.missing]), len(planned.missing)
+        spent.add(generate(lake, pool, teacher, pages, total, Purpose("teacher_answers", "s"), print))
+    return spent
+
+
 def _prompts(samples: int) -> list[Prompt]:
     return [Prompt(question, samples) for question in QUESTIONS["question"]]
 
@@ -36,7 +48,7 @@ def test_a_rerun_generates_nothing_and_raising_samples_generates_only_the_missin
     pool = FaultyPool(says("4"))
     counts = []
     for samples in (2, 2, 5):
-        spent = generate(lake, pool, plan(lake, teacher, _prompts(samples), SAMPLING), print)
+        spent = _generate(lake, pool, teacher, samples, SAMPLING)
         counts.append((spent.generated, spent.reused))
 
     assert counts == [(8, 0), (0, 8), (12, 8)]
@@ -46,7 +58,7 @@ def test_a_rerun_generates_nothing_and_raising_samples_generates_only_the_missin
 def test_a_changed_temperature_asks_anew_and_the_old_rows_stay(lake: Lake, teacher: Model) -> None:
     pool = FaultyPool(says("4"))
     for sampling in (SAMPLING, Sampling(max_tokens=6, temperature=0.5)):
-        spent = generate(lake, pool, plan(lake, teacher, _prompts(1), sampling), print)
+        spent = _generate(lake, pool, teacher, 1, sampling)
         assert spent.generated == 4
     assert lake.scan(COMPLETIONS).collect().height == 8
 
@@ -58,7 +70,7 @@ def test_an_engine_that_dies_loses_no_completion_that_had_ended(lake: Lake, teac
         return Completion(request, "4", "stop", 3, 1, 0.1)
 
     with pytest.raises(EngineError, match="the engine died"):
-        generate(lake, FaultyPool(dies_at_the_sixth), plan(lake, teacher, _prompts(2), SAMPLING), print)
+        _generate(lake, FaultyPool(dies_at_the_sixth), teacher, 2, SAMPLING)
 
     again = plan(lake, teacher, _prompts(2), SAMPLING)
     assert (again.reused, len(again.missing)) == (5, 3)
@@ -70,9 +82,9 @@ def test_failed_requests_are_recorded_and_asked_again(lake: Lake, teacher: Model
             return Completion(request, "", "error", 0, 0, 0.1, error="HTTP 500")
         return Completion(request, "4", "stop", 3, 1, 0.1)
 
-    spent = generate(lake, FaultyPool(every_other_fails), plan(lake, teacher, _prompts(1), SAMPLING), print)
+    spent = _generate(lake, FaultyPool(every_other_fails), teacher, 1, SAMPLING)
     assert (spent.generated, spent.failed) == (2, 2)
-    answers = asker(lake, FaultyPool(says("4")), teacher, SAMPLING, spent, print)(_prompts(1))
+    answers = asker(lake, FaultyPool(says("4")), teacher, SAMPLING, spent, Purpose(), print)(_prompts(1))
     assert [a.error for [a] in answers] == [None] * 4
     assert (spent.generated, spent.reused, spent.failed) == (4, 2, 2)
 
@@ -80,7 +92,7 @@ def test_failed_requests_are_recorded_and_asked_again(lake: Lake, teacher: Model
 def test_when_every_request_fails_the_last_error_is_raised(lake: Lake, teacher: Model) -> None:
     pool = FaultyPool(lambda _, request: Completion(request, "", "error", 0, 0, 0.1, error="HTTP 500: overloaded"))
     with pytest.raises(EngineError, match="all 4 requests failed; the last error: HTTP 500: overloaded"):
-        generate(lake, pool, plan(lake, teacher, _prompts(1), SAMPLING), print)
+        _generate(lake, pool, teacher, 1, SAMPLING)
 
 
 def test_a_ledger_that_cannot_be_written_stops_the_paying(tmp_path: Path, teacher: Model) -> None:
@@ -93,42 +105,109 @@ def test_a_ledger_that_cannot_be_written_stops_the_paying(tmp_path: Path, teache
 
     with pytest.raises((LakeError, OSError)):
         planned = plan(Lake(tmp_path / "elsewhere"), teacher, _prompts(50), SAMPLING)
-        generate(Lake(tmp_path / "lake"), FaultyPool(counts), planned, print)
+        broken = Lake(tmp_path / "lake")
+        generate(broken, FaultyPool(counts), teacher, iter([planned.missing]), 50, Purpose(), print)
 
 
 def test_completions_are_committed_while_others_are_still_running(lake: Lake, teacher: Model) -> None:
     request = plan(lake, teacher, _prompts(1), SAMPLING).missing[0]
-    with LedgerWriter(lake, teacher, {}, seconds=0.05) as ledger:
+    often = teacher.reference.model_copy(update={"commit": CommitBudget(seconds=0.05)})
+    with LedgerWriter(lake, Model(often, teacher.address, teacher.identity), {}, Purpose()) as ledger:
         ledger.add(Completion(request, "<think>1+1=2</think>2", "stop", 3, 4, 0.1))
         _wait_for(lambda: lake.scan(COMPLETIONS).collect().height == 1)
     row = lake.scan(COMPLETIONS).collect().row(0, named=True)
     assert (row["reasoning"], row["answer"]) == ("1+1=2", "2")
 
 
-def test_answers_without_content_are_rejected_with_their_reason(lake: Lake, teacher: Model) -> None:
-    def first_is_empty(number: int, request: Request) -> Completion:
-        return Completion(request, "  " if number == 0 else "<think>1+1=2</think>2", "stop", 3, 4, 0.1)
+def test_an_engine_that_dies_is_started_again_and_asked_only_for_what_was_under_way(lake: Lake, teacher: Model) -> None:
+    asked: list[tuple[str, int]] = []
 
-    answered = answer_questions(lake, FaultyPool(first_is_empty), teacher, QUESTIONS, 2, AnswerFilter(), print)
+    def dies_once(number: int, request: Request) -> Completion:
+        asked.append((request.key, request.sample_index))
+        if len(asked) == 4:
+            raise EngineDied("t: the engine died")
+        return Completion(request, "4", "stop", 3, 1, 0.1)
 
-    assert answered.answers.height == 7
-    assert answered.rejected.select("question_id", "sample_index", "reason").rows() == [("a", 0, "empty")]
+    spent = _generate(lake, FaultyPool(dies_once), teacher, 2, SAMPLING)
+
+    assert spent.generated == 8 and len(asked) == 9
+    assert lake.scan(COMPLETIONS).select("key", "sample_index").unique().collect().height == 8
 
 
-def test_a_teacher_that_says_nothing_at_all_is_an_error(lake: Lake, teacher: Model) -> None:
-    with pytest.raises(EngineError, match=r"t: none of its 8 answers can be kept \(empty: the model wrote nothing"):
-        answer_questions(lake, FaultyPool(says("")), teacher, QUESTIONS, 2, AnswerFilter(), print)
+def test_an_engine_that_dies_at_once_every_time_stops_the_run(lake: Lake, teacher: Model) -> None:
+    def dies(number: int, request: Request) -> Completion:
+        raise EngineDied("t: the engine died")
+
+    with pytest.raises(EngineError, match="died 3 times without ending one request"):
+        _generate(lake, FaultyPool(dies), teacher, 2, SAMPLING)
 
 
-def test_a_trace_that_is_cut_off_is_kept_unless_the_filter_wants_finished_ones(lake: Lake, teacher: Model) -> None:
-    pool = FaultyPool(
-        lambda n, r: Completion(r, "<think>1+1" if n < 3 else "2", "length" if n < 3 else "stop", 3, 4, 0)
+def test_a_permanent_failure_is_not_asked_again(lake: Lake, teacher: Model) -> None:
+    def too_long(number: int, request: Request) -> Completion:
+        problem = "the prompt is too long" if request.prompt.count("0 + 1") else None
+        return Completion(request, "4", "error" if problem else "stop", 3, 1, 0.1, error=problem, permanent=True)
+
+    _generate(lake, FaultyPool(too_long), teacher, 1, SAMPLING)
+    assert plan(lake, teacher, _prompts(1), SAMPLING).missing == []
+
+
+def test_a_run_in_which_every_request_fails_stops_long_before_the_last(lake: Lake, teacher: Model) -> None:
+    asked = []
+
+    def refuses(number: int, request: Request) -> Completion:
+        asked.append(number)
+        return Completion(request, "", "error", 0, 0, 0.1, error="HTTP 500: overloaded")
+
+    prompts = [Prompt(f"What is {n} + 1?", 10) for n in range(50)]
+    planned = plan(lake, teacher, prompts, SAMPLING)
+    with pytest.raises(EngineError, match=r"last 32 requests all failed; the last one: HTTP 500: overloaded"):
+        generate(lake, FaultyPool(refuses), teacher, iter([planned.missing]), 500, Purpose(), print)
+    assert len(asked) == 32
+
+
+def test_a_slow_run_of_failures_is_stopped_within_a_minute(teacher: Model, lake: Lake) -> None:
+    [request] = plan(lake, teacher, _prompts(1)[:1], SAMPLING).missing
+    failure, now = Completion(request, "", "error", 0, 0, 0.1, error="timed out"), [0.0]
+    breaker = Breaker("t", clock=lambda: now[0])
+    with pytest.raises(EngineError, match="timed out"):
+        for now[0] in (0.0, 15.0, 30.0, 45.0, 60.0):
+            breaker.saw(failure)
+    assert now[0] < 60
+
+
+def test_texts_of_every_kind_come_back_as_they_were(lake: Lake, teacher: Model) -> None:
+    texts = ["\x00", "a\ud800b", "🧮 ≤ \u202e abc", "x" * 1_000_000, "<think>\r\n\t</think> 7 \n", "'; DROP TABLE --"]
+    prompts = [Prompt(text.replace("\ud800", "")) for text in texts]
+    pool = FaultyPool(lambda number, request: Completion(request, texts[number], "stop", 3, 1, 0.1))
+    answers = asker(lake, pool, teacher, SAMPLING, Spent(), Purpose(), print)(prompts)
+
+    back = [join_reasoning(a.reasoning, a.answer) for [a] in answers]
+    assert back == [text.replace("\ud800", "?") for text in texts]
+
+
+def test_the_ledger_says_what_each_completion_cost_and_who_asked(lake: Lake, untrained_model: Path) -> None:
+    price = Price(currency="EUR", prompt_million=1_000_000, completion_million=2_000_000, accelerator_hour=36_000)
+    teacher = locate(
+        Teacher(
+            name="t",
+            model=str(untrained_model),
+            engine="transformers",
+            sampling=SAMPLING,
+            price=price,
+            hardware=Hardware(accelerator="h100", count=2),
+        ),
+        Path(),
     )
-    kept = answer_questions(lake, pool, teacher, QUESTIONS, 2, AnswerFilter(), print)
-    assert (kept.answers.height, kept.rejected.height) == (8, 0)
-    finished = answer_questions(lake, pool, teacher, QUESTIONS, 2, AnswerFilter(method="finished"), print)
-    assert (finished.answers.height, set(finished.rejected["reason"])) == (5, {"unfinished"})
-    assert finished.spent.generated == 0
+    spent = _generate(lake, FaultyPool(says("4")), teacher, 2, SAMPLING)
+    rows = lake.scan(COMPLETIONS).collect()
+    [account] = generation_costs(lake).to_dicts()
+
+    tokens = 8 * (3 * 1 + 4 * 2)
+    assert rows["cost"].to_numpy().sum() == pytest.approx(tokens + rows["engine_seconds"].to_numpy().sum() * 2 * 10)
+    assert 0 < rows["engine_seconds"].to_numpy().sum() <= spent.engine_seconds
+    assert (account["asset"], account["source"], account["model"]) == ("teacher_answers", "s", "t")
+    assert (account["completions"], account["completion_tokens"], account["currency"]) == (8, 32, "EUR")
+    assert spent.cost == pytest.approx(tokens + spent.engine_seconds * 2 * 10)
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -24,7 +24,10 @@ def _answers(source: str, count: int = 2) -> pl.DataFrame:
             "teacher": ["t"] * count,
             "question_id": [f"q{n}" for n in range(count)],
             "sample_index": list(range(count)),
+            "model": ["m@1"] * count,
             "key": ["k"] * count,
+            "completion_id": [f"c{n}" for n in range(count)],
+            "content": ["h"] * count,
         }
     )
 

@@ -8,7 +8,8 @@ from openthoughts_dagster.defs.metadata import bars, cost, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.evaluation import score_student
-from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import BENCHMARK_SCORES, STUDENT_CHECKPOINTS, frame_hash
 from openthoughts_dagster.recipe import Recipe
 
@@ -34,8 +35,9 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
         (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Spent()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
         trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
+        purpose = Purpose("benchmark_scores", source)
         after, before = (
-            models.asker(tables, student, recipe.evaluation.sampling, spent, context.log.info)
+            models.asker(tables, student, recipe.evaluation.sampling, spent, purpose, context.log.info)
             for student in (trained, recipe.student)
         )
         scored = score_student(recipe.evaluation, recipe.path, after, before, models.reports / source / teacher)

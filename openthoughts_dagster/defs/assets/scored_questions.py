@@ -8,8 +8,9 @@ import dagster as dg
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.generation.generate import Spent
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
 from openthoughts_dagster.questions import score_questions
 from openthoughts_dagster.questions.scoring import read_prompt
@@ -38,7 +39,8 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
 
         def judge(name: str) -> Ask:
             reference = recipe.judge(name)
-            return models.asker(tables, reference, reference.sampling, spent, context.log.info)
+            purpose = Purpose("scored_questions", source)
+            return models.asker(tables, reference, reference.sampling, spent, purpose, context.log.info)
 
         raw = tables.scan(RAW_SOURCES, source=source).collect()
         scores = recipe.scores_for(recipe.source(source).domain)

@@ -1,0 +1,104 @@
+"""What a generation would cost, before anyone launches it."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.prices import cost_of
+from openthoughts_dagster.lake import COMPLETIONS, Lake
+from openthoughts_dagster.recipe import Sampling
+
+_ENOUGH = 20  # completions that a mean is taken of
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one completion takes: tokens of its prompt and of itself, and the engine's tokens per second.
+
+    None is not known; `basis` says where the numbers come from.
+    """
+
+    completion_tokens: float
+    prompt_tokens: float | None
+    tokens_per_second: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `completions` would take; `reused` are in the ledger already. Hours are of one accelerator."""
+
+    completions: int
+    reused: int
+    prompt_tokens: float
+    completion_tokens: float
+    accelerator_hours: float | None
+    cost: float | None
+    currency: str
+    basis: str
+
+    def says(self) -> str:
+        """One line for a log."""
+        if not self.completions:
+            return f"nothing to generate: all {self.reused:,} completions are in the ledger"
+        hours = "an unknown time" if self.accelerator_hours is None else f"{self.accelerator_hours:,.1f} accelerator-h"
+        cost = "unknown" if self.cost is None else f"{self.cost:,.2f} {self.currency}"
+        return (
+            f"{self.completions:,} completions to generate ({self.reused:,} reused), about "
+            f"{self.completion_tokens:,.0f} tokens, {hours}, cost {cost} ({self.basis})"
+        )
+
+
+def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
+    """Measured on this model's completions in the ledger, of this source if there are enough; else the recipe's."""
+    measured = (
+        lake.scan(COMPLETIONS, model=model.identity.partition)
+        .filter(pl.col("error").is_null(), pl.col("sampling") == sampling.model_dump_json(exclude_none=True))
+        .group_by("source")
+        .agg(
+            completions=pl.len(),
+            prompt_tokens=pl.col("prompt_tokens").sum(),
+            completion_tokens=pl.col("completion_tokens").sum(),
+            engine_seconds=pl.col("engine_seconds").sum(),
+        )
+        .collect(engine="streaming")
+    )
+    own = measured.filter(source=source)
+    chosen, of = (own, f"of {source}") if own["completions"].sum() >= _ENOUGH else (measured, "of other sources")
+    count, prompt_tokens, tokens, seconds = (
+        float(chosen[name].cast(pl.Float64).to_numpy().sum())
+        for name in ("completions", "prompt_tokens", "completion_tokens", "engine_seconds")
+    )
+    expected = model.reference.expected
+    if count < _ENOUGH:
+        guess = expected.completion_tokens or sampling.max_tokens
+        says = "the recipe's expectation" if expected.completion_tokens else "max_tokens, an upper bound"
+        return Rates(guess, None, expected.tokens_per_second, f"by {says}; nothing was measured yet")
+    speed = tokens / seconds if seconds else expected.tokens_per_second
+    return Rates(tokens / count, prompt_tokens / count, speed, f"by {count:,.0f} completions {of}")
+
+
+def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: float, characters: float) -> Estimate:
+    """Time and money for `completions` of `tokens` together, to prompts of `characters` together."""
+    prompt_tokens = (
+        characters / _CHARACTERS_PER_TOKEN if known.prompt_tokens is None else completions * known.prompt_tokens
+    )
+    price, count = model.reference.price, model.reference.hardware.count
+    seconds = None if known.tokens_per_second is None else tokens / known.tokens_per_second
+    timed = bool(price.accelerator_hour and count)
+    unknown = timed and seconds is None
+    basis = known.basis
+    if unknown:
+        basis += "; give expected.tokens_per_second in the recipe for hours and money"
+    return Estimate(
+        completions,
+        reused,
+        prompt_tokens,
+        tokens,
+        None if seconds is None else seconds / 3600 * count,
+        None if unknown else cost_of(model.reference, prompt_tokens, tokens, seconds or 0.0),
+        price.currency,
+        basis,
+    )

@@ -1,0 +1,176 @@
+"""The ledger of completions, written: committed in the background while others are still being generated."""
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+
+from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.prices import cost_of
+from openthoughts_dagster.generation.reasoning import split_reasoning
+from openthoughts_dagster.generation.requests import Completion
+from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
+
+_COMMIT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What completions are made for: the asset and the source of the partition that pays for them."""
+
+    asset: str = ""
+    source: str = ""
+
+
+class LedgerWriter:
+    """Commits completions as often as the model's commit budget says, and what is left at the end.
+
+    A kill loses at most what ended since the last commit. Commits run in a thread of their own, so that an engine
+    never waits for the disk; when the disk is slower than the engine for long, `room` holds the engine back, and
+    memory stays bounded by twice the budget. Used as a context manager.
+    """
+
+    def __init__(self, lake: Lake, model: Model, engine: dict[str, Any], purpose: Purpose) -> None:
+        self._lake, self._model, self._purpose = lake, model, purpose
+        self._engine = json.dumps(engine, sort_keys=True)
+        budget = model.reference.commit
+        self._seconds, self._bytes = budget.seconds, int(budget.megabytes * 2**20)
+        self._completions: list[Completion] = []
+        self._size = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "LedgerWriter":
+        self._since = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+        if self._error is not None:
+            if error is None:
+                raise self._error
+            error.add_note(f"and what was generated last could not be committed: {self._error}")
+
+    def add(self, completion: Completion) -> None:
+        """Take a completion for the next commit. Raises LakeError when an earlier commit failed: stop paying."""
+        with self._wake:
+            if self._error is not None:
+                raise self._error
+            self._completions.append(completion)
+            self._size += len(completion.text) + len(completion.request.prompt)
+            if self._size >= self._bytes:
+                self._wake.notify()
+
+    async def room(self) -> None:
+        """Wait while more than two commits' worth of text is held back by a slow disk."""
+        while self._size >= 2 * self._bytes and self._error is None:
+            await asyncio.sleep(0.05)
+
+    def _run(self) -> None:
+        waiting: list[pl.DataFrame] = []  # what a store that failed for a moment did not take; it was paid for
+        while True:
+            with self._wake:
+                deadline = time.monotonic() + self._seconds
+                while not self._closing and self._size < self._bytes and (left := deadline - time.monotonic()) > 0:
+                    self._wake.wait(left)
+                completions, self._completions, self._size = self._completions, [], 0
+                closing = self._closing
+            try:
+                if completions:
+                    waiting.append(self._rows(completions))
+                if waiting:
+                    self._lake.append(COMPLETIONS, pl.concat(waiting))
+                waiting = []
+            except LakeError as error:
+                if closing or len(waiting) >= _COMMIT_ATTEMPTS:
+                    return self._stop(error)
+            except BaseException as error:
+                return self._stop(error)
+            if closing:
+                return None
+
+    def _stop(self, error: BaseException) -> None:
+        with self._wake:
+            self._error = error
+
+    def _rows(self, completions: list[Completion]) -> pl.DataFrame:
+        """Rows of the ledger. The time since the last commit is shared out by the tokens that were generated in it."""
+        now = time.monotonic()
+        each = (now - self._since) / sum(c.completion_tokens + 1 for c in completions)
+        self._since = now
+        sampling: dict[int, str] = {}  # the same few objects in a million requests
+        identity = self._model.identity
+        rows = []
+        for completion in completions:
+            request, parts = completion.request, split_reasoning(_storable(completion.text))
+            engine_seconds = each * (completion.completion_tokens + 1)
+            if id(request.sampling) not in sampling:
+                sampling[id(request.sampling)] = request.sampling.model_dump_json(exclude_none=True)
+            rows.append(
+                (
+                    identity.partition,
+                    request.key,
+                    request.sample_index,
+                    uuid4().hex,
+                    text_hash(parts.reasoning or "", parts.answer),
+                    _outcome(completion, parts.reasoning, parts.answer),
+                    request.prompt,
+                    parts.reasoning,
+                    parts.answer,
+                    completion.finish_reason,
+                    None if completion.error is None else _storable(completion.error),
+                    completion.permanent,
+                    completion.retries,
+                    completion.prompt_tokens,
+                    completion.completion_tokens,
+                    completion.cached_tokens,
+                    completion.seconds,
+                    engine_seconds,
+                    cost_of(
+                        self._model.reference, completion.prompt_tokens, completion.completion_tokens, engine_seconds
+                    ),
+                    self._model.reference.price.currency,
+                    self._purpose.asset,
+                    self._purpose.source,
+                    self._model.reference.name,
+                    identity.model_id,
+                    identity.revision,
+                    self._engine,
+                    sampling[id(request.sampling)],
+                    completion.created_at,
+                )
+            )
+        return pl.DataFrame(rows, schema=COMPLETIONS.schema, orient="row")
+
+
+def _storable(text: str) -> str:
+    """The text, with half surrogate pairs (a server's JSON can escape them, UTF-8 cannot hold them) replaced."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def _outcome(completion: Completion, reasoning: str | None, answer: str) -> str:
+    if completion.error is not None:
+        return "failed"
+    if not answer.strip() and not (reasoning or "").strip():
+        return "empty"
+    cut = completion.finish_reason in ("length", "repetition") or not answer.strip()
+    return "unfinished" if cut else "answered"

@@ -1,0 +1,115 @@
+"""What was spent: counted while it is generated, and summed from the ledger."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from openthoughts_dagster.generation.requests import Completion
+from openthoughts_dagster.lake import COMPLETIONS, GENERATION_COSTS, Lake
+
+# The ledger's `outcome` of a reasoning that was never closed or an answer that was cut off.
+_TRUNCATED = pl.col("outcome") == "unfinished"
+
+
+@dataclass
+class Spent:
+    """Completions generated, reused and failed; tokens; seconds that engines ran; money.
+
+    `truncated` are answers that max_tokens or a runaway guard cut off, or whose `</think>` never came; `retries` are
+    attempts beyond the first; `finish_reasons` counts completions by the reason of their end.
+    """
+
+    generated: int = 0
+    reused: int = 0
+    failed: int = 0
+    truncated: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    engine_seconds: float = 0.0
+    cost: float = 0.0
+    currency: str = ""
+    finish_reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Spent") -> None:
+        """Count another generation in."""
+        self.currency = self.currency or other.currency
+        for name in self.__dataclass_fields__:
+            if name != "currency":
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def count(self, completion: Completion) -> None:
+        """Count one completion that an engine returned."""
+        if completion.error is None:
+            self.generated += 1
+        else:
+            self.failed += 1
+        self.retries += completion.retries
+        self.prompt_tokens += completion.prompt_tokens
+        self.cached_tokens += completion.cached_tokens
+        self.completion_tokens += completion.completion_tokens
+        self.truncated += completion.finish_reason in ("length", "repetition")
+        self.finish_reasons[completion.finish_reason] += 1
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Completion tokens per second of engine time."""
+        return self.completion_tokens / self.engine_seconds if self.engine_seconds else 0.0
+
+    @property
+    def truncation_rate(self) -> float:
+        """Share of the generated answers that are cut off."""
+        return self.truncated / self.generated if self.generated else 0.0
+
+
+def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Spent:
+    """What the ledger says was spent for one partition since a time: also by processes that died meanwhile."""
+    rows = lake.scan(COMPLETIONS).filter(
+        pl.col("created_at") >= since,
+        pl.col("asset") == asset,
+        pl.col("source") == source,
+        pl.col("asked_as") == asked_as,
+    )
+    row = rows.select(*_SUMS, currency=pl.col("currency").first()).collect().row(0, named=True)
+    reasons = rows.group_by("finish_reason").len().collect()
+    return Spent(
+        generated=row["completions"] - row["failed"],
+        failed=row["failed"],
+        truncated=row["truncated"],
+        retries=row["retries"],
+        prompt_tokens=row["prompt_tokens"],
+        cached_tokens=row["cached_tokens"],
+        completion_tokens=row["completion_tokens"],
+        engine_seconds=row["engine_seconds"],
+        cost=row["cost"],
+        currency=row["currency"] or "",
+        finish_reasons=Counter(dict(reasons.iter_rows())),
+    )
+
+
+def generation_costs(lake: Lake) -> pl.DataFrame:
+    """Rows of generation_costs: the whole ledger by day, asset, source and model. Reads no texts."""
+    return (
+        lake.scan(COMPLETIONS)
+        .drop("model")
+        .with_columns(day=pl.col("created_at").dt.date(), model="asked_as")
+        .group_by("day", "asset", "source", "model", "currency")
+        .agg(*_SUMS)
+        .sort("day", "asset", "source", "model")
+        .select(list(GENERATION_COSTS.columns))
+        .collect(engine="streaming")
+    )
+
+
+_SUMS = (
+    pl.len().cast(pl.Int64).alias("completions"),
+    pl.col("error").is_not_null().sum().cast(pl.Int64).alias("failed"),
+    _TRUNCATED.sum().cast(pl.Int64).alias("truncated"),
+    *(pl.col(name).cast(pl.Int64).sum() for name in ("retries", "prompt_tokens", "cached_tokens", "completion_tokens")),
+    # sums of floats differ in their last digits from scan to scan
+    pl.col("engine_seconds").sum().round(3),
+    pl.col("cost").sum().round(9),
+)
