@@ -60,8 +60,11 @@ ONCE_STARTED = ((_ARRIVED | _CHANGED_CELL).since_last_handled() & READY & CHECKE
 # Scores of a student follow it; without a schedule for students both wait for a button.
 FOLLOWS_STUDENTS = (CHANGED.since_last_handled() & READY & CHECKED).with_label("follows_students")
 
-# Rankings and costs are of the cells that are there: one failing source holds up none of them.
+# Rankings are of the cells that are there: one failing source holds up none of them.
 FOLLOWS_WHAT_IS_THERE = (CHANGED.since_last_handled() & ~AC.in_progress()).with_label("follows_what_is_there")
+
+# Costs are summed over the whole ledger: not again after every cell.
+HOURLY = (AC.cron_tick_passed("0 * * * *") & CHANGED.since_last_handled() & ~AC.in_progress()).with_label("hourly")
 
 
 def on_schedule(cron: str, timezone: str) -> dg.AutomationCondition[Any]:
@@ -76,7 +79,7 @@ def conditions(recipe: Recipe) -> dict[str, dg.AutomationCondition[Any]]:
         "scored_questions": FOLLOWS_CHANGES,
         "deduped_questions": FOLLOWS_CHANGES,
         "teacher_answers": ONCE_STARTED,
-        "generation_costs": FOLLOWS_WHAT_IS_THERE,
+        "generation_costs": HOURLY,
         "source_ranking": FOLLOWS_WHAT_IS_THERE,
         "teacher_ranking": FOLLOWS_WHAT_IS_THERE,
     }

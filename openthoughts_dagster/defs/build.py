@@ -18,6 +18,7 @@ from openthoughts_dagster.defs.landing_check import landing_check
 from openthoughts_dagster.defs.progress import progress_logger
 from openthoughts_dagster.defs.reconcile import reconcile_schedules
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.sensors.failure import failure_sensor
 from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
@@ -48,7 +49,11 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         jobs=recipe_jobs(recipe),
         schedules=reconcile_schedules(recipe),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        sensors=[source_landing_sensor(recipe, settings), *automation_sensors(recipe, settings)],
+        sensors=[
+            source_landing_sensor(recipe, settings),
+            *automation_sensors(recipe, settings),
+            failure_sensor(settings),
+        ],
         resources={
             "lake": LakeResource(root=settings.lake),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),

@@ -8,6 +8,8 @@ import pytest
 
 from openthoughts_dagster_tests.defs.world import NIGHTLY, World
 
+COSTS = {"generation_costs"}  # hourly, whatever else happens
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -127,12 +129,20 @@ def test_(sentence: str, act: Callable[[World], object], requested: set[str], wo
     assert world.tick() == set(), f"{sentence}, and once"
 
 
+def test_costs_are_summed_up_in_the_hour_after_something_was_paid(world: World) -> None:
+    assert world.tick(hours=1) == set()
+    world.made("teacher_answers", "a|t1", "2")
+    assert world.tick() == set()
+    assert world.tick(hours=1) == {"generation_costs"}
+    assert world.tick(hours=1) == set()
+
+
 def test_at_night_students_are_trained_whose_answers_changed_since_the_last_night(world: World) -> None:
     world.recipe(teachers=["t1", "t2"], students=NIGHTLY)
     world.tick()
     world.made("teacher_answers", "a|t1", "2")
-    assert world.tick(hours=1) == set()
-    assert world.tick(hours=14) == {"student_checkpoint:a|t1"}
+    assert world.tick(hours=1) - COSTS == set()
+    assert world.tick(hours=14) - COSTS == {"student_checkpoint:a|t1"}
     world.made("student_checkpoint", "a|t1", "2")
     assert world.tick() == {"benchmark_scores:a|t1"}
-    assert world.tick(hours=24) == set()
+    assert world.tick(hours=24) - COSTS == set()

@@ -38,6 +38,7 @@ class World:
                 self.made(asset, f"{source}|{teacher}")
         self.made("source_ranking", None)
         self.made("teacher_ranking", None)
+        self.made("generation_costs", None)
         assert self.tick() == set()
 
     def recipe(self, teachers: list[str], students: str | None = None) -> None:

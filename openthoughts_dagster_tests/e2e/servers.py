@@ -72,7 +72,7 @@ class Deployment:
     def __enter__(self) -> "Deployment":
         try:
             self.start("code")
-            wait_for(lambda: _listens(self._code_port), 90, f"code server, see {self._logs}")
+            wait_for(lambda: listens(self._code_port), 90, f"code server, see {self._logs}")
             self.start("webserver")
             self.start("daemon")
             wait_for(lambda: _answers(self.address), 90, f"webserver, see {self._logs}")
@@ -141,8 +141,8 @@ def graphql(address: str, query: str, **variables: Any) -> Any:
     return answer["data"]
 
 
-def backfill(address: str, assets: list[str], partitions: list[str], seconds: float) -> None:
-    """Launch a backfill as the UI's dialog does, and wait until it has succeeded."""
+def launch_backfill(address: str, assets: list[str], partitions: list[str]) -> str:
+    """Launch a backfill as the UI's dialog does; its id."""
     launched = graphql(
         address,
         """mutation ($parameters: LaunchBackfillParams!) {
@@ -151,13 +151,19 @@ def backfill(address: str, assets: list[str], partitions: list[str], seconds: fl
         parameters={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": partitions},
     )["launchPartitionBackfill"]
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    return str(launched["backfillId"])
+
+
+def backfill(address: str, assets: list[str], partitions: list[str], seconds: float) -> None:
+    """Launch a backfill and wait until it has succeeded."""
+    launched = launch_backfill(address, assets, partitions)
 
     def ended() -> bool:
         found = graphql(
             address,
             """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
                  ... on PartitionBackfill { status error { message } } } }""",
-            id=launched["backfillId"],
+            id=launched,
         )["partitionBackfillOrError"]
         assert found["status"] not in ("FAILED", "COMPLETED_FAILED", "CANCELED"), found
         return str(found["status"]) == "COMPLETED_SUCCESS"
@@ -165,7 +171,8 @@ def backfill(address: str, assets: list[str], partitions: list[str], seconds: fl
     wait_for(ended, seconds, f"backfill of {assets} for {partitions}")
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
