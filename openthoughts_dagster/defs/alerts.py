@@ -33,7 +33,7 @@ class Failure:
     link: str
 
     def message(self, environment: Mapping[str, str]) -> dict[str, object]:
-        """The JSON body, without secrets of the environment: `text` is what Slack shows, the fields are for programs."""
+        """The JSON body, without secrets: `text` is what Slack shows, the fields are for programs."""
         fields = asdict(self)
         clean = {n: _clean(value, environment) if isinstance(value, str) else value for n, value in fields.items()}
         what = ", ".join(self.assets) or self.job

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +49,9 @@ class Place(Protocol):
     def content(self, name: str, file: str, stamp: Stamp) -> str:
         """What identifies the file's content: equal for equal contents."""
 
+    def write(self, name: str, files: Mapping[str, Path | bytes]) -> None:
+        """Put a source there, file by file in this order."""
+
 
 def open_place(address: str) -> Place:
     """The landing place at a folder or an address such as s3://bucket/landing."""
@@ -80,6 +84,18 @@ class FolderPlace:
             return file_content(str(Path(self.address) / name / file), stamp)
         except OSError as error:
             raise self._unreachable(error) from error
+
+    def write(self, name: str, files: Mapping[str, Path | bytes]) -> None:
+        folder = Path(self.address) / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, content in files.items():
+                if isinstance(content, Path):
+                    shutil.copyfile(content, folder / file)
+                else:
+                    (folder / file).write_bytes(content)
+        except OSError as error:
+            raise LandingError(f"the landing place {self.address} cannot be written: {error}") from error
 
     def _unreachable(self, error: OSError) -> LandingError:
         return LandingError(
@@ -114,6 +130,16 @@ class ObjectPlace:
     def content(self, name: str, file: str, stamp: Stamp) -> str:
         return stamp.token
 
+    def write(self, name: str, files: Mapping[str, Path | bytes]) -> None:
+        def put(store: Any, root: str) -> None:
+            for file, content in files.items():
+                if isinstance(content, Path):
+                    store.put_file(str(content), f"{root}/{name}/{file}")
+                else:
+                    store.pipe_file(f"{root}/{name}/{file}", content)
+
+        self._try(put)
+
     def _try(self, work: Any) -> Any:
         from fsspec.core import url_to_fs
 
@@ -122,7 +148,7 @@ class ObjectPlace:
             return work(store, root.rstrip("/"))
         except Exception as error:  # each store's library has errors of its own
             raise LandingError(
-                f"the landing place {self.address} cannot be read: {type(error).__name__}: {str(error)[:200]}; is it "
+                f"the landing place {self.address} cannot be used: {type(error).__name__}: {str(error)[:200]}; is it "
                 "there, and has this process its credentials and network?"
             ) from error
 

@@ -39,3 +39,22 @@ def with_a_new_teacher(path: Path) -> Path:
     recipe["teachers"] = [teacher | {"engine": "transformers"} for teacher in recipe["teachers"]]
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
+
+
+def served_recipe(folder: Path, address: str, **teacher: Any) -> Path:
+    """A recipe of one source `sums` and one teacher `slow` behind a server: it needs no model of its own."""
+    shutil.copytree(SHIPPED / "quickstart", folder)
+    path = folder / "recipe.yaml"
+    quickstart = yaml.safe_load(path.read_text())
+    recipe = {
+        "name": "served",
+        "description": "One source, and one teacher behind a server.",
+        "sources": [quickstart["sources"][0] | {"name": "sums", "size": 24}],
+        "decontamination": {"ngram": None, "similarity": 100},
+        "teachers": [{"name": "slow", "model": "slow", "engine": "openai", "base_url": address} | teacher],
+        "answers_per_question": 2,
+        "student": quickstart["student"] | {"model": "./no-student"},
+        "evaluation": quickstart["evaluation"],
+    }
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -16,13 +15,13 @@ import pytest
 import yaml
 
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, TEACHER_ANSWERS
-from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.e2e.conftest import HOUSE, Live
 from openthoughts_dagster_tests.e2e.conftest import House as Folders
 from openthoughts_dagster_tests.e2e.postgres import INITDB, postgres
 from openthoughts_dagster_tests.e2e.servers import Deployment, launch_backfill, wait_for
 from openthoughts_dagster_tests.e2e.slow_teacher import SlowTeacher, slow_teacher
+from openthoughts_dagster_tests.e2e.small_recipe import served_recipe
 
 pytestmark = pytest.mark.faults
 
@@ -60,36 +59,11 @@ def _deployed(folder: Path, teacher: SlowTeacher, storage: dict[str, object]) ->
     settings = yaml.safe_load((HOUSE / "dagster.yaml").read_text()) | storage
     settings["run_monitoring"]["poll_interval_seconds"] = 2
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    recipe = folder / "recipe" / "recipe.yaml"
-    shutil.copytree(SHIPPED / "quickstart", recipe.parent)
-    recipe.write_text(yaml.safe_dump(_recipe(yaml.safe_load(recipe.read_text()), teacher.address)))
+    recipe = served_recipe(folder / "recipe", teacher.address, max_in_flight=2, commit={"seconds": 1})
     with dg.DagsterInstance.from_config(str(home)) as instance:
         environment = Folders(recipe, folder / "data", instance).environment
         with Deployment(environment, folder / "logs") as deployment:
             yield Faulty(recipe, folder / "data", instance, deployment, teacher)
-
-
-def _recipe(quickstart: dict[str, object], address: str) -> dict[str, object]:
-    [source, *_] = quickstart["sources"]  # type: ignore[misc]
-    return {
-        "name": "faults",
-        "description": "One source, and one teacher that is slow.",
-        "sources": [source | {"name": "sums", "size": 24}],
-        "decontamination": {"ngram": None, "similarity": 100},
-        "teachers": [
-            {
-                "name": "slow",
-                "model": "slow",
-                "engine": "openai",
-                "base_url": address,
-                "max_in_flight": 2,
-                "commit": {"seconds": 1},
-            }
-        ],
-        "answers_per_question": SAMPLES,
-        "student": quickstart["student"],
-        "evaluation": quickstart["evaluation"],
-    } | {"student": quickstart["student"] | {"model": "./no-student"}}  # type: ignore[operator]
 
 
 def test_a_run_whose_worker_is_killed_is_retried_and_nothing_is_generated_twice(faulty: Faulty) -> None:
