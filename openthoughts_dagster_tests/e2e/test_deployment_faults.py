@@ -78,10 +78,12 @@ def test_a_run_whose_worker_is_killed_is_retried_and_nothing_is_generated_twice(
     committed, asked = faulty.completions(), faulty.teacher.asked.copy()
     assert committed.height < 24 * SAMPLES
 
-    wait_for(lambda: "sums|slow" in faulty.materialized("teacher_answers"), 120, f"the retry; {faulty.log()}")
-    runs = faulty.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "sums|slow"}))
-    assert sorted(r.status.value for r in runs) == ["FAILURE", "SUCCESS"]
-    assert {r.root_run_id for r in runs} == {None, run.run_id}
+    def runs() -> list[dg.DagsterRun]:
+        return list(faulty.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "sums|slow"})))
+
+    done = ["FAILURE", "SUCCESS"]
+    wait_for(lambda: sorted(r.status.value for r in runs()) == done, 120, f"the retry; {faulty.log()}")
+    assert {r.root_run_id for r in runs()} == {None, run.run_id}
     ledger = faulty.completions()
     assert ledger.height == 24 * SAMPLES == ledger.unique(["key", "sample_index"]).height
     again = {what for what, count in faulty.teacher.asked.items() if count > 1}
