@@ -118,12 +118,14 @@ def test_a_runs_log_and_a_partitions_pictures_and_tables_are_shown(live: Live, b
     browser.text("[Show Markdown]").click()
     browser.page.locator("img[src^='data:image/png']").first.wait_for()
     browser.picture("loss_curve")
+    browser.open("/automation", "source_landing_sensor")
+    browser.picture("automation")
+    browser.page.set_viewport_size({"width": 2200, "height": 1000})  # all of the graph
     browser.open("/assets/teacher_answers?view=lineage", "deduped_questions")
     browser.page.get_by_role("button", name="All", exact=True).first.click()
     browser.text("raw_sources").wait_for()
     browser.picture("graph")
-    browser.open("/automation", "source_landing_sensor")
-    browser.picture("automation")
+    browser.page.set_viewport_size({"width": 1500, "height": 900})
 
 
 def test_a_person_trains_and_scores_a_student_of_the_new_teacher(live: Live, browser: Browser) -> None:

@@ -44,7 +44,7 @@ class Deployment:
 
     def sources(self, chosen: Sequence[str]) -> list[str]:
         """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
-        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.landed]
+        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.present]
         known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
         if unknown := [name for name in chosen if name not in known]:
             raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
