@@ -124,6 +124,7 @@ def test_a_runs_log_and_a_partitions_pictures_and_tables_are_shown(live: Live, b
     browser.open("/assets/teacher_answers?view=lineage", "deduped_questions")
     browser.page.get_by_role("button", name="All", exact=True).first.click()
     browser.text("raw_sources").wait_for()
+    browser.page.wait_for_function("!document.body.innerText.includes('Loading...')")
     browser.picture("graph")
     browser.page.set_viewport_size({"width": 1500, "height": 900})
 
