@@ -26,7 +26,7 @@ from openthoughts_dagster.lake import Lake
 
 HERE = Path(__file__).parent
 CURATOR = "bespokelabs-curator==0.1.31"
-QUESTIONS, FINISHED, CALLS, CALLS_OF_CURATOR, PROMPTS = 1_200_000, 75_000, 20_000, 4_000, 400
+QUESTIONS, FINISHED, CALLS, CALLS_OF_CURATOR, PROMPTS = 1_200_000, 75_000, 20_000, 4_000, 100
 
 
 def measure(script: str, *arguments: str, python: str = sys.executable) -> dict[str, float]:

@@ -64,7 +64,7 @@ def measure_vllm(folder: str, prompts: str) -> dict[str, float]:
         requests = plan(Lake(f"{root}/none"), model, asked, sampling).missing
         pool.run(model, lambda engine: _bare_vllm(engine, requests[:64]), print)  # warm
         bare, ours = [], []
-        for turn in range(5):
+        for turn in range(4):
             bare.append(pool.run(model, lambda engine: _bare_vllm(engine, requests), print))
             lake, start = Lake(f"{root}/{turn}"), time.monotonic()
             spent = generate(lake, pool, model, iter([requests]), len(requests), Purpose(), lambda _: None)
