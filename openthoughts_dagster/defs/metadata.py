@@ -88,7 +88,8 @@ def histogram(values: Iterable[float], title: str, times: Iterable[int] | None =
 def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
     """A curve, such as the loss over steps."""
     figure, axes = _figure()
-    axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed")
+    marker = "o" if len(points) < 10 else None  # one point alone would be no line at all
+    axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed", marker=marker)
     axes.set(title=title, xlabel=x, ylabel=y)
     return _picture(figure)
 

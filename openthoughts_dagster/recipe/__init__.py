@@ -1,5 +1,6 @@
 """What to build, as data."""
 
+from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
@@ -45,6 +46,7 @@ from openthoughts_dagster.recipe.sources import (
 __all__ = [
     "PRESETS",
     "AnswerFilter",
+    "Automation",
     "Benchmark",
     "Columns",
     "CommitBudget",

@@ -59,16 +59,3 @@ def test_every_asset_has_a_check(tmp_path: Path) -> None:
     definitions = _definitions(tmp_path)
     checked = {key.asset_key for check in definitions.asset_checks or [] for key in check.check_keys}
     assert checked == {spec.key for spec in definitions.resolve_all_asset_specs()}
-
-
-def test_the_sensor_makes_the_recipes_sources_partitions_once(tmp_path: Path) -> None:
-    definitions = _definitions(tmp_path)
-    [sensor] = definitions.sensors or []
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, definitions=definitions)
-        result = sensor(context)
-        assert isinstance(result, dg.SensorResult) and result.dynamic_partitions_requests
-        keys = list(result.dynamic_partitions_requests[0].partition_keys)
-        assert keys == ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
-        instance.add_dynamic_partitions("source", keys)
-        assert isinstance(sensor(context), dg.SkipReason)

@@ -139,8 +139,8 @@ def test_a_source_that_cannot_be_read_fails_alone(house: House, first_run: Outco
         house.recipe_file.write_text(text)
         house.instance.delete_dynamic_partition(str(sources.name), "lost")
 
-    assert "no file at" in outcome.failed[Piece("questions", "lost")]
-    assert "lost" in outcome.failed[Piece("questions", "lost")]
+    assert "no file at" in outcome.failed[Piece("refresh_questions", "lost")]
+    assert "lost" in outcome.failed[Piece("refresh_questions", "lost")]
     skipped = {piece for piece in outcome.failed if piece.job == "students"}
     assert skipped == {Piece("students", "lost", teacher) for teacher in TEACHERS}
     assert (outcome.generated, outcome.trained) == (0, 0)
