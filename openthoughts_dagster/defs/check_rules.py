@@ -24,7 +24,8 @@ from openthoughts_dagster.lake import (
     TEACHER_RANKING,
     Lake,
 )
-from openthoughts_dagster.questions import find_leaks
+from openthoughts_dagster.questions import Texts, find_leaks, source_sample
+from openthoughts_dagster.questions.decisions import STEPS
 from openthoughts_dagster.recipe import Recipe
 
 _FAILED_SCORES = 0.05
@@ -143,18 +144,28 @@ def scores_are_present(at: Partition) -> Finding:
 
 
 def curated_rows_add_up(at: Partition) -> Finding:
-    """Kept and rejected questions are as many as were scored."""
-    kept, scored = at.rows(DEDUPED_QUESTIONS).height, at.rows(SCORED_QUESTIONS).height
-    rejected = at.rows(REJECTED_QUESTIONS, stage="deduped_questions").height
-    says = f"{kept:,} kept and {rejected:,} rejected of {scored:,} scored questions"
-    return Finding(kept + rejected == scored, says, {"rows_in": scored, "kept": kept, "rejected": rejected})
+    """At every step of curation, what went in is what was kept and what was rejected, and the last step's is kept."""
+    kept = at.count(DEDUPED_QUESTIONS)
+    scored = at.count(SCORED_QUESTIONS)
+    reasons = at.scan(REJECTED_QUESTIONS, stage="deduped_questions").group_by("reason").len().collect()
+    rejected = dict(reasons.iter_rows())
+    left, problems, steps = scored, [], dict(at.recorded.get("steps", {}))
+    for step, recorded in zip(STEPS, list(steps.values())[1:], strict=False):
+        left -= sum(rejected.pop(reason, 0) for reason in STEPS[step])
+        if left != recorded:
+            problems.append(f"{step} left {recorded:,}, and {left:,} by what it rejected")
+    left -= sum(rejected.values())
+    problems += [f"reasons of no step: {', '.join(rejected)}"] if rejected else []
+    problems += [f"{kept:,} are kept"] if kept != left else []
+    says = f"{kept:,} kept and {reasons['len'].sum():,} rejected of {scored:,} scored questions"
+    return Finding(not problems, "; ".join([says, *problems]), {"rows_in": scored, "kept": kept})
 
 
 def curated_questions_are_unique(at: Partition) -> Finding:
     """No id occurs twice, and no text does where the recipe deduplicates."""
-    rows = at.rows(DEDUPED_QUESTIONS)
+    rows = at.scan(DEDUPED_QUESTIONS).select("question_id", "question").collect()
     ids = rows.height - rows["question_id"].n_unique()
-    texts = rows.height - rows["question"].str.strip_chars().n_unique()
+    texts = rows.height - len(set(Texts.of(rows["question"]).hashes().tolist()))
     deduplicates = at.recipe.domain(at.recipe.source(at.source).domain).dedup.method != "none"
     says = f"{ids} repeated ids, {texts} repeated texts in {rows.height:,} questions"
     return Finding(rows.height > 0 and ids == 0 and not (deduplicates and texts), says, {"ids": ids, "texts": texts})
@@ -163,8 +174,11 @@ def curated_questions_are_unique(at: Partition) -> Finding:
 def no_benchmark_questions(at: Partition) -> Finding:
     """No kept question leaks from a benchmark."""
     benchmarks, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
-    leaks = find_leaks(at.rows(DEDUPED_QUESTIONS), at.recipe.decontamination, benchmarks)
-    says = f"{leaks} kept questions leak from {benchmarks.height:,} benchmark questions"
+    kept, scored = at.scan(DEDUPED_QUESTIONS), at.scan(SCORED_QUESTIONS)
+    source = source_sample(scored, scored.select("question_id").collect()["question_id"])
+    texts = Texts.of(kept.select("question").collect()["question"])
+    leaks = len(find_leaks(texts, at.recipe.decontamination, benchmarks, source).decisions)
+    says = f"{leaks} of {len(texts):,} kept questions leak from {benchmarks.height:,} benchmark questions"
     return Finding(leaks == 0, says, {"leaks": leaks})
 
 

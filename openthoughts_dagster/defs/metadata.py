@@ -11,7 +11,7 @@ import polars as pl
 from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.generation.spending import Spent
 
-_CELL_CHARACTERS = 160
+_CELL_CHARACTERS, _TEXT_CHARACTERS = 160, 1000
 _WIDTH, _HEIGHT = 6.0, 2.6
 
 
@@ -33,6 +33,15 @@ def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
     """Numbers by name as a markdown table, the largest first."""
     rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
+
+
+def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
+    """Rows with whole texts in them, to be compared by eye: long ones are cut later than in samples."""
+    if rows.is_empty():
+        return dg.MetadataValue.text("none")
+    lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
+    lines += ["| " + " | ".join(_cell(value, _TEXT_CHARACTERS) for value in row) + " |" for row in rows.iter_rows()]
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 def cost(spent: Spent) -> dict[str, Any]:
@@ -117,6 +126,18 @@ def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float]
     return _picture(figure)
 
 
+def funnel(steps: Mapping[str, int]) -> dg.MetadataValue:
+    """How many rows each step left, from the first on top to the last."""
+    figure, axes = _figure(0.6 + 0.35 * len(steps))
+    names, values = list(steps), list(steps.values())
+    axes.barh(names, values, color="#4f6bed")
+    for place, value in enumerate(values):
+        axes.text(value, place, f" {value:,}", va="center")
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.2 * max(1, *values)), xticks=[])
+    return _picture(figure)
+
+
 def _figure(height: float = _HEIGHT) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
@@ -130,10 +151,10 @@ def _picture(figure: Any) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:
     """A value in one line of a markdown table. Model output goes through here: no markup of its own gets out."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    text = text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
+    text = text if len(text) <= characters else text[: characters - 1] + "…"
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):
         text = text.replace(character, escaped)
     return " ".join(text.split())

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from openthoughts_dagster.recipe import FilesSource, HuggingFaceSource, ProceduralSource, Source
+from openthoughts_dagster.recipe import FilesSource, HuggingFaceSource, ProceduralSource, Source, TableSource
 from openthoughts_dagster.recipe.fields import SLUG
 
 MANIFEST = "source.yaml"
@@ -70,13 +70,17 @@ def _document(text: bytes) -> dict[str, Any]:
 
 def _confined(source: Source, address: str) -> Source:
     """The source with absolute paths. Raises ManifestError for what reads elsewhere."""
+    if isinstance(source, TableSource) and source.rewrite is not None:
+        raise ManifestError("rewrite: asks a judge and reads a prompt file: name the source in the recipe for that")
     if isinstance(source, FilesSource):
         parts = PurePosixPath(source.path).parts
         if not parts or "://" in source.path or source.path[0] in "/~\\" or ".." in parts or ":" in parts[0]:
             raise ManifestError(f"path: must be a file or glob in the source's own folder, got {source.path!r}")
         return source.model_copy(update={"path": f"{address}/{source.path}"})
-    if isinstance(source, HuggingFaceSource) and not _HUB_ID.fullmatch(source.dataset):
-        raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {source.dataset!r}")
+    if isinstance(source, HuggingFaceSource):
+        for dataset in (source.dataset, *(part.dataset for part in source.more)):
+            if not _HUB_ID.fullmatch(dataset):
+                raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {dataset!r}")
     if isinstance(source, HuggingFaceSource | ProceduralSource):
         return source
     raise ManifestError(

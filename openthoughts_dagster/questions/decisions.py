@@ -1,11 +1,17 @@
-"""What every step of curation returns: the rows that stay, and a reason for each that goes."""
+"""Why a question goes: reasons to count by, the step each belongs to, and evidence for a person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import polars as pl
-
 _EVIDENCE = 200
+
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "selection": ("below_cut", "no_score"),
+    "decontamination": ("benchmark_ngram", "benchmark_similarity"),
+    "dedup": ("duplicate_exact", "duplicate_fuzzy", "accepted_exact", "accepted_fuzzy"),
+    "downsampling": ("not_sampled",),
+}
+"""The steps of curation in their order, each with the reasons that it gives."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,6 @@ class Decision:
     evidence: Mapping[str, object]
 
 
-def split(rows: pl.DataFrame, drops: Mapping[int, Decision]) -> tuple[pl.DataFrame, dict[str, Decision]]:
-    """The rows whose position is not in `drops`, in order, and the decisions by question_id."""
-    ids = rows["question_id"]
-    return rows[[i for i in range(rows.height) if i not in drops]], {ids[i]: why for i, why in drops.items()}
-
-
-def shown(text: str) -> str:
+def shown(text: str, characters: int = _EVIDENCE) -> str:
     """As much of a text as evidence needs."""
-    return text if len(text) <= _EVIDENCE else text[:_EVIDENCE] + "…"
+    return text if len(text) <= characters else text[:characters] + "…"

@@ -1,57 +1,134 @@
-"""Duplicates within a source."""
+"""Duplicates within a source, across sources, and of what older releases have."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import polars as pl
 
-from openthoughts_dagster.questions.decisions import Decision, shown, split
+from openthoughts_dagster.questions.decisions import Decision, shown
+from openthoughts_dagster.questions.duplicates import find_duplicates
+from openthoughts_dagster.questions.similar import Positions
+from openthoughts_dagster.questions.texts import Texts
 from openthoughts_dagster.recipe import Dedup
 
-_BLOCK = 512
+
+class AcceptedError(ValueError):
+    """Accepted questions of an older release that cannot be read, with what to change."""
 
 
-def deduplicate(questions: pl.DataFrame, settings: Dedup) -> tuple[pl.DataFrame, dict[str, Decision]]:
-    """The first question of every group of duplicates in the given order, and which question each other one repeats.
+def deduplicate(
+    texts: Texts, ids: pl.Series, rank: Positions, settings: Dedup, accepted: pl.DataFrame | None = None
+) -> dict[int, Decision]:
+    """Why positions go: which question each repeats, how similar it is, and which one of the group stays.
 
-    exact compares texts without the space around them. fuzzy also drops a question whose Indel similarity
-    (rapidfuzz ratio, 0-100) to one that stays is `settings.similarity` or more; all pairs are compared, so it is
-    for sources of up to some ten thousand questions.
+    Of a connected component of duplicates the question with the smallest `rank` stays. What repeats one of `accepted`
+    (release, question_id, question) goes as a whole: that one was released before.
     """
-    if settings.method == "none":
-        return questions, {}
-    texts, ids = [text.strip() for text in questions["question"]], questions["question_id"].to_list()
-    first: dict[str, int] = {}
-    drops: dict[int, Decision] = {}
-    for position, text in enumerate(texts):
-        if text in first:
-            kept = first[text]
-            drops[position] = Decision("duplicate_exact", {"of": ids[kept], "similarity": 100, "text": shown(text)})
-        else:
-            first[text] = position
-    if settings.method == "fuzzy":
-        drops |= _fuzzy(list(first.values()), texts, ids, settings.similarity)
-    return split(questions, drops)
+    if settings.method == "none" or len(texts) == 0:
+        return {}
+    known = 0 if accepted is None else accepted.height
+    every = texts if accepted is None or known == 0 else joined(Texts.of(accepted["question"]), texts)
+    ranks = np.concatenate([np.arange(-known, 0), rank])
+    found = find_duplicates(every, ranks, settings)
+    decisions = {}
+    for position, of, ratio, kept, exact in zip(
+        found.positions.tolist(),
+        found.of.tolist(),
+        found.ratios.tolist(),
+        found.kept.tolist(),
+        found.exact,
+        strict=True,
+    ):
+        if position < known:
+            continue  # duplicates among what was released before are history
+        evidence = {"of": _id(of, ids, accepted, known), "similarity": ratio, "text": shown(every[of])}
+        if kept != of:
+            evidence["kept"] = _id(kept, ids, accepted, known)
+        if kept < known and accepted is not None:
+            evidence["release"] = accepted["release"][kept]
+        kind = "accepted" if kept < known else "duplicate"
+        decisions[position - known] = Decision(f"{kind}_{'exact' if exact else 'fuzzy'}", evidence)
+    return decisions
 
 
-def _fuzzy(positions: list[int], texts: list[str], ids: list[str], similarity: float) -> dict[int, Decision]:
-    from rapidfuzz import fuzz, process
+def deduplicate_sources(
+    questions: pl.DataFrame, settings: Dedup, order: Sequence[str] = ()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Deduplicate questions of several sources together, as the mix of a release needs it.
 
-    drops: dict[int, Decision] = {}
-    for start in range(0, len(positions), _BLOCK):
-        block = positions[start : start + _BLOCK]
-        earlier = [p for p in positions[: start + len(block)] if p not in drops]
-        ratios = process.cdist(
-            [texts[p] for p in block],
-            [texts[p] for p in earlier],
-            scorer=fuzz.ratio,
-            score_cutoff=similarity,
-            workers=-1,
+    `questions` has source, question_id and question. Of duplicates the one of the source that comes first in `order`
+    stays, within a source the first row. Returns the rows that stay, in order, and one row for each that goes: source,
+    question_id, reason, of_source, of, similarity.
+    """
+    places = {source: place for place, source in enumerate(order)}
+    rank = np.lexsort(
+        (np.arange(questions.height), [places.get(source, len(places)) for source in questions["source"]])
+    )
+    ranks = np.empty(questions.height, np.int64)
+    ranks[rank] = np.arange(questions.height)
+    found = find_duplicates(Texts.of(questions["question"]), ranks, settings) if settings.method != "none" else None
+    positions = np.zeros(0, np.int64) if found is None else found.positions
+    dropped = questions[positions].select("source", "question_id")
+    if found is not None:
+        of = questions[found.of]
+        dropped = dropped.with_columns(
+            pl.Series("reason", np.where(found.exact, "duplicate_exact", "duplicate_fuzzy"), dtype=pl.String),
+            of["source"].alias("of_source"),
+            of["question_id"].alias("of"),
+            pl.Series("similarity", found.ratios),
         )
-        for position, row in zip(block, ratios, strict=True):
-            for column in row.nonzero()[0]:
-                match = earlier[column]
-                if match >= position:
-                    break
-                if match not in drops:  # only a question that stays makes another one a duplicate
-                    evidence = {"of": ids[match], "similarity": float(row[column]), "text": shown(texts[match])}
-                    drops[position] = Decision("duplicate_fuzzy", evidence)
-                    break
-    return drops
+    return questions[np.setdiff1d(np.arange(questions.height), positions)], dropped
+
+
+def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
+    """The questions of older releases: columns release (the path), question_id and question.
+
+    Parquet and JSON Lines files, and Delta tables; where there is no question_id, it is the number of the row.
+    Raises AcceptedError when a path cannot be read or has no column question.
+    """
+    frames = [pl.DataFrame(schema={"release": pl.String, "question_id": pl.String, "question": pl.String})]
+    for path in paths:
+        try:
+            rows = _scan(path)
+            columns = rows.collect_schema().names()
+            if "question" not in columns:
+                raise AcceptedError(f"dedup.against: {path} has no column 'question'; it has {', '.join(columns)}")
+            number = pl.int_range(pl.len()).cast(pl.String)
+            own = pl.col("question_id").cast(pl.String) if "question_id" in columns else number
+            frames.append(
+                rows.select(pl.lit(path).alias("release"), own.alias("question_id"), pl.col("question").cast(pl.String))
+                .drop_nulls("question")
+                .collect()
+            )
+        except AcceptedError:
+            raise
+        except Exception as error:  # a file, an object store, a table's log: whatever it is, say which release
+            raise AcceptedError(
+                f"dedup.against: {path} cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}."
+                " Name a Parquet or JSON Lines file, or the folder of a Delta table"
+            ) from error
+    return pl.concat(frames)
+
+
+def joined(first: Texts, second: Texts) -> Texts:
+    """Two collections as one, in memory."""
+    own, more = (texts.data[texts.offsets[0] : texts.offsets[-1]] for texts in (first, second))
+    begins = second.offsets - second.offsets[0] + len(own)
+    return Texts(np.concatenate([own, more]), np.concatenate([first.offsets - first.offsets[0], begins[1:]]))
+
+
+def _scan(path: str) -> pl.LazyFrame:
+    if path.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
+        return pl.scan_ndjson(path)
+    if path.endswith(".parquet") or "*" in path:
+        return pl.scan_parquet(path)
+    if "://" not in path and not Path(path).exists():
+        raise AcceptedError(f"dedup.against: nothing is at {path}; relative paths start at the recipe's folder")
+    return pl.scan_delta(path)
+
+
+def _id(position: int, ids: pl.Series, accepted: pl.DataFrame | None, known: int) -> str:
+    if position < known and accepted is not None:
+        return str(accepted["question_id"][position])
+    return str(ids[position - known])

@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,25 @@ import polars as pl
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Ask, Prompt
-from openthoughts_dagster.recipe import DifficultyScore, RandomScore, ResponseLengthScore, Score
+from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.questions.classifier import fasttext_scores
+from openthoughts_dagster.questions.embeddings import embedding_scores
+from openthoughts_dagster.questions.replies import ask_until_read, examples_text, rating_schema, read_rating
+from openthoughts_dagster.recipe import (
+    AskLlmScore,
+    DifficultyScore,
+    Examples,
+    FastTextScore,
+    RandomScore,
+    ResponseLengthScore,
+    Score,
+)
+from openthoughts_dagster.recipe.loading import SHIPPED
 
-# Field order matters to a model that writes from left to right: the paper's labelers explain after they rate.
-_RATING = {
-    "type": "object",
-    "properties": {"difficulty": {"type": "integer", "minimum": 1, "maximum": 10}, "reasoning": {"type": "string"}},
-    "required": ["difficulty"],
-    "additionalProperties": False,
-}
+_SHIPPED = SHIPPED / "openthoughts3" / "prompts"
+_DIFFICULTY = rating_schema("difficulty", 1, 10)
+_VALUE = rating_schema("score", 1, 100)
+_SLOTS = re.compile(r"({question}|{positives}|{negatives})")
 
 
 @dataclass(frozen=True)
@@ -29,68 +40,93 @@ class Scored:
     failed: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Means:
+    """What scores need: `judge` opens a judge by name, `prompt` reads a prompt file, `examples` reads questions."""
+
+    judge: Callable[[str], Ask]
+    prompt: Callable[[str], str]
+    examples: Callable[[Examples], list[str]]
+
+
 def read_prompt(path: str) -> str:
-    """The prompt file at `path`. Raises ValueError when it is absent or has no place for the question."""
+    """The prompt file at `path`, or the shipped one of that name.
+
+    Raises ValueError when it is absent or has no place for the question.
+    """
+    shipped = _SHIPPED / f"{Path(path).name}.md"
+    file = Path(path) if Path(path).is_file() or not shipped.is_file() else shipped
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"the prompt file {path} cannot be read: {error.strerror}; correct scores.prompt") from error
+        names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.md")))
+        raise ValueError(
+            f"the prompt file {path} cannot be read: {error.strerror}; correct scores.prompt, or use one of {names}"
+        ) from error
     if "{question}" not in text:
         raise ValueError(f"the prompt file {path} has no {{question}} in it; put it where the question belongs")
     return text
 
 
-def score_questions(
-    questions: pl.DataFrame, scores: list[Score], judge: Callable[[str], Ask], prompt: Callable[[str], str]
-) -> Scored:
-    """Give every question every score. `judge` opens a judge by name, `prompt` reads a prompt file.
+def score_questions(questions: pl.DataFrame, scores: list[Score], means: Means) -> Scored:
+    """Give every question every score.
 
     A reply that cannot be read is asked again as another sample, then the score is null: the question stays, and
     selection sorts it last.
     """
-    texts = questions["question"].to_list()
-    columns: dict[str, list[float | None]] = {}
-    for score in scores:
-        if isinstance(score, DifficultyScore):
-            columns[score.name] = _difficulties(texts, score, judge(score.judge), prompt(score.prompt))
-        elif isinstance(score, ResponseLengthScore):
-            columns[score.name] = _response_lengths(texts, judge(score.judge))
-        elif isinstance(score, RandomScore):
-            columns[score.name] = [
-                random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]
-            ]
+    columns = {score.name: _values(questions, score, means) for score in scores}
     rows = [json.dumps(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
-    scored = pl.Series("scores", rows if columns else ["{}"] * len(texts), dtype=pl.String)
+    scored = pl.Series("scores", rows if columns else ["{}"] * questions.height, dtype=pl.String)
     return Scored(questions.with_columns(scored), {name: values.count(None) for name, values in columns.items()})
 
 
-def _difficulties(texts: list[str], score: DifficultyScore, ask: Ask, template: str) -> list[float | None]:
-    ratings: list[float | None] = [None] * len(texts)
-    for attempt in range(score.attempts):
-        open_ = [i for i, rating in enumerate(ratings) if rating is None]
+def _values(questions: pl.DataFrame, score: Score, means: Means) -> Sequence[float | None]:
+    texts = questions["question"].to_list()
+    if isinstance(score, RandomScore):
+        return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
+    if isinstance(score, ResponseLengthScore):
+        return _response_lengths(texts, means.judge(score.judge), score.attempts)
+    if isinstance(score, DifficultyScore):
+        template = means.prompt(score.prompt)
+        prompts = [template.replace("{question}", text) for text in texts]
+        return ask_until_read(prompts, means.judge(score.judge), _DIFFICULTY, read_rating, score.attempts)
+    positives, negatives = means.examples(score.positives), means.examples(score.negatives)
+    if not texts:
+        return []
+    if isinstance(score, AskLlmScore):
+        return _like_examples(texts, positives, negatives, score, means)
+    if isinstance(score, FastTextScore):
+        return fasttext_scores(texts, positives, negatives, score)
+    return embedding_scores(texts, positives, negatives, score)
+
+
+def _response_lengths(texts: list[str], ask: Ask, attempts: int) -> list[float | None]:
+    """Characters of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3: not tokens)."""
+    lengths: list[float | None] = [None] * len(texts)
+    for attempt in range(attempts):
+        open_ = [at for at, length in enumerate(lengths) if length is None]
         if not open_:
             break
-        prompts = [Prompt(template.replace("{question}", texts[i]), 1, attempt, _RATING) for i in open_]
-        for i, [answer] in zip(open_, ask(prompts), strict=True):
-            ratings[i] = None if answer.error else read_rating(answer.answer)
-    return ratings
+        for at, [answer] in zip(open_, ask([Prompt(texts[at], 1, attempt) for at in open_]), strict=True):
+            if answer.error is None:
+                lengths[at] = float(len(join_reasoning(answer.reasoning, answer.answer)))
+    return lengths
 
 
-def read_rating(reply: str) -> float | None:
-    """The difficulty in a judge's JSON reply, or None when there is none from 1 to 10.
-
-    Servers that ignore the schema wrap the object in prose or a code fence: the outermost braces count.
-    """
-    try:
-        value = json.loads(reply[reply.index("{") : reply.rindex("}") + 1])["difficulty"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 1 <= value <= 10 else None
-
-
-def _response_lengths(texts: list[str], ask: Ask) -> list[float | None]:
-    """Characters of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3: not tokens)."""
-    answers = ask([Prompt(text) for text in texts])
-    return [None if a.error else float(len(join_reasoning(a.reasoning, a.answer))) for [a] in answers]
+def _like_examples(
+    texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, means: Means
+) -> list[float | None]:
+    template = means.prompt(score.prompt)
+    for slot in ("{positives}", "{negatives}"):
+        if slot not in template:
+            raise ValueError(f"the prompt file {score.prompt} has no {slot} in it; put it where those examples belong")
+    filled = {
+        slot: examples_text(sorted(examples, key=lambda text: text_hash(score.name, text))[: score.shown])
+        for slot, examples in (("{positives}", positives), ("{negatives}", negatives))
+    }
+    # Split once: a slot's name inside a question or an example is no slot.
+    parts = [filled.get(part, part) for part in _SLOTS.split(template)]
+    prompts = ["".join(text if part == "{question}" else part for part in parts) for text in texts]
+    return ask_until_read(
+        prompts, means.judge(score.judge), _VALUE, lambda reply: read_rating(reply, "score", 1, 100), score.attempts
+    )

@@ -1,10 +1,11 @@
 """How questions are scored, selected, deduplicated and decontaminated."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 
 
 class ScoreBase(RecipeModel):
@@ -14,12 +15,46 @@ class ScoreBase(RecipeModel):
     domains: list[Slug] | None = Field(None, description="Domains whose questions get this score; all when absent.")
 
 
+class Examples(RecipeModel):
+    """Questions that show what is wanted, or what is not: from sources of this recipe, and from files."""
+
+    sources: list[Slug] = Field(default=[], description="Sources of this recipe; their raw_sources come first.")
+    paths: list[str] = Field(
+        default=[], description="JSON Lines or Parquet files with a column question, relative to the recipe's folder."
+    )
+    count: Positive = Field(100_000, description="At most so many questions are used: a sample that reruns agree on.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """No example at all."""
+        if not raw.get("sources") and not raw.get("paths"):
+            yield (), "has no examples; name sources, paths, or both"
+
+
 class DifficultyScore(ScoreBase):
     """A judge rates the question from 1 to 10, as JSON that names the rating."""
 
     method: Literal["difficulty"] = Field(description="A judge's rating from 1 to 10.")
     judge: Slug = Field(description="Name of the judge that rates.")
-    prompt: str = Field(description="Prompt file with {question} in it: a shipped name, or a path.")
+    prompt: str = Field(
+        description="Prompt file with {question} in it: a path, or code_difficulty, math_difficulty or "
+        "science_difficulty, which are shipped."
+    )
+    attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
+
+
+class AskLlmScore(ScoreBase):
+    """A judge rates from 1 to 100 how much a question is like the good examples and unlike the bad ones."""
+
+    method: Literal["ask_llm"] = Field(description="A judge's rating from 1 to 100, with examples before its eyes.")
+    judge: Slug = Field(description="Name of the judge that rates.")
+    prompt: str = Field(
+        "ask_llm",
+        description="Prompt file with {question}, {positives} and {negatives} in it: a path, or the shipped ask_llm.",
+    )
+    positives: Examples = Field(description="Good questions; the paper shows five.")
+    negatives: Examples = Field(description="Bad questions; the paper shows five.")
+    shown: Positive = Field(5, description="Examples of each kind in the prompt.")
     attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
 
 
@@ -28,6 +63,39 @@ class ResponseLengthScore(ScoreBase):
 
     method: Literal["response_length"] = Field(description="Characters of the judge's own answer.")
     judge: Slug = Field(description="Name of the judge that answers.")
+    attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
+
+
+class FastTextScore(ScoreBase):
+    """A fastText classifier, trained on the spot, says how likely a question is one of the positives."""
+
+    method: Literal["fasttext"] = Field(description="Probability of being a positive, by a fastText classifier.")
+    positives: Examples = Field(description="Questions of the kind that is wanted.")
+    negatives: Examples = Field(description="Questions of the kind that is not.")
+    dimensions: Positive = Field(256, description="Size of the word vectors (the paper's).")
+    epochs: Positive = Field(3, description="Passes over the examples (the paper's).")
+    learning_rate: float = Field(0.1, gt=0, description="Learning rate (the paper's).")
+    word_ngrams: Positive = Field(2, description="Longest run of words that is a feature (the paper's).")
+    min_count: Positive = Field(3, description="Rarer words are ignored (the paper's).")
+
+
+class EmbeddingScore(ScoreBase):
+    """Mean cosine similarity of the question's embedding to the positives, less that to the negatives."""
+
+    method: Literal["embedding"] = Field(description="Similarity to positives less similarity to negatives.")
+    model: str = Field(description="Embedding model: Hugging Face id, folder, or the server's name of it.")
+    revision: str | None = Field(None, description="Commit of the model on the hub.")
+    engine: Literal["transformers", "openai"] = Field(
+        "transformers", description="transformers (in process), or openai: any server with /embeddings."
+    )
+    base_url: str | None = Field(None, description="Address of the OpenAI-compatible server, for engine openai.")
+    api_key_env: str | None = Field(None, description="Name of the environment variable with the server's key.")
+    pooling: Literal["mean", "first", "last"] = Field(
+        "mean", description="Which token states make the embedding, for engine transformers."
+    )
+    batch_size: Positive = Field(64, description="Questions embedded at once.")
+    positives: Examples = Field(description="Questions of the kind that is wanted.")
+    negatives: Examples = Field(description="Questions of the kind that is not.")
 
 
 class RandomScore(ScoreBase):
@@ -37,7 +105,10 @@ class RandomScore(ScoreBase):
     seed: int = Field(0, description="Seed; another one gives another order.")
 
 
-Score = Annotated[DifficultyScore | ResponseLengthScore | RandomScore, Field(discriminator="method")]
+Score = Annotated[
+    DifficultyScore | ResponseLengthScore | AskLlmScore | FastTextScore | EmbeddingScore | RandomScore,
+    Field(discriminator="method"),
+]
 
 
 class Selection(RecipeModel):
@@ -53,6 +124,19 @@ class Dedup(RecipeModel):
     method: Literal["none", "exact", "fuzzy"] = Field("exact", description="none, exact text, or fuzzy similarity.")
     similarity: float = Field(
         90, gt=0, le=100, description="Indel similarity (rapidfuzz ratio, 0-100) from which fuzzy finds a duplicate."
+    )
+    same_numbers: bool = Field(
+        True,
+        description="Fuzzy duplicates have the same numbers and operators: problems that differ in a number are two. "
+        "false is the paper's rule, similarity alone.",
+    )
+    against: list[str] = Field(
+        default=[],
+        description="Questions that older releases have: Parquet, JSON Lines or Delta tables with a column question; "
+        "what repeats one of them is dropped. Relative paths start at the recipe's folder.",
+    )
+    brute_force: bool = Field(
+        False, description="Compare all pairs instead of looking candidates up: exact, for some ten thousand questions."
     )
 
 
@@ -73,13 +157,25 @@ class Decontamination(RecipeModel):
 
     ngram: Positive | None = Field(13, description="Tokens in a row shared with a benchmark question; null is off.")
     tokenizer: str | None = Field(
-        None, description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct; words when absent."
+        None,
+        description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. When absent, words are: "
+        "runs of letters and digits, and every other visible character by itself.",
     )
     similarity: float | None = Field(
         75,
         gt=0,
         le=100,
         description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); null is off.",
+    )
+    common_share: float | None = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Tokens in a row that this share of a source's questions has (and at least 50), or of a "
+        "benchmark's (at least 10), are an instruction: reported, and no leak. null is the paper's rule.",
+    )
+    brute_force: bool = Field(
+        False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."
     )
 
 

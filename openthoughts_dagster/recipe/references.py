@@ -43,6 +43,13 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
         where, names = f"scores.{score.get('name')}", _texts(judges, "name")
         if isinstance(judge := score.get("judge"), str) and judge not in names:
             problems.append(f"{where}.judge: no judge is called {judge!r}; {_choose(judge, names, 'judges')}")
+        for side in ("positives", "negatives"):
+            examples = score.get(side)
+            for source in _listed(examples.get("sources")) if isinstance(examples, Mapping) else []:
+                if source not in _texts(sources, "name"):
+                    known = _texts(sources, "name")
+                    remedy = _choose(str(source), known, "sources")
+                    problems.append(f"{where}.{side}.sources: no source is called {source!r}; {remedy}")
         for domain in _listed(score.get("domains")):
             if domain not in domains:
                 problems.append(

@@ -24,6 +24,16 @@ def _files(path: str) -> str:
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
 BAD = {
+    "a prompt file of the machine": (
+        "mine",
+        "{reader: files, domain: math, path: a.jsonl, rewrite: {judge: j, prompt: /etc/passwd}}",
+        "rewrite: asks a judge",
+    ),
+    "a second dataset that is a folder": (
+        "mine",
+        "{reader: hugging_face, domain: math, dataset: a/b, more: [{dataset: /etc}]}",
+        "must be a dataset's id on the hub",
+    ),
     "a path above its folder": ("mine", _files("../other/secret.jsonl"), "in the source's own folder"),
     "a path that climbs out": ("mine", _files("data/../../x.jsonl"), "in the source's own folder"),
     "an absolute path": ("mine", _files("/etc/passwd"), "in the source's own folder"),

@@ -8,8 +8,9 @@ import pytest
 
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS
-from openthoughts_dagster.questions import curate, find_leaks, score_questions
-from openthoughts_dagster.questions.scoring import read_rating
+from openthoughts_dagster.questions import Texts, curate, find_leaks, score_questions
+from openthoughts_dagster.questions.replies import read_rating
+from openthoughts_dagster.questions.scoring import Means
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
 
 NOTHING = Decontamination(ngram=None, similarity=None)
@@ -32,6 +33,10 @@ def _scored(*questions: tuple[str, float | None]) -> pl.DataFrame:
         for number, (text, score) in enumerate(questions)
     ]
     return pl.DataFrame(rows, schema=SCORED_QUESTIONS.schema)
+
+
+def _texts(*questions: str) -> Texts:
+    return Texts.of(pl.Series(questions, dtype=pl.String))
 
 
 def _benchmark(*questions: str) -> pl.DataFrame:
@@ -63,25 +68,43 @@ def test_of_duplicates_the_best_scored_stays_and_the_others_name_it() -> None:
 
 def test_fuzzy_duplicates_are_those_at_or_above_the_similarity() -> None:
     scored = _scored(("what is the sum of 17 and 25?", 9), ("what is the sum of 17 and 26?", 8), ("name a prime", 7))
-    curated = curate(scored, _settings(method="fuzzy", similarity=90), NOTHING, NO_BENCHMARKS)
+    paper = _settings(method="fuzzy", similarity=90, same_numbers=False)
+    curated = curate(scored, paper, NOTHING, NO_BENCHMARKS)
     assert curated.questions["question_id"].to_list() == ["id0", "id2"]
     assert json.loads(curated.rejected["evidence"][0])["similarity"] > 90
     kept = curate(scored, _settings(method="none"), NOTHING, NO_BENCHMARKS)
     assert kept.questions.height == 3
 
 
+def test_problems_that_differ_only_in_numbers_or_operators_are_different_problems() -> None:
+    scored = _scored(
+        ("Tom has 12 red apples and buys 7 more at the market. How many apples does Tom have?", 9),
+        ("Tom has 13 red apples and buys 7 more at the market. How many apples does Tom have?", 8),
+        ("Tom has 12 red apples and buys 7 more at the market. How many apples does Tim have?", 7),
+        ("Simplify the expression a + b * (c - 3) for a, b and c", 6),
+        ("Simplify the expression a - b * (c - 3) for a, b and c", 5),
+    )
+    curated = curate(scored, _settings(method="fuzzy"), NOTHING, NO_BENCHMARKS)
+    assert curated.questions["question_id"].to_list() == ["id0", "id1", "id3", "id4"]
+
+
 def test_a_similarity_at_the_threshold_is_a_leak_and_below_it_is_none() -> None:
-    benchmark, question = _benchmark("abcdefgh"), _scored(("abcdefxy", 1))  # Indel ratio exactly 75
-    assert find_leaks(question, Decontamination(ngram=None, similarity=75), benchmark) == 1
-    assert find_leaks(question, Decontamination(ngram=None, similarity=75.1), benchmark) == 0
+    benchmark, question = _benchmark("abcdefgh"), _texts("abcdefxy")  # Indel ratio exactly 75
+    for brute_force in (False, True):
+        at = Decontamination(ngram=None, similarity=75, brute_force=brute_force)
+        above = Decontamination(ngram=None, similarity=75.1, brute_force=brute_force)
+        assert len(find_leaks(question, at, benchmark).decisions) == 1
+        assert len(find_leaks(question, above, benchmark).decisions) == 0
 
 
 def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none() -> None:
     words = [f"w{n}" for n in range(13)]
-    rule = Decontamination(ngram=13, similarity=None)
     benchmark = _benchmark("before " + " ".join(words) + " after")
-    assert find_leaks(_scored((" ".join([*words, "x"]), 1)), rule, benchmark) == 1
-    assert find_leaks(_scored((" ".join([*words[:12], "x"]), 1)), rule, benchmark) == 0
+    for brute_force in (False, True):
+        rule = Decontamination(ngram=13, similarity=None, brute_force=brute_force)
+        assert list(
+            find_leaks(_texts(" ".join([*words[:12], "x"]), "\n".join([*words, "x"])), rule, benchmark).decisions
+        ) == [1]
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 99])
@@ -121,7 +144,7 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
 
     score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
     questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
-    scored = score_questions(questions, [score], lambda _: ask, lambda _: "Rate: {question}")
+    scored = score_questions(questions, [score], Means(lambda _: ask, lambda _: "Rate: {question}", lambda _: []))
 
     assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]
     assert scored.failed == {"d": 1}

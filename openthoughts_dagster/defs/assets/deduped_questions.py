@@ -1,15 +1,17 @@
 """The questions that go on to the teachers."""
 
 import time
+from dataclasses import asdict
 
 import dagster as dg
+import polars as pl
 
-from openthoughts_dagster.defs.metadata import counts, sample_rows
+from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side_by_side
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, frame_hash
-from openthoughts_dagster.questions import curate
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
+from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with_splits
 from openthoughts_dagster.recipe import Recipe
 
 
@@ -30,21 +32,36 @@ def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
         What was dropped is in rejected_questions with its reason and the question it matched.
         """
         source, start, tables = context.partition_key, time.monotonic(), lake.open()
-        scored = tables.scan(SCORED_QUESTIONS, source=source).collect()
         benchmarks, unchecked = benchmark_questions(recipe.evaluation, recipe.path)
-        curated = curate(scored, recipe.domain(recipe.source(source).domain), recipe.decontamination, benchmarks)
-        tables.replace(REJECTED_QUESTIONS, curated.rejected, source=source, stage="deduped_questions")
-        tables.replace(DEDUPED_QUESTIONS, curated.questions, source=source)
+        settings = recipe.domain(recipe.source(source).domain)
+        curated = curate(
+            tables.scan(SCORED_QUESTIONS, source=source),
+            settings,
+            recipe.decontamination,
+            with_splits(benchmarks, recipe.evaluation),
+            [recipe.path(path) for path in settings.dedup.against],
+            settings.downsample.get(source),
+        )
+        stage = {"source": source, "stage": "deduped_questions"}
+        rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
+        kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
+        examples = curated.examples(20)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(frame_hash(curated.questions)),
+            data_version=dg.DataVersion(batches_hash(curated.kept_batches())),
             metadata={
-                "rows_in": scored.height,
-                "dagster/row_count": curated.questions.height,
-                "rows_rejected": curated.rejected.height,
-                "rejected_by_reason": counts(curated.rejected, "reason"),
-                "rejected_sample": sample_rows(curated.rejected.select("reason", "question", "evidence")),
+                "rows_in": curated.funnel["scored"],
+                "dagster/row_count": kept,
+                "rows_rejected": rejected,
+                "funnel": funnel(curated.funnel),
+                "steps": curated.funnel,
+                "rejected_by_reason": counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
+                "leaks_side_by_side": side_by_side(leaks_of(examples)),
+                "duplicates_side_by_side": side_by_side(duplicates_of(examples)),
+                "instructions_that_are_no_leaks": sample_rows(
+                    pl.DataFrame([asdict(run) for run in curated.instructions]), 20
+                ),
                 "benchmarks_not_compared_with": unchecked,
-                "sample": sample_rows(curated.questions.select("question", "scores")),
+                "sample": sample_rows(curated.best(5).select("question", "scores")),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )

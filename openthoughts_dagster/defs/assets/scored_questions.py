@@ -13,7 +13,8 @@ from openthoughts_dagster.generation.requests import Ask
 from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
 from openthoughts_dagster.questions import score_questions
-from openthoughts_dagster.questions.scoring import read_prompt
+from openthoughts_dagster.questions.examples import read_examples
+from openthoughts_dagster.questions.scoring import Means, read_prompt
 from openthoughts_dagster.recipe import Recipe
 
 
@@ -44,7 +45,12 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
 
         raw = tables.scan(RAW_SOURCES, source=source).collect()
         scores = recipe.scores_for(recipe.source(source).domain)
-        scored = score_questions(raw, scores, judge, lambda name: read_prompt(recipe.path(name)))
+        means = Means(
+            judge,
+            prompt=lambda name: read_prompt(recipe.path(name)),
+            examples=lambda examples: read_examples(tables, recipe.path, examples),
+        )
+        scored = score_questions(raw, scores, means)
         tables.replace(SCORED_QUESTIONS, scored.questions, source=source)
         values = [json.loads(row) for row in scored.questions["scores"]]
         pictures = {

@@ -1,6 +1,7 @@
 """A file put into the landing place, as an upload should be: data, manifest, and the marker at last."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from openthoughts_dagster.landing import open_place
 from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.sources import read_source
+from openthoughts_dagster.sources import Place, read_source
 
 
 def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
@@ -22,7 +23,9 @@ def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: M
     if any(source.name == name for source in recipe.sources):
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
-    read_source(read_manifest(name, text, str(file.resolve().parent)), recipe)
+    source = read_manifest(name, text, str(file.resolve().parent))
+    with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, Place(Path(staging))):
+        pass  # it can be read
     place = open_place(landing)
     place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
     return f"{place.address}/{name}"

@@ -1,0 +1,167 @@
+"""Which texts repeat which: exactly, or with a similarity, in connected components of which one text stays."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from openthoughts_dagster.questions.similar import Edges, Positions, similar_pairs
+from openthoughts_dagster.questions.texts import WORKERS, Texts
+from openthoughts_dagster.recipe import Dedup
+
+_BLOCK = 512
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*|[+*/^=<>%]|(?<=[\s\d)])[-−](?=[\s\d(])")
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Texts that go, in order: `positions`, what each repeats, their ratio, and which text of the component stays.
+
+    A text is compared with the one that stays; where it is similar to that only by way of others, `of` is the most
+    similar of those. `exact` says that nothing but white space differs.
+    """
+
+    positions: Positions
+    of: Positions
+    ratios: npt.NDArray[np.float64]
+    kept: Positions
+    exact: npt.NDArray[np.bool_]
+
+
+def find_duplicates(texts: Texts, rank: Positions, settings: Dedup) -> Duplicates:
+    """The texts that repeat another one; of each component the text with the smallest `rank` stays.
+
+    Exact duplicates are equal but for white space around the text and at the ends of its lines. Fuzzy ones have a
+    ratio of `settings.similarity` or more and, when `settings.same_numbers`, the same numbers and operators.
+    """
+    first = _first_of_equals(texts, rank)
+    exact = np.nonzero(first != np.arange(len(texts)))[0]
+    if settings.method != "fuzzy":
+        return Duplicates(exact, first[exact], np.full(len(exact), 100.0), first[exact], np.ones(len(exact), np.bool_))
+    distinct = np.nonzero(first == np.arange(len(texts)))[0]
+    subset = texts.subset(distinct) if len(exact) else texts
+    edges = (
+        all_pairs(subset, settings.similarity) if settings.brute_force else similar_pairs(subset, settings.similarity)
+    )
+    if settings.same_numbers:
+        edges = with_same_numbers(subset, edges)
+    positions, of, ratios, kept = _components(subset, rank[distinct], edges, settings)
+    stays = np.arange(len(texts))
+    stays[distinct[positions]] = distinct[kept]
+    every = np.concatenate([exact, distinct[positions]])
+    order = np.argsort(every, kind="stable")
+    return Duplicates(
+        every[order],
+        np.concatenate([first[exact], distinct[of]])[order],
+        np.concatenate([np.full(len(exact), 100.0), ratios])[order],
+        stays[np.concatenate([first[exact], distinct[positions]])][order],
+        (np.arange(len(every)) < len(exact))[order],
+    )
+
+
+def all_pairs(texts: Texts, similarity: float) -> Edges:
+    """What `similar_pairs` looks for, by comparing all: exact, and the time grows with the square."""
+    from rapidfuzz import fuzz, process
+
+    every = [texts[position] for position in range(len(texts))]
+    ones, others, ratios = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    for start in range(0, len(every), _BLOCK):
+        matrix = process.cdist(
+            every[start : start + _BLOCK],
+            every[start:],
+            scorer=fuzz.ratio,
+            score_cutoff=similarity,
+            dtype=np.float64,
+            workers=WORKERS,
+        )
+        row, column = np.nonzero(matrix)
+        later = column > row
+        ones.append(row[later] + start)
+        others.append(column[later] + start)
+        ratios.append(matrix[row[later], column[later]])
+    return Edges(np.concatenate(ones), np.concatenate(others), np.concatenate(ratios))
+
+
+def with_same_numbers(texts: Texts, edges: Edges) -> Edges:
+    """The pairs that have the same numbers and operators in the same order."""
+    numbers: dict[int, list[str]] = {}
+
+    def of(position: int) -> list[str]:
+        if position not in numbers:
+            numbers[position] = _NUMBERS.findall(texts[position])
+        return numbers[position]
+
+    same = np.fromiter(
+        (of(int(one)) == of(int(other)) for one, other in zip(edges.ones, edges.others, strict=True)),
+        np.bool_,
+        len(edges.ones),
+    )
+    return Edges(edges.ones[same], edges.others[same], edges.ratios[same])
+
+
+def _first_of_equals(texts: Texts, rank: Positions) -> Positions:
+    """For each text the one with the smallest rank that equals it; hashes find them, the texts decide."""
+    hashes = texts.hashes()
+    order = np.lexsort((rank, hashes))
+    begins = np.concatenate([np.ones(1, np.bool_), hashes[order][1:] != hashes[order][:-1]])[: len(order)]
+    leaders = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))] if len(order) else order
+    first = np.empty(len(texts), np.int64)
+    first[order] = leaders
+    for position in np.nonzero(first != np.arange(len(texts)))[0]:
+        leader = int(first[position])
+        if not _equal(texts, int(position), leader):  # 64-bit hashes of different texts: never seen, never trusted
+            first[position] = position
+    return first
+
+
+def _equal(texts: Texts, one: int, other: int) -> bool:
+    a, b = texts[one], texts[other]
+    return a == b or plain(a) == plain(b)
+
+
+def plain(text: str) -> str:
+    """`text` without ASCII white space around it and at the ends of its lines: what exact duplicates share."""
+    blank = " \t\r\x0b\x0c"
+    return "\n".join(line.rstrip(blank) for line in text.strip(blank + "\n").split("\n"))
+
+
+def _components(
+    texts: Texts, rank: Positions, edges: Edges, settings: Dedup
+) -> tuple[Positions, Positions, npt.NDArray[np.float64], Positions]:
+    """Texts that go, what they repeat, the ratio, and what stays, by position."""
+    from rapidfuzz import fuzz, process
+
+    from openthoughts_dagster.questions import kernels
+
+    roots = np.arange(len(texts))
+    kernels.join_components(roots, edges.ones, edges.others)
+    order = np.lexsort((rank, roots))
+    begins = np.concatenate([np.ones(1, np.bool_), roots[order][1:] != roots[order][:-1]])[: len(order)]
+    best = np.empty(len(texts), np.int64)
+    best[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))] if len(order) else order
+    positions = np.nonzero(best != np.arange(len(texts)))[0]
+    kept = best[positions]
+    of, ratios = kept.copy(), np.zeros(len(positions))
+    for start in range(0, len(positions), 1 << 17):
+        block = slice(start, start + (1 << 17))
+        ratios[block] = process.cpdist(
+            [texts[one] for one in positions[block]],
+            [texts[one] for one in kept[block]],
+            scorer=fuzz.ratio,
+            score_cutoff=settings.similarity,
+            dtype=np.float64,
+            workers=WORKERS,
+        )
+    direct = ratios >= settings.similarity
+    if settings.same_numbers and len(positions):
+        same = with_same_numbers(texts, Edges(positions, kept, np.arange(len(positions), dtype=np.float64)))
+        direct &= np.isin(np.arange(len(positions)), same.ratios.astype(np.int64))
+    if not direct.all():
+        both = np.concatenate([edges.ones, edges.others]), np.concatenate([edges.others, edges.ones])
+        weights = np.concatenate([edges.ratios, edges.ratios])
+        ranked = np.lexsort((both[1], -weights, both[0]))
+        ones, others, weights = both[0][ranked], both[1][ranked], weights[ranked]
+        at = np.searchsorted(ones, positions[~direct])
+        of[~direct], ratios[~direct] = others[at], weights[at]
+    return positions, of, ratios, kept
