@@ -51,9 +51,9 @@ CHECKED = AC.all_deps_blocking_checks_passed()
 FOLLOWS_CHANGES = (CHANGED.since_last_handled() & READY & CHECKED).with_label("follows_changes")
 
 # A new source: its questions are there for the first time.
-_ARRIVED = AC.any_deps_match((~AC.missing()).newly_true()) & TeacherInUse()
+_ARRIVED: dg.AutomationCondition[Any] = AC.any_deps_match((~AC.missing()).newly_true()) & TeacherInUse()
 # An answered cell, or one that failed after somebody asked for it: its questions are others now.
-_CHANGED_CELL = CHANGED & (~AC.missing() | AC.execution_failed())
+_CHANGED_CELL: dg.AutomationCondition[Any] = CHANGED & (~AC.missing() | AC.execution_failed())
 # Teachers cost money: a new teacher waits for a person's backfill, and then goes on by itself.
 ONCE_STARTED = ((_ARRIVED | _CHANGED_CELL).since_last_handled() & READY & CHECKED).with_label("once_started")
 
@@ -75,7 +75,7 @@ def on_schedule(cron: str, timezone: str) -> dg.AutomationCondition[Any]:
 
 def conditions(recipe: Recipe) -> dict[str, dg.AutomationCondition[Any]]:
     """The condition of each asset that has one. `raw_sources` is requested by the landing sensor."""
-    follows = {
+    follows: dict[str, dg.AutomationCondition[Any]] = {
         "scored_questions": FOLLOWS_CHANGES,
         "deduped_questions": FOLLOWS_CHANGES,
         "teacher_answers": ONCE_STARTED,

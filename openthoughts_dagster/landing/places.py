@@ -122,10 +122,10 @@ class ObjectPlace:
                     found.setdefault(name, {})[file] = Stamp(_checksum(store, path, info), int(info["size"]))
             return dict(sorted(found.items()))
 
-        return self._try(look)  # type: ignore[no-any-return]
+        return self._try(look)
 
     def read(self, name: str, file: str, most: int) -> bytes:
-        return self._try(lambda store, root: store.cat_file(f"{root}/{name}/{file}", end=most))  # type: ignore[no-any-return]
+        return self._try(lambda store, root: store.cat_file(f"{root}/{name}/{file}", end=most))
 
     def content(self, name: str, file: str, stamp: Stamp) -> str:
         return stamp.token

@@ -160,9 +160,9 @@ class Watch:
                 seen.notes.append(f"{source.name}: the hub was not reached: {type(error).__name__}: {str(error)[:200]}")
                 continue
             if now and now != before:
+                known = replace(entry, content=f"{content}@{now}")
                 number += bool(before)
-                news = {"take": new_take(), "number": number} if before else {}
-                seen.entries[source.name] = replace(entry, content=f"{content}@{now}", **news)
+                seen.entries[source.name] = replace(known, take=new_take(), number=number) if before else known
 
     def _hub_source(self, entry: Entry) -> HuggingFaceSource | None:
         source = self._own.get(entry.source) or (entry.as_source() if entry.landed else None)

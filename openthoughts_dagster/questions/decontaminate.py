@@ -116,9 +116,9 @@ def shared_ngrams(
     leaks = []
     for position in range(len(texts)):
         runs_here = _ngrams(tokens(texts[position]), length)
-        run = next((run for run in runs_here if run in owners and run not in common), None)
-        if run is not None:
-            leaks.append(Leak(position, owners[run], " ".join(run)))
+        shared = [run for run in runs_here if run in owners and run not in common]
+        if shared:
+            leaks.append(Leak(position, owners[shared[0]], " ".join(shared[0])))
     seen = sorted((-counts[run], " ".join(run), where) for run, where in common.items() if counts[run])
     return leaks, [CommonNgram(text, where, -count, len(whole)) for count, text, where in seen[:20]]
 

@@ -62,9 +62,8 @@ def deduplicate_sources(
     question_id, reason, of_source, of, similarity.
     """
     places = {source: place for place, source in enumerate(order)}
-    rank = np.lexsort(
-        (np.arange(questions.height), [places.get(source, len(places)) for source in questions["source"]])
-    )
+    place = np.array([places.get(source, len(places)) for source in questions["source"]], np.int64)
+    rank = np.lexsort((np.arange(questions.height), place))
     ranks = np.empty(questions.height, np.int64)
     ranks[rank] = np.arange(questions.height)
     found = find_duplicates(Texts.of(questions["question"]), ranks, settings) if settings.method != "none" else None

@@ -23,7 +23,7 @@ _ONE = np.uint64(1)
 
 
 @_compiled
-def mixed(value):  # type: ignore[no-untyped-def]
+def mixed(value):
     """A 64-bit hash of a 64-bit value."""
     value = value * _MIX
     value ^= value >> np.uint64(29)
@@ -32,13 +32,13 @@ def mixed(value):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def is_space(byte):  # type: ignore[no-untyped-def]
+def is_space(byte):
     """White space in ASCII."""
     return byte == 32 or 9 <= byte <= 13
 
 
 @_compiled
-def text_hashes(data, offsets, first, last, out):  # type: ignore[no-untyped-def]
+def text_hashes(data, offsets, first, last, out):
     """Hashes of texts first..last without white space around them or at the ends of lines, where \\r\\n is \\n."""
     for text in range(first, last):
         start, end = offsets[text], offsets[text + 1]
@@ -72,14 +72,14 @@ def text_hashes(data, offsets, first, last, out):  # type: ignore[no-untyped-def
 
 
 @_compiled
-def _blank_to_end(data, at, end):  # type: ignore[no-untyped-def]
+def _blank_to_end(data, at, end):
     while at < end and is_space(data[at]):
         at += 1
     return at == end
 
 
 @_compiled
-def text_lengths(data, offsets, first, last, out):  # type: ignore[no-untyped-def]
+def text_lengths(data, offsets, first, last, out):
     """Characters of texts first..last; negative where not all of them are ASCII."""
     for text in range(first, last):
         characters = 0
@@ -89,7 +89,7 @@ def text_lengths(data, offsets, first, last, out):  # type: ignore[no-untyped-de
 
 
 @_compiled
-def gathered(data, offsets, positions, out):  # type: ignore[no-untyped-def]
+def gathered(data, offsets, positions, out):
     """The bytes of the texts at `positions`, one after the other."""
     place = 0
     for position in positions:
@@ -99,7 +99,7 @@ def gathered(data, offsets, positions, out):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def compacted(data, start, end, scratch):  # type: ignore[no-untyped-def]
+def compacted(data, start, end, scratch):
     """The last eight bytes at every place of data[start:end] without white space, in lower case; returns how many."""
     number = 0
     last = np.uint64(0)
@@ -114,7 +114,7 @@ def compacted(data, start, end, scratch):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def sampled_grams(scratch, number, length, size, wanted, out):  # type: ignore[no-untyped-def]
+def sampled_grams(scratch, number, length, size, wanted, out):
     """Hashes of about `wanted` grams of a compacted text into `out`, and how many; the same grams in every text.
 
     Sizes are up to 8, or 12. `out` has room for all grams. No step depends on the one before: processors like that.
@@ -137,7 +137,7 @@ def sampled_grams(scratch, number, length, size, wanted, out):  # type: ignore[n
 
 
 @_compiled
-def longest(offsets):  # type: ignore[no-untyped-def]
+def longest(offsets):
     """Bytes of the longest text."""
     most = 0
     for text in range(len(offsets) - 1):
@@ -146,7 +146,7 @@ def longest(offsets):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _lane(length, lane):  # type: ignore[no-untyped-def]
+def _lane(length, lane):
     """Size of the grams that a text of `length` bytes has in a lane; 0 when it has none there.
 
     Short texts need short grams. Lanes overlap by more than the lengths of two similar texts can differ.
@@ -159,7 +159,7 @@ def _lane(length, lane):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def count_grams(data, offsets, wanted, counts, bits, low, high):  # type: ignore[no-untyped-def]
+def count_grams(data, offsets, wanted, counts, bits, low, high):
     """Count sampled grams in the cells low..high of `counts` (2**bits cells, at most 255 each)."""
     shift = np.uint64(64 - bits)
     grams = np.empty(longest(offsets) + 1, np.uint64)
@@ -178,7 +178,7 @@ def count_grams(data, offsets, wanted, counts, bits, low, high):  # type: ignore
 
 
 @_compiled
-def rare_grams(data, offsets, wanted, counts, bits, cap, text_bits, base, low, high, entries, bands):  # type: ignore[no-untyped-def]
+def rare_grams(data, offsets, wanted, counts, bits, cap, text_bits, base, low, high, entries, bands):
     """Sampled grams that occur in 2 to `cap` texts: key << text_bits | text into `entries`; returns how many.
 
     Only keys from low to high. Text number 0 is number `base`. Where `bands` (texts x bands) has rows, they get
@@ -220,7 +220,7 @@ def rare_grams(data, offsets, wanted, counts, bits, cap, text_bits, base, low, h
 
 
 @_compiled
-def gram_pairs(entries, text_bits, lengths, shortest, cap, out, write):  # type: ignore[no-untyped-def]
+def gram_pairs(entries, text_bits, lengths, shortest, cap, out, write):
     """Pairs of texts that have a rare gram in common: earlier, later, and in the low byte how rare it is.
 
     `entries` are sorted. Pairs whose lengths differ too much for the similarity asked for are left out.
@@ -249,13 +249,13 @@ def gram_pairs(entries, text_bits, lengths, shortest, cap, out, write):  # type:
 
 
 @_compiled
-def _close(one, other, shortest):  # type: ignore[no-untyped-def]
+def _close(one, other, shortest):
     one, other = abs(one), abs(other)
     return min(one, other) >= shortest * max(one, other)
 
 
 @_compiled
-def heavy_pairs(pairs, least):  # type: ignore[no-untyped-def]
+def heavy_pairs(pairs, least):
     """Sorted pairs whose weights add up to `least`, each once and without weight, at the front; returns how many."""
     kept = 0
     at = 0
@@ -272,7 +272,7 @@ def heavy_pairs(pairs, least):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def band_pairs(keys, order, lengths, text_bits, shortest, out):  # type: ignore[no-untyped-def]
+def band_pairs(keys, order, lengths, text_bits, shortest, out):
     """Pairs of neighbours, and of each text with the first, among texts with one band key; keys[order] ascends."""
     room = np.uint64(text_bits)
     found = 0
@@ -292,7 +292,7 @@ def band_pairs(keys, order, lengths, text_bits, shortest, out):  # type: ignore[
 @_compiled
 def plausible(
     data, offsets, other_data, other_offsets, lengths, other_lengths, ones, others, similarity, first, last, out
-):  # type: ignore[no-untyped-def]
+):
     """Whether pairs first..last may have a ratio of `similarity`: exact for ASCII, and yes where there is more.
 
     The longest common subsequence, 64 characters at a time (Hyyrö 2004), within the diagonal band that a ratio of
@@ -326,7 +326,7 @@ def plausible(
 
 
 @_compiled
-def _common(masks, words, length, data, start, other_length, needed):  # type: ignore[no-untyped-def]
+def _common(masks, words, length, data, start, other_length, needed):
     """Whether a subsequence of `needed` characters is common."""
     state = np.empty(words, np.uint64)
     state[:] = _ALL
@@ -349,7 +349,7 @@ def _common(masks, words, length, data, start, other_length, needed):  # type: i
 
 
 @_compiled
-def _zeros(state, words):  # type: ignore[no-untyped-def]
+def _zeros(state, words):
     zeros = 0
     for word in range(words):
         zeros += bits_in(~state[word])
@@ -357,7 +357,7 @@ def _zeros(state, words):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def bits_in(value):  # type: ignore[no-untyped-def]
+def bits_in(value):
     """How many bits are set: LLVM makes one instruction of this."""
     value = value - ((value >> _ONE) & np.uint64(0x5555555555555555))
     value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -366,7 +366,7 @@ def bits_in(value):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def join_components(roots, ones, others):  # type: ignore[no-untyped-def]
+def join_components(roots, ones, others):
     """Union the ends of every edge; `roots` ends with the smallest member of each text's component."""
     for edge in range(len(ones)):
         a, b = ones[edge], others[edge]

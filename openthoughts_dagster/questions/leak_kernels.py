@@ -11,7 +11,7 @@ _SHORT = 24  # characters: texts too short for grams to tell apart, compared wit
 
 
 @_compiled
-def _kind(data, at, end):  # type: ignore[no-untyped-def]
+def _kind(data, at, end):
     """Of the character at `at`: 0 between words, 1 in a word, 2 a word by itself; and its bytes. As ngrams._WORD."""
     byte = data[at]
     if byte < 0x80:
@@ -37,7 +37,7 @@ def _kind(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def word_runs(data, start, end, length, hashes, starts, ends):  # type: ignore[no-untyped-def]
+def word_runs(data, start, end, length, hashes, starts, ends):
     """Hashes of every run of `length` words of a text, and where each begins and ends; returns how many."""
     gone = np.uint64(1)
     for _ in range(length):
@@ -79,7 +79,7 @@ def word_runs(data, start, end, length, hashes, starts, ends):  # type: ignore[n
 
 
 @_compiled
-def all_runs(data, offsets, length, owners, hashes):  # type: ignore[no-untyped-def]
+def all_runs(data, offsets, length, owners, hashes):
     """The runs of all texts, with the text that each is from; returns how many."""
     room = longest(offsets) + 1
     starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -92,7 +92,7 @@ def all_runs(data, offsets, length, owners, hashes):  # type: ignore[no-untyped-
 
 
 @_compiled
-def fill_table(keys, table):  # type: ignore[no-untyped-def]
+def fill_table(keys, table):
     """A hash table (size a power of 2) of positions in `keys`, which are distinct hashes; -1 is empty."""
     mask = len(table) - 1
     for position in range(len(keys)):
@@ -103,7 +103,7 @@ def fill_table(keys, table):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _place(key, keys, table):  # type: ignore[no-untyped-def]
+def _place(key, keys, table):
     mask = len(table) - 1
     cell = np.int64(key) & mask
     while table[cell] >= 0:
@@ -114,7 +114,7 @@ def _place(key, keys, table):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def count_runs(data, offsets, length, keys, table, counts):  # type: ignore[no-untyped-def]
+def count_runs(data, offsets, length, keys, table, counts):
     """In how many of the texts each of `keys` occurs."""
     room = longest(offsets) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
@@ -128,7 +128,7 @@ def count_runs(data, offsets, length, keys, table, counts):  # type: ignore[no-u
 
 
 @_compiled
-def find_runs(data, offsets, length, keys, table, common, found):  # type: ignore[no-untyped-def]
+def find_runs(data, offsets, length, keys, table, common, found):
     """For each text the first of `keys` that is not `common`: its place, and where it is; -1 where there is none."""
     room = longest(offsets) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
@@ -142,7 +142,7 @@ def find_runs(data, offsets, length, keys, table, common, found):  # type: ignor
 
 
 @_compiled
-def grams_of(data, offsets, size, owners, hashes):  # type: ignore[no-untyped-def]
+def grams_of(data, offsets, size, owners, hashes):
     """Every gram of every text, with the text that it is from; returns how many."""
     scratch = np.empty(longest(offsets) + 1, np.uint64)
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
@@ -156,7 +156,7 @@ def grams_of(data, offsets, size, owners, hashes):  # type: ignore[no-untyped-de
 
 
 @_compiled
-def _ranked(question, share, best, shares, kept):  # type: ignore[no-untyped-def]
+def _ranked(question, share, best, shares, kept):
     """Put a question in its place among the best ones, as far as there is room; returns how many there are."""
     if kept == len(best):
         if share <= shares[kept - 1]:
@@ -171,7 +171,7 @@ def _ranked(question, share, best, shares, kept):  # type: ignore[no-untyped-def
 
 
 @_compiled
-def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
+def gram_bits(data, offsets, size, bits, ones):
     """A bit for every gram of a text in its row of `bits`, and in `ones` how many are set."""
     scratch = np.empty(longest(offsets) + 1, np.uint64)
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
@@ -185,7 +185,7 @@ def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, most, least, ones, others):  # type: ignore[no-untyped-def]
+def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, most, least, ones, others):
     """For each text the at most `most` benchmark questions whose grams are most alike (Dice); returns how many pairs.
 
     All are compared. `known_lengths` ascend, and only lengths at least `shortest` of each other count.
@@ -232,7 +232,7 @@ def nearest(
     least,
     ones,
     others,
-):  # type: ignore[no-untyped-def]
+):
     """For each text the at most `most` benchmark questions with the largest share of their grams in it.
 
     Gram number i is in the questions owners[begins[i]:begins[i + 1]] and weighs weights[i]; totals are the weights of

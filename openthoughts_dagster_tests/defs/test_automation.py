@@ -18,7 +18,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(tmp_path, instance)
 
 
-def _new_teacher_then(act: Callable[[World], None]) -> Callable[[World], None]:
+def _new_teacher_then(act: Callable[[World], object]) -> Callable[[World], None]:
     def new_teacher(world: World) -> None:
         world.recipe(teachers=["t1", "t2", "new"])
         assert world.tick() == set()
@@ -27,7 +27,7 @@ def _new_teacher_then(act: Callable[[World], None]) -> Callable[[World], None]:
     return new_teacher
 
 
-def _nightly_then(act: Callable[[World], None]) -> Callable[[World], None]:
+def _nightly_then(act: Callable[[World], object]) -> Callable[[World], None]:
     def nightly(world: World) -> None:
         world.recipe(teachers=["t1", "t2"], students=NIGHTLY)
         world.tick()

@@ -61,15 +61,16 @@ class World:
         )
         return run.run_id
 
-    def failed(self, asset: str, partition: str) -> None:
+    def failed(self, asset: str, partition: str) -> "World":
         """A run for the asset's partition failed."""
         run = self.instance.get_run_by_id(self.planned(asset, partition=partition))
         assert run is not None
         self.instance.report_run_failed(run)
+        return self
 
     def made(
         self, asset: str, partition: str | None, version: str = "1", checks: bool = True, run_id: str = ""
-    ) -> None:
+    ) -> "World":
         """A run materialized the asset's partition with this content, and its checks passed or did not."""
         key = dg.AssetKey(asset)
         if not run_id:
@@ -89,20 +90,23 @@ class World:
                 key, check.name, checks, partition=partition, blocking=True, target_materialization_data=target
             )
             self._report(run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+        return self
 
     def _report(self, run_id: str, kind: dg.DagsterEventType, data: Any) -> None:
         event = dg.DagsterEvent(event_type_value=kind.value, event_specific_data=data, job_name="a_job")
         self.instance.report_dagster_event(event, run_id=run_id)
 
-    def curated(self, source: str, version: str = "1", run_id: str = "") -> None:
+    def curated(self, source: str, version: str = "1", run_id: str = "") -> "World":
         """The source went down to its selected questions, in a run each, or in one."""
         for asset in QUESTIONS:
             self.made(asset, source, version, run_id=run_id)
+        return self
 
-    def landed(self, source: str) -> None:
+    def landed(self, source: str) -> "World":
         """A new source went down to its selected questions, each step requested by the one before."""
         self.instance.add_dynamic_partitions("source", [source])
         self.curated(source)
+        return self
 
     def tick(self, hours: float = 0.01) -> set[str]:
         """One evaluation, `hours` after the last: what it requests, as asset or asset:partition."""

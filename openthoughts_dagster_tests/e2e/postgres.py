@@ -37,7 +37,7 @@ def postgres() -> Iterator[str]:
         )  # fmt: skip
         try:
             wait_for(lambda: listens(port), 30, "PostgreSQL")
-            yield f"postgresql://dagster@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
         finally:
             process.send_signal(signal.SIGINT)  # a fast shutdown: connections are closed
             process.wait(30)

@@ -74,7 +74,7 @@ def _partitions(live: Live, table: Table) -> pl.DataFrame:
     return live.lake.scan(table, source="gsm8k").collect()
 
 
-def _others(live: Live) -> dict[str, object]:
+def _others(live: Live) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     """Content and number of runs of every other partition."""
     tables = (RAW_SOURCES, SCORED_QUESTIONS, DEDUPED_QUESTIONS, TEACHER_ANSWERS)
     contents = {t.name: frame_hash(live.lake.scan(t).filter(pl.col("source") != "gsm8k").collect()) for t in tables}
@@ -82,7 +82,7 @@ def _others(live: Live) -> dict[str, object]:
         name: {key: count for key, count in live.times_made(name).items() if not key.startswith("gsm8k")}
         for name in (*CHAIN, "teacher_answers", "student_checkpoint", "benchmark_scores")
     }
-    return contents | counts
+    return contents, counts
 
 
 def _completions(live: Live) -> int:

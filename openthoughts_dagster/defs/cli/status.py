@@ -1,5 +1,6 @@
 """Partitions by state, rows and cost of every asset."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -55,7 +56,7 @@ def _row(
     instance: dg.DagsterInstance,
     asset: str,
     table: Any,
-    partitions: list[str],
+    partitions: Sequence[str],
     cost: str | None,
     teacher: str = "",
 ) -> dict[str, Any]:
