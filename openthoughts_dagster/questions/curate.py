@@ -128,7 +128,7 @@ def curate(
     that memory holds about 150 bytes a question, whatever their length.
     """
     rows = scored.lazy()
-    head = rows.select("question_id", "scores" if settings.selection else "question_id").collect()
+    head = rows.select("question_id", *(["scores"] if settings.selection else [])).collect()
     ids = head["question_id"]
     cut, kept = np.empty(0), np.ones(len(ids), np.bool_)
     if settings.selection is None:
