@@ -3,18 +3,23 @@
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from openthoughts_dagster.recipe import FilesSource, HuggingFaceSource, ProceduralSource, Source, TableSource
+from openthoughts_dagster.recipe import Source
 from openthoughts_dagster.recipe.fields import SLUG
 
 MANIFEST = "source.yaml"
 MOST_BYTES = 64 * 1024
 
 _DEEPEST = 10
+# What a landed source may say. Other settings of a recipe's source name prompts, judges or further places.
+_SETTINGS = {
+    *("name", "domain", "licence", "limit", "note", "reader", "path", "records", "columns", "where", "verbatim"),
+    *("dataset", "subset", "split", "revision", "family", "size", "seed", "options"),
+}
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -38,11 +43,19 @@ def read_manifest(name: str, text: bytes, address: str) -> Source:
     said = document.setdefault("name", name)
     if said != name:
         raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {said!r}")
+    if reserved := [str(setting) for setting in document if setting not in _SETTINGS and _known(str(setting))]:
+        raise ManifestError(f"{', '.join(reserved)}: only a recipe may say this, since it is reviewed")
     try:
         source = _SOURCE.validate_python(document)
     except ValidationError as error:
         raise ManifestError("; ".join(_line(problem) for problem in error.errors())) from error
     return _confined(source, address)
+
+
+def _known(setting: str) -> bool:
+    """Whether some reader has this setting: otherwise it is a mistake, which is said in other words."""
+    readers = get_args(get_args(Source)[0])
+    return any(setting in reader.model_fields for reader in readers)
 
 
 def _document(text: bytes) -> dict[str, Any]:
@@ -70,24 +83,17 @@ def _document(text: bytes) -> dict[str, Any]:
 
 def _confined(source: Source, address: str) -> Source:
     """The source with absolute paths. Raises ManifestError for what reads elsewhere."""
-    if isinstance(source, TableSource) and source.rewrite is not None:
-        raise ManifestError("rewrite: asks a judge and reads a prompt file: name the source in the recipe for that")
-    if isinstance(source, FilesSource):
-        parts = PurePosixPath(source.path).parts
-        if not parts or "://" in source.path or source.path[0] in "/~\\" or ".." in parts or ":" in parts[0]:
-            raise ManifestError(f"path: must be a file or glob in the source's own folder, got {source.path!r}")
-        return source.model_copy(update={"path": f"{address}/{source.path}"})
-    if isinstance(source, HuggingFaceSource):
-        for dataset in (source.dataset, *(part.dataset for part in source.more)):
-            if not _HUB_ID.fullmatch(dataset):
-                raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {dataset!r}")
-    if isinstance(source, HuggingFaceSource | ProceduralSource):
+    path, dataset = getattr(source, "path", None), getattr(source, "dataset", None)
+    if dataset is not None and not _HUB_ID.fullmatch(str(dataset)):
+        raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {dataset!r}")
+    if path is None:
         return source
-    raise ManifestError(
-        f"reader: {source.reader!r} is for sources in a recipe; files, hugging_face and procedural land"
-    )
+    parts = PurePosixPath(path).parts
+    if not parts or "://" in path or path[0] in "/~\\" or ".." in parts or ":" in parts[0]:
+        raise ManifestError(f"path: must be a file or glob in the source's own folder, got {path!r}")
+    return source.model_copy(update={"path": f"{address}/{path}"})
 
 
 def _line(problem: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("files", "hugging_face", "procedural"))
+    where = ".".join(str(part) for part in problem["loc"][1:])  # pydantic says first which reader it took
     return f"{where or 'reader'}: {problem['msg'].removeprefix('Value error, ')}"

@@ -141,16 +141,35 @@ class ObjectPlace:
         self._try(put)
 
     def _try(self, work: Any) -> Any:
-        from fsspec.core import url_to_fs
+        return _in_store(self.address, f"the landing place {self.address}", work)
 
-        try:
-            store, root = url_to_fs(self.address)
-            return work(store, root.rstrip("/"))
-        except Exception as error:  # each store's library has errors of its own
-            raise LandingError(
-                f"the landing place {self.address} cannot be used: {type(error).__name__}: {str(error)[:200]}; is it "
-                "there, and has this process its credentials and network?"
-            ) from error
+
+def objects(address: str) -> Files:
+    """The objects that an address or a glob stands for, by address. Raises LandingError."""
+
+    def look(store: Any, root: str) -> Files:
+        store.invalidate_cache()
+        found = {path: store.info(path) for path in store.glob(root)}
+        return {
+            store.unstrip_protocol(path): Stamp(_checksum(store, path, info), int(info["size"]))
+            for path, info in sorted(found.items())
+            if info["type"] == "file"
+        }
+
+    return _in_store(address, address, look)  # type: ignore[no-any-return]
+
+
+def _in_store(address: str, what: str, work: Any) -> Any:
+    from fsspec.core import url_to_fs
+
+    try:
+        store, root = url_to_fs(address)
+        return work(store, root.rstrip("/"))
+    except Exception as error:  # each store's library has errors of its own
+        raise LandingError(
+            f"{what} cannot be used: {type(error).__name__}: {str(error)[:200]}; is it there, and has this process its "
+            "credentials and network?"
+        ) from error
 
 
 def stamp_of(path: Path) -> Stamp:

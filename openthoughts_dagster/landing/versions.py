@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from openthoughts_dagster.lake import text_hash, value_hash
-from openthoughts_dagster.landing.places import Files, file_content, signature, stamp_of
-from openthoughts_dagster.recipe import FilesSource, HuggingFaceSource, ProceduralSource, Source
+from openthoughts_dagster.landing.places import Files, file_content, objects, signature, stamp_of
+from openthoughts_dagster.recipe import HuggingFaceSource, ProceduralSource, Source
 
 
 def settings_of(source: Source) -> str:
@@ -17,9 +17,15 @@ def settings_of(source: Source) -> str:
 
 
 def files_of(source: Source, resolve: Callable[[str], str]) -> Files:
-    """The local files that a source reads, by absolute path; none for other readers."""
-    if not isinstance(source, FilesSource) or "://" in (path := resolve(source.path)):
+    """The files that a source reads, by absolute path or address; none for readers without.
+
+    Raises LandingError when the store of an address does not answer.
+    """
+    path = getattr(source, "path", None)
+    if path is None:
         return {}
+    if "://" in (path := resolve(path)):
+        return objects(path)
     names = [path] if Path(path).is_file() else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute
     return {name: stamp_of(Path(name)) for name in names if Path(name).is_file()}
 
@@ -31,7 +37,7 @@ def signature_of(source: Source, files: Files, commit: str) -> str:
 
 def content_of(source: Source, files: Files, commit: str) -> str:
     """What identifies the content of a source: equal when its settings and the bytes it reads are."""
-    contents = (file_content(name, stamp) for name, stamp in sorted(files.items()))
+    contents = (stamp.token if "://" in name else file_content(name, stamp) for name, stamp in sorted(files.items()))
     return text_hash(settings_of(source), commit, *contents)
 
 

@@ -61,7 +61,7 @@ class Watch:
         seen = Seen(dict(before))
         number = max([number, *(entry.number for entry in before.values())])
         landed = self._scan(seen)
-        states = dict(self._states(landed or {}))
+        states = dict(self._states(landed or {}, seen))
         self._forget(seen, landed)
         takes = read = 0
         for name, state in states.items():
@@ -92,9 +92,13 @@ class Watch:
             seen.notes.append(str(error))
             return None
 
-    def _states(self, landed: Mapping[str, Files]) -> Iterator[tuple[str, _State]]:
+    def _states(self, landed: Mapping[str, Files], seen: Seen) -> Iterator[tuple[str, _State]]:
         for source in self._own.values():
-            files = files_of(source, self._recipe.path)
+            try:
+                files = files_of(source, self._recipe.path)
+            except (LandingError, OSError) as error:
+                seen.notes.append(f"{source.name}: {error}")
+                continue
             yield (
                 source.name,
                 _State(signature_of(source, files, ""), _size(files), not files, _own_take(source, files)),

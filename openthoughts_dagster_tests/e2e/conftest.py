@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.demo import Outcome, run_recipe
@@ -120,6 +121,9 @@ def live(house: House, first_run: Outcome, tmp_path_factory: pytest.TempPathFact
     shutil.copytree(house.data, folder / "data")
     shutil.copytree(house.recipe_file.parent, folder / "recipe")
     (folder / "data" / "landing").mkdir()
+    settings = yaml.safe_load((HOUSE / "dagster.yaml").read_text())
+    settings["concurrency"]["runs"]["tag_concurrency_limits"][0]["limit"] = 2  # tiny models share a machine well
+    (folder / "data" / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(settings))
     recipe_file = with_a_new_teacher(folder / "recipe" / house.recipe_file.name)
     with dg.DagsterInstance.from_config(str(folder / "data" / "dagster")) as instance:
         environment = House(recipe_file, folder / "data", instance).environment

@@ -27,12 +27,12 @@ BAD = {
     "a prompt file of the machine": (
         "mine",
         "{reader: files, domain: math, path: a.jsonl, rewrite: {judge: j, prompt: /etc/passwd}}",
-        "rewrite: asks a judge",
+        "rewrite: only a recipe may say this",
     ),
     "a second dataset that is a folder": (
         "mine",
         "{reader: hugging_face, domain: math, dataset: a/b, more: [{dataset: /etc}]}",
-        "must be a dataset's id on the hub",
+        "more: only a recipe may say this",
     ),
     "a path above its folder": ("mine", _files("../other/secret.jsonl"), "in the source's own folder"),
     "a path that climbs out": ("mine", _files("data/../../x.jsonl"), "in the source's own folder"),

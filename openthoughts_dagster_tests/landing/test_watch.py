@@ -207,6 +207,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors")
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()  # one of another test's server would be taken
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -241,3 +244,18 @@ def test_sources_land_in_an_object_store_as_they_do_in_a_folder(recipe: Recipe, 
     bucket.delete_object(Bucket="landing", Key="sources/mine/source.yaml")
     bucket.delete_object(Bucket="landing", Key="sources/mine/part/a.jsonl")
     assert looking.look() == [] and looking.entries["mine"].problem == VANISHED
+
+
+def test_a_recipes_source_in_an_object_store_is_news_when_its_objects_change(tmp_path: Path, bucket: Any) -> None:
+    shutil.copytree(SHIPPED / "quickstart", tmp_path / "recipe")
+    file = tmp_path / "recipe" / "recipe.yaml"
+    file.write_text(file.read_text().replace("path: shop_sums.jsonl", "path: s3://landing/shop/*.jsonl"))
+    (tmp_path / "landing").mkdir()
+    looking = Looking(load_recipe(str(tmp_path / "recipe"), {"OPENTHOUGHTS_DATA": "/"}), str(tmp_path / "landing"))
+    numbers = []
+    for body in (b"{}", b"{}", b"{}", b'{"question": "?"}', b'{"question": "?"}'):
+        bucket.put_object(Bucket="landing", Key="shop/a.jsonl", Body=body)
+        looking.look()
+        numbers.append(looking.entries["shop-sums"].number if "shop-sums" in looking.entries else 0)
+    assert looking.last.notes == []
+    assert numbers[0] == 0 < numbers[1] == numbers[2] == numbers[3] < numbers[4]
