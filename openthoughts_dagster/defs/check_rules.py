@@ -46,10 +46,18 @@ class Partition:
     teacher: str
     recorded: Mapping[str, Any]
 
+    def scan(self, table: Any, **more: str) -> pl.LazyFrame:
+        """The table's rows of this partition, not read yet."""
+        keys = {"source": self.source, "teacher": self.teacher} | more
+        return self.lake.scan(table, **{k: v for k, v in keys.items() if v and k in table.columns})
+
     def rows(self, table: Any, **more: str) -> pl.DataFrame:
         """The table's rows of this partition."""
-        keys = {"source": self.source, "teacher": self.teacher} | more
-        return self.lake.scan(table, **{k: v for k, v in keys.items() if v and k in table.columns}).collect()
+        return self.scan(table, **more).collect()
+
+    def count(self, table: Any, **more: str) -> int:
+        """How many rows the table has of this partition; reads none of them."""
+        return int(self.scan(table, **more).select(pl.len()).collect().item())
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def tiny_models_are_able(at: Partition) -> Finding:
 
 def raw_rows_add_up(at: Partition) -> Finding:
     """Kept and rejected rows are as many as the source had."""
-    kept, rejected = at.rows(RAW_SOURCES).height, at.rows(REJECTED_QUESTIONS, stage="raw_sources").height
+    kept, rejected = at.count(RAW_SOURCES), at.count(REJECTED_QUESTIONS, stage="raw_sources")
     rows_in = int(at.recorded.get("rows_in", -1))
     return Finding(
         kept + rejected == rows_in,
@@ -90,21 +98,29 @@ def raw_rows_add_up(at: Partition) -> Finding:
 
 def raw_questions_are_whole(at: Partition) -> Finding:
     """Ids are unique, no question is blank, and every row says where it is from."""
-    rows = at.rows(RAW_SOURCES)
-    repeated = rows.height - rows["question_id"].n_unique()
-    blank = rows.filter(pl.col("question").str.strip_chars() == "").height
-    no_origin = rows.filter(pl.col("origin").str.strip_chars().is_in(["", "{}"])).height
-    no_answer = rows["reference_answer"].null_count() / max(1, rows.height)
+    counts = at.scan(RAW_SOURCES).select(
+        rows=pl.len(),
+        ids=pl.col("question_id").n_unique(),
+        blank=(pl.col("question").str.strip_chars() == "").sum(),
+        no_origin=pl.col("origin").str.strip_chars().is_in(["", "{}"]).sum(),
+        no_answer=pl.col("reference_answer").null_count(),
+    )
+    found = counts.collect(engine="streaming").row(0, named=True)  # a source may be larger than memory
+    rows, repeated = found["rows"], found["rows"] - found["ids"]
     return Finding(
-        rows.height > 0 and repeated + blank + no_origin == 0,
-        f"{rows.height:,} questions; {repeated} repeated ids, {blank} blank, {no_origin} without origin",
-        {"repeated_ids": repeated, "blank": blank, "reference_answer_null_rate": no_answer},
+        rows > 0 and repeated + found["blank"] + found["no_origin"] == 0,
+        f"{rows:,} questions; {repeated} repeated ids, {found['blank']} blank, {found['no_origin']} without origin",
+        {
+            "repeated_ids": repeated,
+            "blank": found["blank"],
+            "reference_answer_null_rate": found["no_answer"] / max(1, rows),
+        },
     )
 
 
 def raw_few_rejected(at: Partition) -> Finding:
     """At most one row in ten is no question; more usually means a wrong column."""
-    kept, rejected = at.rows(RAW_SOURCES).height, at.rows(REJECTED_QUESTIONS, stage="raw_sources").height
+    kept, rejected = at.count(RAW_SOURCES), at.count(REJECTED_QUESTIONS, stage="raw_sources")
     share = rejected / max(1, kept + rejected)
     return Finding(share <= _REJECTED_ROWS, f"{share:.1%} of the rows were rejected", {"rejected_share": share})
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -27,6 +27,12 @@ def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
 def counts(rows: pl.DataFrame, column: str) -> dg.MetadataValue:
     """How often each value of `column` occurs, as a markdown table."""
     return sample_rows(rows[column].value_counts(sort=True, name="count"), count=20)
+
+
+def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
+    """Numbers by name as a markdown table, the largest first."""
+    rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
 
 
 def cost(spent: Spent) -> dict[str, Any]:
@@ -70,10 +76,11 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
     return shown
 
 
-def histogram(values: Sequence[float], title: str) -> dg.MetadataValue:
-    """Distribution of a score or a length."""
-    figure, axes = _figure()
-    axes.hist(values, bins=min(30, max(5, len(set(values)))), color="#4f6bed")
+def histogram(values: Iterable[float], title: str, times: Iterable[int] | None = None) -> dg.MetadataValue:
+    """Distribution of a score or a length. `times`, when given, is how often each value occurs."""
+    figure, axes, values = *_figure(), list(values)
+    weights = None if times is None else list(times)
+    axes.hist(values, bins=min(30, max(5, len(set(values)))), weights=weights, color="#4f6bed")
     axes.set(title=title, ylabel="count")
     return _picture(figure)
 

@@ -15,6 +15,7 @@ from openthoughts_dagster.generation.requests import Ask
 from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.sources import Place
 
 
 @cache
@@ -35,6 +36,17 @@ class LakeResource(dg.ConfigurableResource):
     def open(self) -> Lake:
         """The lake at `root`."""
         return Lake(self.root)
+
+
+class ReadersResource(dg.ConfigurableResource):
+    """What the readers of sources work with: a folder for rows on their way, and one of copies of hub datasets."""
+
+    staging: str
+    copies: str = ""
+
+    def place(self, ask: Callable[[str], Ask], log: Callable[[str], None]) -> Place:
+        """The place for one reading; `ask` opens a judge by name."""
+        return Place(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
 
 
 class ModelsResource(dg.ConfigurableResource):

@@ -10,6 +10,7 @@ from pathlib import Path
 class Settings:
     """The recipe by name or path, the lake's address, and a folder for models, students and benchmark reports.
 
+    `datasets` is a folder of copies of the hub's datasets, each at its id, asked before the hub; empty for none.
     `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
     how often sensors look.
     """
@@ -17,19 +18,21 @@ class Settings:
     recipe: str
     data: Path
     lake: str
+    datasets: str = ""
     landing: str | None = None
     tick_seconds: int = 30
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
-        OPENTHOUGHTS_LANDING (none), OPENTHOUGHTS_TICK_SECONDS (30)."""
+        OPENTHOUGHTS_DATASETS, OPENTHOUGHTS_LANDING (none), OPENTHOUGHTS_TICK_SECONDS (30)."""
         data = Path(variables.get("OPENTHOUGHTS_DATA") or "data").expanduser().resolve()
-        landing = variables.get("OPENTHOUGHTS_LANDING")
+        datasets, landing = (variables.get(f"OPENTHOUGHTS_{name}") for name in ("DATASETS", "LANDING"))
         return cls(
             recipe=variables.get("OPENTHOUGHTS_RECIPE") or "quickstart",
             data=data,
             lake=_absolute(variables.get("OPENTHOUGHTS_LAKE") or str(data / "lake")),
+            datasets=str(Path(datasets).expanduser().resolve()) if datasets else "",
             landing=_absolute(landing) if landing else None,
             tick_seconds=int(variables.get("OPENTHOUGHTS_TICK_SECONDS") or 30),
         )

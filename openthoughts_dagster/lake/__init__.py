@@ -1,6 +1,13 @@
 """Tables on disk or object store."""
 
-from openthoughts_dagster.lake.hashing import folder_hash, frame_hash, text_hash, text_hashes, value_hash
+from openthoughts_dagster.lake.hashing import (
+    batches_hash,
+    folder_hash,
+    frame_hash,
+    text_hash,
+    text_hashes,
+    value_hash,
+)
 from openthoughts_dagster.lake.lake import Lake, LakeError, SchemaError, conform
 from openthoughts_dagster.lake.schemas import (
     ANSWER_PLANS,
@@ -41,6 +48,7 @@ __all__ = [
     "LakeError",
     "SchemaError",
     "Table",
+    "batches_hash",
     "conform",
     "folder_hash",
     "frame_hash",

@@ -49,6 +49,21 @@ def frame_hash(rows: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def batches_hash(batches: Iterable[pl.DataFrame]) -> str:
+    """Hash of the rows of a table too large to hold, whatever their order and however they are cut into batches.
+
+    The sum of the rows' 256-bit hashes (a multiset hash): a row that occurs twice counts twice. `frame_hash` sorts
+    the table instead, which is faster where it fits into memory.
+    """
+    total, count, columns = 0, 0, list[str]()
+    for rows in batches:
+        columns = sorted(rows.columns)
+        for line in rows.select(columns).write_ndjson().encode().splitlines():
+            total += int.from_bytes(hashlib.blake2b(line, digest_size=32).digest(), "big")
+        count += rows.height
+    return text_hash(*columns, str(count), f"{total % 2**256:064x}")
+
+
 def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:
     """Hash of the files below a folder: names and bytes. Two copies of a checkpoint have one revision.
 

@@ -2,10 +2,14 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from arro3.core import RecordBatchReader, Schema
+from arro3.core import Table as ArrowTable
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -84,7 +88,7 @@ class Lake:
         rows = conform(table, rows)
         if rows.is_empty():
             return
-        self._commit(table, rows, lambda: self._write(table, rows))
+        self._commit(table, rows.height, lambda: self._write(table, rows))
 
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
         """Make `rows` the whole content of one partition, in one commit: readers see the old rows or the new.
@@ -92,11 +96,8 @@ class Lake:
         Without a partition they become the whole table.
         Raises SchemaError before anything is written, also when a row belongs to another partition.
         """
-        rows = conform(table, rows)
-        for column, value in partition.items():
-            if not rows.is_empty() and (rows[column] != value).any():
-                raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
-        predicate = " AND ".join(f"{column} = '{_quoted(value)}'" for column, value in partition.items())
+        rows = _of_partition(table, conform(table, rows), partition)
+        predicate = _predicate(partition)
 
         def write() -> None:
             if rows.is_empty():
@@ -104,9 +105,34 @@ class Lake:
             else:
                 self._overwrite(table, rows, predicate or None)
 
-        self._commit(table, rows, write)
+        self._commit(table, rows.height, write)
 
-    def _write(self, table: Table, rows: pl.DataFrame) -> None:
+    def replace_batches(self, table: Table, batches: Callable[[], Iterable[pl.DataFrame]], **partition: str) -> int:
+        """`replace` with rows that come in batches, in memory for a few of them; returns how many rows there were.
+
+        `batches` gives them from the start each time it is called: once, or again where another writer was first.
+        Raises SchemaError as `replace` does; then, and when `batches` raises, nothing was written.
+        """
+        predicate, written = _predicate(partition), _Batches(table, partition)
+
+        def write() -> None:
+            written.restart()
+            rows = (written.checked(batch) for batch in batches() if batch.height)
+            first = next(rows, None)
+            if first is None:
+                return self._clear(table, predicate)
+            reader = RecordBatchReader.from_batches(_arrow_schema(first), written.arrow(chain([first], rows)))
+            try:
+                return self._overwrite(table, reader, predicate or None)
+            except Exception:
+                if written.error is not None:  # the writer knows it as text only
+                    raise written.error from None
+                raise
+
+        self._commit(table, None, write)
+        return written.rows
+
+    def _write(self, table: Table, rows: Any) -> None:
         write_deltalake(
             self.address(table),
             rows,
@@ -115,7 +141,7 @@ class Lake:
             storage_options=self.options,
         )
 
-    def _overwrite(self, table: Table, rows: pl.DataFrame, predicate: str | None) -> None:
+    def _overwrite(self, table: Table, rows: Any, predicate: str | None) -> None:
         if not self._exists(table):
             return self._write(table, rows)
         return write_deltalake(
@@ -129,7 +155,7 @@ class Lake:
         if self._exists(table):
             DeltaTable(self.address(table), storage_options=self.options).delete(predicate or None)
 
-    def _commit(self, table: Table, rows: pl.DataFrame, write: Callable[[], None]) -> None:
+    def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
         """Write, again when another writer was first: Delta's commits are optimistic."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -142,10 +168,49 @@ class Lake:
                 time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
             except (DeltaError, OSError) as error:
                 raise LakeError(
-                    f"{self.address(table)}: could not write {rows.height} rows: {error}. "
+                    f"{self.address(table)}: could not write {'the' if rows is None else rows} rows: {error}. "
                     "Check that OPENTHOUGHTS_LAKE is writable and has space; what was committed before is intact."
                 ) from error
         return None
+
+
+class _Batches:
+    """Batches on their way to the writer: checked, counted, and their own error kept."""
+
+    def __init__(self, table: Table, partition: Mapping[str, str]) -> None:
+        self._table, self._partition = table, partition
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def restart(self) -> None:
+        self.rows, self.error = 0, None
+
+    def checked(self, batch: pl.DataFrame) -> pl.DataFrame:
+        self.rows += batch.height
+        return _of_partition(self._table, conform(self._table, batch), self._partition)
+
+    def arrow(self, batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
+        try:
+            for batch in batches:
+                yield from ArrowTable.from_arrow(batch).to_batches()
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _arrow_schema(rows: pl.DataFrame) -> Schema:
+    return ArrowTable.from_arrow(rows).schema
+
+
+def _of_partition(table: Table, rows: pl.DataFrame, partition: Mapping[str, str]) -> pl.DataFrame:
+    for column, value in partition.items():
+        if not rows.is_empty() and (rows[column] != value).any():
+            raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
+    return rows
+
+
+def _predicate(partition: Mapping[str, str]) -> str:
+    return " AND ".join(f"{column} = '{_quoted(value)}'" for column, value in partition.items())
 
 
 def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:

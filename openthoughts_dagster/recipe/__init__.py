@@ -28,7 +28,20 @@ from openthoughts_dagster.recipe.questions import (
 )
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.serving import Retry, VllmOptions
-from openthoughts_dagster.recipe.sources import Columns, FilesSource, HuggingFaceSource, ProceduralSource, Source
+from openthoughts_dagster.recipe.sources import (
+    Columns,
+    FilesSource,
+    HubPart,
+    HuggingFaceSource,
+    PaperFacts,
+    PdfSource,
+    ProceduralSource,
+    Rewrite,
+    RowFilter,
+    Source,
+    StackExchangeSource,
+    TableSource,
+)
 
 __all__ = [
     "PRESETS",
@@ -46,10 +59,13 @@ __all__ = [
     "FileBenchmark",
     "FilesSource",
     "Hardware",
+    "HubPart",
     "HuggingFaceSource",
     "Judge",
     "LightevalBenchmark",
     "ModelReference",
+    "PaperFacts",
+    "PdfSource",
     "Price",
     "ProceduralSource",
     "RandomScore",
@@ -58,12 +74,16 @@ __all__ = [
     "RepetitionGuard",
     "ResponseLengthScore",
     "Retry",
+    "Rewrite",
+    "RowFilter",
     "Sampling",
     "Score",
     "Selection",
     "Sharding",
     "Source",
+    "StackExchangeSource",
     "Student",
+    "TableSource",
     "Teacher",
     "TrainingPreset",
     "VllmOptions",

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from openthoughts_dagster.recipe.composing import Composed
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.references import reference_problems
@@ -65,27 +66,33 @@ def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) ->
     gets into a recipe. Raises RecipeError that lists every problem of the file.
     """
     path = find_recipe(name_or_path)
-    document = _read(path)
-    problems: list[str] = []
-    document = _substituted(document, variables, document, (), problems)
+    parts = Composed(path, _document(path), _yaml)
+    found: list[tuple[Path, str]] = [(path, problem) for problem in parts.problems]
+    unset: list[tuple[Location, str]] = []
+    document = _substituted(parts.document, variables, parts.document, (), unset)
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        problems += described(error, document)
-    problems += reference_problems(document)
-    if problems:
-        raise RecipeError("\n".join(f"{_shown(path)}: {problem}" for problem in problems))
+        unset += described(error, document)
+    found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
+    found += [(path, problem) for problem in reference_problems(document)]
+    if found:
+        raise RecipeError("\n".join(f"{_shown(file)}: {problem}" for file, problem in found))
     recipe._folder = path.parent
     return recipe
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _yaml(path: Path) -> Any:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
+        return yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
     except OSError as error:
         raise RecipeError(f"{_shown(path)}: cannot be read: {error.strerror}; check its permissions") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{_shown(path)}: not YAML that can be read: {error}") from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document = _yaml(path)
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
         raise RecipeError(
@@ -95,7 +102,9 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _substituted(value: Any, variables: Mapping[str, str], document: Any, where: Location, problems: list[str]) -> Any:
+def _substituted(
+    value: Any, variables: Mapping[str, str], document: Any, where: Location, problems: list[tuple[Location, str]]
+) -> Any:
     if isinstance(value, dict):
         return {k: _substituted(v, variables, document, (*where, k), problems) for k, v in value.items()}
     if isinstance(value, list):
@@ -106,12 +115,14 @@ def _substituted(value: Any, variables: Mapping[str, str], document: Any, where:
     def replace(match: re.Match[str]) -> str:
         name, place = match[1], named_location(where, document)
         if not re.fullmatch(r"OPENTHOUGHTS_\w+", name):
-            problems.append(
+            problem = (
                 f"{place}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {match[0]!r}; write the "
                 "value here, or name the variable that way"
             )
+            problems.append((where, problem))
         elif name not in variables:
-            problems.append(f"{place}: the environment variable {name} is not set; set it, or write the value here")
+            problem = f"{place}: the environment variable {name} is not set; set it, or write the value here"
+            problems.append((where, problem))
         else:
             return variables[name]
         return match[0]

@@ -31,14 +31,14 @@ _KINDS = {
 }
 
 
-def described(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
-    """One line per problem: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`."""
-    lines = []
+def described(error: ValidationError, document: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    """Where each problem is, and a line on it: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`."""
+    lines = list[tuple[Location, str]]()
     for problem in error.errors():
         location = tuple(part for part in problem["loc"] if part != "[key]")
         for where, message in _messages(problem, location):
             place = named_location(where, document)
-            lines.append(f"{place}: {message}" if place else message)
+            lines.append((where, f"{place}: {message}" if place else message))
     return lines
 
 

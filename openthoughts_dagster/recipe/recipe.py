@@ -22,7 +22,13 @@ class Recipe(RecipeModel):
     name: Slug = Field(description="Name of the recipe.")
     description: str = Field(description="What it is for.")
     seed: int = Field(42, description="Seed of row sampling.")
-    sources: list[Source] = Field(min_length=1, description="Question sources, one partition each.")
+    sources: list[Source] = Field(
+        min_length=1, description="Question sources, one partition each: blocks, or names of sources in the catalogue."
+    )
+    catalogue: list[Source] = Field(
+        default=[],
+        description="Sources that are described and not read: no partition, no run, until `sources` names them.",
+    )
     judges: list[Judge] = Field(default=[], description="Models that score questions.")
     scores: list[Score] = Field(default=[], description="Scores that every question gets.")
     domains: dict[Slug, DomainQuestions] = Field(

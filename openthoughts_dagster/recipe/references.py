@@ -13,10 +13,17 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
     """
     sources, judges, scores = (_entries(document, key) for key in ("sources", "judges", "scores"))
     evaluation = document.get("evaluation")
+    catalogue = _entries(document, "catalogue")
+    described = set(_texts(catalogue, "name"))
     problems = [
+        f"sources: {name!r} is in the catalogue as well; name it there, or rename one"
+        for name in sorted({str(s.get("name")) for s in sources if s not in catalogue} & described)
+    ]
+    problems += [
         problem
         for kind, entries in {
             "sources": sources,
+            "catalogue": catalogue,
             "teachers": _entries(document, "teachers"),
             "judges": judges,
             "scores": scores,
@@ -24,6 +31,13 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
         }.items()
         for problem in _repeated(kind, _texts(entries, "name"))
     ]
+    for kind, entries in (("sources", [s for s in sources if s not in catalogue]), ("catalogue", catalogue)):
+        for source in entries:
+            for setting, block in (("judge", source), ("rewrite.judge", source.get("rewrite"))):
+                judge = block.get("judge") if isinstance(block, Mapping) else None
+                if isinstance(judge, str) and judge not in (names := _texts(judges, "name")):
+                    where = f"{kind}.{source.get('name')}.{setting}"
+                    problems.append(f"{where}: no judge is called {judge!r}; {_choose(judge, names, 'judges')}")
     domains = set(_texts(sources, "domain"))
     for score in scores:
         where, names = f"scores.{score.get('name')}", _texts(judges, "name")

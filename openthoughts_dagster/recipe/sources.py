@@ -1,12 +1,16 @@
 """Where questions come from: one block of the recipe per source."""
 
+import re
 import string
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+
+CONDITIONS = ("equals", "one_of", "matches", "at_least", "at_most")
 
 
 def _column(text: str) -> str:
@@ -21,22 +25,88 @@ def _column(text: str) -> str:
     return text
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}; correct it, got {text!r}") from error
+    return text
+
+
+def _pattern_of_a_part(text: str) -> str:
+    if re.compile(_pattern(text)).groups < 1:
+        raise ValueError(f"has no group; put parentheses around what the question is, got {text!r}")
+    return text
+
+
 ColumnText = Annotated[str, AfterValidator(_column)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Scalar = str | bool | int | float
 
 
 class Columns(RecipeModel):
     """Which column of the source's rows holds what.
 
-    A value with braces is a template over the row's columns; dots lead into nested columns.
+    A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
     """
 
     question: ColumnText = Field(
         "question",
         description="Column of the question, e.g. 'problem', 'messages.0.content', or '{title}\\n\\n{body}'.",
     )
+    part: Annotated[str, AfterValidator(_pattern_of_a_part)] | None = Field(
+        None,
+        description="Regular expression whose first group is the question, where its column holds more, such as a "
+        "whole chat: '\\[INST\\](.*)\\[/INST\\]'. A row in which it is not found is rejected.",
+    )
     answer: ColumnText | None = Field(
         None, description="Column or template of the reference answer, if the source has one."
     )
+    metadata: list[str] | None = Field(
+        None,
+        description="Other columns that raw_sources keeps; all when absent. Name them where rows are large: columns "
+        "that nothing names are not read from Parquet.",
+    )
+
+
+class RowFilter(RecipeModel):
+    """A condition on a column. Rows that do not fit it are counted, and neither kept nor rejected.
+
+    Of a column that is a list, one fitting entry is enough. A row without the column does not fit.
+    """
+
+    column: ColumnText = Field(description="Column, path into nested columns, or template to look at.")
+    equals: Scalar | None = Field(None, description="Keep rows with exactly this value.")
+    one_of: list[Scalar] | None = Field(None, description="Keep rows with one of these values.")
+    matches: Pattern | None = Field(None, description="Keep rows in whose text this regular expression is found.")
+    at_least: float | None = Field(None, description="Keep rows with this number or a larger one.")
+    at_most: float | None = Field(None, description="Keep rows with this number or a smaller one.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """A filter says one thing; two filters say two."""
+        given = [name for name in CONDITIONS if raw.get(name) is not None]
+        if len(given) != 1:
+            found = f"got {' and '.join(given)}" if given else "got none"
+            yield (), f"needs exactly one of {', '.join(CONDITIONS)}, {found}; write a filter for each condition"
+
+
+class PaperFacts(RecipeModel):
+    """What OpenThoughts (arXiv 2506.04178) says about a source: its student's scores, in percent.
+
+    All from students of 31,600 answers to this source's questions alone.
+    """
+
+    rank: Positive | None = Field(None, description="Place among the paper's sources of the domain, by average.")
+    mix_rank: Positive | None = Field(
+        None, description="Place in the ranking that the released mixing configurations use (at most 16)."
+    )
+    questions: Positive | None = Field(None, description="Questions that the source had when the paper read it.")
+    average: float | None = Field(None, description="Mean over the paper's eight benchmarks.")
+    code: float | None = Field(None, description="Mean over its code benchmarks.")
+    math: float | None = Field(None, description="Mean over its math benchmarks.")
+    science: float | None = Field(None, description="Mean over its science benchmarks.")
+    unverified: str | None = Field(None, description="What about this source no primary source confirms.")
 
 
 class SourceBase(RecipeModel):
@@ -46,26 +116,118 @@ class SourceBase(RecipeModel):
     domain: Slug = Field(description="Domain that picks the scoring, selection and dedup settings, e.g. math.")
     licence: str = Field("unknown", description="SPDX licence identifier of the questions, or 'unknown'.")
     limit: Positive | None = Field(None, description="Sample this many rows with the recipe's seed; all when absent.")
+    verbatim: bool = Field(
+        False,
+        description="Keep texts character for character, for questions that are bare code. Otherwise lines end in \\n "
+        "alone, the ends are trimmed, and letters outside code are composed (Unicode NFC).",
+    )
     note: str | None = Field(None, description="Anything a reader of the recipe should know about this source.")
+    paper: PaperFacts | None = Field(None, description="What the OpenThoughts paper found about this source.")
 
 
-class HuggingFaceSource(SourceBase):
+class Rewrite(RecipeModel):
+    """A judge writes one question from each row, where rows are documents, code or formulas and no questions."""
+
+    judge: Slug = Field(description="Name of the judge that writes.")
+    prompt: str = Field(
+        description="Prompt file with {text} in it, where the column or template of the question goes: a shipped name "
+        "such as question_from_text_v1, or a path."
+    )
+    attempts: Positive = Field(3, description="Times the judge is asked while it gives no reply that can be read.")
+
+
+class TableSource(SourceBase):
+    """A source whose rows have columns."""
+
+    columns: Columns = Field(default=Columns(), description="Column mapping.")
+    where: list[RowFilter] = Field(default=[], description="Filters that a row must fit to be read, all of them.")
+    rewrite: Rewrite | None = Field(
+        None, description="Who writes questions from the rows. Only rows that `where` and `limit` leave are paid for."
+    )
+
+
+class HubPart(RecipeModel):
+    """One more dataset of the same source. What is absent is as in the source."""
+
+    dataset: str = Field(description="Dataset id, or a local folder.")
+    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
+    split: str | None = Field(None, description="Split to read.")
+    revision: str | None = Field(None, description="Commit to pin; the newest when absent.")
+    columns: Columns | None = Field(None, description="Column mapping.")
+
+
+class HuggingFaceSource(TableSource):
     """A dataset on the Hugging Face hub, or a local folder of the same shape."""
 
-    reader: Literal["hugging_face"] = Field(description="Reads with the `datasets` library.")
+    reader: Literal["hugging_face"] = Field(description="Streams with the `datasets` library.")
     dataset: str = Field(description="Dataset id such as nvidia/OpenCodeReasoning, or a local folder.")
-    subset: str | None = Field(None, description="Configuration name of the dataset.")
+    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
     split: str = Field("train", description="Split to read.")
-    revision: str | None = Field(None, description="Commit to pin; the newest when absent.")
-    columns: Columns = Field(default=Columns(), description="Column mapping.")
+    revision: str | None = Field(
+        None, description="Commit to pin, so that every run reads the same rows; the newest when absent."
+    )
+    more: list[HubPart] = Field(default=[], description="Further datasets whose rows belong to this source.")
 
 
-class FilesSource(SourceBase):
-    """Files of one's own: JSON Lines, plain or compressed with gzip."""
+class FilesSource(TableSource):
+    """Files of one's own: JSON Lines, JSON, CSV or Parquet, plain or compressed."""
 
-    reader: Literal["files"] = Field(description="Reads JSON Lines files.")
-    path: str = Field(description="File or glob; relative paths start at the recipe's folder.")
-    columns: Columns = Field(default=Columns(), description="Column mapping.")
+    reader: Literal["files"] = Field(description="Reads JSON Lines, JSON, CSV and Parquet files.")
+    path: str = Field(
+        description="File, glob, or URL that fsspec knows (s3://bucket/*.jsonl.zst); relative paths start at the "
+        "recipe's folder. Endings say the format: .jsonl .json .csv .tsv .parquet, and .gz .zst .bz2 .xz around them."
+    )
+    records: str | None = Field(
+        None, description="Path to the list of rows in a JSON file, such as data.items; the file itself when absent."
+    )
+
+
+class StackExchangeSource(TableSource):
+    """Questions of a site of the StackExchange network, from its public dump, as text with code and LaTeX kept.
+
+    Columns of a question: id, title, body, tags, score, views, answers, created, licence, accepted_answer (null when
+    there is none) and accepted_score. Filters see body and accepted_answer as HTML.
+    """
+
+    reader: Literal["stack_exchange"] = Field(description="Reads Posts.xml of a StackExchange dump.")
+    path: str = Field(
+        description="The site's .7z file, or its Posts.xml, plain or compressed; a path or a URL that fsspec knows."
+    )
+    columns: Columns = Field(
+        default=Columns(question="{title}\n\n{body}", answer="accepted_answer"), description="Column mapping."
+    )
+
+
+class PdfSource(SourceBase):
+    """Question-answer pairs that a judge finds in PDF files: extracted, refined, and kept where it says yes.
+
+    `limit` counts groups of pages here: it is what is paid for.
+    """
+
+    reader: Literal["pdf"] = Field(description="Reads the text of PDF pages and asks a judge for the questions in it.")
+    path: str = Field(description="File or glob of PDF files; a path or a URL that fsspec knows.")
+    judge: Slug = Field(description="Name of the judge that extracts, refines and filters.")
+    pages: Positive = Field(2, description="Pages that the judge sees at once.")
+    overlap: int = Field(
+        1, ge=0, description="Pages that a group shares with the next, for questions across a page's end."
+    )
+    attempts: Positive = Field(3, description="Times the judge is asked while it gives no reply that can be read.")
+    extract_prompt: str = Field(
+        "pdf_extract_v1", description="Prompt file with {text} in it: a shipped name, or a path."
+    )
+    refine_prompt: str | None = Field(
+        "pdf_refine_v1", description="Prompt file with {question} and {answer} in it; null skips this step."
+    )
+    filter_prompt: str | None = Field(
+        "pdf_filter_v1", description="Prompt file of the yes/no question with {question} and {answer}; null keeps all."
+    )
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Groups of pages have to move on."""
+        pages, overlap = raw.get("pages", 2), raw.get("overlap", 1)
+        if isinstance(pages, int) and isinstance(overlap, int) and 0 < pages <= overlap:
+            yield ("overlap",), f"must be below pages ({pages}), got {overlap}"
 
 
 class ProceduralSource(SourceBase):
@@ -78,7 +240,9 @@ class ProceduralSource(SourceBase):
     options: dict[str, Any] = Field(default={}, description="Options of the family, e.g. {min_terms: 2}.")
 
 
-Source = Annotated[HuggingFaceSource | FilesSource | ProceduralSource, Field(discriminator="reader")]
+Source = Annotated[
+    HuggingFaceSource | FilesSource | StackExchangeSource | PdfSource | ProceduralSource, Field(discriminator="reader")
+]
 
 
 def resolve_path(path: str, folder: Path) -> str:

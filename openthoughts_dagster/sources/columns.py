@@ -2,8 +2,10 @@
 
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from openthoughts_dagster.recipe import Columns, TableSource
 
 
 def fields_of(column: str) -> list[str]:
@@ -11,6 +13,18 @@ def fields_of(column: str) -> list[str]:
     if "{" not in column and "}" not in column:
         return [column]
     return [name for _, name, _, _ in string.Formatter().parse(column) if name]
+
+
+def needed_columns(source: TableSource, columns: Columns, names: Sequence[str]) -> list[str] | None:
+    """Which of a table's columns the source reads; None for all, which it does unless `columns.metadata` is set."""
+    if columns.metadata is None:
+        return None
+    asked = [columns.question, columns.answer, *columns.metadata, *(condition.column for condition in source.where)]
+    fields = [field for column in asked if column for field in fields_of(column)]
+    held = {field: [n for n in names if field == n or field.startswith(f"{n}.")] for field in fields}
+    if not all(held.values()):
+        return None  # one is missing: what there is has to be seen
+    return sorted({name for found in held.values() for name in found})
 
 
 def value_of(column: str, values: Mapping[str, Any]) -> Any:
@@ -61,6 +75,11 @@ def _found(name: str, values: Any) -> Any:
 
 
 def _step(name: str, values: Any) -> Any:
+    if isinstance(values, str) and values[:1] in ("{", "["):
+        try:
+            values = json.loads(values)
+        except (ValueError, RecursionError):
+            return None
     if isinstance(values, Mapping):
         return values.get(name)
     if isinstance(values, list) and name.isdecimal() and int(name) < len(values):

@@ -1,42 +1,51 @@
 """Questions that reasoning_gym generates."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.metadata import version
+from typing import Any
 
 from openthoughts_dagster.recipe import Columns, ProceduralSource
-from openthoughts_dagster.sources.normalize import Row, SourceError
+from openthoughts_dagster.sources.contract import Reading, Row, Shard, SourceError
+from openthoughts_dagster.sources.sampling import sample_positions
+
+PROCEDURAL_COLUMNS = Columns(question="question", answer="answer")
+_SHARD = 10_000
 
 
-def procedural_columns() -> Columns:
-    """How reasoning_gym names its columns."""
-    return Columns(question="question", answer="answer")
-
-
-def read_procedural(source: ProceduralSource) -> Iterator[Row]:
-    """`source.size` questions of a family, the same for the same seed and version of reasoning_gym.
+def read_procedural(source: ProceduralSource, seed: str) -> Reading:
+    """`source.size` questions of a family, or a sample, the same for the same seed and version of reasoning_gym.
 
     Raises SourceError for an unknown family or options that it does not take.
     """
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
 
+    library = version("reasoning-gym")
     if source.family not in DATASETS:
         close = get_close_matches(source.family, DATASETS, n=3) or sorted(DATASETS)[:5]
         raise SourceError(
-            f"sources.{source.name}.family: reasoning_gym {version('reasoning-gym')} has no family {source.family!r}; "
+            f"sources.{source.name}.family: reasoning_gym {library} has no family {source.family!r}; "
             f"did you mean {' or '.join(close)}? It has {len(DATASETS)}"
         )
     try:
         dataset = reasoning_gym.create_dataset(source.family, size=source.size, seed=source.seed, **source.options)
     except (TypeError, ValueError, AssertionError) as error:
         raise SourceError(f"sources.{source.name}.options: {source.family} does not take them: {error}") from error
-    for index in range(source.size):
-        entry = dataset[index]
-        origin = {
-            "family": source.family,
-            "seed": source.seed,
-            "index": index,
-            "reasoning_gym": version("reasoning-gym"),
-        }
-        yield Row({"question": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"]}, origin)
+    indexes = sample_positions(source.size, source.limit or source.size, seed)
+    starts = range(0, len(indexes), _SHARD)
+    return Reading(
+        [Shard(str(start), library, _generator(source, dataset, indexes[start : start + _SHARD])) for start in starts],
+        sampled=True,
+    )
+
+
+def _generator(source: ProceduralSource, dataset: Any, indexes: list[int]) -> Callable[[], Iterator[Row]]:
+    def rows() -> Iterator[Row]:
+        origin = {"family": source.family, "seed": source.seed, "reasoning_gym": version("reasoning-gym")}
+        for index in indexes:
+            entry = dataset[index]
+            values = {"question": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"]}
+            yield Row(values, origin | {"index": index})
+
+    return rows

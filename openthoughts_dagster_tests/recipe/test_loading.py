@@ -19,6 +19,14 @@ sources:
   - {name: "e[0]", domain: math, reader: files, path: x.jsonl}
   - {name: twice, domain: math, reader: files, path: x.jsonl, colums: 3}
   - {name: twice, domain: math, reader: fils, path: x.jsonl}
+  - name: filters
+    domain: math
+    reader: files
+    path: x.jsonl
+    where: [{column: a, equals: 1, at_least: 2}, {column: b}, {column: c, matches: "("}]
+    columns: {part: "no group"}
+    rewrite: {judge: nobody, prompt: question_from_text_v1}
+  - {name: pages, domain: math, reader: pdf, path: x.pdf, judge: none, pages: 2, overlap: 2}
 scores:
   - {name: d, method: difficulty, judge: nobody, prompt: p.md, attempts: none}
 domains:
@@ -54,8 +62,15 @@ def test_every_mistake_is_reported_at_once_with_file_field_value_and_remedy(tmp_
         "sources.c,d.name: use only letters",
         "sources.e[0].name: use only letters",
         "sources.twice.colums: is not a setting here; did you mean 'columns'?",
-        "sources.twice.reader: must be one of hugging_face, files, procedural, got 'fils'",
+        "sources.twice.reader: must be one of hugging_face, files, stack_exchange, pdf, procedural, got 'fils'",
         "sources: the name 'twice' is given 2 times",
+        "sources.filters.where.0: needs exactly one of equals, one_of, matches, at_least, at_most, got equals and at_",
+        "sources.filters.where.1: needs exactly one of equals, one_of, matches, at_least, at_most, got none",
+        "sources.filters.where.2.matches: is no regular expression",
+        "sources.filters.columns.part: has no group; put parentheses around what the question is, got 'no group'",
+        "sources.filters.rewrite.judge: no judge is called 'nobody'",
+        "sources.pages.overlap: must be below pages (2), got 2",
+        "sources.pages.judge: no judge is called 'none'",
         "scores.d.attempts: must be a whole number, got 'none'",
         "scores.d.judge: no judge is called 'nobody'; the recipe has no judges: add it",
         "domains.math.selection.count: must be above 0, got 0",
@@ -96,6 +111,49 @@ def test_the_shipped_recipes_load_and_a_copied_folder_loads_by_path(tmp_path: Pa
     recipe = load_recipe(str(copy), {"OPENTHOUGHTS_DATA": "/data"})
     assert recipe.folder == copy and recipe.teacher("worked").model == "/data/tiny_models/worked"
     assert recipe.path("shop_sums.jsonl") == str(copy / "shop_sums.jsonl")
+
+
+_REST = """
+name: r
+description: d
+teachers: [{name: t, model: m}]
+student: {name: s, model: m, preset: small}
+evaluation: {benchmarks: [{name: b, kind: file, path: b.jsonl}]}
+"""
+
+
+def test_a_catalogue_in_files_of_its_own_gives_sources_by_name(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(
+        "- {name: one, domain: math, reader: files, path: 1.jsonl}\n"
+        "- {name: two, domain: math, reader: files, path: 2.jsonl}\n"
+    )
+    own = "{name: own, domain: math, reader: files, path: o.jsonl}"
+    text = f"{_REST}catalogue: [{{include: more.yaml}}]\nsources: [two, {own}]\n"
+    recipe = load_recipe(_write(tmp_path, text), {})
+    assert [source.name for source in recipe.sources] == ["two", "own"]
+    assert [source.name for source in recipe.catalogue] == ["one", "two"]
+
+
+def test_mistakes_in_an_included_file_are_said_once_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(
+        "- {name: one, domain: math, reader: files, pth: 1.jsonl}\n"
+        "- {name: one, domain: math, reader: files, path: '${OPENTHOUGHTS_X}'}\n"
+    )
+    catalogue = "[{include: more.yaml}, {include: no.yaml}, {include: recipe.yaml}, {include: more.yaml, name: x}]"
+    error = _error(tmp_path, f"{_REST}catalogue: {catalogue}\nsources: [one, ones]\n")
+    more, recipe = tmp_path / "more.yaml", tmp_path / "recipe.yaml"
+    for expected in (
+        f"{recipe}: catalogue.1.include: no file at {tmp_path / 'no.yaml'}",
+        f"{recipe}: catalogue.2.include: {recipe} has to be a list, each entry after '- ', got a dict",
+        f"{recipe}: catalogue.3.include: an entry that includes a file is '- include: other.yaml' and no more",
+        f"{recipe}: sources: the catalogue has no source 'ones'; did you mean 'one'?",
+        f"{recipe}: catalogue: the name 'one' is given 2 times",
+        f"{more}: catalogue.one.path: the environment variable OPENTHOUGHTS_X is not set",
+        f"{more}: catalogue.one.pth: is not a setting here; did you mean 'path'?",
+        f"{more}: catalogue.one.path: is missing",
+    ):
+        assert error.count(expected) == 1, (expected, error)
+    assert "sources.one" not in error
 
 
 def test_openthoughts3_has_the_papers_numbers() -> None:

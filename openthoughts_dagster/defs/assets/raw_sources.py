@@ -3,11 +3,15 @@
 import time
 
 import dagster as dg
+import polars as pl
 
-from openthoughts_dagster.defs.metadata import counts, histogram, sample_rows
+from openthoughts_dagster.defs.metadata import cost, counted, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import sources
-from openthoughts_dagster.defs.resources import LakeResource
-from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, frame_hash
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
+from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, batches_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import read_source
 
@@ -22,23 +26,39 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=["team:data"],
     )
-    def raw_sources(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-        """One normalized question table per source; what is no question goes to rejected_questions with its reason."""
-        source, start, tables = context.partition_key, time.monotonic(), lake.open()
-        read = read_source(recipe.source(source), recipe)
-        tables.replace(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")
-        tables.replace(RAW_SOURCES, read.questions, source=source)
+    def raw_sources(
+        context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource, readers: ReadersResource
+    ) -> dg.MaterializeResult:
+        """One normalized question table per source; what is no question goes to rejected_questions with its reason.
+
+        Judges are asked only for PDF files and rewritten sources; their replies are kept in the completions ledger.
+        """
+        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
+
+        def judge(name: str) -> Ask:
+            reference = recipe.judge(name)
+            purpose = Purpose("raw_sources", source)
+            return models.asker(tables, reference, reference.sampling, spent, purpose, context.log.info)
+
+        with read_source(recipe.source(source), recipe, readers.place(judge, context.log.info)) as read:
+            tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")
+            tables.replace_batches(RAW_SOURCES, read.questions, source=source)
+            version, sample = batches_hash(read.questions()), next(read.questions()).head()
+        lengths = tables.scan(RAW_SOURCES, source=source).select(pl.col("question").str.len_chars())
+        characters = lengths.group_by("question").len().sort("question").collect(engine="streaming")
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(frame_hash(read.questions)),
+            data_version=dg.DataVersion(version),
             metadata={
                 "rows_in": read.rows_in,
-                "dagster/row_count": read.questions.height,
-                "rows_rejected": read.rejected.height,
-                "rejected_by_reason": counts(read.rejected, "reason"),
-                "question_characters": histogram(
-                    read.questions["question"].str.len_chars().to_list(), "Characters per question"
-                ),
-                "sample": sample_rows(read.questions.select("question", "reference_answer", "origin")),
+                "dagster/row_count": read.kept,
+                "rows_rejected": read.rows_in - read.kept,
+                "rejected_by_reason": counted(read.reasons, "reason"),
+                "rows_read": read.counts.rows,
+                "filtered_by": counted(read.counts.filtered, "filter"),
+                "shards": len(read.shards),
+                "question_characters": histogram(characters["question"], "Characters per question", characters["len"]),
+                "sample": sample_rows(sample.select("question", "reference_answer", "origin")),
+                **(cost(spent) if spent.generated + spent.reused else {}),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )

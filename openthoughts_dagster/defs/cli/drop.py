@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from openthoughts_dagster.landing import open_place
@@ -10,6 +11,7 @@ from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import read_source
+from openthoughts_dagster.sources.contract import Place as Staging
 
 
 def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
@@ -22,7 +24,9 @@ def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: M
     if any(source.name == name for source in recipe.sources):
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
-    read_source(read_manifest(name, text, str(file.resolve().parent)), recipe)
+    source = read_manifest(name, text, str(file.resolve().parent))
+    with TemporaryDirectory() as staging, read_source(source, recipe, Staging(Path(staging))):
+        pass
     place = open_place(landing)
     place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
     return f"{place.address}/{name}"

@@ -1,0 +1,40 @@
+"""Which rows of a table a source is made of."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from openthoughts_dagster.recipe import RowFilter
+from openthoughts_dagster.sources.columns import text_of, value_of
+
+
+def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
+    """Whether a row fits a filter. Of a list, one entry has to; an absent value never does."""
+    value = value_of(condition.column, values)
+    entries = value if isinstance(value, list) else [value]
+    return any(_fits(condition, entry) for entry in entries if entry is not None)
+
+
+def said(condition: RowFilter) -> str:
+    """The filter in words, to count by."""
+    [(name, value)] = condition.model_dump(exclude={"column"}, exclude_none=True).items()
+    return f"{condition.column} {name} {value}"
+
+
+def _fits(condition: RowFilter, value: Any) -> bool:
+    if condition.equals is not None:
+        return _same(value, condition.equals)
+    if condition.one_of is not None:
+        return any(_same(value, wanted) for wanted in condition.one_of)
+    if condition.matches is not None:
+        return re.search(condition.matches, text_of(value)) is not None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return False
+    above = condition.at_least is None or number >= condition.at_least
+    return above and (condition.at_most is None or number <= condition.at_most)
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)

@@ -1,0 +1,115 @@
+"""PDF files: the text of their pages, and the questions that a judge finds in it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.lake import text_hash, value_hash
+from openthoughts_dagster.recipe import Columns, PdfSource, Recipe
+from openthoughts_dagster.sources.contract import Place, Reading, Row, Shard, SourceError
+from openthoughts_dagster.sources.opening import File, find_files
+from openthoughts_dagster.sources.pdf_questions import Group, PdfPrompts, questions_in
+from openthoughts_dagster.sources.prompts import read_prompt
+from openthoughts_dagster.sources.sampling import sample_positions
+
+PDF_COLUMNS = Columns(question="question", answer="answer")
+_ASKED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Pages of a file, from `first` (0 is the first) up to `last`; or why the file has none that can be read."""
+
+    file: File
+    first: int
+    last: int
+    problem: str = ""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where they are, as a person counts pages."""
+        return {"file": self.file.name} | ({} if self.problem else {"pages": [self.first + 1, self.last]})
+
+
+def read_pdf(source: PdfSource, recipe: Recipe, place: Place, seed: str) -> Reading:
+    """One shard for each file: the groups of pages that the source's limit draws, and the pairs a judge finds there.
+
+    Files are opened here to count their pages. Raises SourceError without files, prompts or a judge.
+    """
+    where = f"sources.{source.name}"
+    prompts = PdfPrompts(
+        read_prompt(source.extract_prompt, ("text",), recipe.path, f"{where}.extract_prompt"),
+        _optional(source.refine_prompt, recipe, f"{where}.refine_prompt"),
+        _optional(source.filter_prompt, recipe, f"{where}.filter_prompt"),
+    )
+    if place.ask is None:
+        raise SourceError(f"{where}: nothing here can ask the judge {source.judge!r}; read PDFs through the asset")
+    ask = place.ask(source.judge)
+    files = find_files(f"{where}.path", recipe.path(source.path))
+    groups = [group for file in files for group in _groups(source, file)]
+    drawn = [groups[i] for i in sample_positions(len(groups), source.limit or len(groups), seed)]
+    judge = value_hash(recipe.judge(source.judge).model_dump(mode="json"))
+
+    def opened(file: File, own: list[_Pages]) -> Callable[[], Iterator[Row]]:
+        def rows() -> Iterator[Row]:
+            if own[0].problem:
+                yield Row({}, own[0].origin, ("not_a_pdf", own[0].problem))
+                return
+            with _pdf(file) as pdf:
+                for start in range(0, len(own), _ASKED_AT_ONCE):
+                    read = [_read(pdf, pages) for pages in own[start : start + _ASKED_AT_ONCE]]
+                    texts = [entry for entry in read if isinstance(entry, Group)]
+                    yield from (entry for entry in read if isinstance(entry, Row))
+                    try:
+                        yield from questions_in(texts, prompts, source.attempts, ask)
+                    except EngineError as error:
+                        raise SourceError(
+                            f"{where}: {file.address}: {error}. If the judge refuses this file only, take it out"
+                        ) from error
+
+        return rows
+
+    shards = []
+    for file in files:
+        if own := [pages for pages in drawn if pages.file == file]:
+            version = text_hash(file.version, judge, *(text or "" for text in prompts.texts), str(own))
+            shards.append(Shard(file.name, version, opened(file, own)))
+    return Reading(shards, sampled=True)
+
+
+def _optional(name: str | None, recipe: Recipe, where: str) -> str | None:
+    return None if name is None else read_prompt(name, ("question", "answer"), recipe.path, where)
+
+
+def _groups(source: PdfSource, file: File) -> list[_Pages]:
+    try:
+        with _pdf(file) as pdf:
+            count = len(pdf.pages)
+    except Exception as error:  # files of the web break pypdf in many ways; one of them is no reason to stop
+        return [_Pages(file, 0, 0, f"{type(error).__name__}: {error}")]
+    step = source.pages - source.overlap
+    starts = range(0, max(1, count - source.overlap), step)
+    return [_Pages(file, start, min(start + source.pages, count)) for start in starts]
+
+
+def _read(pdf: Any, pages: _Pages) -> Group | Row:
+    try:
+        text = "\n\n".join(pdf.pages[number].extract_text() for number in range(pages.first, pages.last))
+    except Exception as error:
+        return Row({}, pages.origin, ("page_unreadable", f"{type(error).__name__}: {error}"))
+    if not text.strip():
+        return Row({}, pages.origin, ("no_text", "the pages have no text, as scans do: run OCR on the file first"))
+    return Group(text.encode("utf-8", "replace").decode("utf-8"), pages.origin)
+
+
+@contextmanager
+def _pdf(file: File) -> Iterator[Any]:
+    from pypdf import PdfReader
+
+    with file.open() as stream:
+        pdf = PdfReader(stream)
+        if pdf.is_encrypted and not pdf.decrypt(""):
+            raise ValueError("the file needs a password")
+        yield pdf

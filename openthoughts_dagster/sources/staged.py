@@ -1,0 +1,126 @@
+"""All rows of a source, staged: what is written to the lake, in batches, as often as one likes."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, text_hash
+from openthoughts_dagster.recipe import Columns, StackExchangeSource
+from openthoughts_dagster.sources.contract import Shard, SourceError
+from openthoughts_dagster.sources.staging import PRIORITY, QUESTIONS, REJECTED, Counts, Stage
+
+
+@dataclass(frozen=True)
+class StagedSource:
+    """The questions and rejections of a source. Together they are `rows_in`; `counts.filtered` rows are neither.
+
+    `documents` is what the questions were written from, where a judge wrote them: what was rejected of it counts.
+    """
+
+    stage: Stage
+    shards: list[Shard]
+    counts: Counts
+    documents: "StagedSource | None" = None
+
+    def questions(self) -> Iterator[pl.DataFrame]:
+        """Rows of raw_sources, each id once: a text that occurs again gets an id of its own, made from how often it
+        had occurred before, so that deduplication can say what it dropped."""
+        start = 0
+        for batch in self._drawn(QUESTIONS, None):
+            times = self._occurrences[start : start + batch.height]
+            start += batch.height
+            again = [
+                text_hash(question, str(time)) if time > 1 else question_id
+                for question, question_id, time in zip(batch["question"], batch["question_id"], times, strict=True)
+            ]
+            yield batch.with_columns(question_id=pl.Series(again, dtype=pl.String)).select(list(RAW_SOURCES.columns))
+
+    def rejected(self) -> Iterator[pl.DataFrame]:
+        """Rows of rejected_questions."""
+        if self.documents is not None:
+            yield from self.documents.rejected()
+        for batch in self._drawn(REJECTED, None):
+            yield batch.select(list(REJECTED_QUESTIONS.columns))
+
+    @cached_property
+    def kept(self) -> int:
+        """Number of questions."""
+        return len(self._occurrences)
+
+    @property
+    def rows_in(self) -> int:
+        """Rows that the filters and the sample left: kept and rejected ones."""
+        return self.kept + sum(self.reasons.values())
+
+    @cached_property
+    def reasons(self) -> Counter[str]:
+        """Rejected rows by reason."""
+        counted = Counter[str]() if self.documents is None else Counter(self.documents.reasons)
+        for batch in self._drawn(REJECTED, ["reason"]):
+            counted.update(batch["reason"])
+        return counted
+
+    @cached_property
+    def answered(self) -> int:
+        """Number of questions with a reference answer."""
+        return sum(int(batch["reference_answer"].count()) for batch in self._drawn(QUESTIONS, ["reference_answer"]))
+
+    @cached_property
+    def _cut(self) -> int | None:
+        """The priority up to which rows are in the sample; None when all rows are."""
+        limit = self.stage.limit
+        if limit is None:
+            return None
+        lowest = pl.Series(PRIORITY, [], dtype=pl.Int64)
+        for table in (QUESTIONS, REJECTED):
+            for batch in self.stage.batches(self.shards, table, [PRIORITY]):
+                lowest = pl.concat([lowest, batch[PRIORITY]]).bottom_k(limit)
+        return None if lowest.len() < limit else int(lowest.max())  # type: ignore[arg-type]
+
+    @cached_property
+    def _occurrences(self) -> pl.Series:
+        """For each question the how-manieth of its text it is. Memory: about 30 bytes a question."""
+        short = [
+            batch.select(pl.col("question_id").str.head(15).str.to_integer(base=16))["question_id"]
+            for batch in self._drawn(QUESTIONS, ["question_id"])
+        ]
+        keys = pl.concat(short) if short else pl.Series("question_id", [], dtype=pl.Int64)
+        return keys.to_frame().select(pl.int_range(1, pl.len() + 1).over("question_id").cast(pl.UInt32)).to_series()
+
+    def _drawn(self, table: str, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        cut = self._cut
+        for batch in self.stage.batches(self.shards, table, None if columns is None else [*columns, PRIORITY]):
+            yield batch if cut is None else batch.filter(pl.col(PRIORITY) <= cut)
+
+
+def check_found(staged: StagedSource, columns: Columns) -> None:
+    """Raises SourceError when there is no row, none has a question, or an answer was asked for and none has one."""
+    where, counts = f"sources.{staged.stage.source.name}", staged.counts
+    filtered = sum(counts.filtered.values())
+    seen = f"their columns are {', '.join(counts.columns)}" if counts.columns else ""
+    if not staged.rows_in:
+        if filtered:
+            [(name, most)] = counts.filtered.most_common(1)
+            raise SourceError(
+                f"{where}: its filters leave none of {counts.rows:,} rows; {name!r} leaves out {most:,} of them, and "
+                f"{seen}. Correct `where`"
+            )
+        raise SourceError(f"{where}: it has no rows; give it questions, or take it out of the recipe")
+    if not staged.kept:
+        first = next(staged.rejected()).row(0, named=True)
+        many = ", ".join(f"{reason} {count:,} times" for reason, count in staged.reasons.most_common())
+        remedy = "Set columns.question to the column, or a template such as '{title} {body}', that holds it"
+        raise SourceError(
+            f"{where}: none of its {staged.rows_in:,} rows has a question in {columns.question!r} ({many}); "
+            f"{seen or 'no row could be read'}; the first: {first['evidence']}" + (f". {remedy}" if seen else "")
+        )
+    # A forum's questions may all be open; a column of answers without one is the wrong column.
+    forum = isinstance(staged.stage.source, StackExchangeSource)
+    if columns.answer is not None and not staged.answered and not forum:
+        raise SourceError(
+            f"{where}: none of its {staged.kept:,} questions has an answer in {columns.answer!r}; {seen}. "
+            "Set columns.answer to the column that holds it, or leave it out"
+        )

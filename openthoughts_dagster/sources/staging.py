@@ -1,0 +1,145 @@
+"""Rows on their way to the lake: each shard is normalized into files once, and a later attempt finds them.
+
+A source may be larger than memory, and its last shard may fail after hours. So rows go to Parquet files in batches,
+shard by shard; a shard that is whole is marked so by its folder's name, and the lake takes all of them in one commit.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
+from openthoughts_dagster.recipe import Columns, RowFilter, Source
+from openthoughts_dagster.sources.contract import Shard
+from openthoughts_dagster.sources.filters import fits, said
+from openthoughts_dagster.sources.normalize import question_of, rejection_of
+from openthoughts_dagster.sources.sampling import Lottery
+
+PRIORITY = "_priority"
+QUESTIONS, REJECTED = "questions", "rejected"
+_TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
+_VERSION = 1  # of what is staged; raise it when normalization changes
+_BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
+_NAMES = 200
+
+
+@dataclass
+class Counts:
+    """What a shard had: rows read, rows that a filter left out by filter, and the columns seen."""
+
+    rows: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)
+    columns: list[str] = field(default_factory=list)
+
+    def add(self, other: "Counts") -> None:
+        """Count another shard in."""
+        self.rows += other.rows
+        self.filtered.update(other.filtered)
+        self.columns = sorted({*self.columns, *other.columns})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder for the shards of one source, and how their rows become questions."""
+
+    folder: Path
+    source: Source
+    columns: Columns
+    limit: int | None
+    seed: str
+    where: Sequence[RowFilter] = ()
+
+    def place(self, shard: Shard) -> Path:
+        """Where the rows of a shard are when all of them are there."""
+        settings = self.source.model_dump(mode="json", exclude={"note", "paper"})
+        return self.folder / value_hash([_VERSION, settings, self.limit, self.seed, shard.name, shard.version])
+
+    def put(self, shard: Shard) -> bool:
+        """Read and normalize a shard, unless an earlier attempt did; says whether it read it."""
+        place = self.place(shard)
+        if place.is_dir():
+            return False
+        partial = place.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        counts, files = Counts(), {name: _Files(partial, name) for name in _TABLES}
+        lottery = None if self.limit is None else Lottery(self.limit, self.seed, shard.name)
+        seen = set[str]()
+        for found in shard.rows():
+            row = found
+            counts.rows += 1
+            if len(seen) < _NAMES:
+                seen.update(row.values)
+            if not row.problem and (out := self._left_out(row.values)) is not None:
+                counts.filtered[out] += 1
+                continue
+            priority = None if lottery is None else lottery.draw(counts.rows)
+            if lottery is not None and priority is None:
+                continue
+            row = row.finish() if row.finish else row
+            made = question_of(self.source, self.columns, row)
+            if isinstance(made, tuple):
+                files[REJECTED].add(rejection_of(self.source, row, *made) | {PRIORITY: priority})
+            else:
+                files[QUESTIONS].add(made | {PRIORITY: priority})
+        counts.columns = sorted(seen)[:_NAMES]
+        for file in files.values():
+            file.flush()
+        (partial / "counts.json").write_text(json.dumps(vars(counts)))
+        partial.rename(place)
+        return True
+
+    def clear_others(self, shards: list[Shard]) -> None:
+        """Remove what no shard of these needs: half shards, and those of other settings or versions."""
+        wanted = {self.place(shard) for shard in shards}
+        for place in self.folder.iterdir() if self.folder.is_dir() else ():
+            if place.is_dir() and place not in wanted:
+                shutil.rmtree(place)
+
+    def counts(self, shards: list[Shard]) -> Counts:
+        """The counts of all shards together."""
+        total = Counts()
+        for shard in shards:
+            read = json.loads((self.place(shard) / "counts.json").read_text())
+            total.add(Counts(read["rows"], Counter(read["filtered"]), read["columns"]))
+        return total
+
+    def batches(self, shards: list[Shard], table: str, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The staged rows of all shards in order, in batches of a few thousand."""
+        for shard in shards:
+            for path in sorted(self.place(shard).glob(f"{table}-*.parquet")):
+                yield pl.read_parquet(path, columns=columns, memory_map=False)
+
+    def _left_out(self, values: Any) -> str | None:
+        for condition in self.where:
+            if not fits(condition, values):
+                return said(condition)
+        return None
+
+
+class _Files:
+    """Numbered Parquet files of one kind of rows."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._schema = pl.Schema({**_TABLES[name].columns, PRIORITY: pl.Int64})
+        self._rows: list[dict[str, Any]] = []
+        self._characters = self._number = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._characters += sum(len(value) for value in row.values() if isinstance(value, str))
+        if len(self._rows) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            path = self._folder / f"{self._name}-{self._number:06}.parquet"
+            pl.DataFrame(self._rows, schema=self._schema).write_parquet(path, compression="zstd", compression_level=1)
+            self._rows, self._characters, self._number = [], 0, self._number + 1
