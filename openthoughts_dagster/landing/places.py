@@ -156,7 +156,7 @@ def objects(address: str) -> Files:
             if info["type"] == "file"
         }
 
-    return _in_store(address, address, look)  # type: ignore[no-any-return]
+    return _in_store(address, address, look)
 
 
 def _in_store(address: str, what: str, work: Any) -> Any:
