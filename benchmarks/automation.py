@@ -63,7 +63,7 @@ def definitions(folder: Path, landing: str | None = None) -> dg.Definitions:
     recipe["automation"] = {"students": "0 2 * * *"}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    settings = Settings(str(folder), folder, str(folder / "lake"), landing)
+    settings = Settings(str(folder), folder, str(folder / "lake"), landing=landing)
     return build_definitions(load_recipe(settings.recipe, settings.variables()), settings)
 
 

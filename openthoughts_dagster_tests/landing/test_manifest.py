@@ -53,6 +53,21 @@ BAD = {
     "no YAML": ("mine", "{reader: files", "not YAML that can be read"),
     "no mapping": ("mine", "- a\n- b\n", "a mapping of settings"),
     "nothing": ("mine", "", "a mapping of settings"),
+    "a prompt file of its own": (
+        "mine",
+        "{reader: files, domain: math, path: x.jsonl, rewrite: {judge: judge, prompt: /etc/passwd}}",
+        "rewrite: only a recipe may say this",
+    ),
+    "a judge that it pays": (
+        "mine",
+        "{reader: pdf, domain: math, path: '*.pdf', judge: judge, extract_prompt: /etc/passwd}",
+        "judge, extract_prompt: only a recipe may say this",
+    ),
+    "further datasets from elsewhere": (
+        "mine",
+        "{reader: hugging_face, domain: math, dataset: a/b, more: [{dataset: ../../etc}]}",
+        "more: only a recipe may say this",
+    ),
     "an unknown setting": ("mine", "{reader: files, domain: math, path: x.jsonl, colums: {}}", "colums"),
     "no domain": ("mine", "{reader: files, path: x.jsonl}", "domain: Field required"),
     "an unknown reader": ("mine", "{reader: shell, domain: math}", "shell"),

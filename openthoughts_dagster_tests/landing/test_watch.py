@@ -4,8 +4,7 @@ import gzip
 import json
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,32 +198,6 @@ def test_a_new_commit_on_the_hub_is_news_and_a_hub_that_is_away_is_not(recipe: R
     (folder / "_SUCCESS").touch()
     news = [looking.look() for _ in range(5)]
     assert news == [["numina"], [], [], ["numina"], []]
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An S3 server on loopback, with an empty bucket `landing`."""
-    pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors")
-    import boto3
-    from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
-
-    S3FileSystem.clear_instance_cache()  # one of another test's server would be taken
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in (settings | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
-        monkeypatch.setenv(name, value)
-    try:
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="landing")
-        yield client
-    finally:
-        server.stop()
 
 
 def test_sources_land_in_an_object_store_as_they_do_in_a_folder(recipe: Recipe, bucket: Any) -> None:
