@@ -149,8 +149,8 @@ def curated_rows_add_up(at: Partition) -> Finding:
     scored = at.count(SCORED_QUESTIONS)
     reasons = at.scan(REJECTED_QUESTIONS, stage="deduped_questions").group_by("reason").len().collect()
     rejected = dict(reasons.iter_rows())
-    left, problems, steps = scored, [], dict(at.recorded.get("steps", {}))
-    for step, recorded in zip(STEPS, list(steps.values())[1:], strict=False):
+    left, problems = scored, []
+    for step, (_, recorded) in zip(STEPS, at.recorded.get("steps", [])[1:], strict=False):
         left -= sum(rejected.pop(reason, 0) for reason in STEPS[step])
         if left != recorded:
             problems.append(f"{step} left {recorded:,}, and {left:,} by what it rejected")
