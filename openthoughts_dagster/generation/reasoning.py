@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_OPEN, _CLOSE = "<think>", "</think>"
+OPEN, CLOSE = "<think>", "</think>"
 
 
 @dataclass(frozen=True)
@@ -13,22 +13,28 @@ class Parts:
     answer: str
 
 
-def split_reasoning(text: str) -> Parts:
-    """Take `<think>reasoning</think>answer` apart.
+def opens_reasoning(prompt: str) -> bool:
+    """Whether the chat template has put `<think>` at the end of the prompt, so that a completion starts inside."""
+    return prompt.rstrip().endswith(OPEN)
 
-    Some chat templates put `<think>` into the prompt, so a completion with only the closing tag has reasoning too.
-    A text without tags is all answer; one whose tag is never closed is all reasoning and has an empty answer.
+
+def split_reasoning(text: str, prompt: str = "") -> Parts:
+    """Take `<think>reasoning</think>answer` apart, the answer to the rendered `prompt`.
+
+    What stands before the first closing tag is reasoning, whether the model or the prompt opened it. A text that is
+    opened and never closed is all reasoning and has an empty answer; a text that only mentions a tag is all answer.
     """
-    head, close, answer = text.partition(_CLOSE)
+    inside = text.lstrip().removeprefix(OPEN) if text.lstrip().startswith(OPEN) else None
+    head, close, answer = text.partition(CLOSE)
     if close:
-        return Parts(head.partition(_OPEN)[2] if _OPEN in head else head, answer)
-    if _OPEN in text:
-        return Parts(text.partition(_OPEN)[2], "")
-    return Parts(None, text)
+        return Parts(head if inside is None else inside.partition(CLOSE)[0], answer)
+    if inside is not None:
+        return Parts(inside, "")
+    return Parts(text, "") if opens_reasoning(prompt) else Parts(None, text)
 
 
 def join_reasoning(reasoning: str | None, answer: str) -> str:
     """The text that a student learns: the reverse of `split_reasoning`. A trace without an answer stays open."""
     if reasoning is None:
         return answer
-    return f"{_OPEN}{reasoning}{_CLOSE}{answer}" if answer.strip() else f"{_OPEN}{reasoning}"
+    return f"{OPEN}{reasoning}{CLOSE}{answer}" if answer.strip() else f"{OPEN}{reasoning}"

@@ -8,6 +8,7 @@ from openthoughts_dagster.recipe.models import (
     Judge,
     ModelReference,
     Price,
+    RepetitionGuard,
     Sampling,
     Student,
     Teacher,
@@ -25,6 +26,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
     FilesSource,
@@ -67,7 +69,9 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "RepetitionGuard",
     "ResponseLengthScore",
+    "Retry",
     "Rewrite",
     "RowFilter",
     "Sampling",
@@ -80,6 +84,7 @@ __all__ = [
     "TableSource",
     "Teacher",
     "TrainingPreset",
+    "VllmOptions",
     "find_recipe",
     "load_recipe",
     "shipped_recipes",

@@ -2,14 +2,31 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
+from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 
 EngineName = Literal["auto", "vllm", "transformers", "openai"]
+
+
+class RepetitionGuard(RecipeModel):
+    """When a completion counts as going round in circles: its last tokens are one passage, again and again."""
+
+    times: int = Field(16, ge=2, description="How often in a row the passage stands at the end.")
+    shortest: Positive = Field(4, description="Shortest passage in tokens; rows of one sign are shorter.")
+    longest: Positive = Field(64, description="Longest passage in tokens; every token is compared with up to so many.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """A longest passage that is shorter than the shortest."""
+        shortest, longest = raw.get("shortest", 4), raw.get("longest", 64)
+        if isinstance(shortest, int) and isinstance(longest, int) and longest < shortest:
+            yield ("longest",), f"must be at least shortest ({shortest}), got {longest}"
 
 
 class Sampling(RecipeModel):
@@ -19,7 +36,11 @@ class Sampling(RecipeModel):
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling mass; 1 is off.")
     top_k: int = Field(0, ge=0, description="Sample among the k likeliest tokens; 0 is off.")
     max_tokens: Positive = Field(16384, description="Longest completion, in tokens.")
-    seed: int = Field(0, description="Seed of sample 0; sample i uses seed + i.")
+    seed: int = Field(0, description="Part of the key, from which the seed of every sample is derived.")
+    thinking_budget: Positive | None = Field(
+        None, description="Tokens of reasoning after which `</think>` is forced, so that an answer follows."
+    )
+    repetition: RepetitionGuard | None = Field(None, description="Stops a completion that goes round in circles.")
 
 
 class Hardware(RecipeModel):
@@ -62,6 +83,13 @@ class ModelReference(RecipeModel):
     api_key_env: str | None = Field(
         None, description="Name of the environment variable that holds the server's key; never the key itself."
     )
+    tokenizer: str | None = Field(
+        None,
+        description="For engine openai: folder or hub id of the served model's tokenizer. With it we apply the chat "
+        "template and ask /completions with the rendered prompt; without it the server applies its own.",
+    )
+    retry: Retry = Field(default=Retry(), description="Patience with requests that fail.")
+    vllm: VllmOptions = Field(default=VllmOptions(), description="What engine vllm is told beyond these settings.")
     max_in_flight: Positive = Field(256, description="Requests that the engine works on at once.")
     dtype: str = Field("auto", description="Weights and activations type, e.g. bfloat16.")
     max_model_len: Positive | None = Field(None, description="Longest prompt + completion in tokens.")
@@ -76,9 +104,13 @@ class ModelReference(RecipeModel):
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """A server's settings for an engine that asks no server."""
         engine = raw.get("engine", "auto")
-        for field in ("base_url", "api_key_env"):
+        for field in ("base_url", "api_key_env", "tokenizer"):
             if engine != "openai" and raw.get(field):
                 yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
+        if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
+            yield ("base_url",), "holds a user name or password; name the variable of the key in api_key_env instead"
+        if engine not in ("vllm", "auto") and raw.get("vllm"):
+            yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
 
 
 class Judge(ModelReference):

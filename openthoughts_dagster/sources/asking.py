@@ -14,8 +14,8 @@ def asked(
     """For each prompt what `parse` makes of the reply, or why there is nothing: a tuple of reason and evidence.
 
     `parse` gets the JSON object of the reply, and returns None, never a tuple, when it is not what was asked for.
-    Such a reply is asked again as another sample. A request that failed is not: its engine has tried as often as it
-    does. Raises EngineError when all of them failed.
+    Such a reply is asked again as another sample, as is one that its engine found to be no JSON of that shape. Other
+    requests that failed are not: their engine has tried as often as it does. Raises EngineError when it is of no use.
     """
     results: list[Any] = [None] * len(prompts)
     open_ = list(range(len(prompts)))
@@ -24,9 +24,10 @@ def asked(
             break
         unreadable: list[int] = []
         for i, [answer] in zip(open_, ask([Prompt(prompts[i], 1, attempt, schema) for i in open_]), strict=True):
-            if answer.error:
+            # With a text the engine was well, and found it to be no JSON of that shape, or cut off.
+            if answer.error and not answer.answer:
                 results[i] = ("judge_failed", answer.error)
-            elif (parsed := parse(_object_in(answer.answer))) is None:
+            elif answer.error or (parsed := parse(_object_in(answer.answer))) is None:
                 results[i] = ("reply_unreadable", f"{attempt + 1} replies, the last: {quoted(answer.answer)}")
                 unreadable.append(i)
             else:

@@ -112,10 +112,10 @@ def check_found(staged: StagedSource, columns: Columns) -> None:
     if not staged.kept:
         first = next(staged.rejected()).row(0, named=True)
         many = ", ".join(f"{reason} {count:,} times" for reason, count in staged.reasons.most_common())
+        remedy = "Set columns.question to the column, or a template such as '{title} {body}', that holds it"
         raise SourceError(
             f"{where}: none of its {staged.rows_in:,} rows has a question in {columns.question!r} ({many}); "
-            f"{seen or 'no row could be read'}; the first: {first['evidence']}. "
-            "Set columns.question to the column, or a template such as '{title} {body}', that holds it"
+            f"{seen or 'no row could be read'}; the first: {first['evidence']}" + (f". {remedy}" if seen else "")
         )
     # A forum's questions may all be open; a column of answers without one is the wrong column.
     forum = isinstance(staged.stage.source, StackExchangeSource)

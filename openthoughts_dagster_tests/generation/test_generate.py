@@ -95,6 +95,12 @@ def test_when_every_request_fails_the_last_error_is_raised(lake: Lake, teacher: 
         _generate(lake, pool, teacher, 1, SAMPLING)
 
 
+def test_prompts_that_are_refused_for_good_do_not_stop_the_others(lake: Lake, teacher: Model) -> None:
+    pool = FaultyPool(lambda _, request: Completion(request, "", "error", 0, 0, 0.1, error="too long", permanent=True))
+    answers = asker(lake, pool, teacher, SAMPLING, Spent(), Purpose(), print)(_prompts(1))
+    assert [a.error for [a] in answers] == ["too long"] * 4
+
+
 def test_a_ledger_that_cannot_be_written_stops_the_paying(tmp_path: Path, teacher: Model) -> None:
     (tmp_path / "lake").write_text("a file where the lake should be")
     asked = []

@@ -23,7 +23,7 @@ MOMENTS = list(range(20))  # seeds
 
 
 def _questions(lake: Lake, count: int) -> None:
-    texts = [f"What is {n} + {n * 7 % 11}?" for n in range(count)]
+    texts = [f"What is {n} + 1?" for n in range(count)]
     rows = pl.DataFrame({"question": texts, "question_id": [text_hash(text) for text in texts]}).with_columns(
         *(pl.lit(value).alias(name) for name, value in {"source": SOURCE, "domain": "math", "licence": "MIT"}.items()),
         *(pl.lit("{}").alias(name) for name in ("origin", "metadata", "scores")),
@@ -39,7 +39,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_keys_and_lost_one_commit
 ) -> None:
     whole, lake, log = Lake(tmp_path / "whole"), Lake(tmp_path / "killed"), tmp_path / "log"
     for one in (whole, lake):
-        _questions(one, 600)
+        _questions(one, 1_500)
     answer_all(whole, str(untrained_model))
     command = [sys.executable, "-m", "openthoughts_dagster_tests.generation.killable"]
     command += [lake.root, str(untrained_model), str(log)]
@@ -51,7 +51,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_keys_and_lost_one_commit
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and (log.read_text().count("\n") if log.exists() else 0) == lines:
             time.sleep(0.01)
-        time.sleep(random.Random(moment).uniform(0, 1.2))
+        time.sleep(random.Random(moment).uniform(0, 0.8))
         killed_in_the_middle += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -63,14 +63,15 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_keys_and_lost_one_commit
             # half a second for the commit itself
             assert (key, int(index)) in now or float(ended) > at - COMMIT_SECONDS - 0.5, "lost more than one interval"
         committed = now
-    assert killed_in_the_middle >= 10
+    assert killed_in_the_middle >= 15
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     keys = ["question_id", "sample_index", "key"]
     ours, theirs = (one.scan(TEACHER_ANSWERS).select(keys).sort(keys).collect() for one in (lake, whole))
-    assert ours.height == 600 * SAMPLES and ours.equals(theirs)
+    assert ours.equals(theirs)  # a random model now and then says nothing: that is rejected in both
     assert lake.answers(source=SOURCE).collect().height == ours.height
     rows = lake.scan(COMPLETIONS).select("key", "sample_index").collect()
+    assert rows.height == 1_500 * SAMPLES
     assert rows.height == rows.unique().height, "generated again what had been committed"
 
 

@@ -14,10 +14,10 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import Judge
+from openthoughts_dagster.recipe import Judge, Sampling
 from openthoughts_dagster.sources import SourceError
 from openthoughts_dagster_tests.sources.helpers import Read, read
-from openthoughts_dagster_tests.sources.judges import SAMPLING, Judges, pairs
+from openthoughts_dagster_tests.sources.judges import Judges, pairs
 
 Reply = Callable[[str, int], str]
 
@@ -132,13 +132,14 @@ def test_a_real_judge_that_cannot_do_it_makes_no_question(
 ) -> None:
     _write_pdf(tmp_path / "a.pdf", ["1 + 1 = 2"])
     (tmp_path / "short.md").write_text("{text}")  # the model has room for 1,024 tokens
-    reference = Judge(name="judge", model=str(untrained_model), engine="transformers", sampling=SAMPLING)
+    sampling = Sampling(max_tokens=4)  # no room for a whole reply
+    reference = Judge(name="judge", model=str(untrained_model), engine="transformers", sampling=sampling)
     model, spent = locate(reference, Path()), Spent()
-    with pytest.raises(SourceError, match=r"none of its 1 rows has a question.*reply_unreadable 1 times"):
+    with pytest.raises(SourceError, match=r"none of its 1 rows has a question.*reply_unreadable 1 times.*3 replies"):
         _read(
-            tmp_path, lambda _: asker(lake, pool, model, SAMPLING, spent, Purpose(), print), extract_prompt="short.md"
+            tmp_path, lambda _: asker(lake, pool, model, sampling, spent, Purpose(), print), extract_prompt="short.md"
         )
-    assert spent.generated == 3  # attempts
+    assert spent.failed == 3  # attempts
 
 
 def test_files_and_pages_that_cannot_be_read_are_quarantined(tmp_path: Path, judge: Callable[[Reply], Judges]) -> None:

@@ -20,7 +20,7 @@ def start_engine(model: Model) -> tuple[str, Callable[[], Awaitable[Engine]]]:
     Raises EngineError when the engine's package is not installed.
     """
     name = engine_name(model.reference.engine)
-    package = {"vllm": "vllm", "transformers": "transformers", "openai": "openai"}[name]
+    package = {"vllm": "vllm", "transformers": "transformers", "openai": "aiohttp"}[name]
     if find_spec(package) is None:
         extra = "vllm" if name == "vllm" else "models"
         raise EngineError(

@@ -9,26 +9,44 @@ from openthoughts_dagster.generation.requests import Completion, Request
 async def fan_out(
     requests: AsyncIterable[Request], limit: int, complete: Callable[[Request], Awaitable[Completion]]
 ) -> AsyncIterator[Completion]:
-    """Completions of `requests`, in the order they end, with at most `limit` in flight.
+    """Completions of `requests`, in the order they end, with at most `limit` in flight or waiting to be handed on.
 
-    A new request is taken as soon as one ends: nothing waits for a batch. Leaving early cancels what is in flight.
+    A new request is taken as soon as a completion is handed on: nothing waits for a batch, nor a completion for a slow
+    stream of requests. When `complete` or the stream raises, what has ended by then is handed on before the error.
+    Leaving early cancels what is in flight.
     """
-    source = aiter(requests)
+    ended: asyncio.Queue[asyncio.Task[Completion] | None] = asyncio.Queue()
+    room = asyncio.Semaphore(limit)
     running: set[asyncio.Task[Completion]] = set()
-    done: set[asyncio.Task[Completion]] = set()
-    more = True
+
+    def end(task: asyncio.Task[Completion]) -> None:
+        running.discard(task)
+        ended.put_nowait(task)
+
+    async def feed() -> None:
+        await room.acquire()
+        async for request in requests:
+            task = asyncio.ensure_future(complete(request))
+            running.add(task)
+            task.add_done_callback(end)
+            await room.acquire()
+
+    feeder = asyncio.ensure_future(feed())
+    feeder.add_done_callback(lambda _: ended.put_nowait(None))  # wakes the loop below
+    error: BaseException | None = None
     try:
-        while more or running:
-            while more and len(running) < limit:
-                try:
-                    running.add(asyncio.ensure_future(complete(await anext(source))))
-                except StopAsyncIteration:
-                    more = False
-            if running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                while done:
-                    yield done.pop().result()
+        while error is None and not (feeder.done() and not running and ended.empty()):
+            task = await ended.get()
+            error = (task or feeder).exception()
+            if task and error is None:
+                room.release()
+                yield task.result()
+        while not ended.empty():
+            if (task := ended.get_nowait()) and not task.cancelled() and task.exception() is None:
+                yield task.result()
+        if error is not None:
+            raise error
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, *done, return_exceptions=True)
+        for unfinished in (feeder, *running):
+            unfinished.cancel()
+        await asyncio.gather(feeder, *running, return_exceptions=True)

@@ -1,106 +1,211 @@
 """Any OpenAI-compatible server: a `vllm serve` fleet, or a hosted API."""
 
+import json
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
-from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
+from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.openai_server import Server
+from openthoughts_dagster.generation.engines.openai_wire import Reply, Unusable, read_reply, request_body, trouble
+from openthoughts_dagster.generation.engines.patience import Kind, Patience, Trouble
+from openthoughts_dagster.generation.engines.prompts import Prompts, Tags, Unaskable, half_a_pair, need_tags
 from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
 
-_ATTEMPTS = 6  # the client waits between them as the server's Retry-After says, or exponentially
+_DEFAULT_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a server says of itself; nothing of it is sure but for vLLM."""
+
+    is_vllm: bool = False
+    version: str | None = None
+    longest: int | None = None
 
 
 async def start_openai(model: Model) -> "OpenaiEngine":
-    """Connect to the server. Raises EngineError when its key is missing or it does not answer."""
-    from openai import APIConnectionError, AsyncOpenAI
-
+    """Connect to the server. Raises EngineError when its key is missing or refused, or when nobody answers."""
     reference = model.reference
-    key = os.environ.get(reference.api_key_env) if reference.api_key_env else "none"
-    if not key:
+    key = os.environ.get(reference.api_key_env, "").strip() if reference.api_key_env else None
+    if key is not None and not (key and key.isascii() and key.isprintable()):
         raise EngineError(
             f"{reference.name}: the environment variable {reference.api_key_env} holds no API key; set it where "
             "the code location runs (on Kubernetes: as a secret)"
         )
-    client = AsyncOpenAI(base_url=reference.base_url, api_key=key, max_retries=_ATTEMPTS - 1)
+    server = Server(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
     try:
-        await client.with_options(max_retries=0, timeout=10).models.list()
-    except APIConnectionError as error:
+        return OpenaiEngine(server, model, await _served(server, model))
+    except Trouble as error:
+        await server.close()
         raise EngineError(
-            f"{reference.name}: no server answers at {client.base_url}: start it, or correct `base_url`"
-        ) from error
-    except Exception as error:  # a server without a model list may answer all the same; a wrong key may not
-        if getattr(error, "status_code", None) in (401, 403):
-            raise EngineError(
-                f"{reference.name}: {client.base_url} refuses the key in {reference.api_key_env or 'api_key_env'}"
-            ) from None
-    return OpenaiEngine(client, model)
+            f"{reference.name}: no server answers at {server.address}: start it, or correct `base_url` ({error})"
+        ) from None
+    except BaseException:
+        await server.close()
+        raise
+
+
+async def _served(server: Server, model: Model) -> Served:
+    """Ask the server what it is. A server without a list of models may answer all the same."""
+    reference = model.reference
+    status, listed = await server.get("/models")
+    if status in (401, 403):
+        raise EngineError(_refusal(model, server, f"HTTP {status}"))
+    cards = [card for card in listed.get("data") or [] if isinstance(card, dict)]
+    if not any(card.get("owned_by") == "vllm" for card in cards):
+        return Served()
+    card = next((card for card in cards if card.get("id") == reference.model), None)
+    if card is None:
+        names = ", ".join(str(card.get("id")) for card in cards)
+        raise EngineError(
+            f"{reference.name}: {server.address} serves {names}, not {reference.model!r}: correct `model`"
+        )
+    _, version = await server.get("/version", below_v1=False)
+    return Served(True, f"vllm {version.get('version', 'of an unknown version')}", card.get("max_model_len"))
+
+
+def _refusal(model: Model, server: Server, problem: str) -> str:
+    name = model.reference.api_key_env
+    hint = f"look at the key in {name} and its account" if name else "it may want a key: set api_key_env"
+    return f"{model.reference.name}: {server.address} refuses us: {problem}; {hint}"
 
 
 class OpenaiEngine:
-    """Chat completions of one server's model."""
+    """One model of one server: its completions where we have its tokenizer, its chat completions otherwise."""
 
-    def __init__(self, client: Any, model: Model) -> None:
-        self._client = client
+    def __init__(self, server: Server, model: Model, served: Served) -> None:
+        self._server = server
         self._model = model
+        self._served = served
+        self._patience = Patience(model.reference.retry)
+        self._answers = False
+        self._tags: Tags | None = None
+        tokenizer = model.tokenizer()
+        longest = served.longest or model.reference.max_model_len
+        self._prompts = None if tokenizer is None else Prompts(tokenizer, longest)
+        self._path = "/chat/completions" if tokenizer is None else "/completions"
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
         """Completions of `requests`, each as soon as it ends."""
         return fan_out(requests, self._model.reference.max_in_flight, self._complete)
 
     def describe(self) -> dict[str, Any]:
-        """Engine name, client version and the server's address."""
-        import openai
-
-        return {"name": "openai", "version": openai.__version__, "server": self._client.base_url.host}
+        """Engine name, the server and its version; type and parallelism as the recipe says: a server does not tell."""
+        reference = self._model.reference
+        return {
+            "name": "openai",
+            "version": self._served.version,
+            "dtype": None if reference.dtype == "auto" else reference.dtype,
+            "tensor_parallel": reference.hardware.count or None,
+            "max_model_len": self._served.longest or reference.max_model_len,
+            "server": self._server.address,
+            "chat_template": "server" if self._prompts is None else "ours",
+        }
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._server.close()
 
     async def _complete(self, request: Request) -> Completion:
-        from openai import APIStatusError, OpenAIError
-
-        sampling, start = request.sampling, time.monotonic()
-        options: dict[str, Any] = {"extra_body": {"top_k": sampling.top_k}} if sampling.top_k else {}
-        if request.json_schema:
-            schema = {"name": "reply", "schema": request.json_schema, "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        start = time.monotonic()
+        self._check_guards(request)
         try:
-            reply = await self._client.chat.completions.create(
-                model=self._model.reference.model,
-                messages=list(request.messages),
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                seed=request.seed,
-                **options,
+            body = self._body(request)
+        except Unaskable as error:
+            return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
+        try:
+            reply, retries = await self._patience.ask(lambda: self._attempt(request, body))
+        except Unusable as error:
+            raise EngineError(_refusal(self._model, self._server, str(error))) from None
+        except Trouble as error:
+            problem, seconds = str(error), time.monotonic() - start
+            if error.kind is Kind.GONE:
+                name, address = self._model.reference.name, self._server.address
+                raise EngineDied(f"{name}: the server at {address} is gone: {problem}") from None
+            return failed(
+                request, problem, seconds, permanent=error.permanent, retries=error.retries, reason=error.reason
             )
-        except APIStatusError as error:
-            if error.status_code in (401, 403):
-                raise EngineError(
-                    f"{self._model.reference.name}: {self._client.base_url} refuses the key "
-                    f"in {self._model.reference.api_key_env or 'api_key_env'} ({error.status_code})"
-                ) from None
-            return self._failed(request, f"HTTP {error.status_code}: {error.message}", start)
-        except OpenAIError as error:
-            return self._failed(request, f"{type(error).__name__}: {error}", start)
-        if not reply.choices:
-            return self._failed(request, "the server's reply has no choice", start)
-        choice, usage = reply.choices[0], reply.usage
-        # vLLM calls it reasoning, older servers reasoning_content
-        reasoning = getattr(choice.message, "reasoning", None) or getattr(choice.message, "reasoning_content", None)
-        text = choice.message.content or ""
-        return Completion(
+        return finished(
             request,
-            f"<think>{reasoning}</think>{text}" if reasoning else text,
-            "length" if choice.finish_reason == "length" else "stop",
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
+            reply.text,
+            reply.reason,
+            reply.prompt_tokens,
+            reply.completion_tokens,
             time.monotonic() - start,
+            thinking_tokens=self._thinking_tokens(request, reply),
+            cached_tokens=reply.cached_tokens,
+            retries=retries,
         )
 
-    def _failed(self, request: Request, problem: str, start: float) -> Completion:
-        return Completion(request, "", "error", 0, 0, time.monotonic() - start, error=problem)
+    def _body(self, request: Request) -> dict[str, Any]:
+        """What is sent. Raises Unaskable."""
+        tokens, room = None, request.sampling.max_tokens
+        if self._prompts is not None:
+            tokens = self._prompts.tokens(request.prompt)
+            room = self._prompts.room(tokens, room)
+        elif any(half_a_pair(message["content"]) for message in request.messages):
+            raise Unaskable("the prompt is not Unicode: it has half a surrogate pair")
+        return request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)
+
+    async def _attempt(self, request: Request, body: dict[str, Any]) -> Reply:
+        await self._learn_tags(request)
+        status, headers, payload = await self._server.post(self._path, body)
+        if status == 400 and b"context length" in payload and await self._shortened(body):
+            status, headers, payload = await self._server.post(self._path, body)
+        if status != 200:
+            raise trouble(status, headers, payload, self._answers)
+        reply = read_reply(payload, headers.get("Content-Type", ""))
+        self._answers = True
+        return reply
+
+    async def _shortened(self, body: dict[str, Any]) -> bool:
+        """Ask for no more tokens than the prompt leaves, as the other engines do; vLLM refuses a chat that does."""
+        if "messages" not in body or self._served.longest is None:
+            return False
+        prompt = await self._tokens_of({"messages": body["messages"]})
+        room = self._served.longest - len(prompt)
+        if not prompt or room < 1 or room >= body["max_tokens"]:
+            return False
+        body["max_tokens"] = room
+        return True
+
+    def _check_guards(self, request: Request) -> None:
+        """A guard that the server would silently ignore is worse than none."""
+        sampling = request.sampling
+        guards = {"thinking_budget": sampling.thinking_budget, "repetition": sampling.repetition}
+        if not self._served.is_vllm and (used := [name for name, guard in guards.items() if guard is not None]):
+            raise EngineError(
+                f"{self._model.reference.name}: the server at {self._server.address} is no vLLM, and only vLLM has "
+                f"sampling.{' and sampling.'.join(used)}: remove it, or serve the model with vLLM"
+            )
+
+    def _thinking_tokens(self, request: Request, reply: Reply) -> int:
+        if request.sampling.thinking_budget is None or self._tags is None:
+            return 0
+        # templates end with the tag or a newline after it
+        return self._tags.thinking_tokens(reply.token_ids, self._tags.opening in reply.prompt_ids[-2:])
+
+    async def _learn_tags(self, request: Request) -> None:
+        """Find the tokens that a thinking budget closes the reasoning with, once: our tokenizer's or the server's."""
+        if request.sampling.thinking_budget is None or self._tags is not None:
+            return
+        if self._prompts is not None:
+            tags = self._prompts.tags
+        else:
+            opening = await self._tokens_of({"prompt": OPEN, "add_special_tokens": False})
+            closing = await self._tokens_of({"prompt": CLOSE, "add_special_tokens": False})
+            tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
+        self._tags = need_tags(self._model.reference.name, tags)
+
+    async def _tokens_of(self, prompt: dict[str, Any]) -> list[int]:
+        """The tokens of a prompt or of messages as vLLM's own /tokenize counts them; none where it has no such path."""
+        body = {"model": self._model.reference.model} | prompt
+        status, _, reply = await self._server.post("/tokenize", body, below_v1=False)
+        return list(json.loads(reply)["tokens"]) if status == 200 else []

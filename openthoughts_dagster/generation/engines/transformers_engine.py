@@ -1,16 +1,19 @@
 """transformers' own generate: any machine, no extra install, batch by batch."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.logit_rules import Endings, binding_processor, grammar_maker
+from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
 from openthoughts_dagster.generation.engines.seeded_sampling import sampling_processors
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import Completion, Request
-from openthoughts_dagster.recipe import Sampling
 
 _BATCH = 64
 
@@ -40,24 +43,28 @@ class TransformersEngine:
         self._model = model
         self._weights = weights.to(device).eval()
         self._tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
-        self._longest = reference.max_model_len or int(self._weights.config.max_position_embeddings)
+        longest = reference.max_model_len or int(self._weights.config.max_position_embeddings)
+        self._prompts = Prompts(self._tokenizer, longest)
+        self._grammar: Callable[[str], Any] | None = None
 
     async def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
         """Completions of `requests`, batch by batch: up to `max_in_flight` are taken and sorted by length."""
         async for taken in _chunks(requests, self._model.reference.max_in_flight):
             for batch in self._batches(taken):
-                for completion in await asyncio.to_thread(self._complete, batch):
+                for completion in await self._complete(batch):
                     yield completion
 
     def describe(self) -> dict[str, Any]:
-        """Engine name, version, dtype and device."""
+        """Engine name and version, type, parallelism, device and the longest sequence."""
         import transformers
 
         return {
             "name": "transformers",
             "version": transformers.__version__,
             "dtype": str(self._weights.dtype).removeprefix("torch."),
+            "tensor_parallel": 1,
             "device": self._weights.device.type,
+            "max_model_len": self._prompts.longest,
         }
 
     async def close(self) -> None:
@@ -78,67 +85,84 @@ class TransformersEngine:
         groups = [list(members) for _, members in groupby(ordered, key=group)]
         return [members[i : i + _BATCH] for members in groups for i in range(0, len(members), _BATCH)]
 
-    def _complete(self, requests: Sequence[Request]) -> list[Completion]:
-        prompts = [self._tokenizer.encode(request.prompt, add_special_tokens=False) for request in requests]
-        fitting = [i for i, prompt in enumerate(prompts) if 0 < len(prompt) < self._longest]
-        completions = [
-            Completion(
-                request,
-                "",
-                "error",
-                len(prompts[i]),
-                0,
-                0.0,
-                error=f"the prompt has {len(prompts[i]):,} tokens, the model takes {self._longest:,} with its answer",
-            )
-            for i, request in enumerate(requests)
-            if i not in set(fitting)
-        ]
-        if not fitting:
-            return completions
-        asked, start = [requests[i] for i in fitting], time.monotonic()
+    async def _complete(self, requests: Sequence[Request]) -> list[Completion]:
+        completions, asked, prompts = [], [], []
+        for request in requests:
+            try:
+                prompts.append(self._prompts.tokens(request.prompt))
+                asked.append(request)
+            except Unaskable as error:
+                completions.append(failed(request, str(error), prompt_tokens=error.tokens, permanent=True))
+        if asked:
+            completions += await self._sampled(asked, prompts)
+        return completions
+
+    async def _sampled(self, requests: list[Request], prompts: list[list[int]]) -> list[Completion]:
+        if requests[0].sampling.thinking_budget is not None:
+            need_tags(self._model.reference.name, self._prompts.tags)
+        width, start = max(map(len, prompts)), time.monotonic()
+        rooms = [self._prompts.room(p, r.sampling.max_tokens) for p, r in zip(prompts, requests, strict=True)]
+        endings = Endings(requests, width, rooms, self._ends())
+        work = asyncio.ensure_future(asyncio.to_thread(self._sample, requests, prompts, width, endings))
         try:
-            outputs = self._sample(asked, [prompts[i] for i in fitting], asked[0].sampling)
+            rows = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            endings.canceled = True  # a thread cannot be canceled: it ends after its next token
+            await asyncio.wait([work])
+            raise
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory, a broken checkpoint, ...
-            problem, seconds = f"{type(error).__name__}: {error}", time.monotonic() - start
-            return completions + [Completion(r, "", "error", 0, 0, seconds, error=problem) for r in asked]
-        seconds = time.monotonic() - start
-        ends = self._ends()
-        for i, request, tokens in zip(fitting, asked, outputs, strict=True):
-            end = next((n for n, token in enumerate(tokens) if token in ends), None)
-            text = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
-            count, reason = (len(tokens), "length") if end is None else (end + 1, "stop")
-            completions.append(Completion(request, text, reason, len(prompts[i]), count, seconds))
+            problem = f"{type(error).__name__}: {error}"
+            return [failed(request, problem, time.monotonic() - start) for request in requests]
+        seconds, ends = time.monotonic() - start, self._ends()
+        completions = []
+        for row, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            count, reason = endings.ended[row]
+            tokens = rows[row][:count]
+            text = self._tokenizer.decode(tokens[:-1] if tokens[-1] in ends else tokens, skip_special_tokens=True)
+            thought = self._prompts.thinking_tokens(request.prompt, tokens)
+            completions.append(finished(request, text, reason, len(prompt), count, seconds, thinking_tokens=thought))
         return completions
 
     def _ends(self) -> set[int]:
         ends = self._weights.generation_config.eos_token_id or self._tokenizer.eos_token_id
         return set(ends) if isinstance(ends, list) else {ends}
 
-    def _sample(self, requests: Sequence[Request], prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
+    def _sample(
+        self, requests: Sequence[Request], prompts: list[list[int]], width: int, endings: Endings
+    ) -> list[list[int]]:
         import torch
-        from transformers import GenerationConfig
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         pad = self._tokenizer.pad_token_id
         pad = self._tokenizer.eos_token_id if pad is None else pad
-        width = max(map(len, prompts))
         tokens = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        device = self._weights.device
+        device, sampling = self._weights.device, requests[0].sampling
+        processors = sampling_processors(sampling, [request.seed for request in requests])
+        if sampling.thinking_budget is not None or any(request.json_schema is not None for request in requests):
+            processors = LogitsProcessorList([self._binding(requests, width), *processors])
         with torch.inference_mode():
             outputs = self._weights.generate(
                 tokens.to(device),
                 attention_mask=mask.to(device),
                 # not the checkpoint's own settings, such as a repetition penalty: the recipe says all of them
                 generation_config=GenerationConfig(
-                    max_new_tokens=min(sampling.max_tokens, self._longest - width),
+                    max_new_tokens=endings.longest,
                     do_sample=False,  # the processors sample, with a seed for each row
                     pad_token_id=pad,
                     eos_token_id=sorted(self._ends()),
                 ),
-                logits_processor=sampling_processors(sampling, [request.seed for request in requests]),
+                logits_processor=processors,
+                stopping_criteria=StoppingCriteriaList([endings]),
             )
         return [row[width:].tolist() for row in outputs]
+
+    def _binding(self, requests: Sequence[Request], width: int) -> Any:
+        if self._grammar is None:
+            self._grammar = grammar_maker(self._tokenizer, len(self._tokenizer), self._ends())
+        schemas = [None if r.json_schema is None else json.dumps(r.json_schema) for r in requests]
+        matchers = [None if schema is None else self._grammar(schema) for schema in schemas]
+        return binding_processor(requests, width, matchers, self._prompts.tags)
 
 
 async def _chunks(requests: AsyncIterable[Request], size: int) -> AsyncIterator[list[Request]]:

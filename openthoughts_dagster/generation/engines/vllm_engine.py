@@ -8,10 +8,14 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 from uuid import uuid4
 
-from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
+from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
 from openthoughts_dagster.generation.model import Model, load_tokenizer
+from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
+from openthoughts_dagster.recipe import ModelReference
 
 
 async def start_vllm(model: Model) -> "VllmEngine":
@@ -23,56 +27,81 @@ async def start_vllm(model: Model) -> "VllmEngine":
     from vllm.v1.engine.async_llm import AsyncLLM
 
     reference = model.reference
-    on_cpu = reference.hardware.count == 0
-    # A seeded request whose prompt is prefilled in chunks kills vLLM 0.30's CPU worker ("CPU Generator does not use
-    # offset"). Without chunks a step has to hold the longest prompt.
-    step_tokens = max(32768, reference.max_model_len or 0)
-    cpu_only: dict[str, Any] = (
-        {"enable_chunked_prefill": False, "max_num_batched_tokens": step_tokens} if on_cpu else {}
-    )
-    arguments = AsyncEngineArgs(
-        model=model.address,
-        revision=reference.revision,
-        # the CPU build's bfloat16 kernels end in an illegal instruction on CPUs without AMX or AVX512-BF16
-        dtype="float32" if on_cpu and reference.dtype == "auto" else reference.dtype,
-        max_model_len=reference.max_model_len,
-        tensor_parallel_size=max(1, reference.hardware.count),
-        max_num_seqs=min(reference.max_in_flight, 1024),
-        enforce_eager=on_cpu,  # compiling pays off on accelerators only
-        disable_log_stats=True,
-        **cpu_only,
-    )
+    tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
     try:
-        return VllmEngine(AsyncLLM.from_engine_args(arguments), model)
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model)))
     except Exception as error:
         raise EngineError(
             f"{reference.name}: vLLM could not start for {model.address}: {type(error).__name__}: {error}. "
             "vLLM's own log lines above this error say more."
         ) from error
+    return VllmEngine(engine, model, tokenizer)
+
+
+def engine_arguments(model: Model) -> dict[str, Any]:
+    """vLLM's engine arguments for a model of the recipe."""
+    from vllm.config.reasoning import ReasoningConfig
+
+    reference, options = model.reference, model.reference.vllm
+    tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
+    on_cpu = reference.hardware.count == 0
+    arguments: dict[str, Any] = {
+        "model": model.address,
+        "revision": reference.revision,
+        # the CPU build's bfloat16 kernels end in an illegal instruction on CPUs without AMX or AVX512-BF16
+        "dtype": "float32" if on_cpu and reference.dtype == "auto" else reference.dtype,
+        "max_model_len": reference.max_model_len,
+        "quantization": options.quantization,
+        "kv_cache_dtype": options.kv_cache_dtype,
+        "reasoning_parser": options.reasoning_parser or "",
+        "tensor_parallel_size": max(1, reference.hardware.count),
+        "max_num_seqs": min(reference.max_in_flight, 1024),
+        "enforce_eager": on_cpu,  # compiling pays off on accelerators only
+        "disable_log_stats": True,
+    }
+    if Prompts(tokenizer, None).tags:  # what a thinking budget closes the reasoning with
+        arguments["reasoning_config"] = ReasoningConfig(reasoning_start_str=OPEN, reasoning_end_str=CLOSE)
+    return arguments | (_cpu_arguments(reference) if on_cpu else _gpu_arguments(reference))
+
+
+def _gpu_arguments(reference: ModelReference) -> dict[str, Any]:
+    return {"gpu_memory_utilization": reference.vllm.gpu_memory_utilization}
+
+
+def _cpu_arguments(reference: ModelReference) -> dict[str, Any]:
+    # A seeded request whose prompt is prefilled in chunks kills vLLM 0.30's CPU worker ("CPU Generator does not use
+    # offset"). Without chunks a step has to hold the longest prompt.
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(32768, reference.max_model_len or 0)}
 
 
 class VllmEngine:
     """One AsyncLLM. Every sample is a request of its own; prefix caching shares their prompt."""
 
-    def __init__(self, engine: Any, model: Model) -> None:
+    def __init__(self, engine: Any, model: Model, tokenizer: Any) -> None:
+        from vllm.sampling_params import RequestOutputKind
+
         self._engine = engine
         self._model = model
-        self._tokenizer = load_tokenizer(model.address, model.reference.revision, model.identity.revision)
-        self._longest = int(engine.model_config.max_model_len)
+        self._prompts = Prompts(tokenizer, int(engine.model_config.max_model_len))
+        self._only_at_the_end = RequestOutputKind.FINAL_ONLY
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
         """Completions of `requests`, each as soon as it ends."""
         return fan_out(requests, self._model.reference.max_in_flight, self._complete)
 
     def describe(self) -> dict[str, Any]:
-        """Engine name, version, dtype and tensor parallel size."""
+        """Engine name and version, types, parallelism and the longest sequence."""
         import vllm
 
+        config, options = self._engine.model_config, self._model.reference.vllm
         return {
             "name": "vllm",
             "version": vllm.__version__,
-            "dtype": str(self._engine.model_config.dtype).removeprefix("torch."),
+            "dtype": str(config.dtype).removeprefix("torch."),
+            "quantization": config.quantization,
+            "kv_cache_dtype": options.kv_cache_dtype,
             "tensor_parallel": max(1, self._model.reference.hardware.count),
+            "max_model_len": self._prompts.longest,
         }
 
     async def close(self) -> None:
@@ -84,45 +113,73 @@ class VllmEngine:
             gc.collect()  # vLLM's own finalizer fails when it first runs while the interpreter goes down
 
     async def _complete(self, request: Request) -> Completion:
-        from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+        from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         start = time.monotonic()
-        tokens = self._tokenizer.encode(request.prompt, add_special_tokens=False)
-        room = self._longest - len(tokens)
-        if room < 1:
-            problem = f"the prompt has {len(tokens):,} tokens, the model takes {self._longest:,} with its answer"
-            return Completion(request, "", "error", len(tokens), 0, 0.0, error=problem)
-        schema = StructuredOutputsParams(json=request.json_schema) if request.json_schema else None
-        sampling = SamplingParams(
-            temperature=request.sampling.temperature,
-            top_p=request.sampling.top_p,
-            top_k=request.sampling.top_k,
-            max_tokens=min(request.sampling.max_tokens, room),
-            seed=request.seed,
-            structured_outputs=schema,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        if request.sampling.thinking_budget is not None:
+            need_tags(self._model.reference.name, self._prompts.tags)
         try:
-            final = None
-            # The id is fresh: a request that is asked again after a failure must not meet its own remains.
-            async for output in self._engine.generate({"prompt_token_ids": tokens}, sampling, uuid4().hex):
-                final = output
+            tokens = self._prompts.tokens(request.prompt)
+        except Unaskable as error:
+            return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
+        final, limit = None, self._model.reference.retry.request_seconds
+        try:
+            sampling = self._sampling(request, tokens)
+            # already tokens, so that vLLM needs no thread; the id is fresh, so that a request that is asked again
+            # after a failure does not meet its own remains
+            prompt = {"type": "token", "prompt_token_ids": tokens}
+            async with asyncio.timeout(limit):
+                async for output in self._engine.generate(prompt, sampling, uuid4().hex):
+                    final = output
         except EngineDeadError as error:
-            raise EngineError(f"{self._model.reference.name}: the vLLM engine died: {error}") from error
-        except Exception as error:
+            raise EngineDied(f"{self._model.reference.name}: the vLLM engine died: {error}") from error
+        except TimeoutError:
+            problem = f"vLLM gave no answer within {limit:g} s (retry.request_seconds)"
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens))
+        except (VLLMClientError, ValueError) as error:  # vLLM will not have the request, however often it is asked
             problem = f"{type(error).__name__}: {error}"
-            return Completion(request, "", "error", len(tokens), 0, time.monotonic() - start, error=problem)
-        if final is None or not final.outputs:
-            problem = "vLLM ended the request without an output"
-            return Completion(request, "", "error", len(tokens), 0, time.monotonic() - start, error=problem)
-        sample = final.outputs[0]
-        return Completion(
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens), permanent=True)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error.__cause__ or error}"
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens))
+        seconds = time.monotonic() - start
+        sample = final.outputs[0] if final is not None and final.outputs else None
+        if final is None or sample is None or sample.finish_reason not in ("stop", "length", "repetition"):
+            problem = f"vLLM ended the request without an answer ({sample and sample.finish_reason})"
+            return failed(request, problem, seconds, prompt_tokens=len(tokens))
+        budget = request.sampling.thinking_budget
+        return finished(
             request,
             sample.text,
-            "length" if sample.finish_reason == "length" else "stop",
+            sample.finish_reason,
             len(tokens),
             len(sample.token_ids),
-            time.monotonic() - start,
+            seconds,
+            thinking_tokens=0 if budget is None else self._prompts.thinking_tokens(request.prompt, sample.token_ids),
             cached_tokens=final.num_cached_tokens or 0,
+        )
+
+    def _sampling(self, request: Request, tokens: list[int]) -> Any:
+        from vllm.sampling_params import RepetitionDetectionParams, SamplingParams, StructuredOutputsParams
+
+        sampling, guard = request.sampling, request.sampling.repetition
+        optional: dict[str, Any] = {}
+        if sampling.thinking_budget is not None:
+            optional["thinking_token_budget"] = sampling.thinking_budget
+        if guard is not None:
+            optional["repetition_detection"] = RepetitionDetectionParams(
+                max_pattern_size=guard.longest, min_pattern_size=guard.shortest, min_count=guard.times
+            )
+        if request.json_schema is not None:
+            optional["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=self._prompts.room(tokens, sampling.max_tokens),
+            seed=request.seed,
+            output_kind=self._only_at_the_end,
+            skip_clone=True,  # made for this one request
+            **optional,
         )
