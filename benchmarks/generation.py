@@ -26,7 +26,7 @@ from openthoughts_dagster.lake import Lake
 
 HERE = Path(__file__).parent
 CURATOR = "bespokelabs-curator==0.1.31"
-QUESTIONS, FINISHED, CALLS, CALLS_OF_CURATOR, PROMPTS = 1_200_000, 75_000, 20_000, 4_000, 400
+QUESTIONS, FINISHED, CALLS, BARE, CALLS_OF_CURATOR, PROMPTS = 1_200_000, 75_000, 20_000, 4_000, 4_000, 100
 
 
 def measure(script: str, *arguments: str, python: str = sys.executable) -> dict[str, float]:
@@ -93,7 +93,10 @@ def engines(folder: Path, curator: bool) -> list[dict[str, Any]]:
     with stub_server() as address:
         # by turns: what else the machine does falls on both
         turns = [
-            [measure("generation_engines.py", what, address, str(CALLS)) for what in ("bare_openai", "openai")]
+            [
+                measure("generation_engines.py", what, address, str(n))
+                for what, n in (("bare_openai", BARE), ("openai", CALLS))
+            ]
             for _ in range(3)
         ]
         bare, ours = sorted(turns, key=lambda turn: turn[1]["rate"] / turn[0]["rate"])[1]

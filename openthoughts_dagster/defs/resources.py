@@ -1,8 +1,8 @@
 """What assets work with: the lake, and the models with their engines."""
 
-import atexit
 from collections.abc import Callable
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import dagster as dg
@@ -22,7 +22,9 @@ from openthoughts_dagster.sources import Place
 def engine_pool() -> EnginePool:
     """This process's engines: one pool, so that an engine survives from one asset to the next."""
     pool = EnginePool()
-    atexit.register(pool.close)
+    # Not atexit: Dagster's run workers are multiprocessing children, which skip it and wait for their own children, the
+    # engine's processes, for ever. A finalizer runs before that, and in other processes at exit.
+    Finalize(None, pool.close, exitpriority=100)
     return pool
 
 

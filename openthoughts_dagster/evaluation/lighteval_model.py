@@ -62,7 +62,7 @@ def _model_class() -> type[Any]:
             for answer in answers:
                 if answer.error is not None:
                     self.faults[doc.task_name, doc.id, "failed"] += 1
-                elif answer.finish_reason == "length":
+                elif answer.finish_reason in ("length", "repetition"):
                     self.faults[doc.task_name, doc.id, "truncated"] += 1
             return ModelResponse(
                 input=prompt.user,

@@ -8,20 +8,18 @@ from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Answer
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 
-# A sample is settled when it has an answer, or a failure that asking again cannot help.
-SETTLED = pl.col("error").is_null() | pl.col("permanent")
-
 
 def missing_samples(lake: Lake, model: Model, keys: pl.Series, samples: pl.Series) -> pl.Series:
     """For each key the sample indexes that are wanted and not settled yet: a list column as long as `keys`.
 
-    `samples` holds the wanted indexes of each key as lists. Reads only the ledger's key columns, never a text.
+    A sample is settled when it has an answer, or a failure that asking again cannot help. `samples` holds the wanted
+    indexes of each key as lists. Reads only the ledger's key columns, never a text.
     """
+    rows = lake.scan(COMPLETIONS, model=model.identity.partition)
+    settled_rows = [rows.filter(pl.col("error").is_null()), _refused(rows, model.reference.max_model_len)]
     wanted = pl.DataFrame({"key": keys, "wanted": samples.cast(pl.List(pl.Int32))})
     settled = (
-        lake.scan(COMPLETIONS, model=model.identity.partition)
-        .filter(SETTLED)
-        .select("key", "sample_index")
+        pl.concat([part.select("key", "sample_index") for part in settled_rows])
         .join(wanted.lazy().select("key").unique(), on="key", how="semi")
         .group_by("key")
         .agg(settled=pl.col("sample_index"))
@@ -30,6 +28,15 @@ def missing_samples(lake: Lake, model: Model, keys: pl.Series, samples: pl.Serie
     joined = wanted.join(settled, on="key", how="left", maintain_order="left")
     lacking = pl.col("wanted").list.set_difference("settled")
     return joined.select(missing=pl.when(pl.col("settled").is_null()).then("wanted").otherwise(lacking))["missing"]
+
+
+def _refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
+    """Permanent failures. A model that takes longer prompts than it did may take what was too long for it."""
+    refused = rows.filter("permanent", pl.col("error").is_not_null())
+    if longest is None:
+        return refused
+    took = pl.col("engine").str.json_path_match("$.max_model_len").cast(pl.Int64, strict=False)
+    return refused.filter(took.is_null() | (took >= longest))
 
 
 def chosen_completions(lake: Lake, model: Model, keys: pl.Series, columns: Sequence[str]) -> pl.LazyFrame:

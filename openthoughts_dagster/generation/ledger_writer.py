@@ -117,7 +117,8 @@ class LedgerWriter:
         identity = self._model.identity
         rows = []
         for completion in completions:
-            request, parts = completion.request, split_reasoning(_storable(completion.text))
+            request = completion.request
+            parts = split_reasoning(_storable(completion.text), request.prompt)
             engine_seconds = each * (completion.completion_tokens + 1)
             if id(request.sampling) not in sampling:
                 sampling[id(request.sampling)] = request.sampling.model_dump_json(exclude_none=True)
@@ -129,7 +130,7 @@ class LedgerWriter:
                     uuid4().hex,
                     text_hash(parts.reasoning or "", parts.answer),
                     _outcome(completion, parts.reasoning, parts.answer),
-                    request.prompt,
+                    _storable(request.prompt),
                     parts.reasoning,
                     parts.answer,
                     completion.finish_reason,

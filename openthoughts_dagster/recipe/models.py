@@ -108,7 +108,10 @@ class ModelReference(RecipeModel):
             if engine != "openai" and raw.get(field):
                 yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
         if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
-            yield ("base_url",), "holds a user name or password; name the variable of the key in api_key_env instead"
+            yield (
+                ("base_url",),
+                "must hold no password and got one: name the variable of the key in api_key_env",
+            )
         if engine not in ("vllm", "auto") and raw.get("vllm"):
             yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
 

@@ -52,9 +52,19 @@ def dagster_dev(house: Path, environment: dict[str, str], log: Path) -> Iterator
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                wait_for(lambda: not _lives(process.pid), 60, "the end of every process of the deployment, engines too")
+            finally:
+                if _lives(process.pid):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _lives(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def graphql(address: str, query: str, **variables: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ _TIMES_AND_PLACES = ["seconds", "created_at", "path", "model_id", "cached_tokens
 _TIMES_AND_PLACES += ["engine_seconds", "cost", "completion_id"]
 # What was missing when, and what was spent: a process that was killed planned and paid as well.
 _ACCOUNTS = [ANSWER_PLANS, GENERATION_COSTS]
-# Each is a kind of work: training models, generating, fine-tuning, examining.
-_MOMENTS = ["worked: step 200", "students two-digit-sums worked", "student: step 100 of", "benchmark_scores: student:"]
+# Each is a kind of work: training a model, generating, fine-tuning, examining.
+_MOMENTS = ["judge: step 50", "students two-digit-sums worked", "student: step 100 of", "benchmark_scores: student:"]
 
 
 @dataclass
@@ -117,6 +118,8 @@ def test_the_student_that_learned_beats_the_untrained_and_the_better_teacher_the
 
 def test_a_demo_that_is_killed_again_and_again_ends_in_the_same_tables(whole: Demo, tmp_path: Path) -> None:
     demo, rng = Demo(tmp_path), random.Random(0)
+    for name in ("student", "worked", "direct"):  # one model is left to be trained and killed
+        shutil.copytree(whole.data / "tiny_models" / name, tmp_path / "tiny_models" / name)
     for moment in _MOMENTS:
         demo.kill_at(moment, rng)
     output = demo.finish()

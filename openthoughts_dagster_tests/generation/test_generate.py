@@ -157,6 +157,21 @@ def test_a_permanent_failure_is_not_asked_again(lake: Lake, teacher: Model) -> N
     assert plan(lake, teacher, _prompts(1), SAMPLING).missing == []
 
 
+def test_what_was_too_long_is_asked_again_when_the_model_takes_longer_prompts(lake: Lake, teacher: Model) -> None:
+    def too_long(number: int, request: Request) -> Completion:
+        return Completion(request, "", "error", 9, 0, 0.1, error="the prompt has 2,000 tokens", permanent=True)
+
+    short, long = (
+        Model(teacher.reference.model_copy(update={"max_model_len": n}), teacher.address, teacher.identity)
+        for n in (1_000, 4_000)
+    )
+    [request] = plan(lake, short, _prompts(1)[:1], SAMPLING).missing
+    with LedgerWriter(lake, short, {"max_model_len": 1_000}, Purpose()) as ledger:
+        ledger.add(too_long(0, request))
+    assert plan(lake, short, _prompts(1)[:1], SAMPLING).missing == []
+    assert len(plan(lake, long, _prompts(1)[:1], SAMPLING).missing) == 1
+
+
 def test_a_run_in_which_every_request_fails_stops_long_before_the_last(lake: Lake, teacher: Model) -> None:
     asked = []
 

@@ -17,6 +17,7 @@ from openthoughts_dagster.generation.engines.prompts import Prompts, Tags, Unask
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
+from openthoughts_dagster.recipe import Sampling
 
 _DEFAULT_URL = "https://api.openai.com/v1"
 
@@ -85,7 +86,8 @@ class OpenaiEngine:
         self._model = model
         self._served = served
         self._patience = Patience(model.reference.retry)
-        self._answers = False
+        # which ways of asking the server has answered: what it refuses then is the single request's fault
+        self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
         tokenizer = model.tokenizer()
         longest = served.longest or model.reference.max_model_len
@@ -159,10 +161,11 @@ class OpenaiEngine:
         status, headers, payload = await self._server.post(self._path, body)
         if status == 400 and b"context length" in payload and await self._shortened(body):
             status, headers, payload = await self._server.post(self._path, body)
+        way = (request.sampling, request.json_schema is not None)
         if status != 200:
-            raise trouble(status, headers, payload, self._answers)
+            raise trouble(status, headers, payload, way in self._answered)
         reply = read_reply(payload, headers.get("Content-Type", ""))
-        self._answers = True
+        self._answered.add(way)
         return reply
 
     async def _shortened(self, body: dict[str, Any]) -> bool:

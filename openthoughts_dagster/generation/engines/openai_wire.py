@@ -93,7 +93,7 @@ def read_reply(payload: bytes, content_type: str) -> Reply:
 
 
 def trouble(status: int, headers: Mapping[str, str], payload: bytes, answers_others: bool) -> Trouble | Unusable:
-    """What a refusal means. `answers_others`: the server has answered other requests of this model."""
+    """What a refusal means. `answers_others`: the server has answered requests that ask in the same way."""
     message, code = _error_of(payload)
     problem = f"HTTP {status}: {message}"
     if 300 <= status < 400:

@@ -29,13 +29,13 @@ async def start_vllm(model: Model) -> "VllmEngine":
     reference = model.reference
     tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
     try:
-        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model)))
+        # in no variable of this function: vLLM's lazy imports keep its frame, and the engine would outlive its close
+        return VllmEngine(AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model))), model, tokenizer)
     except Exception as error:
         raise EngineError(
             f"{reference.name}: vLLM could not start for {model.address}: {type(error).__name__}: {error}. "
             "vLLM's own log lines above this error say more."
         ) from error
-    return VllmEngine(engine, model, tokenizer)
 
 
 def engine_arguments(model: Model) -> dict[str, Any]:
