@@ -35,7 +35,7 @@ def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame
     (OpenThoughts, arXiv 2506.04178, appendix on decontamination; 13 and 75). Nothing is lower-cased or normalized, as
     in the paper's code. `benchmarks` has columns benchmark, question and, where it is known, split. Tokens in a row
     that `settings.common_share` of `source` (the texts themselves when absent) or of a benchmark has are an
-    instruction, and no leak.
+    instruction, and no leak; nor are tokens in a row that are for more than a half an instruction.
     """
     whole = texts if source is None else source
     words_rule = settings.ngram is not None and settings.tokenizer is None
@@ -116,9 +116,19 @@ def shared_ngrams(
     leaks = []
     for position in range(len(texts)):
         runs_here = _ngrams(tokens(texts[position]), length)
-        shared = [run for run in runs_here if run in owners and run not in common]
-        if shared:
-            leaks.append(Leak(position, owners[shared[0]], " ".join(shared[0])))
+        told = {at + word for at, run in enumerate(runs_here) if run in common for word in range(length)}
+        first = next(
+            (
+                run
+                for at, run in enumerate(runs_here)
+                if run in owners
+                and run not in common
+                and 2 * sum(word in told for word in range(at, at + length)) <= length
+            ),
+            (),
+        )
+        if first:
+            leaks.append(Leak(position, owners[first], " ".join(first)))
     seen = sorted((-counts[run], " ".join(run), where) for run, where in common.items() if counts[run])
     return leaks, [CommonNgram(text, where, -count, len(whole)) for count, text, where in seen[:20]]
 

@@ -63,7 +63,7 @@ def deduplicate_sources(
     """
     places = {source: place for place, source in enumerate(order)}
     place = np.array([places.get(source, len(places)) for source in questions["source"]], np.int64)
-    rank = np.lexsort((np.arange(questions.height), place))
+    rank = np.argsort(place, kind="stable")
     ranks = np.empty(questions.height, np.int64)
     ranks[rank] = np.arange(questions.height)
     found = find_duplicates(Texts.of(questions["question"]), ranks, settings) if settings.method != "none" else None

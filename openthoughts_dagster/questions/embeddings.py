@@ -1,6 +1,10 @@
 """Embeddings of questions, and how much nearer one is to the good examples than to the bad ones."""
 
+import json
 import os
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +15,8 @@ from openthoughts_dagster.recipe import EmbeddingScore
 
 Vectors = npt.NDArray[np.float32]
 _TOKENS = 512
+_ATTEMPTS = 5
+_DEFAULT_URL = "https://api.openai.com/v1"
 
 
 class EmbeddingError(RuntimeError):
@@ -80,20 +86,36 @@ def _transformers(texts: Sequence[str], settings: EmbeddingScore) -> Iterator[Ve
 
 
 def _openai(texts: Sequence[str], settings: EmbeddingScore) -> Iterator[Vectors]:
-    import openai
-
     key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
     if not key:
         raise EmbeddingError(f"scores.{settings.name}.api_key_env: {settings.api_key_env} is not set; set it")
-    client = openai.OpenAI(api_key=key, base_url=settings.base_url, max_retries=5)
+    address = f"{(settings.base_url or _DEFAULT_URL).rstrip('/')}/embeddings"
     for start in range(0, len(texts), settings.batch_size):
+        batch = list(texts[start : start + settings.batch_size])
+        data = json.dumps({"model": settings.model, "input": batch}).encode()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        reply = _posted(urllib.request.Request(address, data, headers), settings)
         try:
-            reply = client.embeddings.create(
-                model=settings.model, input=list(texts[start : start + settings.batch_size])
-            )
-        except openai.OpenAIError as error:
-            raise EmbeddingError(
-                f"scores.{settings.name}: {settings.base_url or 'the API'} did not embed with {settings.model!r}: "
-                f"{type(error).__name__}: {error}. Check base_url, model and the key"
-            ) from error
-        yield _unit([item.embedding for item in sorted(reply.data, key=lambda item: item.index)])
+            vectors = [item["embedding"] for item in sorted(reply["data"], key=lambda item: item["index"])]
+        except (KeyError, TypeError) as error:
+            raise EmbeddingError(f"scores.{settings.name}: {address} sent no embeddings: {str(reply)[:200]}") from error
+        if len(vectors) != len(batch):
+            raise EmbeddingError(f"scores.{settings.name}: {address} sent {len(vectors)} embeddings for {len(batch)}")
+        yield _unit(vectors)
+
+
+def _posted(request: urllib.request.Request, settings: EmbeddingScore) -> Any:
+    """The reply to a request that is asked again while the server is busy or away."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with urllib.request.urlopen(request, timeout=300) as reply:
+                return json.load(reply)
+        except (OSError, ValueError) as error:
+            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
+            if refused or attempt == _ATTEMPTS - 1:
+                raise EmbeddingError(
+                    f"scores.{settings.name}: {request.full_url} did not embed with {settings.model!r}: {error}. "
+                    "Check base_url, model and the key"
+                ) from error
+            time.sleep(min(30, 2**attempt))
+    raise AssertionError("unreachable")

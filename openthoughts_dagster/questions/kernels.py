@@ -109,7 +109,7 @@ def compacted(data, start, end, scratch):
         visible = byte > 32
         last = (last << np.uint64(8)) | lower if visible else last
         scratch[number] = last
-        number += np.int64(visible)
+        number += int(visible)
     return number
 
 
@@ -132,7 +132,7 @@ def sampled_grams(scratch, number, length, size, wanted, out):
         hashed ^= hashed >> np.uint64(29)
         hashed *= _MIX
         out[found] = hashed
-        found += np.int64(hashed <= limit)
+        found += int(hashed <= limit)
     return found
 
 
@@ -290,7 +290,7 @@ def band_pairs(keys, order, lengths, text_bits, shortest, out):
 
 
 @_compiled
-def plausible(
+def plausible(  # type: ignore[no-untyped-def]
     data, offsets, other_data, other_offsets, lengths, other_lengths, ones, others, similarity, first, last, out
 ):
     """Whether pairs first..last may have a ratio of `similarity`: exact for ASCII, and yes where there is more.

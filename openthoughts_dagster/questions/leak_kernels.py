@@ -11,7 +11,7 @@ _SHORT = 24  # characters: texts too short for grams to tell apart, compared wit
 
 
 @_compiled
-def _kind(data, at, end):
+def _kind(data, at, end):  # type: ignore[no-untyped-def]
     """Of the character at `at`: 0 between words, 1 in a word, 2 a word by itself; and its bytes. As ngrams._WORD."""
     byte = data[at]
     if byte < 0x80:
@@ -37,7 +37,7 @@ def _kind(data, at, end):
 
 
 @_compiled
-def word_runs(data, start, end, length, hashes, starts, ends):
+def word_runs(data, start, end, length, hashes, starts, ends):  # type: ignore[no-untyped-def]
     """Hashes of every run of `length` words of a text, and where each begins and ends; returns how many."""
     gone = np.uint64(1)
     for _ in range(length):
@@ -79,7 +79,7 @@ def word_runs(data, start, end, length, hashes, starts, ends):
 
 
 @_compiled
-def all_runs(data, offsets, length, owners, hashes):
+def all_runs(data, offsets, length, owners, hashes):  # type: ignore[no-untyped-def]
     """The runs of all texts, with the text that each is from; returns how many."""
     room = longest(offsets) + 1
     starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -92,7 +92,7 @@ def all_runs(data, offsets, length, owners, hashes):
 
 
 @_compiled
-def fill_table(keys, table):
+def fill_table(keys, table):  # type: ignore[no-untyped-def]
     """A hash table (size a power of 2) of positions in `keys`, which are distinct hashes; -1 is empty."""
     mask = len(table) - 1
     for position in range(len(keys)):
@@ -103,7 +103,7 @@ def fill_table(keys, table):
 
 
 @_compiled
-def _place(key, keys, table):
+def _place(key, keys, table):  # type: ignore[no-untyped-def]
     mask = len(table) - 1
     cell = np.int64(key) & mask
     while table[cell] >= 0:
@@ -114,7 +114,7 @@ def _place(key, keys, table):
 
 
 @_compiled
-def count_runs(data, offsets, length, keys, table, counts):
+def count_runs(data, offsets, length, keys, table, counts):  # type: ignore[no-untyped-def]
     """In how many of the texts each of `keys` occurs."""
     room = longest(offsets) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
@@ -128,21 +128,38 @@ def count_runs(data, offsets, length, keys, table, counts):
 
 
 @_compiled
-def find_runs(data, offsets, length, keys, table, common, found):
-    """For each text the first of `keys` that is not `common`: its place, and where it is; -1 where there is none."""
+def find_runs(data, offsets, length, keys, table, common, found):  # type: ignore[no-untyped-def]
+    """For each text the first of `keys` that leaks: its place, and where it is; -1 where there is none.
+
+    Runs that are `common` are no leaks, and neither are runs of which more than half the words stand in a common one.
+    """
     room = longest(offsets) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    places, told = np.empty(room, np.int64), np.empty(room + length + 1, np.int64)
     for text in range(len(offsets) - 1):
         found[text, 0] = -1
-        for at in range(word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)):
-            place = _place(hashes[at], keys, table)
-            if place >= 0 and not common[place]:
+        number = word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)
+        some = False
+        for at in range(number):
+            places[at] = _place(hashes[at], keys, table)
+            some |= places[at] >= 0
+        if not some:
+            continue
+        until = 0
+        told[0] = 0
+        for word in range(number + length - 1):
+            if word < number and places[word] >= 0 and common[places[word]]:
+                until = word + length
+            told[word + 1] = told[word] + (word < until)
+        for at in range(number):
+            place = places[at]
+            if place >= 0 and not common[place] and 2 * (told[at + length] - told[at]) <= length:
                 found[text, 0], found[text, 1], found[text, 2] = place, starts[at], ends[at]
                 break
 
 
 @_compiled
-def grams_of(data, offsets, size, owners, hashes):
+def grams_of(data, offsets, size, owners, hashes):  # type: ignore[no-untyped-def]
     """Every gram of every text, with the text that it is from; returns how many."""
     scratch = np.empty(longest(offsets) + 1, np.uint64)
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
@@ -156,7 +173,7 @@ def grams_of(data, offsets, size, owners, hashes):
 
 
 @_compiled
-def _ranked(question, share, best, shares, kept):
+def _ranked(question, share, best, shares, kept):  # type: ignore[no-untyped-def]
     """Put a question in its place among the best ones, as far as there is room; returns how many there are."""
     if kept == len(best):
         if share <= shares[kept - 1]:
@@ -171,7 +188,7 @@ def _ranked(question, share, best, shares, kept):
 
 
 @_compiled
-def gram_bits(data, offsets, size, bits, ones):
+def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
     """A bit for every gram of a text in its row of `bits`, and in `ones` how many are set."""
     scratch = np.empty(longest(offsets) + 1, np.uint64)
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
@@ -185,7 +202,7 @@ def gram_bits(data, offsets, size, bits, ones):
 
 
 @_compiled
-def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, most, least, ones, others):
+def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, most, least, ones, others):  # type: ignore[no-untyped-def]
     """For each text the at most `most` benchmark questions whose grams are most alike (Dice); returns how many pairs.
 
     All are compared. `known_lengths` ascend, and only lengths at least `shortest` of each other count.
@@ -214,7 +231,7 @@ def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shorte
 
 
 @_compiled
-def nearest(
+def nearest(  # type: ignore[no-untyped-def]
     data,
     offsets,
     lengths,

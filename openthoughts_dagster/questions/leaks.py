@@ -5,7 +5,7 @@ most grams, weighed by how rare each is, and verified exactly: nothing counts as
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -44,7 +44,6 @@ class BenchmarkIndex:
     ngram: int | None
     similarity: float | None
     common_share: float | None
-    _instructions: set[int] = field(default_factory=set)
 
     @cached_property
     def texts(self) -> Texts:
@@ -58,14 +57,22 @@ class BenchmarkIndex:
         return {"benchmark": row["benchmark"], "split": row.get("split"), **found, "text": shown(row["question"], 1000)}
 
     def leaks(self, texts: Texts, common: npt.NDArray[np.bool_] | None = None) -> list[Leak]:
-        """Every text that leaks, each once; `common` as `common_runs` returns it for the whole source."""
+        """Every text that leaks, each once; `common` as `common_runs` returns it for the whole source.
+
+        A text that shares a run of words is not looked at again for its similarity.
+        """
         found: dict[int, Leak] = {}
         if len(self.questions) == 0:
             return []
         if self.ngram is not None:
             found |= {leak.position: leak for leak in self._shared_runs(texts, common)}
         if self.similarity is not None:
-            found = {leak.position: leak for leak in self._similar(texts)} | found
+            rest = np.setdiff1d(np.arange(len(texts)), np.fromiter(found, np.int64, len(found)))
+            open_ = texts.subset(rest) if found else texts
+            found |= {
+                int(rest[leak.position]): replace(leak, position=int(rest[leak.position]))
+                for leak in self._similar(open_)
+            }
         return [found[position] for position in sorted(found)]
 
     def common_runs(self, texts: Texts) -> npt.NDArray[np.bool_]:

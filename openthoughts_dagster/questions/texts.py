@@ -43,7 +43,7 @@ class Texts:
         with file.open("wb") as out:
             for batch in batches:
                 texts = cls.of(batch)
-                out.write(texts.data[texts.offsets[0] : texts.offsets[-1]].tobytes())
+                texts.data[texts.offsets[0] : texts.offsets[-1]].tofile(out)
                 sizes.append(np.diff(texts.offsets))
         offsets = np.concatenate([np.zeros(1, np.int64), *sizes]).cumsum()
         if offsets[-1] == 0:

@@ -1,0 +1,138 @@
+"""Scores on real classifiers, encoders and replies: deterministic, and never guessed."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from openthoughts_dagster.generation.requests import Answer, Prompt
+from openthoughts_dagster.lake import RAW_SOURCES, Lake
+from openthoughts_dagster.questions.classifier import fasttext_scores
+from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
+from openthoughts_dagster.questions.examples import ExamplesError, read_examples
+from openthoughts_dagster.questions.scoring import Means, read_prompt, score_questions
+from openthoughts_dagster.recipe import AskLlmScore, EmbeddingScore, Examples, FastTextScore
+
+SUMS = [f"What is {a} plus {b} when both are counted in apples?" for a in range(2, 22) for b in (3, 5, 8)]
+POEMS = [f"Write a poem of {a} lines about the sea and the colour {b}." for a in range(2, 22) for b in ("red", "blue")]
+ANY = Examples(paths=["unused.jsonl"])
+
+
+def test_fasttext_learns_the_kinds_and_gives_the_same_numbers_again() -> None:
+    settings = FastTextScore(
+        name="f", method="fasttext", positives=ANY, negatives=ANY, dimensions=16, epochs=20, min_count=1
+    )
+    asked = ["What is 40 plus 2 in apples?", "Write a poem about the blue sea.", ""]
+    scores = fasttext_scores(asked, SUMS, POEMS, settings)
+    assert scores[0] > 0.8 and scores[1] < 0.2
+    assert fasttext_scores(asked, SUMS[::-1], POEMS[::-1], settings) == scores
+
+
+def test_embeddings_of_a_local_encoder_are_nearer_to_what_is_alike(untrained_model: Path) -> None:
+    settings = EmbeddingScore(
+        name="e", method="embedding", model=str(untrained_model), positives=ANY, negatives=ANY, batch_size=2
+    )
+    scores = embedding_scores([SUMS[0], POEMS[0], SUMS[1]], SUMS[2:12], POEMS[2:12], settings)
+    assert scores[0] > scores[1] and scores[2] > scores[1]
+    with pytest.raises(EmbeddingError, match=r"scores\.e\.model: '/nowhere' could not be loaded"):
+        embedding_scores(["a"], ["b"], ["c"], settings.model_copy(update={"model": "/nowhere"}))
+
+
+class _Embeddings(BaseHTTPRequestHandler):
+    """Counts letters, and is busy the first time."""
+
+    busy = True
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if type(self).busy:
+            type(self).busy = False
+            self.send_error(429)
+            return
+        rows = [[float(text.count(letter)) for letter in "abcdefgh"] for text in body["input"]]
+        data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
+        reply = json.dumps({"data": data[::-1]}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def embeddings_server() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Embeddings)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_embeds_and_is_asked_again_while_it_is_busy(embeddings_server: str) -> None:
+    settings = EmbeddingScore(
+        name="e",
+        method="embedding",
+        model="letters",
+        engine="openai",
+        base_url=embeddings_server,
+        positives=ANY,
+        negatives=ANY,
+        batch_size=3,
+    )
+    scores = embedding_scores(["aaa", "bbb", "ab", "a"], ["aaaa"], ["bb"], settings)
+    assert scores == pytest.approx([1, -1, 0, 1], abs=1e-6)
+
+
+def _questions(*texts: str) -> pl.DataFrame:
+    rows = [
+        dict.fromkeys(RAW_SOURCES.columns, "") | {"source": "s", "question_id": str(at), "question": text}
+        for at, text in enumerate(texts)
+    ]
+    return pl.DataFrame(rows, schema=RAW_SOURCES.schema)
+
+
+def test_a_judge_sees_both_kinds_of_examples_and_answers_in_prose_count_as_failed() -> None:
+    asked: list[Prompt] = []
+
+    def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        asked.extend(prompts)
+        replies = [
+            "I would say it is worth about 80 points." if "prose" in p.user else '{"score": 64, "reasoning": "."}'
+            for p in prompts
+        ]
+        return [[Answer("k", 0, None, reply, "stop", None, 1, 1)] for reply in replies]
+
+    score = AskLlmScore(name="a", method="ask_llm", judge="j", positives=ANY, negatives=ANY, shown=2)
+    examples = iter([["good 1", "good {question}", "good 3"], ["bad"]])
+    means = Means(lambda _: ask, read_prompt, lambda _: next(examples))
+    scored = score_questions(_questions("plain", "prose {positives}"), [score], means)
+
+    assert [json.loads(row)["a"] for row in scored.questions["scores"]] == [64, None]
+    assert scored.failed == {"a": 1}
+    assert len(asked) == 4 and [p.first_sample for p in asked if "prose" in p.user] == [0, 1, 2]
+    assert asked[0].user.count("Example 1") == 2 and "prose {positives}" in asked[1].user
+    assert asked[0].json_schema is not None and asked[0].json_schema["required"] == ["score"]
+
+
+def test_examples_come_from_sources_that_were_read_and_from_files(lake: Lake, tmp_path: Path) -> None:
+    lake.append(RAW_SOURCES, _questions("one", "two", "one"))
+    (tmp_path / "more.jsonl").write_text('{"question": "three"}\n{"question": " "}\n')
+    resolve = lambda path: os.fspath(tmp_path / path)  # noqa: E731
+    assert read_examples(lake, resolve, Examples(sources=["s"], paths=["more.jsonl"])) == ["one", "three", "two"]
+    few = read_examples(lake, resolve, Examples(sources=["s"], paths=["more.jsonl"], count=2))
+    assert len(few) == 2 and few == read_examples(lake, resolve, Examples(sources=["s"], paths=["more.jsonl"], count=2))
+    with pytest.raises(ExamplesError, match="materialize its raw_sources"):
+        read_examples(lake, resolve, Examples(sources=["later"]))
+
+
+@pytest.mark.parametrize("name", ["code_difficulty", "math_difficulty", "science_difficulty", "ask_llm"])
+def test_shipped_prompts_are_found_by_name_from_any_recipe(name: str, tmp_path: Path) -> None:
+    assert "{question}" in read_prompt(str(tmp_path / name))
