@@ -6,6 +6,7 @@ condition lost (a change in the same moment as a request, a deploy between the t
 
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,9 @@ from openthoughts_dagster.recipe import Recipe
 
 AC = dg.AutomationCondition
 EXPENSIVE = ("teacher_answers", "student_checkpoint", "benchmark_scores")
+PAYS = ("scored_questions", *EXPENSIVE)
+PAPER = "https://arxiv.org/abs/2506.04178"
+_WATCHED = ("raw_sources", "source_ranking", "teacher_ranking", "generation_costs")
 
 
 class TeacherInUse(dg.AutomationCondition[dg.AssetKey]):
@@ -91,11 +95,20 @@ def conditions(recipe: Recipe) -> dict[str, dg.AutomationCondition[Any]]:
 
 
 def automated(assets: Sequence[dg.AssetsDefinition], recipe: Recipe) -> list[dg.AssetsDefinition]:
-    """The assets with their conditions."""
+    """The assets with their conditions, tags, and how long they count as fresh."""
     wanted = {dg.AssetKey(name): condition for name, condition in conditions(recipe).items()}
 
+    days = recipe.automation.fresh_days
+    fresh = None if days is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
+
     def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(automation_condition=wanted.get(spec.key))
+        name = spec.key.to_user_string()
+        return spec.replace_attributes(
+            automation_condition=wanted.get(spec.key),
+            freshness_policy=fresh if name in _WATCHED else None,
+            tags={**spec.tags, "openthoughts/pays_models": "yes" if name in PAYS else "no"},
+            description=f"{spec.description}\n\nMethod: [OpenThoughts]({PAPER}), arXiv 2506.04178.",
+        )
 
     return [asset.map_asset_specs(with_condition) for asset in assets]
 

@@ -150,10 +150,11 @@ def curated_rows_add_up(at: Partition) -> Finding:
     reasons = at.scan(REJECTED_QUESTIONS, stage="deduped_questions").group_by("reason").len().collect()
     rejected = dict(reasons.iter_rows())
     left, problems = scored, []
-    for step, (_, recorded) in zip(STEPS, at.recorded.get("steps", [])[1:], strict=False):
-        left -= sum(rejected.pop(reason, 0) for reason in STEPS[step])
-        if left != recorded:
-            problems.append(f"{step} left {recorded:,}, and {left:,} by what it rejected")
+    recorded = [count for _, count in at.recorded.get("steps", [])][1:]
+    for number, (step, names) in enumerate(STEPS.items()):
+        left -= sum(rejected.pop(reason, 0) for reason in names)
+        if number < len(recorded) and left != recorded[number]:
+            problems.append(f"{step} left {recorded[number]:,}, and {left:,} by what it rejected")
     left -= sum(rejected.values())
     problems += [f"reasons of no step: {', '.join(rejected)}"] if rejected else []
     problems += [f"{kept:,} are kept"] if kept != left else []

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from openthoughts_dagster.recipe.fields import RecipeModel
+from openthoughts_dagster.recipe.fields import Positive, RecipeModel
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
@@ -48,5 +48,10 @@ class Automation(RecipeModel):
         "30 3 * * *",
         description="Cron schedule on which every partition's recorded inputs are compared with the current ones, to "
         "find what automation missed; null is off.",
+    )
+    fresh_days: Positive | None = Field(
+        None,
+        description="Days after which the UI calls sources, rankings and costs stale when nothing was made of them; "
+        "absent: never, since unchanged data is not stale.",
     )
     timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="Time zone of the schedules.")
