@@ -11,36 +11,49 @@ from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
 from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
 from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
 from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_asset
+from openthoughts_dagster.defs.automation import automated, automation_sensors
 from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
+from openthoughts_dagster.defs.landing_check import landing_check
 from openthoughts_dagster.defs.progress import progress_logger
+from openthoughts_dagster.defs.reconcile import reconcile_schedules
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
-from openthoughts_dagster.defs.sensors import recipe_sources_sensor
+from openthoughts_dagster.defs.sensors.failure import failure_sensor
+from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.landing import Catalog
 from openthoughts_dagster.recipe import Recipe
 
 
 def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
-    """Assets, checks, sensor and resources of one recipe."""
+    """Assets, checks, sensors and resources of one recipe, and of the sources that land beside it."""
+    recipe = recipe.with_landed(Catalog(Lake(settings.lake)).find)
     tiny = [quickstart_models_asset(recipe)] if recipe.tiny_models else []
     models_asset = ["quickstart_models"] if recipe.tiny_models else []
+    assets = [
+        *tiny,
+        raw_sources_asset(recipe),
+        scored_questions_asset(recipe, models_asset),
+        deduped_questions_asset(recipe),
+        teacher_answers_asset(recipe, models_asset),
+        student_checkpoint_asset(recipe, models_asset),
+        benchmark_scores_asset(recipe),
+        generation_costs_asset,
+        ranking_asset("source"),
+        ranking_asset("teacher"),
+    ]
     return dg.Definitions(
-        assets=[
-            *tiny,
-            raw_sources_asset(recipe),
-            scored_questions_asset(recipe, models_asset),
-            deduped_questions_asset(recipe),
-            teacher_answers_asset(recipe, models_asset),
-            student_checkpoint_asset(recipe, models_asset),
-            benchmark_scores_asset(recipe),
-            generation_costs_asset,
-            ranking_asset("source"),
-            ranking_asset("teacher"),
-        ],
-        asset_checks=asset_checks(recipe),
+        assets=automated(assets, recipe),
+        asset_checks=[*asset_checks(recipe), landing_check],
         jobs=recipe_jobs(recipe),
+        schedules=reconcile_schedules(recipe),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        sensors=[recipe_sources_sensor(recipe)],
+        sensors=[
+            source_landing_sensor(recipe, settings),
+            *automation_sensors(recipe, settings),
+            failure_sensor(settings),
+        ],
         resources={
             "lake": LakeResource(root=settings.lake),
             "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),

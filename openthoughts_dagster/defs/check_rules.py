@@ -25,7 +25,7 @@ from openthoughts_dagster.lake import (
     Lake,
 )
 from openthoughts_dagster.questions import Texts, find_leaks, source_sample
-from openthoughts_dagster.questions.decisions import LEFT, STEPS
+from openthoughts_dagster.questions.decisions import STEPS
 from openthoughts_dagster.recipe import Recipe
 
 _FAILED_SCORES = 0.05
@@ -149,14 +149,12 @@ def curated_rows_add_up(at: Partition) -> Finding:
     scored = at.count(SCORED_QUESTIONS)
     reasons = at.scan(REJECTED_QUESTIONS, stage="deduped_questions").group_by("reason").len().collect()
     rejected = dict(reasons.iter_rows())
-    recorded: Mapping[str, int] = at.recorded.get("steps", {})
     left, problems = scored, []
-    for step, reasons_of in STEPS.items():
-        left -= sum(rejected.pop(reason, 0) for reason in reasons_of)
-        # Not every recipe samples, and a table that was restored has no materialization to compare with.
-        said = recorded.get(LEFT[step], left if step == "downsampling" or not recorded else -1)
-        if left != said:
-            problems.append(f"{step} left {said:,}, and {left:,} by what it rejected")
+    recorded = [count for _, count in at.recorded.get("steps", [])][1:]
+    for number, (step, names) in enumerate(STEPS.items()):
+        left -= sum(rejected.pop(reason, 0) for reason in names)
+        if number < len(recorded) and left != recorded[number]:
+            problems.append(f"{step} left {recorded[number]:,}, and {left:,} by what it rejected")
     left -= sum(rejected.values())
     problems += [f"reasons of no step: {', '.join(rejected)}"] if rejected else []
     problems += [f"{kept:,} are kept"] if kept != left else []

@@ -24,9 +24,28 @@ def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def table(rows: pl.DataFrame) -> dg.MetadataValue:
+    """Numbers as a table of the UI's own, which sorts and copies."""
+    if rows.is_empty():
+        return dg.MetadataValue.text("none")
+    records = [
+        dg.TableRecord(
+            {name: value if isinstance(value, int | float) else str(value or "") for name, value in row.items()}
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+    return dg.MetadataValue.table(records)
+
+
 def counts(rows: pl.DataFrame, column: str) -> dg.MetadataValue:
     """How often each value of `column` occurs, as a markdown table."""
     return sample_rows(rows[column].value_counts(sort=True, name="count"), count=20)
+
+
+def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
+    """Numbers by name as a markdown table, the largest first."""
+    rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
 
 
 def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
@@ -36,12 +55,6 @@ def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
     lines += ["| " + " | ".join(_cell(value, _TEXT_CHARACTERS) for value in row) + " |" for row in rows.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
-
-
-def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
-    """Numbers by name as a markdown table, the largest first."""
-    rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
 
 
 def cost(spent: Spent) -> dict[str, Any]:
@@ -97,7 +110,8 @@ def histogram(values: Iterable[float], title: str, times: Iterable[int] | None =
 def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
     """A curve, such as the loss over steps."""
     figure, axes = _figure()
-    axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed")
+    marker = "o" if len(points) < 10 else None  # one point alone would be no line at all
+    axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed", marker=marker)
     axes.set(title=title, xlabel=x, ylabel=y)
     return _picture(figure)
 

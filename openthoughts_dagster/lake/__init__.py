@@ -24,6 +24,7 @@ from openthoughts_dagster.lake.schemas import (
     TABLES,
     TEACHER_ANSWERS,
     TEACHER_RANKING,
+    WATCHED_SOURCES,
     Table,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "TABLES",
     "TEACHER_ANSWERS",
     "TEACHER_RANKING",
+    "WATCHED_SOURCES",
     "Lake",
     "LakeError",
     "SchemaError",

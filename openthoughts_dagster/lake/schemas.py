@@ -177,6 +177,19 @@ BENCHMARK_SCORES = Table(
     },
     ("source", "teacher"),
 )
+WATCHED_SOURCES = Table(
+    "watched_sources",
+    {
+        "source": _TEXT,
+        "signature": _TEXT,  # state of its files and settings when it was last looked at
+        "content": _TEXT,  # what identifies their content
+        "manifest": _TEXT,  # JSON: the settings of a landed source; empty for the recipe's own
+        "problem": _TEXT,  # why it was not taken, or that it vanished; empty when nothing is wrong
+        "take": _TEXT,  # name of this state of its content
+        "number": pl.Int64,  # counts such states over all sources
+    },
+    (),
+)
 
 
 def _ranking(by: str) -> Table:
@@ -223,5 +236,6 @@ TABLES = {
         BENCHMARK_SCORES,
         SOURCE_RANKING,
         TEACHER_RANKING,
+        WATCHED_SOURCES,
     )
 }

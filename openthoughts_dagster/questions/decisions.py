@@ -13,14 +13,6 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 }
 """The steps of curation in their order, each with the reasons that it gives."""
 
-LEFT: Mapping[str, str] = {
-    "selection": "selected",
-    "decontamination": "decontaminated",
-    "dedup": "deduplicated",
-    "downsampling": "sampled",
-}
-"""What the questions are called that each step left, in the funnel of `Curated`; not every recipe samples."""
-
 
 @dataclass(frozen=True)
 class Decision:

@@ -1,5 +1,6 @@
 """What to build, as data."""
 
+from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
@@ -50,6 +51,7 @@ __all__ = [
     "PRESETS",
     "AnswerFilter",
     "AskLlmScore",
+    "Automation",
     "Benchmark",
     "Columns",
     "CommitBudget",

@@ -1,11 +1,12 @@
 """The recipe: everything that decides a dataset, as one value."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
 
+from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
@@ -47,11 +48,13 @@ class Recipe(RecipeModel):
     answer_filter: AnswerFilter = Field(default=AnswerFilter(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
+    automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")
     tiny_models: str | None = Field(
         None, description="Folder where the quickstart's own tiny models are trained on first use; absent elsewhere."
     )
 
     _folder: Path = PrivateAttr(default=Path())
+    _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -62,8 +65,16 @@ class Recipe(RecipeModel):
         """A path of this recipe, made absolute; URLs stay."""
         return resolve_path(path, self._folder)
 
+    def with_landed(self, find: Callable[[str], Source | None]) -> "Recipe":
+        """The recipe with sources that landed beside it: `find` gives one by name, or None."""
+        recipe = self.model_copy()
+        recipe._landed = find
+        return recipe
+
     def source(self, name: str) -> Source:
-        """The source called `name`. Raises KeyError naming the recipe's sources."""
+        """The source called `name`, of the recipe or landed. Raises KeyError naming the recipe's sources."""
+        if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
+            return landed
         return _named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:

@@ -82,7 +82,7 @@ class StagedSource:
 
     @cached_property
     def _occurrences(self) -> pl.Series:
-        """For each question the how-manieth of its text it is. Memory: about 30 bytes a question."""
+        """For each question the how-manieth of its text it is. Memory: about 120 bytes a question."""
         short = [
             batch.select(pl.col("question_id").str.head(15).str.to_integer(base=16))["question_id"]
             for batch in self._drawn(QUESTIONS, ["question_id"])

@@ -10,7 +10,7 @@ import dagster as dg
 
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster.recipe import Automation, load_recipe
 
 HEAVY = ["torch", "vllm", "transformers", "trl", "lighteval", "kubernetes", "datasets", "openai", "matplotlib"]
 
@@ -61,14 +61,16 @@ def test_every_asset_has_a_check(tmp_path: Path) -> None:
     assert checked == {spec.key for spec in definitions.resolve_all_asset_specs()}
 
 
-def test_the_sensor_makes_the_recipes_sources_partitions_once(tmp_path: Path) -> None:
-    definitions = _definitions(tmp_path)
-    [sensor] = definitions.sensors or []
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, definitions=definitions)
-        result = sensor(context)
-        assert isinstance(result, dg.SensorResult) and result.dynamic_partitions_requests
-        keys = list(result.dynamic_partitions_requests[0].partition_keys)
-        assert keys == ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
-        instance.add_dynamic_partitions("source", keys)
-        assert isinstance(sensor(context), dg.SkipReason)
+def test_assets_are_stale_after_the_days_that_a_recipe_says_and_never_without(tmp_path: Path) -> None:
+    settings = Settings("quickstart", tmp_path, str(tmp_path / "lake"))
+    recipe = load_recipe("quickstart", settings.variables())
+    weekly = recipe.model_copy(update={"automation": Automation(fresh_days=7)})
+    policies = [
+        {
+            spec.key.to_user_string()
+            for spec in build_definitions(r, settings).resolve_all_asset_specs()
+            if spec.freshness_policy
+        }
+        for r in (recipe, weekly)
+    ]
+    assert policies == [set(), {"raw_sources", "source_ranking", "teacher_ranking", "generation_costs"}]

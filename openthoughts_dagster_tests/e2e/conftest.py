@@ -1,11 +1,14 @@
 """One small run of a whole recipe for all end-to-end tests."""
 
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.demo import Outcome, run_recipe
@@ -13,7 +16,8 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.quickstart import tiny_models
 from openthoughts_dagster.recipe import Recipe, load_recipe
-from openthoughts_dagster_tests.e2e.small_recipe import COURSES_OF_THE_TEST, small_recipe
+from openthoughts_dagster_tests.e2e.servers import Deployment
+from openthoughts_dagster_tests.e2e.small_recipe import COURSES_OF_THE_TEST, small_recipe, with_a_new_teacher
 
 HOUSE = Path(__file__).parents[2]
 
@@ -25,6 +29,10 @@ class House:
     recipe_file: Path
     data: Path
     instance: dg.DagsterInstance
+
+    @property
+    def landing(self) -> Path:
+        return self.data / "landing"
 
     @property
     def settings(self) -> Settings:
@@ -44,7 +52,28 @@ class House:
         return {
             "OPENTHOUGHTS_RECIPE": str(self.recipe_file),
             "OPENTHOUGHTS_DATA": str(self.data),
+            "OPENTHOUGHTS_LANDING": str(self.landing),
+            "OPENTHOUGHTS_TICK_SECONDS": "3",
             "DAGSTER_HOME": str(self.data / "dagster"),
+        }
+
+    def materialized(self, asset: str) -> set[str]:
+        """The asset's partitions that were made at least once."""
+        return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+
+    def times_made(self, asset: str) -> dict[str, int]:
+        """How often each partition of the asset was made."""
+        records = self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records
+        return dict(Counter(record.partition_key or "" for record in records))
+
+    def versions(self, asset: str, source: str) -> dict[str, str]:
+        """Data versions of the asset's partitions of one source."""
+        records = self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records
+        newest = {record.partition_key: record.asset_materialization for record in reversed(records)}
+        return {
+            key: (made.tags or {})["dagster/data_version"]
+            for key, made in newest.items()
+            if made and key and key.partition("|")[0] == source
         }
 
     def run(self) -> Outcome:
@@ -68,3 +97,35 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def first_run(house: House) -> Outcome:
     """What the first run of the whole recipe did."""
     return house.run()
+
+
+@dataclass
+class Live(House):
+    """A house whose webserver, daemon and code server run."""
+
+    deployment: Deployment
+
+    @property
+    def address(self) -> str:
+        return self.deployment.address
+
+    def log(self) -> str:
+        """The end of what the daemon wrote, for a test that waited in vain."""
+        return self.deployment.log("daemon")[-3000:]
+
+
+@pytest.fixture(scope="session")
+def live(house: House, first_run: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A copy of the house after its first run, with one teacher more, and its servers."""
+    folder = tmp_path_factory.mktemp("live")
+    shutil.copytree(house.data, folder / "data")
+    shutil.copytree(house.recipe_file.parent, folder / "recipe")
+    (folder / "data" / "landing").mkdir()
+    settings = yaml.safe_load((HOUSE / "dagster.yaml").read_text())
+    settings["concurrency"]["runs"]["tag_concurrency_limits"][0]["limit"] = 2  # tiny models share a machine well
+    (folder / "data" / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    recipe_file = with_a_new_teacher(folder / "recipe" / house.recipe_file.name)
+    with dg.DagsterInstance.from_config(str(folder / "data" / "dagster")) as instance:
+        environment = House(recipe_file, folder / "data", instance).environment
+        with Deployment(environment, folder / "logs") as deployment:
+            yield Live(recipe_file, folder / "data", instance, deployment)

@@ -10,6 +10,7 @@ from openthoughts_dagster.quickstart import COURSES, Course
 from openthoughts_dagster.recipe.loading import SHIPPED
 
 COURSES_OF_THE_TEST = {name: Course(steps=20, learning_rate=course.learning_rate) for name, course in COURSES.items()}
+NEW_TEACHER = "newcomer"
 GSM8K = Path(__file__).parent / "data" / "gsm8k_sample.jsonl"
 
 
@@ -31,18 +32,29 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def with_gsm8k(path: Path) -> None:
-    """Add a JSON Lines file of GSM8K questions to a recipe, as its user would."""
+def with_a_new_teacher(path: Path) -> Path:
+    """Add a teacher that nobody has started; all teachers on the engine that starts in seconds."""
     recipe = yaml.safe_load(path.read_text())
-    shutil.copy(GSM8K, path.parent / "gsm8k.jsonl")
-    recipe["sources"].append(
-        {
-            "name": "gsm8k",
-            "domain": "math",
-            "licence": "MIT",
-            "reader": "files",
-            "path": "gsm8k.jsonl",
-            "columns": {"question": "question", "answer": "answer"},
-        }
-    )
+    recipe["teachers"].append(recipe["teachers"][1] | {"name": NEW_TEACHER, "sampling": {"max_tokens": 48}})
+    recipe["teachers"] = [teacher | {"engine": "transformers"} for teacher in recipe["teachers"]]
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+def served_recipe(folder: Path, address: str, **teacher: Any) -> Path:
+    """A recipe of one source `sums` and one teacher `slow` behind a server: it needs no model of its own."""
+    shutil.copytree(SHIPPED / "quickstart", folder)
+    path = folder / "recipe.yaml"
+    quickstart = yaml.safe_load(path.read_text())
+    recipe = {
+        "name": "served",
+        "description": "One source, and one teacher behind a server.",
+        "sources": [quickstart["sources"][0] | {"name": "sums", "size": 24}],
+        "decontamination": {"ngram": None, "similarity": 100},
+        "teachers": [{"name": "slow", "model": "slow", "engine": "openai", "base_url": address} | teacher],
+        "answers_per_question": 2,
+        "student": quickstart["student"] | {"model": "./no-student"},
+        "evaluation": quickstart["evaluation"],
+    }
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path

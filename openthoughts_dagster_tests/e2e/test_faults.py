@@ -100,6 +100,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A quickstart that nobody disturbed."""
     demo = Demo(tmp_path_factory.mktemp("whole"))
     output = demo.finish()
+    print(output)
     assert "FAILED" not in output
     return demo
 
@@ -133,5 +134,6 @@ def test_a_demo_that_is_killed_again_and_again_ends_in_the_same_tables(whole: De
 def test_a_second_demo_says_that_it_generated_and_trained_nothing(whole: Demo) -> None:
     before = whole.tables()
     output = whole.finish()
+    print(output)
     assert "0 completions generated" in output and "0 students trained" in output
     assert whole.tables() == before

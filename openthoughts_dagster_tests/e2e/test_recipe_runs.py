@@ -98,7 +98,7 @@ def test_all_checks_ran_and_none_of_the_blocking_ones_failed(house: House, first
         if record.event_log_entry.dagster_event is not None
     ]
     names = {evaluation.check_name for evaluation in evaluations}
-    assert len(names) == 19
+    assert len(names) == 20
     failed = {(e.check_name, e.description) for e in evaluations if not e.passed and e.blocking}
     assert failed == set()
 
@@ -139,8 +139,8 @@ def test_a_source_that_cannot_be_read_fails_alone(house: House, first_run: Outco
         house.recipe_file.write_text(text)
         house.instance.delete_dynamic_partition(str(sources.name), "lost")
 
-    assert "no file at" in outcome.failed[Piece("questions", "lost")]
-    assert "lost" in outcome.failed[Piece("questions", "lost")]
+    assert "no file at" in outcome.failed[Piece("refresh_questions", "lost")]
+    assert "lost" in outcome.failed[Piece("refresh_questions", "lost")]
     skipped = {piece for piece in outcome.failed if piece.job == "students"}
     assert skipped == {Piece("students", "lost", teacher) for teacher in TEACHERS}
     assert (outcome.generated, outcome.trained) == (0, 0)

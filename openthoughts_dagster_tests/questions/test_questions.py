@@ -57,6 +57,12 @@ def test_the_top_is_by_rank_with_ties_by_id_and_failed_scores_last() -> None:
     assert dict(curated.rejected.select("question", "reason").rows()) == {"e": "below_cut", "b": "no_score"}
 
 
+def test_a_domain_without_a_selection_keeps_all_but_duplicates() -> None:
+    curated = curate(_scored(("a", 3), ("b", None), ("a", 9)), DomainQuestions(), NOTHING, NO_BENCHMARKS)
+    assert curated.questions["question"].sort().to_list() == ["a", "b"]
+    assert curated.funnel == {"scored": 3, "selected": 3, "decontaminated": 3, "deduplicated": 2}
+
+
 def test_of_duplicates_the_best_scored_stays_and_the_others_name_it() -> None:
     scored = _scored(("what is 1 + 1?", 2), (" what is 1 + 1? ", 8), ("other", 5))
     curated = curate(scored, _settings(), NOTHING, NO_BENCHMARKS)

@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from openthoughts_dagster.defs.metadata import bars, cost, sample_rows
+from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.evaluation import score_student
@@ -49,7 +49,7 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
                 "dagster/row_count": rows.height,
                 "score": float(summary["score"].to_numpy().mean()),
                 "untrained_score": float(summary["untrained_score"].to_numpy().mean()),
-                "benchmarks": sample_rows(summary, count=100),
+                "benchmarks": table(summary),
                 "plot": bars(
                     summary["benchmark"].to_list(),
                     summary["score"].to_list(),

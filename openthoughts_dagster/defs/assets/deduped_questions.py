@@ -53,7 +53,7 @@ def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
                 "dagster/row_count": kept,
                 "rows_rejected": rejected,
                 "funnel": funnel(curated.funnel),
-                "steps": curated.funnel,
+                "steps": [list(step) for step in curated.funnel.items()],  # in their order, which JSON objects lose
                 "rejected_by_reason": counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
                 "leaks_side_by_side": side_by_side(leaks_of(examples)),
                 "duplicates_side_by_side": side_by_side(duplicates_of(examples)),

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.metadata import sample_rows, stacked_bars
+from openthoughts_dagster.defs.metadata import stacked_bars, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.generation.spending import generation_costs
 from openthoughts_dagster.lake import GENERATION_COSTS, frame_hash
@@ -36,8 +36,8 @@ def generation_costs_asset(lake: LakeResource) -> dg.MaterializeResult:
             "completions": int(costs["completions"].sum()),
             "completion_tokens": int(costs["completion_tokens"].sum()),
             "engine_hours": round(float(costs["engine_seconds"].to_numpy().sum()) / 3600, 3),
-            "cost": sample_rows(costs.group_by("currency").agg(pl.col("cost").sum())),
-            "costs": sample_rows(costs.sort("day", descending=True, maintain_order=True), count=_SHOWN),
+            "cost": table(costs.group_by("currency").agg(pl.col("cost").sum())),
+            "costs": table(costs.sort("day", descending=True, maintain_order=True).head(_SHOWN)),
             "plot": stacked_bars(
                 [str(day) for day in days["day"]], days["model"].to_list(), days[by].to_list(), f"{by} by model and day"
             ),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from openthoughts_dagster.defs.metadata import line, sample_rows
+from openthoughts_dagster.defs.metadata import line, table
 from openthoughts_dagster.lake import folder_hash, text_hash
 from openthoughts_dagster.recipe import Recipe
 
@@ -26,7 +26,7 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
         from openthoughts_dagster.quickstart.tiny_models import build_tiny_models
 
         models = build_tiny_models(folder, context.log.info)
-        table = pl.DataFrame(
+        made = pl.DataFrame(
             [
                 {
                     "model": model.name,
@@ -46,7 +46,7 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
         }
         return dg.MaterializeResult(
             data_version=dg.DataVersion(text_hash(*revisions)),
-            metadata={"models": sample_rows(table, count=10), **pictures},
+            metadata={"models": table(made), **pictures},
         )
 
     return quickstart_models

@@ -4,7 +4,7 @@ from typing import Literal
 
 import dagster as dg
 
-from openthoughts_dagster.defs.metadata import bars, sample_rows
+from openthoughts_dagster.defs.metadata import bars, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.evaluation import ranking
 from openthoughts_dagster.lake import BENCHMARK_SCORES, SOURCE_RANKING, TEACHER_RANKING, frame_hash
@@ -31,7 +31,7 @@ def ranking_asset(by: Literal["source", "teacher"]) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(rows)),
             metadata={
-                "ranking": sample_rows(rows, count=100),
+                "ranking": table(rows),
                 "plot": bars(
                     rows[by].to_list(),
                     rows["score"].fill_null(0).to_list(),

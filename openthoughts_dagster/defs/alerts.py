@@ -1,0 +1,73 @@
+"""A message about a failed run to a webhook: Slack's incoming webhooks, or any server that takes JSON."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+WEBHOOK = "OPENTHOUGHTS_ALERT_WEBHOOK"
+ADDRESS = "OPENTHOUGHTS_UI"
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|DATABASE_URL|POSTGRES", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+_IN_HEADER = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"']?\s*[:=]\s*[\"']?)[A-Za-z0-9_\-.~+/]{8,}")
+_LONGEST, _ATTEMPTS = 1500, 3
+
+
+class AlertError(RuntimeError):
+    """A message that could not be delivered; names the host, never the webhook's path, which is a secret."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed: what it made, for which partition, and why."""
+
+    run_id: str
+    job: str
+    assets: list[str]
+    partition: str
+    error: str
+    link: str
+
+    def message(self, environment: Mapping[str, str]) -> dict[str, object]:
+        """The JSON body, without secrets: `text` is what Slack shows, the fields are for programs."""
+        fields = asdict(self)
+        clean = {n: _clean(value, environment) if isinstance(value, str) else value for n, value in fields.items()}
+        what = ", ".join(self.assets) or self.job
+        where = f" for {self.partition}" if self.partition else ""
+        link = f"\n{self.link}" if self.link else ""
+        return {"text": f"{what}{where} failed: {clean['error']}{link}"} | clean
+
+
+def send(address: str, body: Mapping[str, object], wait: float = 1.0) -> None:
+    """Post JSON, again when the server does not take it. Raises AlertError."""
+    host = address.split("/")[2] if "://" in address else ""
+    if not re.match(r"https?://[^/]", address):
+        raise AlertError(f"{WEBHOOK} is no http or https address")
+    headers = {"Content-Type": "application/json"}
+    problem = ""
+    for attempt in range(_ATTEMPTS):
+        request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                return
+        except urllib.error.HTTPError as error:
+            problem = f"HTTP {error.code}"
+            if error.code < 500 and error.code != 429:
+                break
+        except OSError as error:
+            problem = f"{type(error).__name__}: {error}"
+        time.sleep(wait * 2**attempt)
+    raise AlertError(f"{WEBHOOK}: {host} did not take the message: {problem}; the failed run is in the UI")
+
+
+def _clean(text: str, environment: Mapping[str, str]) -> str:
+    """A text without the values of variables that look secret, without passwords in addresses, and not too long."""
+    for name, value in environment.items():
+        if _SECRET.search(name) and len(value) >= 6:
+            text = text.replace(value, f"[{name}]")
+    text = _IN_HEADER.sub(r"\1[secret]", _IN_ADDRESS.sub(r"\1:[secret]@", text))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,40 @@
+"""A teacher's backfill, launched through the webserver as the UI does."""
+
+import json
+import urllib.request
+from collections.abc import Sequence
+
+import click
+
+_LAUNCH = """mutation ($parameters: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $parameters) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PartitionKeysNotFoundError { message }
+    ... on PythonError { message }
+    ... on UnauthorizedError { message }
+  } }"""
+
+
+def launch(ui: str, teacher: str, sources: Sequence[str]) -> str:
+    """Launch it and give back its address in the UI. Raises ClickException saying what to do."""
+    parameters = {
+        "assetSelection": [{"path": ["teacher_answers"]}],
+        "partitionNames": [f"{source}|{teacher}" for source in sources],
+        "title": f"Answers of {teacher}",
+        "tags": [{"key": "openthoughts/teacher", "value": teacher}],
+    }
+    body = json.dumps({"query": _LAUNCH, "variables": {"parameters": parameters}}).encode()
+    request = urllib.request.Request(f"{ui.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            answer = json.load(reply)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(
+            f"the UI at {ui} does not answer ({error}): start it with `make ui`, or name it with --ui"
+        ) from error
+    launched = (answer.get("data") or {}).get("launchPartitionBackfill") or {}
+    if launched.get("__typename") != "LaunchBackfillSuccess":
+        problem = launched.get("message") or launched.get("__typename") or answer.get("errors")
+        raise click.ClickException(f"the backfill was not launched: {problem}")
+    return f"{ui.rstrip('/')}/runs/b/{launched['backfillId']}"

@@ -1,0 +1,153 @@
+"""What is wrong with a deployment, and what to do about it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.lake import TABLES, Lake
+from openthoughts_dagster.landing import Catalog, LandingError, open_place
+from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError, load_recipe
+
+_LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: good, a problem, or (None) a note."""
+
+    what: str
+    good: bool | None
+    says: str
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Everything that was looked at. A check that fails does not stop the others."""
+    found: list[Finding] = []
+    recipe = None
+    try:
+        recipe = load_recipe(settings.recipe, settings.variables())
+        counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
+        found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
+    except RecipeError as error:
+        found += [Finding("recipe", False, line) for line in str(error).splitlines()]
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _lake(settings),
+        lambda: _data(settings),
+        lambda: _landing(settings),
+        _dagster,
+        _accelerator,
+    ]
+    if recipe is not None:
+        loaded = recipe
+        checks.append(lambda: _models(loaded))
+    for check in checks:
+        try:
+            found += check()
+        except Exception as error:  # whatever it is, it is what the person has to know
+            found.append(Finding("doctor", False, f"{type(error).__name__}: {error}"))
+    return found
+
+
+def _lake(settings: Settings) -> Iterator[Finding]:
+    lake = Lake(settings.lake)
+    try:
+        rows = {name: lake.scan(table).select(pl.len()).collect().item() for name, table in TABLES.items()}
+    except Exception as error:
+        says = f"{settings.lake} cannot be read: {error}; correct OPENTHOUGHTS_LAKE or its credentials"
+        yield Finding("lake", False, says)
+        return
+    yield Finding(
+        "lake", True, f"{settings.lake}: {sum(rows.values()):,} rows in {sum(map(bool, rows.values()))} tables"
+    )
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.data):
+            pass
+    except OSError as error:
+        yield Finding("data", False, f"{settings.data} cannot be written: {error}; correct OPENTHOUGHTS_DATA")
+        return
+    free = shutil.disk_usage(settings.data).free / 2**30
+    says = f"{settings.data}: {free:,.0f} GiB free"
+    yield Finding("data", free > 10 or None, says if free > 10 else f"{says}; students and tables need more soon")
+
+
+def _landing(settings: Settings) -> Iterator[Finding]:
+    if settings.landing is None:
+        yield Finding("landing place", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
+        return
+    try:
+        folders = open_place(settings.landing).scan()
+    except LandingError as error:
+        yield Finding("landing place", False, str(error))
+        return
+    yield Finding("landing place", True, f"{settings.landing}: {len(folders)} sources")
+    for entry in Catalog(Lake(settings.lake)).entries().values():
+        if entry.problem:
+            yield Finding(f"source {entry.source}", False, entry.problem)
+
+
+def _dagster() -> Iterator[Finding]:
+    import dagster as dg
+
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        yield Finding("dagster", False, "DAGSTER_HOME is not set: name the folder of the instance, with a dagster.yaml")
+        return
+    if not (Path(home) / "dagster.yaml").is_file():
+        yield Finding("dagster", None, f"{home} has no dagster.yaml: copy the repository's, or runs are not watched")
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs_count()
+        yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
+        beats = instance.get_daemon_heartbeats()
+        if not beats:
+            yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
+
+
+def _accelerator() -> Iterator[Finding]:
+    if find_spec("torch") is None:
+        yield Finding("accelerator", None, "torch is not installed here: models run elsewhere")
+        return
+    import torch
+
+    count = torch.cuda.device_count()
+    names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(count)}))
+    yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
+
+
+def _models(recipe: Recipe) -> Iterator[Finding]:
+    roles: list[tuple[str, ModelReference]] = [
+        *(("judge", judge) for judge in recipe.judges),
+        *(("teacher", teacher) for teacher in recipe.teachers),
+        ("student", recipe.student),
+    ]
+    for role, reference in roles:
+        what = f"{role} {reference.name}"
+        library = _LIBRARIES.get(reference.engine)
+        if library and find_spec(library) is None:
+            extra = "vllm" if library == "vllm" else "models"
+            says = f"engine {reference.engine} is not installed: pip install 'openthoughts-dagster[{extra}]'"
+            yield Finding(what, False, says)
+            continue
+        if reference.api_key_env and not os.environ.get(reference.api_key_env):
+            yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
+            continue
+        try:
+            located = locate(reference, recipe.folder)
+        except EngineError as error:
+            made = recipe.tiny_models and reference.model.startswith(recipe.tiny_models)
+            says = "is made by the asset quickstart_models: materialize it" if made else str(error)
+            yield Finding(what, None if made else False, says)
+            continue
+        yield Finding(what, True, f"{located.identity.partition} on {reference.engine}")

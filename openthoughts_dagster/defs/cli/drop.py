@@ -1,0 +1,31 @@
+"""A file put into the landing place, as an upload should be: data, manifest, and the marker at last."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from openthoughts_dagster.landing import open_place
+from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
+from openthoughts_dagster.landing.watch import MARKER
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.sources import Place, read_source
+
+
+def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
+    """Check that the file can be read as the manifest says, and copy both; the address of the source.
+
+    Raises ManifestError or SourceError for what would not work once it landed, LandingError for where it should land.
+    """
+    if landing is None:
+        raise ValueError("OPENTHOUGHTS_LANDING is not set: name the folder or s3:// prefix that the daemon watches")
+    if any(source.name == name for source in recipe.sources):
+        raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
+    text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+    source = read_manifest(name, text, str(file.resolve().parent))
+    with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, Place(Path(staging))):
+        pass  # it can be read
+    place = open_place(landing)
+    place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
+    return f"{place.address}/{name}"

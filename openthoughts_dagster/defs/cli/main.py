@@ -1,0 +1,138 @@
+"""Arguments in, one command run, an exit status out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import click
+import dagster as dg
+
+from openthoughts_dagster.defs.alerts import ADDRESS
+from openthoughts_dagster.defs.cli.backfill import launch
+from openthoughts_dagster.defs.cli.doctor import findings
+from openthoughts_dagster.defs.cli.drop import drop
+from openthoughts_dagster.defs.cli.plan import planned
+from openthoughts_dagster.defs.cli.status import states
+from openthoughts_dagster.defs.cli.tables import table
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.landing import Catalog
+from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
+
+_UI = "http://127.0.0.1:3000"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the environment says, opened when a command needs it."""
+
+    settings: Settings
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        try:
+            recipe = load_recipe(self.settings.recipe, self.settings.variables())
+        except RecipeError as error:
+            raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
+        return recipe.with_landed(Catalog(self.lake).find)
+
+    def sources(self, chosen: Sequence[str]) -> list[str]:
+        """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
+        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.present]
+        known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
+        if unknown := [name for name in chosen if name not in known]:
+            raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
+        return list(chosen) or known
+
+    def teachers(self, chosen: Sequence[str]) -> list[str]:
+        """The teachers that a command is about, in the same way."""
+        known = [teacher.name for teacher in self.recipe.teachers]
+        if unknown := [name for name in chosen if name not in known]:
+            raise click.ClickException(f"no teacher {', '.join(unknown)}; there are {', '.join(known)}")
+        return list(chosen) or known
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Reasoning-data recipes from the terminal. Which recipe, which data: see OPENTHOUGHTS_... in the README."""
+    context.obj = Deployment(Settings.from_environment())
+
+
+@main.command()
+@click.option("--teacher", "teachers", multiple=True, help="Only this teacher; may be repeated.")
+@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
+@click.pass_obj
+def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> None:
+    """What the missing answers would cost. Starts no engine and writes nothing."""
+    rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers))
+    click.echo(table(rows))
+    click.echo(total)
+
+
+@main.command()
+@click.option("--teacher", required=True, help="The teacher that answers.")
+@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent.")
+@click.option("--ui", default=lambda: os.environ.get(ADDRESS) or _UI, help=f"Address of the UI [{ADDRESS} or {_UI}]")
+@click.option("--yes", is_flag=True, help="Do not ask after showing the plan.")
+@click.pass_obj
+def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
+    """Launch a teacher's answers to all sources: the same backfill as from the UI's dialog."""
+    [teacher], names = here.teachers([teacher]), here.sources(sources)
+    rows, total = planned(here.recipe, here.lake, names, [teacher])
+    click.echo(table(rows))
+    click.echo(total)
+    if not yes:
+        click.confirm("Launch it?", abort=True)
+    click.echo(f"launched: {launch(ui, teacher, names)}")
+
+
+@main.command()
+@click.pass_obj
+def status(here: Deployment) -> None:
+    """Partitions by state, rows and cost of every asset."""
+    with dg.DagsterInstance.get() as instance:
+        click.echo(table(states(here.recipe, here.lake, instance)))
+
+
+@main.group()
+def sources() -> None:
+    """Sources beside the recipe's own."""
+
+
+@sources.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--domain", required=True, help="Domain that picks scoring and selection, e.g. math.")
+@click.option("--name", help="Name of the source; the file's when absent.")
+@click.option("--question", default="question", show_default=True, help="Column or template of the question.")
+@click.option("--answer", help="Column of the reference answer, when there is one.")
+@click.option("--licence", default="unknown", show_default=True, help="SPDX licence identifier.")
+@click.pass_obj
+def add(
+    here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
+) -> None:
+    """Put FILE into the landing place with a manifest: the daemon takes it from there."""
+    columns = {"question": question} | ({"answer": answer} if answer else {})
+    manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
+    try:
+        place = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{place} is complete; the landing sensor takes it at its next look")
+
+
+@main.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators; say what to do."""
+    found = findings(context.obj.settings)
+    for finding in found:
+        mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]
+        click.echo(f"{mark} {finding.what}: {finding.says}")
+    context.exit(1 if any(finding.good is False for finding in found) else 0)

@@ -1,0 +1,77 @@
+"""What the missing answers would cost, cell by cell."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openthoughts_dagster.generation.answer_plan import plan_answers
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import Recipe
+
+
+def planned(
+    recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str]
+) -> tuple[list[dict[str, Any]], str]:
+    """A row for each cell, and a line of totals. Questions that were not curated yet cannot be counted."""
+    rows: list[dict[str, Any]] = []
+    money: Counter[str] = Counter()
+    completions, unknown = 0, 0
+    for teacher in teachers:
+        try:
+            model = locate(recipe.teacher(teacher), Path(recipe.folder))
+        except EngineError as error:
+            rows.append(_row(teacher, "all", None, None, None, None, None, f"{error}".splitlines()[0]))
+            unknown += 1
+            continue
+        for source in sources:
+            score = recipe.length_score(recipe.source(source).domain)
+            plan = plan_answers(lake, model, source, recipe.answers_per_question, score)
+            if plan.rows.is_empty():
+                rows.append(_row(teacher, source, None, None, None, None, None, "no curated questions yet"))
+                unknown += 1
+                continue
+            cost = plan.estimate
+            says = f"{cost.cost:,.2f} {cost.currency}" if cost.cost is not None else None
+            rows.append(
+                _row(
+                    teacher,
+                    source,
+                    cost.completions,
+                    cost.reused,
+                    round(cost.completion_tokens),
+                    cost.accelerator_hours,
+                    says,
+                    cost.basis,
+                )
+            )
+            completions += cost.completions
+            unknown += cost.cost is None
+            money[cost.currency] += cost.cost or 0.0  # type: ignore[assignment]
+    total = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in money.items()) or "nothing"
+    gaps = f"; {unknown} cells cannot be estimated" if unknown else ""
+    return rows, f"{completions:,} completions to generate, about {total}{gaps}"
+
+
+def _row(
+    teacher: str,
+    source: str,
+    generate: int | None,
+    reused: int | None,
+    tokens: int | None,
+    hours: float | None,
+    cost: str | None,
+    basis: str,
+) -> dict[str, Any]:
+    return {
+        "teacher": teacher,
+        "source": source,
+        "to generate": generate,
+        "reused": reused,
+        "tokens": tokens,
+        "accelerator-h": hours,
+        "cost": cost,
+        "basis": basis,
+    }

@@ -1,0 +1,117 @@
+"""The command line, over a lake and an instance of its own."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from openthoughts_dagster.defs.cli import main
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake
+from openthoughts_dagster.landing import Watch, open_place
+from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster_tests.e2e.small_recipe import GSM8K, served_recipe
+
+QUESTIONS = 10
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A deployment whose source `sums` has curated questions, and whose teacher was never asked."""
+    recipe = served_recipe(
+        tmp_path / "recipe", "http://127.0.0.1:9/v1", price={"completion_million": 2.0}, sampling={"max_tokens": 1000}
+    )
+    (tmp_path / "dagster").mkdir()
+    for name, value in {
+        "OPENTHOUGHTS_RECIPE": str(recipe),
+        "OPENTHOUGHTS_DATA": str(tmp_path),
+        "OPENTHOUGHTS_LANDING": str(tmp_path / "landing"),
+        "DAGSTER_HOME": str(tmp_path / "dagster"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("OPENTHOUGHTS_UI", raising=False)
+    rows = [
+        {
+            "source": "sums",
+            "question_id": str(number),
+            "domain": "math",
+            "question": f"{number}+1?",
+            "reference_answer": None,
+            "licence": "MIT",
+            "origin": "{}",
+            "metadata": "{}",
+            "scores": "{}",
+        }
+        for number in range(QUESTIONS)
+    ]
+    frame = pl.DataFrame(rows, schema=DEDUPED_QUESTIONS.schema)
+    Lake(tmp_path / "lake").replace(DEDUPED_QUESTIONS, frame, source="sums")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_plan_says_what_the_missing_answers_would_cost(folder: Path) -> None:
+    done = run("plan")
+    assert done.exit_code == 0, done.output
+    # 10 questions, 2 answers of up to 1,000 tokens each, at 2 USD for a million
+    assert "20 completions to generate, about 0.04 USD" in done.output
+
+
+def test_plan_of_a_teacher_that_is_not_there_says_who_is(folder: Path) -> None:
+    done = run("plan", "--teacher", "quick")
+    assert done.exit_code == 1 and "no teacher quick; there are slow" in done.output
+
+
+def test_backfill_shows_the_plan_first_and_says_when_nothing_answers(folder: Path) -> None:
+    refused = CliRunner().invoke(main, ["backfill", "--teacher", "slow", "--ui", "http://127.0.0.1:9"], input="n\n")
+    assert refused.exit_code == 1 and "20 completions" in refused.output and "Aborted" in refused.output
+    done = run("backfill", "--teacher", "slow", "--ui", "http://127.0.0.1:9", "--yes")
+    assert done.exit_code == 1 and "does not answer" in done.output and "make ui" in done.output
+
+
+def test_status_counts_partitions_rows_and_cost(folder: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("source", ["sums", "more"])
+        instance.report_runless_asset_event(dg.AssetMaterialization("deduped_questions", partition="sums"))
+    done = run("status")
+    assert done.exit_code == 0, done.output
+    lines = {line.split()[0]: line.split() for line in done.output.splitlines()}
+    assert lines["deduped_questions"][1:7] == ["2", "1", "0", "0", "1", str(QUESTIONS)]
+    assert lines["teacher_answers"][1:7] == ["2", "0", "0", "0", "2", "0"]
+    assert "by slow" in done.output
+
+
+def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
+    done = run("sources", "add", str(GSM8K), "--domain", "math", "--answer", "answer", "--name", "gsm8k")
+    assert done.exit_code == 0, done.output
+    recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
+    seen = Watch(recipe, open_place(str(folder / "landing")), None).look({}, {}, 0, set())
+    assert seen.entries["gsm8k"].landed and not seen.entries["gsm8k"].problem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--domain", "math", "--question", "prompt"], "none of its 40 rows has a question in 'prompt'"),
+        (["--domain", "math", "--name", "a b"], "becomes a partition key"),
+        (["--domain", "math", "--name", "sums"], "the recipe has a source 'sums'"),
+    ],
+)
+def test_a_file_that_could_not_be_read_does_not_land(folder: Path, arguments: list[str], says: str) -> None:
+    done = run("sources", "add", str(GSM8K), *arguments)
+    assert done.exit_code == 1 and says in done.output
+    assert not (folder / "landing").exists()
+
+
+def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert "ok      recipe: served: 1 sources, 1 teachers" in done.output
+    assert "PROBLEM student student" in done.output and "no-student does not exist" in done.output
+    assert "PROBLEM landing place" in done.output
+    monkeypatch.setenv("OPENTHOUGHTS_RECIPE", "no-such-recipe")
+    assert "PROBLEM recipe: no recipe 'no-such-recipe'" in run("doctor").output

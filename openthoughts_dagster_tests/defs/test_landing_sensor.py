@@ -1,0 +1,145 @@
+"""The landing sensor: partitions, run requests, reports and a cursor that may be lost."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from openthoughts_dagster.defs.build import build_definitions
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe import load_recipe
+
+RECIPE = ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
+
+
+class Deployment:
+    """The quickstart with a landing place, and its sensor evaluated as the daemon does."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.landing, self.instance, self.cursor = folder / "landing", instance, ""
+        self.landing.mkdir()
+        settings = Settings("quickstart", folder, str(folder / "lake"), landing=str(self.landing))
+        self.definitions = build_definitions(load_recipe("quickstart", settings.variables()), settings)
+
+    def land(self, name: str, manifest: str = "{reader: files, domain: math, path: x.jsonl}") -> None:
+        folder = self.landing / name
+        folder.mkdir()
+        (folder / "x.jsonl").write_text('{"question": "1+1?"}\n')
+        (folder / "source.yaml").write_text(manifest)
+        (folder / "_SUCCESS").touch()
+
+    def tick(self) -> dg.SensorResult:
+        """One evaluation; what it asks for is done."""
+        sensor = self.definitions.get_sensor_def("source_landing_sensor")
+        context = dg.build_sensor_context(self.instance, self.cursor, definitions=self.definitions)
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor or ""
+        for request in result.dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions("source", list(request.partition_keys))
+        return result
+
+    def requested(self) -> list[str]:
+        return sorted(str(request.partition_key) for request in self.tick().run_requests or ())
+
+    def partitions(self) -> set[str]:
+        return set(self.instance.get_dynamic_partitions("source"))
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Deployment(tmp_path, instance)
+
+
+def test_the_recipes_sources_become_partitions_and_are_read_once(deployment: Deployment) -> None:
+    assert deployment.requested() == sorted({*RECIPE} - {"shop-sums"})
+    assert deployment.partitions() == {*RECIPE}
+    assert deployment.requested() == ["shop-sums"]  # a file: nothing of it changed since the first tick
+    assert deployment.requested() == []
+
+
+def test_a_landed_source_becomes_a_partition_and_is_read(deployment: Deployment) -> None:
+    deployment.tick(), deployment.tick()
+    deployment.land("mine")
+    [request] = deployment.tick().run_requests or ()
+    assert request.partition_key == "mine" and "mine" in deployment.partitions()
+    assert request.run_key is not None and request.run_key.startswith("mine@")
+    assert deployment.requested() == []
+
+
+def test_a_landed_source_is_known_to_every_process_that_loads_the_definitions(deployment: Deployment) -> None:
+    deployment.land("mine")
+    deployment.tick()
+    job = deployment.definitions.resolve_job_def("refresh_questions")
+    read = job.execute_in_process(
+        instance=deployment.instance,
+        partition_key="mine",
+        asset_selection=[dg.AssetKey("raw_sources")],
+        raise_on_error=False,
+    )
+    [made] = [event.materialization for event in read.get_asset_materialization_events()]
+    assert made.partition == "mine" and made.metadata["dagster/row_count"].value == 1
+
+
+@pytest.mark.parametrize("cursor", ["", "no JSON", "[]", '{"seen": {}}', '{"delivered": "3", "waiting": []}'])
+def test_a_lost_cursor_asks_again_under_the_same_run_keys(deployment: Deployment, cursor: str) -> None:
+    deployment.land("mine")
+    keys = {request.run_key for _ in range(2) for request in deployment.tick().run_requests or ()}
+    deployment.cursor = cursor
+    assert {request.run_key for request in deployment.tick().run_requests or ()} == keys
+    assert deployment.requested() == []
+
+
+def test_a_lost_lake_reads_every_source_again(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.land("mine")
+    keys = {request.run_key for _ in range(2) for request in deployment.tick().run_requests or ()}
+    shutil.rmtree(tmp_path / "lake")
+    again = {request.run_key for _ in range(2) for request in deployment.tick().run_requests or ()}
+    assert len(again) == len(keys) and not again & keys
+
+
+def test_a_bad_manifest_is_on_the_tick_and_on_a_check_until_it_is_mended(deployment: Deployment) -> None:
+    deployment.land("bad", "{reader: files, domain: math, path: /etc/passwd}")
+    result = deployment.tick()
+    [event] = result.asset_events
+    assert isinstance(event, dg.AssetCheckEvaluation) and not event.passed and "bad: path:" in (event.description or "")
+    deployment.tick()
+    result = deployment.tick()
+    assert result.asset_events == [] and "bad: path:" in str(result.skip_reason)
+    assert "bad" not in deployment.partitions()
+    (deployment.landing / "bad" / "source.yaml").write_text("{reader: files, domain: math, path: x.jsonl}")
+    result = deployment.tick()
+    [event] = result.asset_events
+    assert isinstance(event, dg.AssetCheckEvaluation) and event.passed
+    assert "bad" in deployment.partitions()
+
+
+def test_a_retired_source_whose_partition_was_deleted_stays_away(deployment: Deployment) -> None:
+    deployment.land("mine")
+    deployment.tick()
+    shutil.rmtree(deployment.landing / "mine")
+    deployment.tick()
+    assert "mine" in deployment.partitions()
+    deployment.instance.delete_dynamic_partition("source", "mine")
+    assert "mine" not in deployment.requested() and "mine" not in deployment.partitions()
+
+
+def test_a_landing_place_that_is_away_stops_neither_the_recipes_sources_nor_the_sensor(deployment: Deployment) -> None:
+    deployment.landing.rmdir()
+    result = deployment.tick()
+    assert len(result.run_requests or ()) == 3
+    deployment.tick()
+    assert "cannot be read" in str(deployment.tick().skip_reason)
+
+
+def test_the_cursor_stays_small_when_many_sources_land(deployment: Deployment) -> None:
+    for number in range(1000):
+        (deployment.landing / f"source-{number:04}").mkdir()
+        (deployment.landing / f"source-{number:04}" / "x.jsonl").touch()
+    deployment.tick()
+    assert len(deployment.cursor) < 40_000
+    assert all(isinstance(name, str) for name in json.loads(deployment.cursor)["waiting"])

@@ -1,0 +1,234 @@
+"""The watch over sources, look by look, on real folders and a real object store's protocol."""
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openthoughts_dagster.landing import Entry, Seen, Watch, open_place
+from openthoughts_dagster.landing.catalog import VANISHED
+from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
+from openthoughts_dagster.recipe.loading import SHIPPED
+
+MANIFEST = "{reader: files, domain: math, path: '*.jsonl'}"
+
+
+class Looking:
+    """A watch that is looked through again and again, as the sensor does."""
+
+    def __init__(self, recipe: Recipe, address: str, commit: Callable[[HuggingFaceSource], str] | None = None) -> None:
+        self.watch = Watch(recipe, open_place(address), commit)
+        self.entries: dict[str, Entry] = {}
+        self.waiting: dict[str, str] = {}
+        self.number = self.turn = 0
+
+    def look(self) -> list[str]:
+        """One look; the sources of which there is news."""
+        seen = self.last = self.watch.look(self.entries, self.waiting, self.number, set(), self.turn)
+        self.entries, self.waiting, self.turn = seen.entries, seen.waiting, self.turn + 1
+        news = sorted(entry.source for entry in seen.entries.values() if entry.number > self.number)
+        self.number = max([self.number, *(entry.number for entry in seen.entries.values())])
+        return [name for name in news if name not in ("two-digit-sums", "shop-sums", "reversed-words", "letter-counts")]
+
+    last: Seen
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("quickstart", {"OPENTHOUGHTS_DATA": "/nowhere"})
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    (tmp_path / "landing").mkdir()
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def looking(recipe: Recipe, landing: Path) -> Looking:
+    return Looking(recipe, str(landing))
+
+
+def land(landing: Path, name: str, manifest: str = MANIFEST, rows: str = '{"question": "1+1?"}\n') -> Path:
+    folder = landing / name
+    folder.mkdir(exist_ok=True)
+    (folder / "questions.jsonl").write_text(rows)
+    (folder / "source.yaml").write_text(manifest)
+    return folder
+
+
+def test_a_source_is_taken_once_nothing_of_it_changes_between_two_looks(looking: Looking, landing: Path) -> None:
+    folder = land(landing, "mine")
+    assert looking.look() == []
+    with (folder / "questions.jsonl").open("a") as growing:
+        growing.write('{"question": "2+2?"}\n')
+    assert looking.look() == []
+    assert looking.look() == ["mine"]
+    assert looking.look() == []
+    assert looking.entries["mine"].as_source().path == f"{folder}/*.jsonl"  # type: ignore[union-attr]
+
+
+def test_a_source_with_a_completion_marker_is_taken_at_the_first_look(looking: Looking, landing: Path) -> None:
+    (land(landing, "mine") / "_SUCCESS").touch()
+    assert looking.look() == ["mine"]
+
+
+def test_changed_data_is_news_and_touched_data_is_not(looking: Looking, landing: Path) -> None:
+    folder = land(landing, "mine")
+    looking.look(), looking.look()
+    os.utime(folder / "questions.jsonl", (0, 0))  # a clock that jumped back, or a copy that kept no times
+    assert [looking.look(), looking.look(), looking.look()] == [[], [], []]
+    stamps = (folder / "questions.jsonl").stat()
+    (folder / "questions.jsonl").write_text('{"question": "9+9?"}\n')  # as long as before
+    os.utime(folder / "questions.jsonl", ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    assert [looking.look(), looking.look()] == [[], ["mine"]]
+
+
+def test_data_that_comes_back_as_it_once_was_is_news_again(looking: Looking, landing: Path) -> None:
+    takes = []
+    for rows in ("1", "2", "1"):
+        land(landing, "mine", rows=f'{{"question": "{rows}"}}\n')
+        assert [looking.look(), looking.look()] == [[], ["mine"]]
+        takes.append(looking.entries["mine"].take)
+    assert len(set(takes)) == 3
+
+
+def test_a_vanished_source_is_reported_and_kept_and_comes_back_with_other_data(looking: Looking, landing: Path) -> None:
+    folder = land(landing, "mine")
+    looking.look(), looking.look()
+    shutil.move(folder, landing.parent / "elsewhere")
+    assert looking.look() == []
+    assert looking.entries["mine"].problem == VANISHED and looking.entries["mine"].landed
+    shutil.move(landing.parent / "elsewhere", folder)
+    assert looking.look() == [] and looking.look() == [] and looking.entries["mine"].problem == ""
+    shutil.rmtree(folder)
+    looking.look()
+    land(landing, "mine", rows='{"question": "other"}\n')
+    assert [looking.look(), looking.look()] == [[], ["mine"]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda f: (f / "source.yaml").write_text("{reader: files, domain: x, path: ../../secret}"), "own folder"),
+        (lambda f: (f / "source.yaml").unlink(), "has no source.yaml"),
+        (lambda f: (f / "source.yml").write_text(MANIFEST), "two manifests"),
+        (lambda f: (f / "link.jsonl").symlink_to("/etc/passwd"), "symbolic links"),
+        (lambda f: f.rename(f.parent / "a|b"), "becomes a partition key"),
+        (lambda f: f.rename(f.parent / "shop-sums"), "the recipe has this source"),
+    ],
+)
+def test_a_bad_source_is_reported_and_blocks_nobody_else(
+    looking: Looking, landing: Path, spoil: Callable[[Path], object], says: str
+) -> None:
+    spoil(land(landing, "bad"))
+    land(landing, "good")
+    looking.look()
+    assert looking.look() == ["good"]
+    [problem] = [entry.problem for entry in looking.entries.values() if entry.problem]
+    assert says in problem
+    assert looking.look() == []
+
+
+def test_a_source_that_goes_bad_keeps_its_last_good_state(looking: Looking, landing: Path) -> None:
+    folder = land(landing, "mine")
+    looking.look(), looking.look()
+    (folder / "source.yaml").write_text("{reader: files")
+    looking.look(), looking.look()
+    assert "not YAML" in looking.entries["mine"].problem and looking.entries["mine"].as_source().reader == "files"
+    (folder / "source.yaml").write_text(MANIFEST)
+    assert [looking.look(), looking.look()] == [[], []]
+    assert looking.entries["mine"].problem == ""
+
+
+def test_a_landing_place_that_is_away_for_some_looks_loses_nothing(looking: Looking, landing: Path) -> None:
+    land(landing, "mine")
+    looking.look(), looking.look()
+    landing.rename(landing.parent / "unmounted")
+    assert looking.look() == [] and "cannot be read" in looking.last.notes[0]
+    assert looking.entries["mine"].problem == ""
+    (landing.parent / "unmounted").rename(landing)
+    assert [looking.look(), looking.look()] == [[], []] and looking.last.notes == []
+
+
+def test_many_sources_at_once_are_taken_a_bounded_number_at_a_time(looking: Looking, landing: Path) -> None:
+    for number in range(250):
+        (land(landing, f"source-{number:03}") / "_SUCCESS").touch()
+    looks = [len(looking.look()) for _ in range(4)]
+    assert sum(looks) == 250 and max(looks) <= 100 and looks[-1] == 0
+
+
+def test_a_changed_file_or_setting_of_a_recipes_source_is_news(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "quickstart", tmp_path / "recipe")
+    file = tmp_path / "recipe" / "shop_sums.jsonl"
+    looking = Looking(
+        load_recipe(str(tmp_path / "recipe"), {"OPENTHOUGHTS_DATA": "/nowhere"}), str(tmp_path / "recipe")
+    )
+    looking.look(), looking.look()
+    numbers = {name: entry.number for name, entry in looking.entries.items()}
+    with file.open("a") as more:
+        more.write(json.dumps({"question": "one more?", "answer": "yes"}) + "\n")
+    looking.look(), looking.look()
+    assert {name for name, entry in looking.entries.items() if entry.number != numbers.get(name)} == {"shop-sums"}
+
+
+def test_a_recipes_source_whose_data_is_there_already_is_no_news(recipe: Recipe) -> None:
+    seen = Watch(recipe, None, None).look({}, {}, 7, {"two-digit-sums"})
+    assert {entry.source for entry in seen.entries.values() if entry.number > 7} == {"reversed-words", "letter-counts"}
+
+
+def test_a_new_commit_on_the_hub_is_news_and_a_hub_that_is_away_is_not(recipe: Recipe, landing: Path) -> None:
+    commits: list[str | Exception] = ["a" * 40, "a" * 40, ConnectionError("no network"), "b" * 40, "b" * 40]
+
+    def commit(source: HuggingFaceSource) -> str:
+        answer = commits.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    looking = Looking(recipe, str(landing), commit)
+    folder = landing / "numina"
+    folder.mkdir()
+    (folder / "source.yaml").write_text("{reader: hugging_face, domain: math, dataset: AI-MO/NuminaMath-CoT}")
+    (folder / "_SUCCESS").touch()
+    news = [looking.look() for _ in range(5)]
+    assert news == [["numina"], [], [], ["numina"], []]
+
+
+def test_sources_land_in_an_object_store_as_they_do_in_a_folder(recipe: Recipe, bucket: Any) -> None:
+    looking = Looking(recipe, "s3://landing/sources")
+
+    def put(file: str, body: str) -> None:
+        bucket.put_object(Bucket="landing", Key=f"sources/mine/{file}", Body=gzip.compress(body.encode(), mtime=0))
+
+    bucket.put_object(Bucket="landing", Key="sources/mine/source.yaml", Body=MANIFEST.encode())
+    put("part/a.jsonl", '{"question": "1+1?"}\n')
+    assert [looking.look(), looking.look(), looking.look()] == [[], ["mine"], []]
+    assert looking.entries["mine"].as_source().path == "s3://landing/sources/mine/*.jsonl"  # type: ignore[union-attr]
+    put("part/a.jsonl", '{"question": "1+1?"}\n')  # uploaded again, the same
+    assert [looking.look(), looking.look()] == [[], []]
+    put("part/a.jsonl", '{"question": "2+2?"}\n')
+    assert [looking.look(), looking.look()] == [[], ["mine"]]
+    bucket.delete_object(Bucket="landing", Key="sources/mine/source.yaml")
+    bucket.delete_object(Bucket="landing", Key="sources/mine/part/a.jsonl")
+    assert looking.look() == [] and looking.entries["mine"].problem == VANISHED
+
+
+def test_a_recipes_source_in_an_object_store_is_news_when_its_objects_change(tmp_path: Path, bucket: Any) -> None:
+    shutil.copytree(SHIPPED / "quickstart", tmp_path / "recipe")
+    file = tmp_path / "recipe" / "recipe.yaml"
+    file.write_text(file.read_text().replace("path: shop_sums.jsonl", "path: s3://landing/shop/*.jsonl"))
+    (tmp_path / "landing").mkdir()
+    looking = Looking(load_recipe(str(tmp_path / "recipe"), {"OPENTHOUGHTS_DATA": "/"}), str(tmp_path / "landing"))
+    numbers = []
+    for body in (b"{}", b"{}", b"{}", b'{"question": "?"}', b'{"question": "?"}'):
+        bucket.put_object(Bucket="landing", Key="shop/a.jsonl", Body=body)
+        looking.look()
+        numbers.append(looking.entries["shop-sums"].number if "shop-sums" in looking.entries else 0)
+    assert looking.last.notes == []
+    assert numbers[0] == 0 < numbers[1] == numbers[2] == numbers[3] < numbers[4]
