@@ -13,6 +13,11 @@ from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
 
 
+# Reports beside the weights. The trainer's own file names the folder it wrote to: the same student trained elsewhere
+# would be another model, and its benchmark answers would be paid for again.
+_NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+
+
 @dataclass(frozen=True)
 class Model:
     """A model reference whose weights are known: `address` is what a loader takes, a folder or a hub id.
@@ -84,7 +89,7 @@ def _folder_revision(path: str) -> str:
 @lru_cache(maxsize=64)
 def _hashed_folder(path: str, _stats: tuple[tuple[str, int, int], ...]) -> str:
     """Reading a checkpoint of many gigabytes takes seconds; it is done once while no file of it changes."""
-    return folder_hash(Path(path), ignore=("training.json", "checkpoint-*"))
+    return folder_hash(Path(path), ignore=_NOT_THE_MODEL)
 
 
 @lru_cache(maxsize=64)
