@@ -12,7 +12,6 @@ from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
 
-
 # Reports beside the weights. The trainer's own file names the folder it wrote to: the same student trained elsewhere
 # would be another model, and its benchmark answers would be paid for again.
 _NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")

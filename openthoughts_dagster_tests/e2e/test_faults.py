@@ -35,7 +35,8 @@ _TIMES_AND_PLACES += ["engine_seconds", "cost", "completion_id"]
 # What was missing when, and what was spent: a process that was killed planned and paid as well.
 _ACCOUNTS = [ANSWER_PLANS, GENERATION_COSTS]
 # Each is a kind of work: training a model, generating, fine-tuning, examining.
-_MOMENTS = ["judge: step 50", "students two-digit-sums worked", "student_checkpoint: student: step", "benchmark_scores: student:"]
+_MOMENTS = ["judge: step 50", "students two-digit-sums worked"]
+_MOMENTS += ["student_checkpoint: student: step", "benchmark_scores: student:"]
 
 
 @dataclass
