@@ -12,12 +12,12 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo ui test test-faults lint clean
+.PHONY: help demo ui test test-faults test-kubernetes lint clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
-	@echo "make test    all tests but the long fault tests; make test-faults runs those"
+	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
 	@echo "make lint    ruff and mypy"
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
@@ -27,10 +27,14 @@ ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: .venv/installed
-	.venv/bin/pytest -m "not faults"
+	.venv/bin/pytest -m "not faults and not kubernetes"
 
 test-faults: .venv/installed
 	.venv/bin/pytest -m faults
+
+# KUBEBUILDER_ASSETS names the folder of etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl.
+test-kubernetes: .venv/installed
+	.venv/bin/pytest -m kubernetes
 
 lint: .venv/installed
 	.venv/bin/ruff check .
