@@ -11,6 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.lake import Lake
+from openthoughts_dagster_tests.object_store import ObjectStore, object_store
 
 EVERYTHING = bool(os.environ.get("OPENTHOUGHTS_TEST_EVERYTHING"))
 
@@ -25,6 +26,27 @@ def skip_without(part: str, present: bool, remedy: str) -> None:
 def lake(tmp_path: Path) -> Lake:
     """An empty lake."""
     return Lake(tmp_path / "lake")
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[ObjectStore]:
+    """An S3 server on loopback for the whole session; tests take `store`."""
+    pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[s3]' flask flask-cors")
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def store(store_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An S3 server that this process's environment leads to, with empty buckets `lake` and `files`."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()  # one of another test's server would be taken
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in store_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return store_server.emptied("lake", "files")
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from openthoughts_dagster.lake.credentials import has_credentials
+
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe by name or path, the lake's address, and a folder for models, students and benchmark reports.
+    """The recipe by name or path, the addresses of the lake and of files, and a folder of this machine for scratch.
 
+    `files` is where models, students, reports and step outputs are: a folder, `data` itself unless it is given, or an
+    object store address such as s3://bucket/files, which every machine sees.
     `datasets` is a folder of copies of the hub's datasets, each at its id, asked before the hub; empty for none.
     `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
     how often sensors look.
@@ -21,11 +25,27 @@ class Settings:
     datasets: str = ""
     landing: str | None = None
     tick_seconds: int = 30
+    files: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", self.files or str(self.data))
+
+    @property
+    def cache(self) -> Path:
+        """Copies of what was fetched from `files`: may be deleted while nothing runs."""
+        return self.data / "cache"
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
-        OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none), OPENTHOUGHTS_TICK_SECONDS (30)."""
+        OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
+        OPENTHOUGHTS_TICK_SECONDS (30). Raises ValueError for an address with credentials in it."""
+        for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
+            if has_credentials(variables.get(name) or ""):
+                raise ValueError(
+                    f"{name} has credentials in its address, which the UI shows: give them as AWS_* variables, from a "
+                    "secret, or by workload identity"
+                )
         data = Path(variables.get("OPENTHOUGHTS_DATA") or "data").expanduser().resolve()
         datasets, landing = variables.get("OPENTHOUGHTS_DATASETS"), variables.get("OPENTHOUGHTS_LANDING")
         return cls(
@@ -35,11 +55,13 @@ class Settings:
             datasets=_absolute(datasets) if datasets else "",
             landing=_absolute(landing) if landing else None,
             tick_seconds=int(variables.get("OPENTHOUGHTS_TICK_SECONDS") or 30),
+            files=_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
         )
 
     def variables(self) -> dict[str, str]:
         """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""
-        return dict(os.environ) | {"OPENTHOUGHTS_DATA": str(self.data), "OPENTHOUGHTS_LAKE": self.lake}
+        places = {"OPENTHOUGHTS_DATA": str(self.data), "OPENTHOUGHTS_FILES": self.files, "OPENTHOUGHTS_LAKE": self.lake}
+        return dict(os.environ) | places
 
 
 def _absolute(address: str) -> str:

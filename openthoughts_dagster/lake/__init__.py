@@ -2,6 +2,8 @@
 
 from openthoughts_dagster.lake.hashing import (
     batches_hash,
+    file_digest,
+    files_hash,
     folder_hash,
     frame_hash,
     text_hash,
@@ -50,6 +52,8 @@ __all__ = [
     "Table",
     "batches_hash",
     "conform",
+    "file_digest",
+    "files_hash",
     "folder_hash",
     "frame_hash",
     "text_hash",

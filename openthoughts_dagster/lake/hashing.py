@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -69,11 +69,25 @@ def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:
 
     `ignore` are glob patterns of top-level names that do not count, such as a report beside the weights.
     """
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return files_hash({name: file_digest(folder / name) for name in names if not _ignored(name, ignore)})
+
+
+def files_hash(digests: Mapping[str, bytes], ignore: tuple[str, ...] = ()) -> str:
+    """`folder_hash` of a folder whose files' digests are known, by their path in it."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if any(fnmatch(path.relative_to(folder).parts[0], pattern) for pattern in ignore):
-            continue
-        digest.update(text_hash(path.relative_to(folder).as_posix()).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
+    for name in sorted(digests, key=PurePosixPath):
+        if not _ignored(name, ignore):
+            digest.update(text_hash(name).encode())
+            digest.update(digests[name])
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """128-bit hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+def _ignored(name: str, ignore: tuple[str, ...]) -> bool:
+    return any(fnmatch(PurePosixPath(name).parts[0], pattern) for pattern in ignore)

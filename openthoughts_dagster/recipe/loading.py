@@ -63,9 +63,12 @@ def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) ->
     """Read and check a recipe.
 
     `${OPENTHOUGHTS_...}` in a string is replaced from `variables`; other variables are not, so that no secret
-    gets into a recipe. Raises RecipeError that lists every problem of the file.
+    gets into a recipe. OPENTHOUGHTS_FILES is OPENTHOUGHTS_DATA where only that is given. Raises RecipeError that lists
+    every problem of the file.
     """
     path = find_recipe(name_or_path)
+    if "OPENTHOUGHTS_DATA" in variables:
+        variables = {"OPENTHOUGHTS_FILES": variables["OPENTHOUGHTS_DATA"]} | dict(variables)
     parts = Composed(path, _document(path), _yaml)
     found: list[tuple[Path, str]] = [(path, problem) for problem in parts.problems]
     unset: list[tuple[Location, str]] = []

@@ -1,0 +1,23 @@
+"""Where a deployment keeps things follows from few variables, and addresses hold no keys."""
+
+from pathlib import Path
+
+import pytest
+
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe import load_recipe
+
+
+def test_files_are_in_the_data_folder_unless_they_have_an_address_of_their_own(tmp_path: Path) -> None:
+    here = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path)})
+    assert here.files == str(tmp_path) and here.cache.is_relative_to(tmp_path)
+    there = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path), "OPENTHOUGHTS_FILES": "s3://bucket/files"})
+    assert load_recipe("quickstart", there.variables()).student.model == "s3://bucket/files/tiny_models/student"
+    assert load_recipe("quickstart", here.variables()).student.model == f"{tmp_path}/tiny_models/student"
+
+
+@pytest.mark.parametrize("name", ["OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"])
+def test_an_address_with_keys_in_it_is_refused_without_repeating_them(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} has credentials.*AWS_") as caught:
+        Settings.from_environment({name: "s3://AKIAX:hidden@bucket/lake"})
+    assert "hidden" not in str(caught.value)
