@@ -101,7 +101,7 @@ def _gate(store: ObjectStore, app: Any) -> Any:
             # moto looks and then writes; S3 does both at once, which is what commits rely on
             with one_at_a_time:
                 return list(app(environment, start_response))
-        return app(environment, start_response)  # type: ignore[no-any-return]
+        return app(environment, start_response)
 
     return answer
 

@@ -1,8 +1,8 @@
 """Folders at addresses: put there complete or not at all, and fetched once for each content.
 
 A folder at A consists of A/manifest.json, which is written last and names every file with size and hash, and of the
-files below A/HASH/, HASH being that of all of them. So readers see the old folder or the new, and two processes that put
-different files at one address do not mix.
+files below A/HASH/, HASH being that of all of them. So readers see the old folder or the new, and two processes that
+put different files at one address do not mix.
 """
 
 import fcntl
@@ -175,8 +175,8 @@ class Folders:
             lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StorageError(
-                f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make OPENTHOUGHTS_DATA "
-                "a folder that this process can write"
+                f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make "
+                "OPENTHOUGHTS_DATA a folder that this process can write"
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -91,7 +91,7 @@ def test_two_that_put_at_the_same_moment_end_with_one_whole_folder(
     store.fault = meet
     contents: list[str] = []
     threads = [
-        threading.Thread(target=lambda f=each: contents.append(Folders(tmp_path).put(f, ADDRESS).content))  # type: ignore[misc]
+        threading.Thread(target=lambda f=each: contents.append(Folders(tmp_path).put(f, ADDRESS).content))
         for each in (folder, other)
     ]
     for thread in threads:
@@ -135,7 +135,7 @@ def test_a_file_that_changed_in_the_store_is_refused_and_leaves_nothing(
         store.client().put_object(Bucket="files", Key=key, Body=b"weights")
     else:
         store.client().delete_object(Bucket="files", Key=key)
-    with pytest.raises(StorageError, match="model.safetensors is not the file|could not be fetched"):
+    with pytest.raises(StorageError, match=r"model.safetensors is not the file|could not be fetched"):
         folders.fetch(ADDRESS)
     assert [path.name for path in (folders.cache / "folders").iterdir() if not path.name.endswith(".lock")] == []
 
