@@ -3,9 +3,9 @@
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
+from openthoughts_dagster.recipe.hardware import SHAPES, Hardware
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
-    Hardware,
     Judge,
     ModelReference,
     Price,
@@ -49,6 +49,7 @@ from openthoughts_dagster.recipe.sources import (
 
 __all__ = [
     "PRESETS",
+    "SHAPES",
     "AnswerFilter",
     "AskLlmScore",
     "Automation",

@@ -30,7 +30,14 @@ def _slug(name: str) -> str:
     return name
 
 
+def _quantity(text: str) -> str:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?([kMGTP]|[KMGTP]i)?", text):
+        raise ValueError(f"must be an amount as Kubernetes writes it, e.g. 64Gi or 500M, got {text!r}")
+    return text
+
+
 Slug = Annotated[str, AfterValidator(_slug)]
+Quantity = Annotated[str, AfterValidator(_quantity)]
 Positive = Annotated[int, Field(gt=0)]
 
 

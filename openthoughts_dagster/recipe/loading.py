@@ -2,43 +2,26 @@
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from openthoughts_dagster.recipe.composing import Composed
+from openthoughts_dagster.recipe.documents import read_yaml, shown
+from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.references import reference_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_MERGE = "tag:yaml.org,2002:merge"
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be used. The message lists every problem, one per line."""
-
-
-class _OneKeyEach(yaml.SafeLoader):
-    """YAML's own loader lets a repeated key win silently; a recipe must not lose a teacher that way."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE or not isinstance(key_node, yaml.ScalarNode):
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice; remove one", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def shipped_recipes() -> list[str]:
@@ -59,12 +42,14 @@ def find_recipe(name_or_path: str) -> Path:
     )
 
 
-def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) -> Recipe:
+def load_recipe(
+    name_or_path: str, variables: Mapping[str, str] = os.environ, shapes: Mapping[str, Hardware] | None = None
+) -> Recipe:
     """Read and check a recipe.
 
     `${OPENTHOUGHTS_...}` in a string is replaced from `variables`; other variables are not, so that no secret
-    gets into a recipe. OPENTHOUGHTS_FILES is OPENTHOUGHTS_DATA where only that is given. Raises RecipeError that lists
-    every problem of the file.
+    gets into a recipe. OPENTHOUGHTS_FILES is OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own,
+    which `hardware` may name beside the built-in ones. Raises RecipeError that lists every problem of the file.
     """
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:
@@ -74,24 +59,19 @@ def load_recipe(name_or_path: str, variables: Mapping[str, str] = os.environ) ->
     unset: list[tuple[Location, str]] = []
     document = _substituted(parts.document, variables, parts.document, (), unset)
     try:
-        recipe = Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
     except ValidationError as error:
-        unset += described(error, document)
+        unset += described(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
     found += [(path, problem) for problem in reference_problems(document)]
     if found:
-        raise RecipeError("\n".join(f"{_shown(file)}: {problem}" for file, problem in found))
+        raise RecipeError("\n".join(f"{shown(file)}: {problem}" for file, problem in found))
     recipe._folder = path.parent
     return recipe
 
 
 def _yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
-    except OSError as error:
-        raise RecipeError(f"{_shown(path)}: cannot be read: {error.strerror}; check its permissions") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{_shown(path)}: not YAML that can be read: {error}") from error
+    return read_yaml(path, RecipeError)
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -99,7 +79,7 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
         raise RecipeError(
-            f"{_shown(path)}: a recipe is a mapping of names to settings, got {found}; "
+            f"{shown(path)}: a recipe is a mapping of names to settings, got {found}; "
             "copy the folder of the quickstart recipe to start one"
         )
     return document
@@ -131,8 +111,3 @@ def _substituted(
         return match[0]
 
     return _VARIABLE.sub(replace, value)
-
-
-def _shown(path: Path) -> Path:
-    """Relative to where the person is, when the file is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
+from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 
@@ -41,22 +42,6 @@ class Sampling(RecipeModel):
         None, description="Tokens of reasoning after which `</think>` is forced, so that an answer follows."
     )
     repetition: RepetitionGuard | None = Field(None, description="Stops a completion that goes round in circles.")
-
-
-class Hardware(RecipeModel):
-    """What one engine needs: read by the Kubernetes executor and by the cost account."""
-
-    accelerator: str | None = Field(None, description="Accelerator model, e.g. h100; absent for CPU.")
-    count: int = Field(0, ge=0, description="Accelerators per engine (tensor parallel size).")
-    memory: str = Field("4Gi", description="Host memory, as Kubernetes writes it.")
-    cpus: Positive = Field(2, description="CPU cores.")
-    disk: str = Field("20Gi", description="Scratch disk, as Kubernetes writes it.")
-
-    @classmethod
-    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """An accelerator without a count, or a count of nothing."""
-        if (raw.get("accelerator") is None) != (raw.get("count", 0) == 0):
-            yield (), "accelerator and count go together: name both, or neither for CPU"
 
 
 class Price(RecipeModel):
@@ -95,7 +80,9 @@ class ModelReference(RecipeModel):
     max_model_len: Positive | None = Field(None, description="Longest prompt + completion in tokens.")
     system_prompt: str | None = Field(None, description="System message; the paper's teachers have none.")
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
-    hardware: Hardware = Field(default=Hardware(), description="What one engine needs.")
+    hardware: Hardware = Field(
+        default=Hardware(), description="What one engine needs: a mapping, or a shape's name such as h100x2."
+    )
     price: Price = Field(default=Price(), description="What it costs.")
     commit: CommitBudget = Field(default=CommitBudget(), description="When its completions are committed.")
     expected: Expectations = Field(default=Expectations(), description="What estimates start from.")
@@ -119,11 +106,23 @@ class ModelReference(RecipeModel):
 class Judge(ModelReference):
     """A model that scores questions."""
 
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """A judge on several machines."""
+        yield from super().problems(raw)
+        yield from on_one_machine(raw)
+
 
 class Teacher(ModelReference):
     """A model that answers questions. Its name is a partition of every asset from `teacher_answers` on."""
 
     shards: Sharding = Field(default=Sharding(), description="How a partition is cut up for several engines.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """A teacher on several machines."""
+        yield from super().problems(raw)
+        yield from on_one_machine(raw)
 
 
 class Student(ModelReference):

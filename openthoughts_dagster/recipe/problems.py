@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from openthoughts_dagster.recipe.recipe import Recipe
-
 Location = tuple[int | str, ...]
 
 _MUST: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -31,12 +29,15 @@ _KINDS = {
 }
 
 
-def described(error: ValidationError, document: Mapping[str, Any]) -> list[tuple[Location, str]]:
-    """Where each problem is, and a line on it: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`."""
+def described(error: ValidationError, document: Mapping[str, Any], root: type[BaseModel]) -> list[tuple[Location, str]]:
+    """Where each problem is, and a line on it: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
+
+    `root` is the model that `document` should be.
+    """
     lines = list[tuple[Location, str]]()
     for problem in error.errors():
         location = tuple(part for part in problem["loc"] if part != "[key]")
-        for where, message in _messages(problem, location):
+        for where, message in _messages(problem, location, root):
             place = named_location(where, document)
             lines.append((where, f"{place}: {message}" if place else message))
     return lines
@@ -61,20 +62,20 @@ def named_location(location: Location, document: Any) -> str:
     return ".".join(parts)
 
 
-def _messages(problem: ErrorDetails, location: Location) -> list[tuple[Location, str]]:
+def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) -> list[tuple[Location, str]]:
     kind, context, got = problem["type"], problem.get("ctx", {}), _shown(problem.get("input"))
     if kind == "missing":
-        return [(location, _missing(location))]
+        return [(location, _missing(location, root))]
     if kind == "extra_forbidden":
-        return [(location, _unknown(str(location[-1]), _settings(location[:-1])))]
+        return [(location, _unknown(str(location[-1]), _settings(location[:-1], root)))]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         where = (*location, str(context["discriminator"]).strip("'"))
-        names = _tags(location)
+        names = _tags(location, root)
         if kind == "union_tag_not_found":
             return [(where, f"is missing; add it: one of {', '.join(names)}")]
         return [(where, _one_of(str(context["tag"]), names))]
     if kind == "literal_error":
-        expected = get_args(_unwrapped(_annotation(location)))
+        expected = get_args(_unwrapped(_annotation(location, root)))
         return [(location, _one_of(problem["input"], [str(name) for name in expected]))]
     if kind in _MUST:
         must = _MUST[kind](context)
@@ -88,8 +89,8 @@ def _messages(problem: ErrorDetails, location: Location) -> list[tuple[Location,
     return [(location, f"{line}, got {got}" if scalar and "got" not in line else line) for line in lines]
 
 
-def _missing(location: Location) -> str:
-    owner, name = _unwrapped(_annotation(location[:-1])), str(location[-1])
+def _missing(location: Location, root: type[BaseModel]) -> str:
+    owner, name = _unwrapped(_annotation(location[:-1], root)), str(location[-1])
     if isinstance(owner, type) and issubclass(owner, BaseModel) and name in owner.model_fields:
         return f"is missing; add it: {owner.model_fields[name].description}"
     return "is missing; add it"
@@ -116,13 +117,13 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else repr(value) if isinstance(value, str | int | float) else f"'{value}'"
 
 
-def _settings(location: Location) -> list[str]:
-    owner = _unwrapped(_annotation(location))
+def _settings(location: Location, root: type[BaseModel]) -> list[str]:
+    owner = _unwrapped(_annotation(location, root))
     return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
 
 
-def _tags(location: Location) -> list[str]:
-    return [tag for member in get_args(_unwrapped(_annotation(location))) for tag in _tags_of(member)]
+def _tags(location: Location, root: type[BaseModel]) -> list[str]:
+    return [tag for member in get_args(_unwrapped(_annotation(location, root))) for tag in _tags_of(member)]
 
 
 def _tags_of(member: type[BaseModel]) -> list[str]:
@@ -135,9 +136,9 @@ def _tags_of(member: type[BaseModel]) -> list[str]:
     ]
 
 
-def _annotation(location: Location) -> Any:
-    """The type that the recipe's models give to what is at `location`; Any where they say nothing."""
-    annotation: Any = Recipe
+def _annotation(location: Location, root: type[BaseModel]) -> Any:
+    """The type that the models below `root` give to what is at `location`; Any where they say nothing."""
+    annotation: Any = root
     for part in location:
         annotation = _unwrapped(annotation)
         origin, inner = get_origin(annotation), get_args(annotation)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from openthoughts_dagster.recipe.hardware import SHAPES
 from openthoughts_dagster.recipe.recipe import Recipe
 
 
@@ -33,7 +34,14 @@ def reference() -> str:
     for model in models_of(Recipe):
         parts += [f"### {model.__name__}", "", _first_sentence(model), "", "| setting | type | default | meaning |"]
         parts += ["|---|---|---|---|", *(_row(name, field) for name, field in model.model_fields.items()), ""]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_shapes()])
+
+
+def _shapes() -> list[str]:
+    parts = ["### Shapes", "", "What `hardware` may name instead of a mapping.", ""]
+    parts += ["| shape | accelerator | count | memory | cpus | disk |", "|---|---|---|---|---|---|"]
+    rows = [(name, s.accelerator, s.count, s.memory, s.cpus, s.disk) for name, s in SHAPES.items()]
+    return [*parts, *(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
 
 
 def _first_sentence(model: type[BaseModel]) -> str:

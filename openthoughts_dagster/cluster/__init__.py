@@ -1,0 +1,22 @@
+"""A Kubernetes cluster as its platform team describes it, and the pods that work gets there. Knows no Dagster."""
+
+from openthoughts_dagster.cluster.fitting import check_fits
+from openthoughts_dagster.cluster.loading import ClusterError, load_cluster
+from openthoughts_dagster.cluster.pods import PodConfig, cpu_pod, merged, model_pod, pod_template
+from openthoughts_dagster.cluster.settings import Accelerator, Cluster, Images, Kind, WorkSettings
+
+__all__ = [
+    "Accelerator",
+    "Cluster",
+    "ClusterError",
+    "Images",
+    "Kind",
+    "PodConfig",
+    "WorkSettings",
+    "check_fits",
+    "cpu_pod",
+    "load_cluster",
+    "merged",
+    "model_pod",
+    "pod_template",
+]

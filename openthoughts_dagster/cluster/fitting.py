@@ -1,0 +1,63 @@
+"""Does a recipe fit a cluster? Found when definitions load, not when a step waits for a node that cannot come."""
+
+from collections.abc import Iterator
+
+from openthoughts_dagster.cluster.loading import ClusterError
+from openthoughts_dagster.cluster.settings import Cluster
+from openthoughts_dagster.cluster.work import in_our_pods
+from openthoughts_dagster.recipe import ModelReference, Recipe
+
+
+def check_fits(recipe: Recipe, cluster: Cluster) -> None:
+    """Raise ClusterError that names every model whose hardware is not stated or that `cluster` does not have."""
+    problems = list(_problems(recipe, cluster))
+    if problems:
+        raise ClusterError("\n".join(f"recipe {recipe.name!r} on this cluster: {problem}" for problem in problems))
+
+
+def _problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
+    has = ", ".join(sorted(cluster.accelerators)) or "no accelerators"
+    for name, model in _models(recipe):
+        if not in_our_pods(model):
+            continue  # its hardware is the server's
+        if "hardware" not in model.model_fields_set:
+            yield (
+                f"{name}.hardware: is missing: the model runs in a pod of its own, which is sized by it. Name a shape "
+                "such as h100x1, or give {cpus, memory, disk} for a model that runs on CPUs"
+            )
+            continue
+        hardware = model.hardware
+        if hardware.accelerator is None:
+            continue
+        offered = cluster.accelerators.get(hardware.accelerator)
+        if offered is None:
+            yield (
+                f"{name}.hardware.accelerator: the cluster has no {hardware.accelerator!r}; it has {has}. Name one of "
+                "them, or describe this one under accelerators in the chart's values"
+            )
+        elif offered.per_node is not None and hardware.count > offered.per_node:
+            yield (
+                f"{name}.hardware.count: no node has {hardware.count} {hardware.accelerator}, the largest has "
+                f"{offered.per_node}; ask for fewer, or correct accelerators.{hardware.accelerator}.per_node"
+            )
+    yield from _mixed_judges(recipe)
+
+
+def _models(recipe: Recipe) -> Iterator[tuple[str, ModelReference]]:
+    for judge in recipe.judges:
+        yield f"judges.{judge.name}", judge
+    for teacher in recipe.teachers:
+        yield f"teachers.{teacher.name}", teacher
+    yield "student", recipe.student
+
+
+def _mixed_judges(recipe: Recipe) -> Iterator[str]:
+    """One pod asks all judges of a step, one after the other: it cannot be on two kinds of node."""
+    kinds = {
+        judge.hardware.accelerator: judge.name
+        for judge in recipe.judges
+        if in_our_pods(judge) and judge.hardware.accelerator is not None
+    }
+    if len(kinds) > 1:
+        named = ", ".join(f"{name} on {accelerator}" for accelerator, name in kinds.items())
+        yield f"judges: one pod asks them all, and these need different accelerators: {named}. Give them one"

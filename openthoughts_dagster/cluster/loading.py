@@ -1,0 +1,31 @@
+"""cluster.yaml in, a Cluster out, or every mistake in the file at once."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from openthoughts_dagster.cluster.settings import Cluster
+from openthoughts_dagster.recipe.documents import read_yaml, shown
+from openthoughts_dagster.recipe.problems import described
+
+
+class ClusterError(ValueError):
+    """A cluster's description, or a recipe on it, that cannot be used. The message lists every problem."""
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read and check a cluster's description. Raises ClusterError that lists every problem of the file."""
+    if not path.is_file():
+        raise ClusterError(
+            f"{shown(path)}: there is no such file: OPENTHOUGHTS_CLUSTER names the cluster's description, which the "
+            "chart mounts at /etc/openthoughts/cluster.yaml; docs/kubernetes.md has an example"
+        )
+    document = read_yaml(path, ClusterError)
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else f"a {type(document).__name__}"
+        raise ClusterError(f"{shown(path)}: a cluster's description is a mapping of names to settings, got {found}")
+    try:
+        return Cluster.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{shown(path)}: {problem}" for _, problem in described(error, document, Cluster)]
+        raise ClusterError("\n".join(lines)) from error

@@ -1,0 +1,91 @@
+"""Which model a step runs, and so which pod it gets: from its kind of work and the partition that it makes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openthoughts_dagster.cluster.pods import Image, PodConfig, amount, cpu_pod, model_pod
+from openthoughts_dagster.cluster.settings import Cluster, Kind
+from openthoughts_dagster.recipe import EmbeddingScore, Hardware, Judge, ModelReference, PdfSource, Recipe, Source
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """What one step does: its kind of work, the hardware of the model in its own pod, if any, and the image."""
+
+    kind: Kind
+    hardware: Hardware | None = None
+    image: Image = "code"
+
+    def pod(self, cluster: Cluster, group: str | None = None) -> PodConfig:
+        """The step's pod on `cluster`; `group` is the name of its Job."""
+        if self.hardware is None:
+            return cpu_pod(cluster, self.kind, self.image, group)
+        return model_pod(cluster, self.hardware, self.kind, self.image, group)
+
+
+def teacher_work(recipe: Recipe, teacher: str | None) -> StepWork:
+    """A shard of a teacher's answers; without a name, room for any teacher of the recipe."""
+    models = recipe.teachers if teacher is None else [recipe.teacher(teacher)]
+    return _work("teacher", models)
+
+
+def student_work(recipe: Recipe) -> StepWork:
+    """The student in its own pod: trained on one machine, or answering benchmarks."""
+    return _work("student", [recipe.student])
+
+
+def training_work(recipe: Recipe) -> StepWork:
+    """The student's training: a small pod that launches another Job when it takes several machines."""
+    return student_work(recipe) if recipe.student.hardware.nodes == 1 else StepWork("student")
+
+
+def reading_work(recipe: Recipe, source: str | None) -> StepWork:
+    """Reading a source: cheap, or with the judge that finds its questions."""
+    sources = recipe.sources if source is None else [recipe.source(source)]
+    return _work("judge", [recipe.judge(name) for each in sources for name in _reading_judges(each)])
+
+
+def scoring_work(recipe: Recipe, source: str | None) -> StepWork:
+    """Scoring the questions of a source, with every judge that scores its domain."""
+    domains = {each.domain for each in (recipe.sources if source is None else [recipe.source(source)])}
+    scores = [score for domain in domains for score in recipe.scores_for(domain)]
+    work = _work("judge", _scoring_judges(recipe, domains))
+    embeds = any(isinstance(score, EmbeddingScore) for score in scores)
+    return StepWork(work.kind, work.hardware, "gpu") if embeds else work  # an encoder needs torch
+
+
+def _reading_judges(source: Source) -> list[str]:
+    rewrite = getattr(source, "rewrite", None)
+    return ([source.judge] if isinstance(source, PdfSource) else []) + ([rewrite.judge] if rewrite else [])
+
+
+def _scoring_judges(recipe: Recipe, domains: set[str]) -> list[Judge]:
+    scores = [score for domain in domains for score in recipe.scores_for(domain)]
+    names = {str(judge) for score in scores if (judge := getattr(score, "judge", None)) is not None}
+    return [judge for judge in recipe.judges if judge.name in names]
+
+
+def in_our_pods(model: ModelReference) -> bool:
+    """Whether the model's weights are in the pod that asks it, and not behind a server."""
+    return model.engine != "openai"
+
+
+def _work(kind: Kind, models: Sequence[ModelReference]) -> StepWork:
+    own = [model for model in models if in_our_pods(model)]
+    if not models:
+        return StepWork("cpu")
+    if not own:
+        return StepWork(kind)
+    return StepWork(kind, _room_for([model.hardware for model in own]), "gpu")
+
+
+def _room_for(wanted: list[Hardware]) -> Hardware:
+    """What is enough for each of several models that one pod runs one after the other."""
+    accelerators = [hardware for hardware in wanted if hardware.accelerator is not None]
+    return Hardware(
+        accelerator=accelerators[0].accelerator if accelerators else None,
+        count=max(hardware.count for hardware in wanted),
+        cpus=max(hardware.cpus for hardware in wanted),
+        memory=max((hardware.memory for hardware in wanted), key=amount),
+        disk=max((hardware.disk for hardware in wanted), key=amount),
+    )

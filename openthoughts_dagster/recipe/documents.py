@@ -1,0 +1,41 @@
+"""YAML files that people write, read so that nothing in them is lost without a word."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _OneKeyEach(yaml.SafeLoader):
+    """YAML's own loader lets a repeated key win silently; a recipe must not lose a teacher that way."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE or not isinstance(key_node, yaml.ScalarNode):
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice; remove one", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, error: type[ValueError]) -> Any:
+    """The value in a YAML file. Raises `error`, naming the file, when it cannot be read."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
+    except OSError as problem:
+        raise error(f"{shown(path)}: cannot be read: {problem.strerror}; check its permissions") from problem
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
+        raise error(f"{shown(path)}: not YAML that can be read: {problem}") from problem
+
+
+def shown(path: Path) -> Path:
+    """Relative to where the person is, when the file is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
