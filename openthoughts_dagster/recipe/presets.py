@@ -1,5 +1,7 @@
 """Settings of supervised fine-tuning, and the paper's own by set size."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel
@@ -19,6 +21,11 @@ class TrainingPreset(RecipeModel):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     bf16: bool = Field(True, description="Train in bfloat16.")
     gradient_checkpointing: bool = Field(True, description="Trade compute for memory.")
+    sharding: Literal["none", "fsdp"] = Field(
+        "none",
+        description="Where several accelerators train: the whole model on each, or with fsdp a part of it on each, for "
+        "models that do not fit one.",
+    )
     save_steps: Positive = Field(200, description="Steps between checkpoints that an interrupted training resumes.")
 
 

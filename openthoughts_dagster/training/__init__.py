@@ -1,6 +1,8 @@
-"""Fine-tuning a student on a teacher's answers."""
+"""Students: rows for fine-tuning, and the training itself, in one process or many."""
 
+from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.rows import sample_rows
-from openthoughts_dagster.training.sft import Trained, TrainingError, train_student
+from openthoughts_dagster.training.run import Trained
+from openthoughts_dagster.training.sft import train_student
 
 __all__ = ["Trained", "TrainingError", "sample_rows", "train_student"]

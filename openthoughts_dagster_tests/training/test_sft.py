@@ -8,7 +8,10 @@ import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Student, TrainingPreset
-from openthoughts_dagster.training import TrainingError, sft, train_student
+from openthoughts_dagster.training import TrainingError, run, train_student
+from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.dataset import training_dataset
+from openthoughts_dagster.training.trainer import build_trainer
 
 ROWS = pl.DataFrame(
     {
@@ -65,7 +68,7 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
     student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train_student(student, base, ROWS, tmp_path / "whole", print)
-    made = sft._trainer
+    made = build_trainer
 
     def interrupted(*arguments: Any) -> Any:
         trainer = made(*arguments)
@@ -79,11 +82,11 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
         trainer.training_step = fails_at_the_eleventh
         return trainer
 
-    monkeypatch.setattr(sft, "_trainer", interrupted)
+    monkeypatch.setattr(run, "build_trainer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_student(student, base, ROWS, tmp_path / "part", print)
     assert [path.suffix for path in (tmp_path / "part").iterdir()] == [".partial"]
-    monkeypatch.setattr(sft, "_trainer", made)
+    monkeypatch.setattr(run, "build_trainer", made)
     lines: list[str] = []
     resumed = train_student(student, base, ROWS, tmp_path / "part", lines.append)
 
@@ -98,7 +101,7 @@ def test_a_checkpoint_that_was_half_written_is_passed_over(student: Student, bas
     for folder, state in ((whole, "{}"), (half, '{"global_step": ')):
         folder.mkdir(parents=True)
         (folder / "trainer_state.json").write_text(state)
-    assert sft._last_checkpoint(tmp_path / "x.partial") == whole
+    assert run.last_checkpoint(tmp_path / "x.partial") == whole
 
 
 def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_question(
@@ -106,9 +109,8 @@ def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_quest
 ) -> None:
     from openthoughts_dagster.generation.model import load_tokenizer
 
-    settings = student.settings()
-    dataset, _, _ = sft._dataset(student, settings, base, ROWS.head(4))
-    trainer = sft._trainer(student, settings, base, dataset, tmp_path, print)
+    dataset, _, _ = training_dataset(student, base, ROWS.head(4))
+    trainer = build_trainer(student, base, dataset, deal(student.settings(), 1), tmp_path, print)
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = load_tokenizer(base.address, None, base.identity.revision)
     learned = {tokenizer.decode([token for token in row if token != -100]) for row in batch["labels"].tolist()}

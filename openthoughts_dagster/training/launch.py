@@ -1,0 +1,68 @@
+"""Several processes of one training on this machine, by torchrun."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.worker import FAILED
+
+_GRACE_SECONDS = 20
+_SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's account of the process that failed first
+
+
+def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
+    """Train the job in `folder` in `processes` processes of this machine, and wait for them.
+
+    Their progress goes to `log`; when this process is interrupted they end too. Raises TrainingError with the reason of
+    the process that failed first.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command += ["-m", "openthoughts_dagster.training.worker", str(folder)]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    reason, tail = "", deque[str](maxlen=15)
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("student: "):
+                log(line.rstrip())
+            elif line.startswith(FAILED):
+                reason = reason or line.strip()
+            else:
+                tail.append(line)
+                killed = _SIGNAL.search(line)
+                if killed and killed[1] != str(signal.SIGTERM.value):  # which is torchrun's own, for the others
+                    # the others may have said first that they lost it
+                    reason = f"a process was ended by signal {killed[1]}"
+                    reason += ", as the kernel does when memory runs out" if killed[1] == "9" else ""
+        code = child.wait()
+    finally:
+        _end(child)
+    if code:
+        raise TrainingError(
+            f"student: {reason or f'torchrun ended with {code}'}. Its checkpoints are kept: materialize again to go on "
+            f"from the last one. The end of its output:\n{''.join(tail)}"
+        )
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """torchrun ends its workers when it is told to end."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

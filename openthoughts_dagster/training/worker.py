@@ -1,0 +1,35 @@
+"""One process of a training, as torchrun starts it: python -m openthoughts_dagster.training.worker FOLDER."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from openthoughts_dagster.training.job import Job
+from openthoughts_dagster.training.run import run_training
+
+FAILED = "training failed on process"
+
+
+def main(folder: str) -> int:
+    """Do this process's part of the job in `folder`. The first process says how it goes, a failed one why."""
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+    def log(line: str) -> None:
+        if rank == 0:
+            print(line, flush=True)
+
+    try:
+        job = Job.read(Path(folder))
+        run_training(job.student, job.base, job.rows, Path(folder), processes, log)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)
+        # not sys.exit: the threads of a broken process group would keep the process for minutes
+        sys.stderr.flush()
+        os._exit(1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,107 @@
+"""A student is the same however many processes train it, and whichever of them die."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+
+from openthoughts_dagster.generation.model import Model, locate
+from openthoughts_dagster.recipe import Student, TrainingPreset
+from openthoughts_dagster.training import Trained, TrainingError, train_student
+
+# 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
+ROWS = pl.DataFrame(
+    {
+        "question": [f"What is {n} + 1?" for n in range(70)],
+        "text": [f"<think>{'1+' * (n % 7)}{n}+1={n + 1}</think>{n + 1}" for n in range(70)],
+    }
+)
+TRAINING = TrainingPreset(
+    global_batch_size=16,
+    per_device_batch_size=4,
+    learning_rate=2e-3,
+    epochs=2,
+    max_length=64,
+    bf16=False,
+    gradient_checkpointing=False,
+    save_steps=4,
+)
+
+
+@pytest.fixture(scope="module")
+def student(untrained_model: Path) -> Student:
+    return Student(name="student", model=str(untrained_model), training=TRAINING, rows=70)
+
+
+@pytest.fixture(scope="module")
+def base(student: Student) -> Model:
+    return locate(student, Path())
+
+
+@pytest.fixture(scope="module")
+def alone(student: Student, base: Model, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_student(student, base, ROWS, tmp_path_factory.mktemp("alone"), print, processes=1)
+
+
+def assert_same(one: Trained, other: Trained, tolerance: float = 1e-5) -> None:
+    """The same steps, and weights within `tolerance`, where training moves them by a hundred times that and more."""
+    from safetensors.torch import load_file
+
+    weights = [load_file(f"{trained.path}/model.safetensors") for trained in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        assert float((tensor - weights[1][name]).abs().max()) < tolerance, name
+    assert (one.fingerprint, one.steps, one.rows) == (other.fingerprint, other.steps, other.rows)
+    assert one.losses[-1][1] == pytest.approx(other.losses[-1][1], abs=tolerance)
+
+
+def with_settings(student: Student, **settings: Any) -> Student:
+    return student.model_copy(update={"training": TRAINING.model_copy(update=settings)})
+
+
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_two_processes_train_the_student_that_one_trains(
+    student: Student, base: Model, alone: Trained, tmp_path: Path, sharding: str
+) -> None:
+    together = train_student(with_settings(student, sharding=sharding), base, ROWS, tmp_path, print, processes=2)
+
+    assert_same(alone, together)
+    assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
+
+
+def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
+    student: Student, base: Model, tmp_path: Path
+) -> None:
+    longer = with_settings(student, epochs=8)
+    partial, ended = tmp_path / "two", threading.Event()
+
+    def kill_one() -> None:
+        while not ended.wait(0.02):
+            if any(partial.glob("*.partial/checkpoint-*/trainer_state.json")):
+                (torchrun,) = psutil.Process().children()
+                os.kill(torchrun.children()[-1].pid, signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        with pytest.raises(TrainingError, match=r"a process was ended by signal 9.*materialize again"):
+            train_student(longer, base, ROWS, partial, print, processes=2)
+    finally:
+        ended.set()
+        killer.join()
+    lines: list[str] = []
+    resumed = train_student(longer, base, ROWS, partial, lines.append, processes=1)
+
+    assert any(line.startswith("student: going on from checkpoint-") for line in lines)
+    assert_same(train_student(longer, base, ROWS, tmp_path / "one", print, processes=1), resumed, tolerance=2e-3)
+
+
+def test_what_is_wrong_in_a_process_is_the_error_of_the_step(student: Student, base: Model, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="TrainingError: student: no row to train on"):
+        train_student(student, base, ROWS.head(0), tmp_path, print, processes=2)
