@@ -52,9 +52,6 @@ class WorkSettings(RecipeModel):
     grace_seconds: Positive = Field(
         60, description="Seconds between SIGTERM and SIGKILL: what a pod has to commit what is finished."
     )
-    retries: int = Field(
-        3, ge=0, description="How often a step is started again after its pod was lost; each goes on from the ledger."
-    )
     pod: dict[str, Any] = Field(
         default={},
         description="Raw configuration as dagster-k8s takes it (container_config, pod_spec_config, "
@@ -120,6 +117,9 @@ class Cluster(RecipeModel):
     model_cache_claim: str | None = Field(
         None,
         description="PersistentVolumeClaim for the hub's files (HF_HOME); absent: downloaded into the scratch disk.",
+    )
+    lost_pods: int = Field(
+        10, ge=0, description="How often a step whose pod was lost is started again; each goes on from the ledger."
     )
     patience_minutes: float = Field(
         5,

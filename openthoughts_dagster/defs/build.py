@@ -59,6 +59,15 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
             "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),
         },
-        # One process a run: an engine that one asset started serves the next. Kubernetes brings its own executor.
-        executor=dg.in_process_executor,
+        executor=_executor(recipe, settings),
     )
+
+
+def _executor(recipe: Recipe, settings: Settings) -> dg.ExecutorDefinition:
+    """Pods on a cluster; elsewhere one process a run, so that an engine that one asset started serves the next."""
+    cluster = settings.load_cluster()
+    if cluster is None:
+        return dg.in_process_executor
+    from openthoughts_dagster.defs.executors import kubernetes_executor  # loads the Kubernetes client
+
+    return kubernetes_executor(recipe, cluster)

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from openthoughts_dagster.cluster import Cluster, load_cluster
 from openthoughts_dagster.lake.credentials import has_credentials
+from openthoughts_dagster.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Settings:
     object store address such as s3://bucket/files, which every machine sees.
     `datasets` is a folder of copies of the hub's datasets, each at its id, asked before the hub; empty for none.
     `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
-    how often sensors look.
+    how often sensors look. `executor` is kubernetes where steps run in pods of their own, on the cluster that the file
+    `cluster` describes, and empty where they run in the run's process.
     """
 
     recipe: str
@@ -26,6 +29,8 @@ class Settings:
     landing: str | None = None
     tick_seconds: int = 30
     files: str = ""
+    executor: str = ""
+    cluster: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", self.files or str(self.data))
@@ -39,13 +44,22 @@ class Settings:
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
         OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
-        OPENTHOUGHTS_TICK_SECONDS (30). Raises ValueError for an address with credentials in it."""
+        OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none). Raises
+        ValueError for an address with credentials in it, an unknown executor, and one that lacks its cluster."""
         for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
             if has_credentials(variables.get(name) or ""):
                 raise ValueError(
                     f"{name} has credentials in its address, which the UI shows: give them as AWS_* variables, from a "
                     "secret, or by workload identity"
                 )
+        executor, cluster = variables.get("OPENTHOUGHTS_EXECUTOR") or "", variables.get("OPENTHOUGHTS_CLUSTER")
+        if executor not in ("", "kubernetes"):
+            raise ValueError(f"OPENTHOUGHTS_EXECUTOR: must be kubernetes, or unset to run in process, got {executor!r}")
+        if executor and not cluster:
+            raise ValueError(
+                "OPENTHOUGHTS_CLUSTER: is not set: with OPENTHOUGHTS_EXECUTOR=kubernetes it names the cluster's "
+                "description, /etc/openthoughts/cluster.yaml where the chart mounts it"
+            )
         data = Path(variables.get("OPENTHOUGHTS_DATA") or "data").expanduser().resolve()
         datasets, landing = variables.get("OPENTHOUGHTS_DATASETS"), variables.get("OPENTHOUGHTS_LANDING")
         return cls(
@@ -56,7 +70,18 @@ class Settings:
             landing=_absolute(landing) if landing else None,
             tick_seconds=int(variables.get("OPENTHOUGHTS_TICK_SECONDS") or 30),
             files=_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
+            executor=executor,
+            cluster=Path(cluster) if executor and cluster else None,
         )
+
+    def load_cluster(self) -> Cluster | None:
+        """The cluster that steps run on, None where they run in process. Raises ClusterError."""
+        return None if self.cluster is None else load_cluster(self.cluster)
+
+    def load_recipe(self) -> Recipe:
+        """The recipe, which may name the cluster's shapes. Raises RecipeError and ClusterError."""
+        cluster = self.load_cluster()
+        return load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
 
     def variables(self) -> dict[str, str]:
         """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""

@@ -7,6 +7,7 @@ import dagster as dg
 from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.evaluation import score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.spending import Spent
@@ -24,7 +25,10 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
         group_name="students",
         kinds={"deltalake", "huggingface"},
         owners=["team:models"],
+        op_tags=runs_a_model("student"),
+        retry_policy=MODEL_RETRIES,
     )
+    @resumable
     def benchmark_scores(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:

@@ -9,6 +9,7 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side_by_side
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
 from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with_splits
@@ -26,6 +27,7 @@ def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=["team:data"],
     )
+    @resumable
     def deduped_questions(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         """The top questions by score, without benchmark leaks and duplicates.
 

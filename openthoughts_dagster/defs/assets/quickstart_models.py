@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from openthoughts_dagster.defs.metadata import line, table
+from openthoughts_dagster.defs.work import resumable, runs_a_model
 from openthoughts_dagster.lake import folder_hash, text_hash
 from openthoughts_dagster.recipe import Recipe
 
@@ -14,7 +15,14 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
     assert recipe.tiny_models is not None
     folder = Path(recipe.path(recipe.tiny_models))
 
-    @dg.asset(name="quickstart_models", group_name="quickstart", kinds={"pytorch"}, owners=["team:models"])
+    @dg.asset(
+        name="quickstart_models",
+        group_name="quickstart",
+        kinds={"pytorch"},
+        owners=["team:models"],
+        op_tags=runs_a_model("student"),
+    )
+    @resumable
     def quickstart_models(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Two tiny teachers, a judge and an untrained student, trained from procedural problems on the first run.
 

@@ -8,6 +8,7 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import cost, counted, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
+from openthoughts_dagster.defs.work import resumable, runs_a_model
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.requests import Ask
 from openthoughts_dagster.generation.spending import Spent
@@ -25,7 +26,9 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
         group_name="questions",
         kinds={"deltalake", "polars"},
         owners=["team:data"],
+        op_tags=runs_a_model("judge"),
     )
+    @resumable
     def raw_sources(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource, readers: ReadersResource
     ) -> dg.MaterializeResult:

@@ -8,6 +8,7 @@ import dagster as dg
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.requests import Ask
 from openthoughts_dagster.generation.spending import Spent
@@ -28,7 +29,10 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
         group_name="questions",
         kinds={"deltalake", "llm"},
         owners=["team:data"],
+        op_tags=runs_a_model("judge"),
+        retry_policy=MODEL_RETRIES,
     )
+    @resumable
     def scored_questions(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:

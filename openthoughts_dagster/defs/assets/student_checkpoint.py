@@ -9,6 +9,7 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import line, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.training import sample_rows as sample_training_rows
@@ -25,7 +26,10 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         group_name="students",
         kinds={"pytorch", "huggingface"},
         owners=["team:models"],
+        op_tags=runs_a_model("student"),
+        retry_policy=MODEL_RETRIES,
     )
+    @resumable
     def student_checkpoint(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:

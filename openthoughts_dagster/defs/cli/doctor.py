@@ -10,12 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
+from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
 from openthoughts_dagster.landing import Catalog, LandingError, open_place
-from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError, load_recipe
+from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
 
 _LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
 
@@ -34,10 +35,10 @@ def findings(settings: Settings) -> list[Finding]:
     found: list[Finding] = []
     recipe = None
     try:
-        recipe = load_recipe(settings.recipe, settings.variables())
+        recipe = settings.load_recipe()
         counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
         found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
-    except RecipeError as error:
+    except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _lake(settings),

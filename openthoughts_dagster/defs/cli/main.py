@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.cli.backfill import launch
 from openthoughts_dagster.defs.cli.doctor import findings
@@ -19,7 +20,7 @@ from openthoughts_dagster.defs.cli.tables import table
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.landing import Catalog
-from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
+from openthoughts_dagster.recipe import Recipe, RecipeError
 
 _UI = "http://127.0.0.1:3000"
 
@@ -37,8 +38,8 @@ class Deployment:
     @cached_property
     def recipe(self) -> Recipe:
         try:
-            recipe = load_recipe(self.settings.recipe, self.settings.variables())
-        except RecipeError as error:
+            recipe = self.settings.load_recipe()
+        except (RecipeError, ClusterError) as error:
             raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
         return recipe.with_landed(Catalog(self.lake).find)
 

@@ -1,0 +1,81 @@
+"""Pod configurations in dagster_k8s's own form: checked when definitions load, merged when a step starts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
+
+from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merged
+from openthoughts_dagster.cluster.work import (
+    StepWork,
+    reading_work,
+    scoring_work,
+    student_work,
+    teacher_work,
+    training_work,
+)
+from openthoughts_dagster.recipe import Recipe
+
+
+def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
+    """What a step does: from its work tag, its op, and the partition that its run's tags name."""
+    source = tags.get("dagster/partition/source")
+    if kind == "teacher":
+        return teacher_work(recipe, tags.get("dagster/partition/teacher"))
+    if kind == "student":
+        return training_work(recipe) if op == "student_checkpoint" else student_work(recipe)
+    if kind == "judge":
+        source = source or tags.get("dagster/partition")
+        return reading_work(recipe, source) if op == "raw_sources" else scoring_work(recipe, source)
+    return StepWork("cpu")
+
+
+def over_launcher(
+    launchers: UserDefinedDagsterK8sConfig, pod: Mapping[str, Mapping[str, Any]]
+) -> UserDefinedDagsterK8sConfig:
+    """A step's pod merged over what the chart says of all pods. A step on accelerators goes where those are."""
+    ours = UserDefinedDagsterK8sConfig.from_dict(pod).to_dict()
+    base = dict(launchers.to_dict())
+    if "node_selector" in ours["pod_spec_config"]:
+        base["pod_spec_config"] = {k: v for k, v in base["pod_spec_config"].items() if k != "node_selector"}
+    return UserDefinedDagsterK8sConfig.from_dict(
+        {k: merged(base[k], v) if isinstance(v, Mapping) else v for k, v in ours.items()}
+    )
+
+
+def check_pods(recipe: Recipe, cluster: Cluster) -> None:
+    """Raise ClusterError for a model that does not fit the cluster, and for a pod that Kubernetes would not take."""
+    check_fits(recipe, cluster)
+    works = {StepWork("cpu"), training_work(recipe), student_work(recipe)}
+    works |= {teacher_work(recipe, teacher.name) for teacher in recipe.teachers}
+    works |= {work(recipe, source.name) for source in recipe.sources for work in (reading_work, scoring_work)}
+    problems = list(dict.fromkeys(problem for work in works for problem in _problems(work, cluster)))
+    if problems:
+        raise ClusterError("\n".join(sorted(problems)))
+
+
+def _problems(work: StepWork, cluster: Cluster) -> Iterator[str]:
+    try:
+        config = UserDefinedDagsterK8sConfig.from_dict(work.pod(cluster))
+        construct_dagster_k8s_job(DagsterK8sJobConfig(job_image="checked"), [], "checked", config)
+    except Exception as error:  # dagster_k8s raises plain Exceptions, the client's models ValueError
+        yield f"work.{work.kind}.pod: no pod that Kubernetes would take: {_said(str(error))}"
+
+
+def _said(error: str) -> str:
+    """`V1PodSpec has no 'nodeSelecto'; did you mean 'nodeSelector'?` for dagster_k8s's own words."""
+    import kubernetes.client
+
+    match = re.fullmatch(r"Unexpected keys in model class (\w+): \{(.*)\}", error)
+    if match is None:
+        return error
+    known = list(getattr(kubernetes.client, match[1]).attribute_map.values())
+    parts = []
+    for key in sorted(re.findall(r"'([^']*)'", match[2])):
+        close = get_close_matches(key, known, n=1)
+        parts.append(
+            f"{match[1].removeprefix('V1')} has no {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+        )
+    return "; ".join(parts)

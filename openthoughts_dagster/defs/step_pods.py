@@ -1,0 +1,201 @@
+"""The Jobs of steps: made with the pod that each needs, watched with Kubernetes' own reasons in the run's log."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import cast
+
+import dagster as dg
+import kubernetes.client.exceptions  # noqa: TID253 dagster_k8s has it loaded already
+import urllib3.exceptions
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
+from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandlerContext
+from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.executor import K8sStepHandler
+
+from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster import reasons as k8s
+from openthoughts_dagster.defs.job_client import JobClient
+from openthoughts_dagster.defs.pod_config import over_launcher, step_work
+from openthoughts_dagster.defs.work import WORK_TAG
+from openthoughts_dagster.recipe import Recipe
+
+Trouble = (kubernetes.client.exceptions.ApiException, urllib3.exceptions.HTTPError, OSError)
+_SILENT_SECONDS = 60
+_HEALTHY = CheckStepHealthResult.healthy()
+_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY}
+
+
+@dataclass
+class _Watch:
+    """What is known of one Job: what was told of it, its pods, and since when it waits or cannot be seen."""
+
+    namespace: str
+    told: set[tuple[str, str]] = field(default_factory=set)
+    pods: set[str] = field(default_factory=set)
+    stuck_since: float | None = None
+    unseen_since: float | None = None
+
+
+class StepPods(K8sStepHandler):
+    """Makes, watches and deletes the Jobs of steps.
+
+    `lost` are the keys of steps that were found to be gone and not tried again yet. Overrides private methods of
+    dagster_k8s 0.29.27, which is pinned; a test fails when they change.
+    """
+
+    def __init__(self, recipe: Recipe, cluster: Cluster, launcher: K8sRunLauncher, owned_by_the_run: bool) -> None:
+        super().__init__(
+            image=None,
+            container_context=K8sContainerContext(),
+            load_incluster_config=launcher.load_incluster_config,
+            kubeconfig_file=launcher.kubeconfig_file,
+            enable_owner_references=owned_by_the_run,
+        )
+        self._recipe, self._cluster = recipe, cluster
+        self._api_client = self._jobs = JobClient.connected(cluster.api_patience_minutes * 60)
+        self._watched: dict[str, _Watch] = {}
+        self._clock: Callable[[], float] = time.monotonic
+        self.lost: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """As the run's log names it."""
+        return "StepPods"
+
+    def _get_container_context(self, step_handler_context: StepHandlerContext) -> K8sContainerContext:
+        context = super()._get_container_context(step_handler_context)
+        step_key = self._get_step_key(step_handler_context)
+        step = step_handler_context.get_step_context(step_key).step
+        run_tags = step_handler_context.dagster_run.tags
+        work = step_work(self._recipe, step_handler_context.step_tags[step_key].get(WORK_TAG), step.op_name, run_tags)
+        pod = work.pod(self._cluster, group=self._get_k8s_step_job_name(step_handler_context))
+        merged = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
+        return cast(K8sContainerContext, merged)
+
+    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+        """Whether the step's Job goes on; what holds it up is told once, in the run's log."""
+        job_name = self._get_k8s_step_job_name(step_handler_context)
+        if job_name not in self._watched:
+            namespace = self._get_container_context(step_handler_context).namespace
+            self._watched[job_name] = _Watch(str(namespace))
+        watch, context = self._watched[job_name], step_handler_context
+        try:
+            job = self._jobs.job(job_name, watch.namespace)
+            pods = self._jobs.pods(job_name, watch.namespace)
+        except Trouble as error:
+            return self._unseen(context, watch, job_name, error)
+        if watch.unseen_since is not None:
+            self._tell(context, f"The Kubernetes API answers again for job {job_name}")
+            watch.unseen_since = None
+        gone = self._why_gone(context, watch, job_name, job, pods)
+        if gone is None or self._step_has_ended(context):
+            return _HEALTHY
+        self.lost.add(self._get_step_key(context))
+        return CheckStepHealthResult.unhealthy(gone)
+
+    def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        """Delete the step's Job; the API server is asked again for a while when it cannot be reached."""
+        for wait in (1, 5, 10, 20, 30, None):
+            try:
+                yield from super().terminate_step(step_handler_context)
+                return
+            except Trouble:
+                if wait is None:
+                    raise
+                time.sleep(wait)
+
+    def _why_gone(
+        self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
+    ) -> str | None:
+        """Why the step will not end by itself, or None. Tells what is new on the way."""
+        now = k8s.now()
+        watch.pods |= {pod["metadata"]["name"] for pod in pods}
+        calm = job is not None and not k8s.is_failed(job) and any(k8s.runs_undisturbed(pod) for pod in pods)
+        found = [reason for pod in pods for reason in k8s.pod_reasons(pod)]
+        found += k8s.job_reasons(job) if job is not None else []
+        if not calm:
+            found += k8s.event_reasons(self._events(context, watch, name), now)
+        for reason in found:
+            if (reason.about, reason.reason) not in watch.told:
+                watch.told.add((reason.about, reason.reason))
+                self._tell(context, f"Kubernetes: {reason}", reason)
+        if job is None or k8s.is_failed(job):
+            if any(k8s.may_still_write(pod, now) for pod in pods):
+                return None  # it commits what it has: a replacement beside it would pay for the same answers
+            what = f"Kubernetes job {name} " + ("was deleted" if job is None else "failed")
+            return f"{what}. {_summary(found)}"
+        if (ended := k8s.ended_for(job, now)) is not None and ended > timedelta(seconds=_SILENT_SECONDS):
+            return f"Kubernetes job {name} completed, and its step did not say how it ended"
+        return self._out_of_patience(watch, name, pods, [reason for reason in found if reason.stuck])
+
+    def _out_of_patience(
+        self, watch: _Watch, name: str, pods: Sequence[k8s.Object], stuck: Sequence[k8s.Reason]
+    ) -> str | None:
+        if not stuck or any(k8s.is_started(pod) for pod in pods):
+            watch.stuck_since = None
+            return None
+        if watch.stuck_since is None:
+            watch.stuck_since = self._clock()
+        minutes = (self._clock() - watch.stuck_since) / 60
+        if minutes < self._cluster.patience_minutes:
+            return None
+        self._jobs.delete_job(name, watch.namespace)  # or it would run beside its replacement, should it ever start
+        return f"Kubernetes job {name} did not start in {self._cluster.patience_minutes:g} minutes. {_summary(stuck)}"
+
+    def _unseen(
+        self, context: StepHandlerContext, watch: _Watch, name: str, error: BaseException
+    ) -> CheckStepHealthResult:
+        """The API server is out of reach or in trouble: that says nothing of the step, which goes on without it."""
+        if watch.unseen_since is None:
+            watch.unseen_since = self._clock()
+            patience = f"{self._cluster.api_patience_minutes:g} minutes"
+            self._tell(
+                context, f"The Kubernetes API cannot say how job {name} is; asking for {patience}: {_short(error)}"
+            )
+        minutes = (self._clock() - watch.unseen_since) / 60
+        if minutes < self._cluster.api_patience_minutes or self._step_has_ended(context):
+            return _HEALTHY
+        self.lost.add(self._get_step_key(context))
+        return CheckStepHealthResult.unhealthy(
+            f"The Kubernetes API did not say how job {name} is for {minutes:.0f} minutes: {_short(error)}"
+        )
+
+    def _events(self, context: StepHandlerContext, watch: _Watch, job_name: str) -> list[k8s.Object]:
+        try:
+            return [e for name in (job_name, *sorted(watch.pods)) for e in self._jobs.events(name, watch.namespace)]
+        except Trouble as error:
+            if ("events", "") not in watch.told:
+                watch.told.add(("events", ""))
+                self._tell(context, f"Kubernetes' events on job {job_name} cannot be read: {_short(error)}")
+            return []
+
+    def _step_has_ended(self, context: StepHandlerContext) -> bool:
+        """Whether the step said itself how this attempt ended, and the executor has not read it yet."""
+        key, args = self._get_step_key(context), context.execute_step_args
+        state = args.known_state
+        attempts = state.get_retry_state().get_attempt_count(key) if state is not None else 0
+        records = context.instance.get_records_for_run(args.run_id, of_type=_ENDS).records
+        events = [r.event_log_entry.dagster_event for r in records]
+        return len([event for event in events if event is not None and event.step_key == key]) > attempts
+
+    def _tell(self, context: StepHandlerContext, message: str, reason: k8s.Reason | None = None) -> None:
+        metadata = (
+            {} if reason is None else {"reason": reason.reason, "message": reason.message, "object": reason.about}
+        )
+        values = {name: dg.MetadataValue.text(text) for name, text in metadata.items()}
+        step_context = context.get_step_context(self._get_step_key(context))
+        DagsterEvent.engine_event(step_context, message, EngineEventData(metadata=values))
+
+
+def _summary(reasons: Sequence[k8s.Reason]) -> str:
+    told = dict.fromkeys(str(reason) for reason in reasons)
+    return "Kubernetes says: " + ("; ".join(told) if told else "nothing of why; look at the pod's log and its node")
+
+
+def _short(error: BaseException) -> str:
+    if isinstance(error, kubernetes.client.exceptions.ApiException):
+        return f"{error.status} {error.reason}"
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,43 @@
+"""Steps and the work that they do: the tags that the Kubernetes executor reads, and how steps are tried again."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, ParamSpec, TypeVar
+
+import dagster as dg
+
+from openthoughts_dagster.defs.settings import Settings
+
+WORK_TAG = "openthoughts/work"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A dead server or engine: the next attempt finds what was committed and goes on. Pods that are lost are counted apart,
+# by the Kubernetes executor.
+MODEL_RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+def runs_a_model(kind: Literal["judge", "teacher", "student"]) -> dict[str, str]:
+    """Op tags of a step that asks or trains a model of this kind; a step without them is cheap work."""
+    return {WORK_TAG: kind}
+
+
+def resumable(step: Callable[P, R]) -> Callable[P, R]:
+    """A step that goes on after its pod was told to end: preempted, evicted, or its node drained.
+
+    Dagster fails a step whose process gets SIGTERM, and with it the run. On Kubernetes that is no failure: the step
+    is asked for again, and finds what this attempt committed. Elsewhere a person pressed Ctrl-C, and it ends.
+    """
+
+    @functools.wraps(step)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return step(*args, **kwargs)
+        except dg.DagsterExecutionInterruptedError as stopped:
+            settings = Settings.from_environment()
+            cluster = settings.load_cluster()
+            if cluster is None:
+                raise
+            raise dg.RetryRequested(max_retries=cluster.lost_pods, seconds_to_wait=5) from stopped
+
+    return attempt
