@@ -4,6 +4,7 @@ Run as a module it serves until it is stopped, for tests whose processes must no
 python -m openthoughts_dagster_tests.object_store PORT
 """
 
+import logging
 import signal
 import socket
 import sys
@@ -73,6 +74,7 @@ def object_store(*buckets: str, port: int = 0) -> Iterator[ObjectStore]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     store = ObjectStore(f"http://127.0.0.1:{port}")

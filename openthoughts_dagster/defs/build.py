@@ -21,9 +21,11 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, Re
 from openthoughts_dagster.defs.sensors.failure import failure_sensor
 from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS, StepOutputs
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.landing import Catalog
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.storage import joined
 
 
 def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
@@ -56,8 +58,9 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         ],
         resources={
             "lake": LakeResource(root=settings.lake),
+            STEP_OUTPUTS: StepOutputs(address=joined(settings.files, "step_outputs")),
             "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),
-            "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data)),
+            "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data), files=settings.files),
         },
         executor=_executor(recipe, settings),
     )

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -27,6 +26,7 @@ from openthoughts_dagster.lake import (
 from openthoughts_dagster.questions import Texts, find_leaks, source_sample
 from openthoughts_dagster.questions.decisions import STEPS
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.storage import Folders, joined
 
 _FAILED_SCORES = 0.05
 _REJECTED_ROWS = 0.1
@@ -75,12 +75,13 @@ Rule = Callable[[Partition], Finding]
 
 def tiny_models_are_able(at: Partition) -> Finding:
     """The quickstart's models load as checkpoints, and each solves most of the held-out problems of its own task."""
-    folder = Path(at.recipe.path(at.recipe.tiny_models or ""))
+    folder, files = at.recipe.path(at.recipe.tiny_models or ""), Folders()
     names = ["student", "worked", "direct", "judge"]
-    missing = [name for name in names if not (folder / name / "training.json").is_file()]
+    missing = [name for name in names if "training.json" not in files.listed(joined(folder, name))]
     if missing:
         return Finding(False, f"{folder} lacks {', '.join(missing)}")
-    accuracy = {name: float(json.loads((folder / name / "training.json").read_text())["accuracy"]) for name in names}
+    reports = {name: json.loads(files.read(joined(folder, name), "training.json")) for name in names}
+    accuracy = {name: float(report["accuracy"]) for name, report in reports.items()}
     weak = [name for name in ("worked", "judge") if accuracy[name] < _ABLE]
     says = ", ".join(f"{name}: {share:.0%}" for name, share in accuracy.items())
     return Finding(not weak, f"right on held-out problems: {says}", accuracy)
@@ -224,9 +225,10 @@ def checkpoint_is_whole(at: Partition) -> Finding:
     rows = at.rows(STUDENT_CHECKPOINTS)
     if rows.height != 1:
         return Finding(False, f"student_checkpoint has {rows.height} rows for this partition, expected 1")
-    folder = Path(rows["path"].item())
-    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    missing += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
+    folder = str(rows["path"].item())
+    there = Folders().listed(folder)
+    missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
+    missing += [] if any(name.endswith(".safetensors") for name in there) else ["*.safetensors"]
     return Finding(not missing, f"{folder} lacks {', '.join(missing)}" if missing else f"{folder} is whole")
 
 

@@ -16,6 +16,8 @@ from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
 from openthoughts_dagster.sources import Place
+from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.training.checkpoints import SharedStudents
 
 
 @cache
@@ -50,29 +52,42 @@ class ReadersResource(dg.ConfigurableResource):
 
 
 class ModelsResource(dg.ConfigurableResource):
-    """The recipe's models: where their weights are, and engines that ask them."""
+    """The recipe's models: where their weights are, and engines that ask them.
+
+    What they leave belongs to `files`, a folder or an object store address; `data` is a folder of this machine. The UI
+    shows these fields: keys of a store are never among them, its libraries take them from the environment.
+    """
 
     recipe_folder: str
     data: str
+    files: str = ""
 
     @property
-    def students(self) -> Path:
-        """Folder of the trained students."""
-        return Path(self.data) / "students"
+    def folders(self) -> Folders:
+        """Folders in the store, with their copies on this machine."""
+        return Folders(Path(self.data) / "cache")
 
-    @property
-    def reports(self) -> Path:
-        """Folder of lighteval's own result files."""
-        return Path(self.data) / "evaluations"
+    def address(self, *below: str) -> str:
+        """Where something belongs, such as `address("students", source, teacher)`."""
+        return joined(self.files or self.data, *below)
+
+    def workplace(self, *below: str) -> Path:
+        """Where this machine makes it: at its address when that is a folder, else in a folder of its own."""
+        return local_path(self.address(*below)) or Path(self.data).joinpath(*below)
+
+    def shared_students(self, *below: str) -> SharedStudents | None:
+        """The students at an address in a store; None for those in a folder."""
+        address = self.address(*below)
+        return None if local_path(address) else SharedStudents(address, self.folders.cache)
 
     @property
     def pool(self) -> EnginePool:
         """The engines of this process."""
         return engine_pool()
 
-    def locate(self, reference: ModelReference) -> Model:
-        """Find the weights of a model. Raises EngineError."""
-        return locate(reference, Path(self.recipe_folder))
+    def locate(self, reference: ModelReference, weights: bool = True) -> Model:
+        """Find the weights of a model; without `weights` only what keys and prompts need. Raises EngineError."""
+        return locate(reference, Path(self.recipe_folder), self.folders, weights)
 
     def asker(
         self,

@@ -16,10 +16,11 @@ from openthoughts_dagster.recipe import Evaluation
 
 @dataclass(frozen=True)
 class StudentScores:
-    """Scores by benchmark item: columns of ITEM_SCORES and untrained_score. `reports` are lighteval's result files."""
+    """Scores by benchmark item: columns of ITEM_SCORES and untrained_score. `files` are lighteval's: JSON with results,
+    Parquet with every answer."""
 
     items: pl.DataFrame
-    reports: list[Path]
+    files: list[Path]
 
     def rows(self, source: str, teacher: str) -> pl.DataFrame:
         """Rows of benchmark_scores."""
@@ -57,4 +58,5 @@ def score_student(
     before = evaluate(evaluation, resolve, untrained, output / "untrained", "untrained")
     old = before.items.select("benchmark", "metric", "item", untrained_score="score")
     items = after.items.join(old, on=["benchmark", "metric", "item"], how="left", maintain_order="left")
-    return StudentScores(items, [*after.results_files, *before.results_files])
+    files = [path for result in (after, before) for path in (*result.results_files, *result.details_files)]
+    return StudentScores(items, files)

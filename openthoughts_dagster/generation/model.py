@@ -11,6 +11,7 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
+from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights. The trainer's own file names the folder it wrote to: the same student trained elsewhere
 # would be another model, and its benchmark answers would be paid for again.
@@ -47,21 +48,42 @@ class Model:
         return load_tokenizer(self.tokenizer_address, None, version)
 
 
-def locate(reference: ModelReference, folder: Path) -> Model:
+def locate(reference: ModelReference, folder: Path, folders: Folders | None = None, weights: bool = True) -> Model:
     """Find the weights of `reference`; relative paths such as ./models/mine start at `folder`.
 
+    A model at an address such as s3://bucket/models/mine is fetched through `folders`; without `weights` only what
+    keys and prompts need, for a process that starts no engine. Its identity is that of a copy in a folder.
     Raises EngineError when a checkpoint folder is missing or incomplete, or when the hub does not know the model.
     """
+    folders = folders or Folders()
     if reference.engine == "openai":
         identity, tokenizer = ModelIdentity(reference.model, reference.revision or "served"), reference.tokenizer
-        if tokenizer is not None and _is_folder(tokenizer):
+        if tokenizer is not None and "://" in tokenizer:
+            tokenizer = str(_fetched(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0])
+        elif tokenizer is not None and _is_folder(tokenizer):
             tokenizer = str(_checked_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
         return Model(reference, reference.model, identity, tokenizer)
+    needed = ["config.json", "tokenizer_config.json"]
+    if "://" in reference.model:
+        path, revision = _fetched(reference.name, "model", folders, reference.model, needed, weights)
+        return Model(reference, str(path), ModelIdentity(reference.model, revision, local=True))
     if _is_folder(reference.model):
-        needed = ["config.json", "tokenizer_config.json"]
         path = _checked_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _hub_revision(reference)))
+
+
+def _fetched(
+    name: str, setting: str, folders: Folders, address: str, needed: list[str], weights: bool = False
+) -> tuple[Path, str]:
+    """A local copy of the folder at an address, and its revision."""
+    try:
+        manifest = folders.complete(address)
+        if missing := [file for file in needed if file not in manifest.files]:
+            raise StorageError(f"{address}: the folder lacks {' and '.join(missing)}: it is no Hugging Face checkpoint")
+        return folders.fetch(address, weights, manifest).resolve(), manifest.revision(_NOT_THE_MODEL)
+    except StorageError as error:
+        raise EngineError(f"{name}: the {setting} cannot be fetched: {error}") from error
 
 
 def _is_folder(address: str) -> bool:

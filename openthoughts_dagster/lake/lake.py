@@ -44,9 +44,7 @@ class Lake:
 
     def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
         """Rows of `table`, of one partition when columns and values are given: `scan(RAW_SOURCES, source="gsm8k")`."""
-        try:
-            delta = DeltaTable(self.address(table), storage_options=self.options)
-        except TableNotFoundError:
+        if (delta := self._open(table)) is None:
             return pl.LazyFrame(schema=table.schema)
         frame = pl.scan_delta(delta, storage_options=self.options or None)
         for column, value in partition.items():
@@ -70,9 +68,8 @@ class Lake:
 
         Merged files stay on disk for a week, for readers that have the old version open. True when it was done.
         """
-        if not self._exists(table):
+        if (delta := self._open(table)) is None:
             return False
-        delta = DeltaTable(self.address(table), storage_options=self.options)
         filters = [(column, "=", value) for column, value in partition.items()]
         if len(delta.file_uris(file_pruning_predicate=filters or None)) <= files:
             return False
@@ -142,18 +139,21 @@ class Lake:
         )
 
     def _overwrite(self, table: Table, rows: Any, predicate: str | None) -> None:
-        if not self._exists(table):
+        if (delta := self._open(table)) is None:
             return self._write(table, rows)
-        return write_deltalake(
-            self.address(table), rows, mode="overwrite", predicate=predicate, storage_options=self.options
-        )
+        return write_deltalake(delta, rows, mode="overwrite", predicate=predicate)
 
-    def _exists(self, table: Table) -> bool:
-        return DeltaTable.is_deltatable(self.address(table), storage_options=self.options)
+    def _open(self, table: Table) -> DeltaTable | None:
+        """The table as it is now; None before its first commit."""
+        # Not is_deltatable: it holds the interpreter's lock while it waits for the store.
+        try:
+            return DeltaTable(self.address(table), storage_options=self.options)
+        except TableNotFoundError:
+            return None
 
     def _clear(self, table: Table, predicate: str) -> None:
-        if self._exists(table):
-            DeltaTable(self.address(table), storage_options=self.options).delete(predicate or None)
+        if (delta := self._open(table)) is not None:
+            delta.delete(predicate or None)
 
     def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
         """Write, again when another writer was first: Delta's commits are optimistic."""

@@ -76,11 +76,31 @@ class Folders:
                     "make it again"
                 ) from None
 
-    def fetch(self, address: str, weights: bool = True) -> Path:
-        """A local folder with the files at `address`; without `weights` the small ones only, such as a tokenizer's."""
+    def complete(self, address: str) -> Manifest:
+        """The manifest at an address, where a folder has to be."""
+        manifest = self.manifest(address)
+        if manifest is None:
+            raise StorageError(
+                f"{without_credentials(address)}: there is no complete folder (no {NAME}). Materialize the asset that "
+                "makes it, correct the address, or put a folder of yours there: openthoughts files put FOLDER ADDRESS"
+            )
+        return manifest
+
+    def listed(self, address: str) -> list[str]:
+        """The files of the folder at an address by their path in it; none where no folder is complete."""
+        if (path := local_path(address)) is not None:
+            return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        manifest = self.manifest(address)
+        return [] if manifest is None else sorted(manifest.files)
+
+    def fetch(self, address: str, weights: bool = True, manifest: Manifest | None = None) -> Path:
+        """A local folder with the files at `address`; without `weights` the small ones only, such as a tokenizer's.
+
+        `manifest`, when given, is the one of `complete`, and what it names is fetched, whatever holds there by now.
+        """
         if (path := local_path(address)) is not None:
             return path
-        manifest = self._present(address)
+        manifest = manifest or self.complete(address)
         full = self.cache / "folders" / manifest.content
         if full.is_dir():
             return full
@@ -95,7 +115,7 @@ class Folders:
         """One small file of the folder at an address."""
         if (path := local_path(address)) is not None:
             return (path / name).read_bytes()
-        manifest = self._present(address)
+        manifest = self.complete(address)
         with reached(address, "read") as (system, root):
             return bytes(system.cat_file(f"{root}/{manifest.content}/{name}"))
 
@@ -115,6 +135,17 @@ class Folders:
             for part in (manifests, [path for path in paths if path not in set(manifests)]):
                 _each(system.rm_file, part)
 
+    def try_out(self, address: str) -> None:
+        """Write, list, read and delete one small object below an address."""
+        name = f"tried-{uuid.uuid4().hex}"
+        with reached(address, "used") as (system, root):
+            system.pipe_file(f"{root}/{name}/file", b"1")
+            system.invalidate_cache(root)
+            if list(_listed(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
+                raise StorageError(f"{without_credentials(address)}: what was written is not listed")
+            system.cat_file(f"{root}/{name}/file")
+            system.rm_file(f"{root}/{name}/file")
+
     def put_files(self, folder: Path, files: Iterable[Path], address: str) -> list[str]:
         """Copies of files below `folder` at the same places below `address`; returns their addresses.
 
@@ -127,15 +158,6 @@ class Folders:
         with reached(address, "written") as (system, root):
             _each(lambda name: system.put_file(str(folder / name), f"{root}/{name}"), names)
         return [joined(address, name) for name in names]
-
-    def _present(self, address: str) -> Manifest:
-        manifest = self.manifest(address)
-        if manifest is None:
-            raise StorageError(
-                f"{without_credentials(address)}: there is no complete folder (no {NAME}). Materialize the asset that "
-                "makes it, correct the address, or put a folder of yours there: openthoughts files put FOLDER ADDRESS"
-            )
-        return manifest
 
     def _download(self, address: str, content: str, manifest: Manifest, target: Path) -> None:
         free = shutil.disk_usage(self.cache).free

@@ -9,6 +9,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.training.checkpoints import SharedStudents
 
 JOB = "job.json"
 _ROWS = "rows.parquet"
@@ -16,11 +17,12 @@ _ROWS = "rows.parquet"
 
 @dataclass(frozen=True)
 class Job:
-    """What a student is trained from: settings, base weights and rows (question, text)."""
+    """What a student is trained from: settings, base weights and rows (question, text); where its checkpoints go."""
 
     student: Student
     base: Model
     rows: pl.DataFrame
+    shared: SharedStudents | None = None
 
     def write(self, folder: Path) -> None:
         """Leave the job in `folder`; job.json is written last."""
@@ -29,6 +31,7 @@ class Job:
         content = {
             "student": self.student.model_dump(mode="json"),
             "base": {"address": self.base.address, "identity": asdict(self.base.identity)},
+            "shared": None if self.shared is None else [self.shared.address, str(self.shared.cache)],
         }
         (folder / JOB).write_text(json.dumps(content, indent=1))
 
@@ -38,4 +41,5 @@ class Job:
         content = json.loads((folder / JOB).read_text())
         student = Student.model_validate(content["student"])
         base = Model(student, content["base"]["address"], ModelIdentity(**content["base"]["identity"]))
-        return cls(student, base, pl.read_parquet(folder / _ROWS))
+        shared = content["shared"] and SharedStudents(content["shared"][0], Path(content["shared"][1]))
+        return cls(student, base, pl.read_parquet(folder / _ROWS), shared)

@@ -11,6 +11,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.trainer import build_trainer
 
@@ -41,14 +42,18 @@ def run_training(
     partial: Path,
     processes: int,
     log: Callable[[str], None],
+    shared: SharedStudents | None = None,
 ) -> None:
     """Train in this process, one of `processes`, and leave weights and report in `partial`/final.
 
-    Goes on from the last whole checkpoint below `partial`. Raises TrainingError.
+    Goes on from the last whole checkpoint below `partial`; its checkpoints are uploaded to `shared`. Raises
+    TrainingError.
     """
     batches, start = deal(student.settings(), processes), time.monotonic()
     dataset, tokens, dropped = training_dataset(student, base, rows)
     trainer = build_trainer(student, base, dataset, batches, partial, log)
+    if shared is not None:
+        trainer.add_callback(shared.uploads(partial.with_suffix("").name, partial, log))
     last = last_checkpoint(partial, trainer.is_fsdp_enabled)
     if last is not None:
         log(f"student: going on from {last.name}")

@@ -11,6 +11,7 @@ from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import frame_hash, value_hash
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
 from openthoughts_dagster.training.run import FINAL, REPORT, Trained, run_training
@@ -26,29 +27,39 @@ def train_student(
     folder: Path,
     log: Callable[[str], None],
     processes: int | None = None,
+    shared: SharedStudents | None = None,
 ) -> Trained:
     """Fine-tune `base` on `rows` (question, text) and leave a checkpoint folder below `folder`.
 
     The same base, rows and settings have the same fingerprint and are trained once, in however many processes; an
     interrupted training goes on from its last checkpoint. A folder without `.partial` in its name is always complete.
-    `processes` on this machine: None for one on each accelerator that the student asks for and the machine has. Raises
-    TrainingError when no row is left to train on, or when the batch cannot be dealt to the processes.
+    With `shared` the student is looked for there first and is there in the end, and its checkpoints meanwhile: another
+    machine goes on from them. `processes` on this machine: None for one on each accelerator that the student asks for
+    and the machine has. Raises TrainingError when no row is left to train on, or when the batch cannot be dealt to the
+    processes.
     """
     fingerprint = student_fingerprint(student, base, rows)
     done, partial = folder / fingerprint, folder / f"{fingerprint}.partial"
-    if not done.is_dir():
+    if shared is not None and (report := shared.report(fingerprint, REPORT)) is not None:
+        return Trained(**(report | {"path": shared.student(fingerprint), "reused": True}))
+    reused = done.is_dir()
+    if not reused:
         here = processes or _accelerators(student, log)
         deal(student.settings(), here)
+        if shared is not None:
+            shared.fetch_last(fingerprint, partial, log)
         if here == 1 and not _several_visible():
-            run_training(student, base, rows, partial, 1, log)
+            run_training(student, base, rows, partial, 1, log, shared)
         else:
-            Job(student, base, rows).write(partial)
+            Job(student, base, rows, shared).write(partial)
             torchrun(partial, here, log)
         (partial / FINAL).rename(done)
-        shutil.rmtree(partial, ignore_errors=True)
-        return Trained(**json.loads((done / REPORT).read_text()))
     shutil.rmtree(partial, ignore_errors=True)
-    return Trained(**(json.loads((done / REPORT).read_text()) | {"path": str(done), "reused": True}))
+    report, path = json.loads((done / REPORT).read_text()), str(done)
+    if shared is not None:
+        shared.publish(fingerprint, done)
+        path = shared.student(fingerprint)
+    return Trained(**(report | {"path": path, "reused": reused}))
 
 
 def student_fingerprint(student: Student, base: Model, rows: pl.DataFrame) -> str:

@@ -21,7 +21,7 @@ def main(folder: str) -> int:
 
     try:
         job = Job.read(Path(folder))
-        run_training(job.student, job.base, job.rows, Path(folder), processes, log)
+        run_training(job.student, job.base, job.rows, Path(folder), processes, log, job.shared)
     except Exception as error:
         traceback.print_exc()
         print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)

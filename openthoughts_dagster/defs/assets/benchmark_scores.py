@@ -44,7 +44,9 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
             models.asker(tables, student, recipe.evaluation.sampling, spent, purpose, context.log.info)
             for student in (trained, recipe.student)
         )
-        scored = score_student(recipe.evaluation, recipe.path, after, before, models.reports / source / teacher)
+        folder = models.workplace("evaluations", source, teacher)
+        scored = score_student(recipe.evaluation, recipe.path, after, before, folder)
+        reports = models.folders.put_files(folder, scored.files, models.address("evaluations", source, teacher))
         rows, summary = scored.rows(source, teacher), scored.by_benchmark()
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(
@@ -60,7 +62,7 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
                     summary["standard_error"].to_list(),
                     title=f"{source} by {teacher} (2 standard errors)",
                 ),
-                "lighteval_results": [str(path) for path in scored.reports],
+                "lighteval_results": [path for path in reports if path.endswith(".json")],
                 **cost(spent),
                 "sample": sample_rows(scored.items.select("question", "score", "untrained_score")),
                 "seconds": round(time.monotonic() - start, 1),

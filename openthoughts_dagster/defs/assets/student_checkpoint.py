@@ -33,7 +33,7 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
     def student_checkpoint(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:
-        """The student fine-tuned on one cell's answers: a Hugging Face checkpoint folder.
+        """The student fine-tuned on one cell's answers: a Hugging Face checkpoint folder, or its address in a store.
 
         The same base, rows and settings are trained once; an interrupted training goes on from its last checkpoint.
         """
@@ -43,9 +43,10 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         answers = tables.answers(source=source, teacher=teacher).join(questions, on="question_id").collect()
         rows = sample_training_rows(answers, student.rows, student.seed, student.repeat_small_sources)
         models.pool.make_room()
-        folder = models.students / source / teacher
-        trained = train_student(student, models.locate(student), rows, folder, context.log.info)
-        reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}))
+        place = ("students", source, teacher)
+        folder, shared = models.workplace(*place), models.shared_students(*place)
+        trained = train_student(student, models.locate(student), rows, folder, context.log.info, shared=shared)
+        reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
         record = {
             "source": source,
             "teacher": teacher,

@@ -17,6 +17,7 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
 from openthoughts_dagster.landing import Catalog, LandingError, open_place
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
+from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 _LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
 
@@ -43,13 +44,14 @@ def findings(settings: Settings) -> list[Finding]:
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _lake(settings),
         lambda: _data(settings),
+        lambda: _files(settings),
         lambda: _landing(settings),
         _dagster,
         _accelerator,
     ]
     if recipe is not None:
         loaded = recipe
-        checks.append(lambda: _models(loaded))
+        checks.append(lambda: _models(loaded, settings))
     for check in checks:
         try:
             found += check()
@@ -82,6 +84,18 @@ def _data(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(settings.data).free / 2**30
     says = f"{settings.data}: {free:,.0f} GiB free"
     yield Finding("data", free > 10 or None, says if free > 10 else f"{says}; students and tables need more soon")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    """Models, students and reports in a store: one file is written, read and deleted, as steps do."""
+    if local_path(settings.files) is not None:
+        return
+    try:
+        Folders(settings.cache).try_out(settings.files)
+    except StorageError as error:
+        yield Finding("files", False, str(error))
+        return
+    yield Finding("files", True, f"{settings.files}: can be read and written")
 
 
 def _landing(settings: Settings) -> Iterator[Finding]:
@@ -127,7 +141,7 @@ def _accelerator() -> Iterator[Finding]:
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
 
 
-def _models(recipe: Recipe) -> Iterator[Finding]:
+def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     roles: list[tuple[str, ModelReference]] = [
         *(("judge", judge) for judge in recipe.judges),
         *(("teacher", teacher) for teacher in recipe.teachers),
@@ -145,7 +159,7 @@ def _models(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
             continue
         try:
-            located = locate(reference, recipe.folder)
+            located = locate(reference, recipe.folder, Folders(settings.cache), weights=False)
         except EngineError as error:
             made = recipe.tiny_models and reference.model.startswith(recipe.tiny_models)
             says = "is made by the asset quickstart_models: materialize it" if made else str(error)

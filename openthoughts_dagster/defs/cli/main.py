@@ -21,6 +21,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.landing import Catalog
 from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.storage import Folders, Manifest, StorageError
 
 _UI = "http://127.0.0.1:3000"
 
@@ -34,6 +35,10 @@ class Deployment:
     @cached_property
     def lake(self) -> Lake:
         return Lake(self.settings.lake)
+
+    @cached_property
+    def folders(self) -> Folders:
+        return Folders(self.settings.cache)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -63,7 +68,10 @@ class Deployment:
 @click.pass_context
 def main(context: click.Context) -> None:
     """Reasoning-data recipes from the terminal. Which recipe, which data: see OPENTHOUGHTS_... in the README."""
-    context.obj = Deployment(Settings.from_environment())
+    try:
+        context.obj = Deployment(Settings.from_environment())
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -72,7 +80,7 @@ def main(context: click.Context) -> None:
 @click.pass_obj
 def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> None:
     """What the missing answers would cost. Starts no engine and writes nothing."""
-    rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers))
+    rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers), here.folders)
     click.echo(table(rows))
     click.echo(total)
 
@@ -86,7 +94,7 @@ def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> N
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Launch a teacher's answers to all sources: the same backfill as from the UI's dialog."""
     [teacher], names = here.teachers([teacher]), here.sources(sources)
-    rows, total = planned(here.recipe, here.lake, names, [teacher])
+    rows, total = planned(here.recipe, here.lake, names, [teacher], here.folders)
     click.echo(table(rows))
     click.echo(total)
     if not yes:
@@ -126,6 +134,27 @@ def add(
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{place} is complete; the landing sensor takes it at its next look")
+
+
+@main.group()
+def files() -> None:
+    """Folders in the object store, such as checkpoints of your own."""
+
+
+@files.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("address")
+@click.option("--replace", is_flag=True, help="Put it there even when another folder is complete there.")
+@click.pass_obj
+def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
+    """Put a checkpoint FOLDER at ADDRESS, such as s3://bucket/models/mine, for a recipe's `model` to name."""
+    try:
+        wanted, holds = Manifest.of(folder), here.folders.put(folder, address, replace)
+    except StorageError as error:
+        raise click.ClickException(str(error)) from error
+    if holds.content != wanted.content:
+        raise click.ClickException(f"{address} has other files, which stay: choose another address, or give --replace")
+    click.echo(f"{address} is complete: {len(holds.files)} files, {holds.size:,} bytes")
 
 
 @main.command()

@@ -10,10 +10,11 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.storage import Folders
 
 
 def planned(
-    recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str]
+    recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str], folders: Folders
 ) -> tuple[list[dict[str, Any]], str]:
     """A row for each cell, and a line of totals. Questions that were not curated yet cannot be counted."""
     rows: list[dict[str, Any]] = []
@@ -21,7 +22,7 @@ def planned(
     completions, unknown = 0, 0
     for teacher in teachers:
         try:
-            model = locate(recipe.teacher(teacher), Path(recipe.folder))
+            model = locate(recipe.teacher(teacher), Path(recipe.folder), folders, weights=False)
         except EngineError as error:
             rows.append(_row(teacher, "all", None, None, None, None, None, f"{error}".splitlines()[0]))
             unknown += 1

@@ -1,0 +1,55 @@
+"""What one step hands to the next of its run: small JSON values, at an address that the pods of all steps see."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from openthoughts_dagster.storage import joined
+from openthoughts_dagster.storage.objects import read_object, write_object
+
+STEP_OUTPUTS = "step_outputs"
+
+
+class StepOutputError(RuntimeError):
+    """A value that cannot be handed from one step to another: which, and what to do."""
+
+
+class StepOutputs(dg.ConfigurableIOManager):
+    """Values as ADDRESS/RUN/STEP/OUTPUT.json. JSON, not pickles: who can write there can run nothing here.
+
+    Needed while their run goes on, and by a run that is re-executed from a failure. Nothing deletes them: give the
+    folder a lifecycle rule of the store's, such as 30 days.
+    """
+
+    address: str
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write one value."""
+        try:
+            text = json.dumps(obj)
+        except (TypeError, ValueError) as error:
+            text, problem = "", str(error)
+        else:
+            problem = "it would come back as another value" if json.loads(text) != obj else ""
+        if problem:
+            raise StepOutputError(
+                f"{context.step_key}.{context.name}: a {type(obj).__name__} cannot be handed on as JSON: {problem}. "
+                "Steps hand on counts and names; rows belong in the lake"
+            )
+        write_object(self._place(context), text.encode())
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Read the value of a step before this one."""
+        place = self._place(context)
+        data = read_object(place)
+        if data is None:
+            raise StepOutputError(
+                f"{place}: what the step before handed on is not there any more: launch the partition again instead of "
+                "going on from the failure; what was paid for is in the ledger"
+            )
+        return json.loads(data)
+
+    def _place(self, context: dg.OutputContext | dg.InputContext) -> str:
+        *folders, name = context.get_identifier()
+        return joined(self.address, *folders, f"{name}.json")
