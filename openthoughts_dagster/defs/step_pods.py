@@ -15,7 +15,7 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 
-from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster import Cluster, merged
 from openthoughts_dagster.cluster import reasons as k8s
 from openthoughts_dagster.defs.job_client import JobClient
 from openthoughts_dagster.defs.pod_config import over_launcher, step_work
@@ -72,8 +72,11 @@ class StepPods(K8sStepHandler):
         run_tags = step_handler_context.dagster_run.tags
         work = step_work(self._recipe, step_handler_context.step_tags[step_key].get(WORK_TAG), step.op_name, run_tags)
         pod = work.pod(self._cluster, group=self._get_k8s_step_job_name(step_handler_context))
-        merged = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
-        return cast(K8sContainerContext, merged)
+        if work.kind == "teacher":  # what scales a served teacher up from zero looks for this label
+            label = {"openthoughts/teacher": run_tags.get("dagster/partition/teacher", "")}
+            pod = merged(pod, {"pod_template_spec_metadata": {"labels": label}})
+        over = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
+        return cast(K8sContainerContext, over)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Whether the step's Job goes on; what holds it up is told once, in the run's log."""
