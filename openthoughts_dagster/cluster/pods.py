@@ -128,6 +128,7 @@ def _pod(cluster: Cluster, kind: Kind, shape: PodConfig, disk: str, group: str |
             "env": [
                 {"name": "HOME", "value": SCRATCH},
                 {"name": "OPENTHOUGHTS_DATA", "value": SCRATCH},
+                {"name": "OPENTHOUGHTS_GRACE_SECONDS", "value": str(work.grace_seconds)},
             ],
             "securityContext": {
                 "allowPrivilegeEscalation": False,

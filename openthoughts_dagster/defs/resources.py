@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.generate import asker
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
@@ -23,7 +24,7 @@ from openthoughts_dagster.training.checkpoints import SharedStudents
 @cache
 def engine_pool() -> EnginePool:
     """This process's engines: one pool, so that an engine survives from one asset to the next."""
-    pool = EnginePool()
+    pool = EnginePool(grace=Settings.from_environment().drain_seconds)
     # Not atexit: Dagster's run workers are multiprocessing children, which skip it and wait for their own children, the
     # engine's processes, for ever. A finalizer runs before that, and in other processes at exit.
     Finalize(None, pool.close, exitpriority=100)

@@ -19,7 +19,8 @@ class Settings:
     `datasets` is a folder of copies of the hub's datasets, each at its id, asked before the hub; empty for none.
     `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
     how often sensors look. `executor` is kubernetes where steps run in pods of their own, on the cluster that the file
-    `cluster` describes, and empty where they run in the run's process.
+    `cluster` describes, and empty where they run in the run's process. `grace_seconds` is what a process has between
+    being told to end and being killed.
     """
 
     recipe: str
@@ -30,6 +31,7 @@ class Settings:
     tick_seconds: int = 30
     files: str = ""
     executor: str = ""
+    grace_seconds: int = 0
     cluster: Path | None = None
 
     def __post_init__(self) -> None:
@@ -40,12 +42,18 @@ class Settings:
         """Copies of what was fetched from `files`: may be deleted while nothing runs."""
         return self.data / "cache"
 
+    @property
+    def drain_seconds(self) -> float:
+        """How long completions under way may go on when the process is told to end; the rest is for their commit."""
+        return max(0.0, self.grace_seconds - max(10.0, 0.25 * self.grace_seconds))
+
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
         OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
-        OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none). Raises
-        ValueError for an address with credentials in it, an unknown executor, and one that lacks its cluster."""
+        OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none),
+        OPENTHOUGHTS_GRACE_SECONDS (0). Raises ValueError for an address with credentials in it, an unknown executor,
+        and one that lacks its cluster."""
         for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
             if has_credentials(variables.get(name) or ""):
                 raise ValueError(
@@ -71,6 +79,7 @@ class Settings:
             tick_seconds=int(variables.get("OPENTHOUGHTS_TICK_SECONDS") or 30),
             files=_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
             executor=executor,
+            grace_seconds=int(variables.get("OPENTHOUGHTS_GRACE_SECONDS") or 0),
             cluster=Path(cluster) if executor and cluster else None,
         )
 

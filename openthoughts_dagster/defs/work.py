@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
 
 import dagster as dg
+from dagster._utils import interrupts
 
 from openthoughts_dagster.defs.settings import Settings
 
@@ -25,8 +26,9 @@ def runs_a_model(kind: Literal["judge", "teacher", "student"]) -> dict[str, str]
 def resumable(step: Callable[P, R]) -> Callable[P, R]:
     """A step that goes on after its pod was told to end: preempted, evicted, or its node drained.
 
-    Dagster fails a step whose process gets SIGTERM, and with it the run. On Kubernetes that is no failure: the step
-    is asked for again, and finds what this attempt committed. Elsewhere a person pressed Ctrl-C, and it ends.
+    Dagster fails a step whose process gets SIGTERM, and with it the run, unless it has a retry policy. On Kubernetes
+    that is no failure: the step is asked for again, and finds what this attempt committed. Elsewhere somebody canceled
+    the run or pressed Ctrl-C, and it ends also where a policy says otherwise.
     """
 
     @functools.wraps(step)
@@ -37,6 +39,8 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
             settings = Settings.from_environment()
             cluster = settings.load_cluster()
             if cluster is None:
+                # Dagster lets retry policies take interrupted steps up again: the next attempt ends as well.
+                interrupts._received_interrupt["received"] = True
                 raise
             raise dg.RetryRequested(max_retries=cluster.lost_pods, seconds_to_wait=5) from stopped
 

@@ -17,16 +17,23 @@ class Feed:
         self._pages = pages
         self._next: deque[Request] = deque()
         self._under_way: dict[tuple[str, int], Request] = {}
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Give out no more requests: what is under way is the last. Safe from any thread."""
+        self._stopped = True
 
     async def stream(self) -> AsyncIterator[Request]:
         """The requests that no completion was reported for yet."""
         self._next.extendleft(reversed(self._under_way.values()))
         self._under_way.clear()
         while True:
-            while self._next:
+            while self._next and not self._stopped:
                 request = self._next.popleft()
                 self._under_way[request.key, request.sample_index] = request
                 yield request
+            if self._stopped:
+                return
             # A page may be read from a table: not in the loop that the engine's requests run in.
             page = await asyncio.to_thread(next, self._pages, None)
             if page is None:

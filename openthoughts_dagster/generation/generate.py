@@ -79,9 +79,10 @@ def generate(
 ) -> Spent:
     """Generate the `total` requests of `pages` and commit each as it finishes; what was committed stays.
 
-    An engine that dies is started again and asked for what it had under way. Raises EngineError when it cannot start,
-    dies again without having ended a request, or when every request fails and asking again might help: a prompt that
-    is refused for good says nothing about the others.
+    An interrupt lets what is under way finish as long as the pool's grace lasts. An engine that dies is started again
+    and asked for what it had under way. Raises EngineError when it cannot start, dies again without having ended a
+    request, or when every request fails and asking again might help: a prompt that is refused for good says nothing
+    about the others.
     """
     spent, feed, breaker = Spent(currency=model.reference.price.currency), Feed(pages), Breaker(model.reference.name)
     start = time.monotonic()
@@ -109,7 +110,7 @@ def generate(
 
     while True:
         try:
-            pool.run(model, work, log)
+            pool.run(model, work, log, feed.stop)
             break
         except EngineDied as error:
             done = spent.generated + spent.failed

@@ -38,7 +38,13 @@ class FaultyPool(EnginePool):
         super().__init__()
         self._engine = FaultyEngine(fault)
 
-    def run(self, model: Model, work: Callable[[Engine], Awaitable[Any]], log: Callable[[str], None]) -> Any:
+    def run(
+        self,
+        model: Model,
+        work: Callable[[Engine], Awaitable[Any]],
+        log: Callable[[str], None],
+        stop: Callable[[], None] | None = None,
+    ) -> Any:
         async def run() -> Any:
             return await work(self._engine)
 
