@@ -1,0 +1,27 @@
+"""One control plane and its nodes for all tests of a session."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from openthoughts_dagster_tests.conftest import skip_without
+from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
+from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
+from openthoughts_dagster_tests.kubernetes.pools import images, pools
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane without nodes."""
+    with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def nodes(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAgents]:
+    """The control plane's nodes: three pools (`pools.py`)."""
+    skip_without("bubblewrap", shutil.which("bwrap") is not None, "apt-get install bubblewrap")
+    with NodeAgents(plane, tmp_path_factory.mktemp("nodes"), images(tmp_path_factory.mktemp("images"))) as agents:
+        agents.join(*pools())
+        yield agents
