@@ -1,6 +1,7 @@
 """Delta tables under one root: lazy scans, appends, and whole-partition replacement, each one atomic commit."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -13,9 +14,11 @@ from arro3.core import Table as ArrowTable
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
 
 _ATTEMPTS = 20
+_COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 class LakeError(RuntimeError):
@@ -150,6 +153,8 @@ class Lake:
             return DeltaTable(self.address(table), storage_options=self.options)
         except TableNotFoundError:
             return None
+        except (DeltaError, OSError) as error:
+            raise self._error(table, "could not be read", error) from None
 
     def _clear(self, table: Table, predicate: str) -> None:
         if (delta := self._open(table)) is not None:
@@ -162,16 +167,23 @@ class Lake:
                 return write()
             except CommitFailedError as error:
                 if attempt == _ATTEMPTS - 1:
-                    raise LakeError(
-                        f"{self.address(table)}: other writers were first {_ATTEMPTS} times in a row; {error}"
-                    ) from error
+                    raise self._error(table, f"other writers were first {_ATTEMPTS} times in a row", error) from None
                 time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
             except (DeltaError, OSError) as error:
-                raise LakeError(
-                    f"{self.address(table)}: could not write {'the' if rows is None else rows} rows: {error}. "
-                    "Check that OPENTHOUGHTS_LAKE is writable and has space; what was committed before is intact."
-                ) from error
+                says = f"could not write {'the' if rows is None else rows} rows"
+                raise self._error(table, says, error) from None
         return None
+
+    def _error(self, table: Table, says: str, error: Exception) -> LakeError:
+        """What went wrong and what to do. The store's own message may repeat keys, and goes no further as a cause."""
+        remedy = "Check that OPENTHOUGHTS_LAKE is right, readable and writable and has space"
+        if "://" in self.root:
+            remedy += ", with credentials in AWS_* variables or by workload identity"
+        if "scheme is not allowed" in str(error):
+            remedy = "The store's address is http, not https: set AWS_ALLOW_HTTP=true if that is meant"
+        reason = " ".join(_COLOUR.sub("", str(error)).split()).rstrip(".")
+        says = f"{self.address(table)}: {says}: {reason}. {remedy}; what was committed before is intact"
+        return LakeError(without_credentials(says))
 
 
 class _Batches:

@@ -17,6 +17,15 @@ from openthoughts_dagster.lake import (
 )
 
 
+@pytest.fixture(params=["folder", "store"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    """An empty lake on disk, and one in an object store: what holds for one holds for the other."""
+    if request.param == "folder":
+        return Lake(tmp_path / "lake")
+    request.getfixturevalue("store")
+    return Lake("s3://lake/tables")
+
+
 def _answers(source: str, count: int = 2) -> pl.DataFrame:
     return pl.DataFrame(
         {
