@@ -6,6 +6,25 @@ from openthoughts_dagster.questions.kernels import _ALL, _ONE, _compiled
 
 
 @_compiled
+def possible(lengths, letters, one, other, similarity):  # type: ignore[no-untyped-def]
+    """Whether two texts may have a ratio of `similarity`, by their lengths and how often each letter occurs.
+
+    What one text has more of a letter has to be deleted or inserted. Letters count where both texts are ASCII and
+    `letters` has rows; lengths are negative beyond ASCII.
+    """
+    length, other_length = abs(lengths[one]), abs(lengths[other])
+    allowed = (1 - similarity / 100) * (length + other_length) + 1e-6
+    if abs(length - other_length) > allowed:
+        return False
+    if len(letters) == 0 or lengths[one] < 0 or lengths[other] < 0:
+        return True
+    different = 0
+    for letter in range(letters.shape[1]):
+        different += abs(np.int32(letters[one, letter]) - np.int32(letters[other, letter]))
+    return different <= allowed
+
+
+@_compiled
 def plausible(  # type: ignore[no-untyped-def]
     data, offsets, other_data, other_offsets, lengths, other_lengths, ones, others, similarity, first, last, out
 ):

@@ -7,7 +7,6 @@ them inside a task of Daft 0.6 waits for ever. Call `ray.init(...)` and `daft.co
 Daft runs in process.
 """
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -32,38 +31,31 @@ def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
     """What `similar.similar_pairs` finds, the same pairs, on Daft."""
     from daft import DataType, col
 
-    from openthoughts_dagster.questions import kernels
-
     chunks = rows.with_column("chunk", col("position") // chunk)
     chunks = chunks.groupby("chunk").agg(col("position").agg_list(), col("question").agg_list()).collect()
-    lengths = _gathered(chunks, lambda texts, _: texts.lengths(), DataType.int64())
-    sizes = _gathered(chunks, lambda texts, _: np.diff(texts.offsets), DataType.int64())
-    wanted = similar.grams_of(len(lengths))
-    bits, shortest = similar.text_bits(len(lengths)), similarity / (200 - similarity)
-    counts = _counts(chunks, wanted, similar.cell_bits(similar.sampled_of(sizes, wanted)))
+    lengths = _gathered(chunks, lambda texts, _: texts.lengths(), DataType.int64()).astype(np.int32)
+    letters = np.empty((0, 64), np.uint8)
+    wanted, bits = similar.grams_of(len(lengths)), similar.text_bits(len(lengths))
+    common = _common(chunks, wanted)
 
     def entries(texts: Texts, base: int) -> Keys:
         nothing = np.empty((len(texts), 0), np.uint64)
-        return similar.rare_entries(texts, wanted, counts, bits, base, 0, 1 << (64 - bits), nothing)
+        return similar.entries_of(texts, wanted, common, bits, base, 0, 1 << (64 - bits), nothing)
 
     def bands(texts: Texts, base: int) -> Keys:
         keys = np.zeros((len(texts), similar.BANDS), np.uint64)
-        similar.rare_entries(texts, wanted, counts, bits, base, 0, 0, keys)
+        similar.entries_of(texts, wanted, common, bits, base, 0, 0, keys)
         return keys.ravel()
 
     def pairs(values: Keys) -> Keys:
-        return similar.raw_pairs(np.sort(values), lengths, bits, shortest)
-
-    def heavy(values: Keys) -> Keys:
-        values = np.sort(values)
-        return values[: kernels.heavy_pairs(values, np.uint64(similar.LEAST_WEIGHT))]
+        return similar.raw_pairs(values.copy(), lengths, letters, bits, similarity)
 
     keyed = _mapped(chunks, entries, DataType.uint64()).explode("value")
-    weighed = _by_key(keyed, 1 << bits, pairs).explode("value")
-    found = np.asarray(_by_key(weighed, 256, heavy).explode("value").to_pydict()["value"] or [], dtype=object)
+    found = np.asarray(_by_key(keyed, 1 << bits, pairs).explode("value").to_pydict()["value"] or [], dtype=object)
     known = np.array([value for value in found if value is not None], np.uint64)
     keys = _gathered(chunks, bands, DataType.uint64()).reshape(-1, similar.BANDS)
-    candidates = np.unique(np.concatenate([known, *similar.band_neighbours(keys, lengths, bits, shortest)]))
+    neighbours = similar.band_neighbours(keys, lengths, letters, bits, similarity)
+    candidates = similar.distinct([known, *neighbours])
     return _verified(rows, *similar.unpacked(candidates, bits), similarity)
 
 
@@ -89,18 +81,15 @@ def leaks(
     }
 
 
-def _counts(chunks: Any, wanted: float, bits: int) -> npt.NDArray[np.uint8]:
-    """The sum of the counts of all chunks, at most 255: what counting all texts at once gives."""
-    from daft import DataType
+def _common(chunks: Any, wanted: float) -> Keys:
+    """The grams that are common in the first texts: a filter that changes no result, however many they are."""
+    from daft import col
 
-    def count(texts: Texts, _: int) -> list[bytes]:
-        return [zlib.compress(similar.gram_counts(texts, wanted, bits).tobytes(), 1)]
-
-    total = np.zeros(1 << bits, np.uint8)
-    for part in _mapped(chunks, count, DataType.binary()).explode("value").iter_rows():
-        more = np.frombuffer(zlib.decompress(part["value"]), np.uint8)
-        total += np.minimum(more, 255 - total)
-    return total
+    first = chunks.where(col("chunk") == 0).to_pydict()
+    if not first["chunk"]:
+        return np.zeros(1, np.uint64)
+    order = np.argsort(first["position"][0], kind="stable")
+    return similar.common_grams(Texts.of(pl.Series(first["question"][0], dtype=pl.String).gather(order)), wanted)[0]
 
 
 def _mapped(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> Any:

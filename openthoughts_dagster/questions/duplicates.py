@@ -64,7 +64,7 @@ def all_pairs(texts: Texts, similarity: float) -> Edges:
     """What `similar_pairs` looks for, by comparing all: exact, and the time grows with the square."""
     from rapidfuzz import fuzz, process
 
-    every = [texts[position] for position in range(len(texts))]
+    every = texts.listed(np.arange(len(texts)))
     ones, others, ratios = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
     for start in range(0, len(every), _BLOCK):
         matrix = process.cdist(
@@ -132,10 +132,10 @@ def _components(
     """Texts that go, what they repeat, the ratio, and what stays, by position."""
     from rapidfuzz import fuzz, process
 
-    from openthoughts_dagster.questions import kernels
+    from openthoughts_dagster.questions import pair_kernels
 
     roots = np.arange(len(texts))
-    kernels.join_components(roots, edges.ones, edges.others)
+    pair_kernels.join_components(roots, edges.ones, edges.others)
     order = np.lexsort((rank, roots))
     begins = np.concatenate([np.ones(1, np.bool_), roots[order][1:] != roots[order][:-1]])[: len(order)]
     best = np.empty(len(texts), np.int64)
@@ -146,8 +146,8 @@ def _components(
     for start in range(0, len(positions), 1 << 17):
         block = slice(start, start + (1 << 17))
         ratios[block] = process.cpdist(
-            [texts[one] for one in positions[block]],
-            [texts[one] for one in kept[block]],
+            texts.listed(positions[block]),
+            texts.listed(kept[block]),
             scorer=fuzz.ratio,
             score_cutoff=settings.similarity,
             dtype=np.float64,

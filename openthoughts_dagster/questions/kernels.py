@@ -40,42 +40,76 @@ def is_space(byte):  # type: ignore[no-untyped-def]
 @_compiled
 def text_hashes(data, offsets, first, last, out):  # type: ignore[no-untyped-def]
     """Hashes of texts first..last without white space around them or at the ends of lines, where \\r\\n is \\n."""
+    scratch = np.empty(longest(offsets[first : last + 1]), np.uint8)
     for text in range(first, last):
         start, end = offsets[text], offsets[text + 1]
         while start < end and is_space(data[start]):
             start += 1
-        hashed = _MORE
-        word = np.uint64(0)
-        filled = 0
-        pending = start
-        at = start
-        while at < end:
-            byte = data[at]
-            if byte == 32 or byte == 9 or byte == 13 or byte == 11 or byte == 12:
-                at += 1
-                continue
-            # White space since `pending` counts unless a line ends here.
-            if byte == 10:
-                pending = at
-            if byte == 10 and _blank_to_end(data, at, end):
-                break
-            for back in range(pending, at + 1):
-                word = (word << np.uint64(8)) | np.uint64(data[back])
-                filled += 1
-                if filled == 8:
-                    hashed = mixed(hashed ^ word)
-                    word = np.uint64(0)
-                    filled = 0
-            at += 1
-            pending = at
-        out[text] = mixed(hashed ^ word ^ (np.uint64(filled) << np.uint64(59)))
+        while start < end and is_space(data[end - 1]):
+            end -= 1
+        blank = False
+        for at in range(start, end - 1):
+            blank |= (data[at + 1] == 10) & (data[at] != 10) & is_space(data[at])
+        if blank:
+            size = _without_blanks(data, start, end, scratch)
+            out[text] = _hashed(scratch, 0, size)
+        else:
+            out[text] = _hashed(data, start, end)
 
 
 @_compiled
-def _blank_to_end(data, at, end):  # type: ignore[no-untyped-def]
-    while at < end and is_space(data[at]):
+def _without_blanks(data, start, end, scratch):  # type: ignore[no-untyped-def]
+    """Copy data[start:end] without white space at the ends of lines; returns how many bytes are left."""
+    size = 0
+    for at in range(start, end):
+        byte = data[at]
+        if byte == 10:
+            while size > 0 and scratch[size - 1] != 10 and is_space(scratch[size - 1]):
+                size -= 1
+        scratch[size] = byte
+        size += 1
+    return size
+
+
+@_compiled
+def _hashed(data, start, end):  # type: ignore[no-untyped-def]
+    hashed = _MORE
+    at = start
+    while at + 8 <= end:
+        hashed = mixed(hashed ^ _eight(data, at))
+        at += 8
+    word = np.uint64(end - at)
+    while at < end:
+        word = (word << np.uint64(8)) | np.uint64(data[at])
         at += 1
-    return at == end
+    return mixed(hashed ^ word)
+
+
+@_compiled
+def _eight(data, at):  # type: ignore[no-untyped-def]
+    """Eight bytes as a number: one load, after LLVM has looked at it."""
+    return (
+        np.uint64(data[at])
+        | np.uint64(data[at + 1]) << np.uint64(8)
+        | np.uint64(data[at + 2]) << np.uint64(16)
+        | np.uint64(data[at + 3]) << np.uint64(24)
+        | np.uint64(data[at + 4]) << np.uint64(32)
+        | np.uint64(data[at + 5]) << np.uint64(40)
+        | np.uint64(data[at + 6]) << np.uint64(48)
+        | np.uint64(data[at + 7]) << np.uint64(56)
+    )
+
+
+@_compiled
+def letter_counts(data, offsets, first, last, out):  # type: ignore[no-untyped-def]
+    """How often bytes occur in texts first..last, in 64 classes, at most 255 each."""
+    counts = np.empty(out.shape[1], np.int64)
+    for text in range(first, last):
+        counts[:] = 0
+        for at in range(offsets[text], offsets[text + 1]):
+            counts[data[at] & 63] += 1
+        for letter in range(out.shape[1]):
+            out[text, letter] = min(255, counts[letter])
 
 
 @_compiled
@@ -143,166 +177,3 @@ def longest(offsets):  # type: ignore[no-untyped-def]
     for text in range(len(offsets) - 1):
         most = max(most, offsets[text + 1] - offsets[text])
     return most
-
-
-@_compiled
-def _lane(length, lane):  # type: ignore[no-untyped-def]
-    """Size of the grams that a text of `length` bytes has in a lane; 0 when it has none there.
-
-    Short texts need short grams. Lanes overlap by more than the lengths of two similar texts can differ.
-    """
-    if lane == 0:
-        return 12 if length >= 64 else 0
-    if lane == 1:
-        return 5 if 12 <= length <= 128 else 0
-    return 3 if length <= 24 else 0
-
-
-@_compiled
-def count_grams(data, offsets, wanted, counts, bits, low, high):  # type: ignore[no-untyped-def]
-    """Count sampled grams in the cells low..high of `counts` (2**bits cells, at most 255 each)."""
-    shift = np.uint64(64 - bits)
-    grams = np.empty(longest(offsets) + 1, np.uint64)
-    scratch = np.empty(longest(offsets) + 1, np.uint64)
-    for text in range(len(offsets) - 1):
-        length = offsets[text + 1] - offsets[text]
-        number = compacted(data, offsets[text], offsets[text + 1], scratch)
-        for lane in range(3):
-            size = _lane(length, lane)
-            if size == 0:
-                continue
-            for at in range(sampled_grams(scratch, number, length, size, wanted, grams)):
-                cell = np.int64(mixed(grams[at] + np.uint64(lane)) >> shift)
-                if low <= cell < high and counts[cell] < 255:
-                    counts[cell] += np.uint8(1)
-
-
-@_compiled
-def rare_grams(data, offsets, wanted, counts, bits, cap, text_bits, base, low, high, entries, bands):  # type: ignore[no-untyped-def]
-    """Sampled grams that occur in 2 to `cap` texts: key << text_bits | text into `entries`; returns how many.
-
-    Only keys from low to high. Text number 0 is number `base`. Where `bands` (texts x bands) has rows, they get
-    MinHash keys of four values each over all sampled grams, for families of texts too large for `cap`.
-    """
-    shift, room = np.uint64(64 - bits), np.uint64(text_bits)
-    grams = np.empty(longest(offsets) + 1, np.uint64)
-    scratch = np.empty(longest(offsets) + 1, np.uint64)
-    number = bands.shape[1]
-    least = np.empty(4 * max(1, number), np.uint64)
-    found = 0
-    for text in range(len(offsets) - 1):
-        length = offsets[text + 1] - offsets[text]
-        visible = compacted(data, offsets[text], offsets[text + 1], scratch)
-        least[:] = _ALL
-        for lane in range(3):
-            size = _lane(length, lane)
-            if size == 0:
-                continue
-            for at in range(sampled_grams(scratch, visible, length, size, wanted, grams)):
-                hashed = mixed(grams[at] + np.uint64(lane))
-                if number > 0:
-                    value = mixed(hashed)
-                    place = np.int64(value & _LOW) % len(least)
-                    least[place] = min(least[place], value)
-                count = counts[np.int64(hashed >> shift)]
-                if 2 <= count <= cap:
-                    key = hashed >> room
-                    if low <= key < high:
-                        if found < len(entries):
-                            entries[found] = (key << room) | np.uint64(base + text)
-                        found += 1
-        for band in range(number):
-            key = np.uint64(band)
-            for at in range(4 * band, 4 * band + 4):
-                key = mixed(key ^ least[at])
-            bands[text, band] = key
-    return found
-
-
-@_compiled
-def gram_pairs(entries, text_bits, lengths, shortest, cap, out, write):  # type: ignore[no-untyped-def]
-    """Pairs of texts that have a rare gram in common: earlier, later, and in the low byte how rare it is.
-
-    `entries` are sorted. Pairs whose lengths differ too much for the similarity asked for are left out.
-    Returns how many; `out` is filled only when `write`.
-    """
-    low, room = (_ONE << np.uint64(text_bits)) - _ONE, np.uint64(text_bits)
-    found = 0
-    start = 0
-    while start < len(entries):
-        key = entries[start] >> room
-        end = start + 1
-        while end < len(entries) and entries[end] >> room == key:
-            end += 1
-        if 2 <= end - start <= cap:
-            weight = np.uint64(24 // (end - start - 1))
-            for a in range(start, end - 1):
-                one = entries[a] & low
-                for b in range(a + 1, end):
-                    other = entries[b] & low
-                    if one != other and _close(lengths[one], lengths[other], shortest):
-                        if write:
-                            out[found] = (((one << room) | other) << np.uint64(8)) | weight
-                        found += 1
-        start = end
-    return found
-
-
-@_compiled
-def _close(one, other, shortest):  # type: ignore[no-untyped-def]
-    one, other = abs(one), abs(other)
-    return min(one, other) >= shortest * max(one, other)
-
-
-@_compiled
-def heavy_pairs(pairs, least):  # type: ignore[no-untyped-def]
-    """Sorted pairs whose weights add up to `least`, each once and without weight, at the front; returns how many."""
-    kept = 0
-    at = 0
-    while at < len(pairs):
-        key = pairs[at] >> np.uint64(8)
-        weight = np.uint64(0)
-        while at < len(pairs) and pairs[at] >> np.uint64(8) == key:
-            weight += pairs[at] & np.uint64(255)
-            at += 1
-        if weight >= least:
-            pairs[kept] = key
-            kept += 1
-    return kept
-
-
-@_compiled
-def band_pairs(keys, order, lengths, text_bits, shortest, out):  # type: ignore[no-untyped-def]
-    """Pairs of neighbours, and of each text with the first, among texts with one band key; keys[order] ascends."""
-    room = np.uint64(text_bits)
-    found = 0
-    start = 0
-    for at in range(1, len(order)):
-        if keys[order[at]] != keys[order[start]]:
-            start = at
-            continue
-        for other in range(start, at, max(1, at - 1 - start)):
-            one, two = min(order[other], order[at]), max(order[other], order[at])
-            if _close(lengths[one], lengths[two], shortest):
-                out[found] = (np.uint64(one) << room) | np.uint64(two)
-                found += 1
-    return found
-
-
-@_compiled
-def join_components(roots, ones, others):  # type: ignore[no-untyped-def]
-    """Union the ends of every edge; `roots` ends with the smallest member of each text's component."""
-    for edge in range(len(ones)):
-        a, b = ones[edge], others[edge]
-        while roots[a] != a:
-            roots[a] = roots[roots[a]]
-            a = roots[a]
-        while roots[b] != b:
-            roots[b] = roots[roots[b]]
-            b = roots[b]
-        if a < b:
-            roots[b] = a
-        elif b < a:
-            roots[a] = b
-    for text in range(len(roots)):
-        roots[text] = roots[roots[text]]

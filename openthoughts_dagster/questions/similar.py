@@ -1,9 +1,10 @@
 """All pairs of similar texts among millions: candidates from rare grams and MinHash bands, verified exactly.
 
 Two texts with a ratio of 90 share many grams, and of those they share some that hardly another text has. So grams are
-sampled (the same ones in every text), counted, and those that two to `_CAP` texts have make candidates, each weighing
-more the rarer it is. Families of texts that repeat each other more often than that have no rare grams; MinHash bands
-link them. What is found is verified with rapidfuzz, so nothing is ever taken for similar that is not.
+sampled (the same ones in every text), and texts that share one which at most `_CAP` texts have are a candidate, unless
+their lengths or letters are too different. Families of texts that repeat each other more often than that have no rare
+grams; MinHash bands link them. What is found is verified with rapidfuzz, so nothing is ever taken for similar that is
+not.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ import numpy.typing as npt
 
 from openthoughts_dagster.questions.texts import WORKERS, Texts, in_parallel, split
 
-_CAP = 16
-BANDS = 8
-LEAST_WEIGHT = 12
-_GRAMS, _GRAMS_OF_MANY, _MANY = 128, 48, 3_000_000
-_ENTRIES = 1 << 27  # of 8 bytes, that are sorted at once
-_VERIFIED = 1 << 17
+_CAP = 10
+BANDS = 4
+_GRAMS, _GRAMS_OF_MANY, _MANY = 80, 48, 3_000_000
+_ENTRIES = 1 << 27  # of 8 bytes, that are looked at together
+_PARTS = 1024
+_EACH = [(part,) for part in range(_PARTS)]
+_BLOCK = 1 << 25  # bytes of text that a thread works on
+_SAMPLE, _KEY_BITS = 1 << 15, 24  # texts that say which grams are common; pair_kernels has it too
+_MEASURED = 1 << 17
+_PROSE = 85  # below it letters say nothing
 
 Positions = npt.NDArray[np.int64]
 
@@ -38,70 +43,68 @@ def similar_pairs(texts: Texts, similarity: float) -> Edges:
     Nearly all of them: of pairs at 90 and above at least 99% (benchmarks/questions.py measures it), fewer below 80.
     Equal texts would count as a family of their own; leave them out before.
     """
-    lengths = texts.lengths()
-    candidates = candidate_pairs(texts, lengths, similarity, grams_of(len(texts)))
-    return verified(texts, texts, lengths, lengths, *unpacked(candidates, text_bits(len(texts))), similarity)
+    lengths, prose = texts.lengths(), similarity < _PROSE
+    letters = np.empty((0, 64), np.uint8) if prose else texts.letters()
+    candidates = candidate_pairs(texts, lengths, letters, similarity, grams_of(len(texts)))
+    ones, others = unpacked(candidates, text_bits(len(texts)))
+    if prose:
+        return verified(texts, texts, lengths, lengths, ones, others, similarity)
+    return measured(texts, texts, ones, others, similarity)
 
 
-def candidate_pairs(texts: Texts, lengths: Positions, similarity: float, wanted: float) -> npt.NDArray[np.uint64]:
+def candidate_pairs(
+    texts: Texts, lengths: Positions, letters: npt.NDArray[np.uint8], similarity: float, wanted: float
+) -> npt.NDArray[np.uint64]:
     """Pairs worth a comparison, each once, earlier << text_bits | later, sorted."""
-    bits, shortest = text_bits(len(texts)), similarity / (200 - similarity)
-    sampled = sampled_of(np.diff(texts.offsets), wanted)
-    counts = gram_counts(texts, wanted, cell_bits(sampled))
-    passes = -(-sampled // _ENTRIES)
+    bits, short = text_bits(len(texts)), lengths.astype(np.int32)
+    common, rest = common_grams(texts, wanted)
+    passes = max(1, -(-int(rest * np.minimum(np.diff(texts.offsets), wanted).sum()) // _ENTRIES))
     edges = [(1 << (64 - bits)) * number // passes for number in range(passes + 1)]
     bands = np.zeros((len(texts), BANDS), np.uint64)
-    pairs = []
+    pairs: list[npt.NDArray[np.uint64]] = []
     for number in range(passes):
-        entries = _entries(texts, wanted, counts, bits, edges[number], edges[number + 1], bands, number == 0)
-        pairs += in_parallel(lambda part: raw_pairs(part, lengths, bits, shortest), [(part,) for part in entries])
-    del counts, entries
-    texts.release()
-    found = heavy_pairs(pairs)
-    del pairs
 
-    return np.unique(np.concatenate([found, *band_neighbours(bands, lengths, bits, shortest)]))
+        def work(first: int, part: Texts, number: int = number) -> Parted:
+            own = bands[first : first + len(part)] if number == 0 else bands[:0, :0]
+            return parted(entries_of(part, wanted, common, bits, first, edges[number], edges[number + 1], own))
+
+        found = in_parallel(work, texts.chunks(_BLOCK))
+        pairs += in_parallel(
+            lambda part, found=found: raw_pairs(part_of(found, part), short, letters, bits, similarity), _EACH
+        )
+        del found
+    texts.release()
+    return distinct(pairs + band_neighbours(bands, short, letters, bits, similarity))
 
 
 def band_neighbours(
-    bands: npt.NDArray[np.uint64], lengths: Positions, bits: int, shortest: float
+    bands: npt.NDArray[np.uint64],
+    lengths: npt.NDArray[np.int32],
+    letters: npt.NDArray[np.uint8],
+    bits: int,
+    similarity: float,
 ) -> list[npt.NDArray[np.uint64]]:
     """Pairs of texts that have the key of a band in common: neighbours, and each with the first."""
-    from openthoughts_dagster.questions import kernels
+    from openthoughts_dagster.questions import pair_kernels
 
     def neighbours(band: int) -> npt.NDArray[np.uint64]:
         keys = np.ascontiguousarray(bands[:, band])
-        out = np.empty(2 * len(keys), np.uint64)
-        return out[: kernels.band_pairs(keys, np.argsort(keys, kind="stable"), lengths, bits, shortest, out)].copy()
+        out, order = np.empty(2 * len(keys), np.uint64), np.argsort(keys, kind="stable")
+        return out[: pair_kernels.band_pairs(keys, order, lengths, letters, similarity, bits, out)].copy()
 
     return in_parallel(neighbours, [(band,) for band in range(bands.shape[1])])
+
+
+def distinct(parts: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
+    """All values of the parts, each once, sorted."""
+    every = np.concatenate([np.empty(0, np.uint64), *parts])
+    every.sort()
+    return every[np.concatenate([np.ones(1, np.bool_), every[1:] != every[:-1]])[: len(every)]]
 
 
 def grams_of(number: int) -> float:
     """Grams sampled from each of so many texts, about."""
     return float(_GRAMS if number <= _MANY else _GRAMS_OF_MANY)
-
-
-def sampled_of(sizes: Positions, wanted: float) -> int:
-    """Grams sampled from texts of these sizes in bytes, at most."""
-    return int(np.minimum(sizes, wanted).sum() * 1.1) + 1
-
-
-def gram_counts(texts: Texts, wanted: float, bits: int) -> npt.NDArray[np.uint8]:
-    """In how many texts each sampled gram occurs, at most 255; grams share 2**bits cells."""
-    from openthoughts_dagster.questions import kernels
-
-    counts = np.zeros(1 << bits, np.uint8)
-    in_parallel(
-        lambda low, high: kernels.count_grams(texts.data, texts.offsets, wanted, counts, bits, low, high),
-        split(1 << bits),
-    )
-    return counts
-
-
-def cell_bits(sampled: int) -> int:
-    """Cells for so many sampled grams: twice as many, from 64 thousand to a billion."""
-    return min(30, max(16, (2 * sampled - 1).bit_length()))
 
 
 def text_bits(number: int) -> int:
@@ -111,28 +114,42 @@ def text_bits(number: int) -> int:
     return max(1, (number - 1).bit_length())
 
 
-def rare_entries(
+def common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], float]:
+    """A hash table of sampled grams that more than `_CAP` of the first texts have, and the share that all others are.
+
+    They are in too many texts to make a pair, however many texts follow: leaving them out early changes nothing.
+    """
+    from openthoughts_dagster.questions import pair_kernels
+
+    first, nothing = Texts(texts.data, texts.offsets[: _SAMPLE + 1]), np.zeros(1, np.uint64)
+    entries = entries_of(first, wanted, nothing, _KEY_BITS, 0, 0, 1 << 64, np.empty((0, 0), np.uint64))
+    grams, times = np.unique(entries >> np.uint64(_KEY_BITS), return_counts=True)
+    often = times > _CAP
+    table = np.zeros(1 << (4 * int(often.sum()) + 1).bit_length(), np.uint64)
+    pair_kernels.fill_keys(grams[often], table)
+    return table, 1 - float(times[often].sum()) / max(1, len(entries))
+
+
+def entries_of(
     texts: Texts,
     wanted: float,
-    counts: npt.NDArray[np.uint8],
+    common: npt.NDArray[np.uint64],
     bits: int,
     base: int,
     low: int,
     high: int,
     bands: npt.NDArray[np.uint64],
 ) -> npt.NDArray[np.uint64]:
-    """The rare grams of `texts`, whose first one is number `base`; fills `bands` when it has rows."""
-    from openthoughts_dagster.questions import kernels
+    """The sampled grams of `texts`, whose first one is number `base`; fills `bands` when it has rows."""
+    from openthoughts_dagster.questions import pair_kernels
 
-    out = np.empty(1 << 16, np.uint64)
+    out = np.empty(int(1.25 * np.minimum(np.diff(texts.offsets), wanted).sum()) + 4096, np.uint64)
     while True:
-        found = kernels.rare_grams(
+        found = pair_kernels.gram_entries(
             texts.data,
             texts.offsets,
             wanted,
-            counts,
-            len(counts).bit_length() - 1,
-            _CAP,
+            common,
             bits,
             base,
             np.uint64(low),
@@ -142,66 +159,47 @@ def rare_entries(
         )
         if found <= len(out):
             return out[:found]
-        out = np.empty(found + 1024, np.uint64)
+        out = np.empty(found, np.uint64)
 
 
-def _entries(
-    texts: Texts,
-    wanted: float,
-    counts: npt.NDArray[np.uint8],
-    bits: int,
-    low: int,
-    high: int,
-    bands: npt.NDArray[np.uint64],
-    fill_bands: bool,
-) -> list[npt.NDArray[np.uint64]]:
-    """Entries with keys from low to high, in a sorted part for each worker."""
+@dataclass(frozen=True)
+class Parted:
+    """Values in the order of their highest bits: part number i is values[edges[i]:edges[i + 1]]."""
 
-    def work(first: int, last: int) -> npt.NDArray[np.uint64]:
-        part = Texts(texts.data, texts.offsets[first : last + 1])
-        own = bands[first:last] if fill_bands else np.empty((len(part), 0), np.uint64)
-        return rare_entries(part, wanted, counts, bits, first, low, high, own)
-
-    every = np.concatenate(in_parallel(work, split(len(texts))))
-    return sorted_parts(every, [(low + (high - low) * part // WORKERS) << bits for part in range(1, WORKERS)])
+    values: npt.NDArray[np.uint64]
+    edges: Positions
 
 
-def sorted_parts(values: npt.NDArray[np.uint64], edges: list[int]) -> list[npt.NDArray[np.uint64]]:
-    """`values` cut at `edges`, each part sorted on a thread of its own."""
-    parts, rest = [], values
-    for edge in edges:
-        parts.append(rest[rest < np.uint64(edge)])
-        rest = rest[rest >= np.uint64(edge)]
-    parts.append(rest)
-    in_parallel(lambda part: part.sort(), [(part,) for part in parts])
-    return parts
+def parted(values: npt.NDArray[np.uint64]) -> Parted:
+    """Values in parts small enough for a processor's cache."""
+    from openthoughts_dagster.questions import pair_kernels
+
+    out, edges = np.empty(len(values), np.uint64), np.empty(_PARTS + 1, np.int64)
+    pair_kernels.partitioned(values, 64 - _PARTS.bit_length() + 1, out, edges)
+    return Parted(out, edges)
+
+
+def part_of(many: list[Parted], part: int) -> npt.NDArray[np.uint64]:
+    """One part of all of them."""
+    return np.concatenate([one.values[one.edges[part] : one.edges[part + 1]] for one in many])
 
 
 def raw_pairs(
-    entries: npt.NDArray[np.uint64], lengths: Positions, bits: int, shortest: float
+    entries: npt.NDArray[np.uint64],
+    lengths: npt.NDArray[np.int32],
+    letters: npt.NDArray[np.uint8],
+    bits: int,
+    similarity: float,
 ) -> npt.NDArray[np.uint64]:
-    """Pairs with a rare gram in common and similar lengths, with the weight of the gram in the low byte."""
-    from openthoughts_dagster.questions import kernels
+    """Pairs that have a rare gram in common and may be similar, each once."""
+    from openthoughts_dagster.questions import pair_kernels
 
-    nothing = np.empty(0, np.uint64)
-    out = np.empty(kernels.gram_pairs(entries, bits, lengths, shortest, _CAP, nothing, False), np.uint64)
-    kernels.gram_pairs(entries, bits, lengths, shortest, _CAP, out, True)
-    return out
-
-
-def heavy_pairs(pairs: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
-    """Pairs whose common grams are rare or many, each once, sorted."""
-    from openthoughts_dagster.questions import kernels
-
-    every = np.concatenate([np.empty(0, np.uint64), *pairs])
-    pairs.clear()
-    if not len(every):
-        return every
-    middle = np.sort(every[:: max(1, len(every) // 1000)])
-    edges = [int(middle[len(middle) * part // WORKERS] >> np.uint64(8)) << 8 for part in range(1, WORKERS)]
-    parts = sorted_parts(every, edges)
-    least = np.uint64(LEAST_WEIGHT)
-    return np.concatenate(in_parallel(lambda part: part[: kernels.heavy_pairs(part, least)], [(p,) for p in parts]))
+    cells = 1 << max(4, (len(entries) * 3 // 2).bit_length())
+    keys, heads, counts = np.zeros(cells, np.uint64), np.zeros(cells, np.int32), np.zeros(cells, np.int32)
+    following = np.empty(len(entries), np.int32)
+    out = np.empty(pair_kernels.chained(entries, bits, _CAP, keys, heads, counts, following), np.uint64)
+    found = pair_kernels.gram_pairs(entries, bits, lengths, letters, similarity, _CAP, heads, counts, following, out)
+    return distinct([out[:found]])
 
 
 def unpacked(pairs: npt.NDArray[np.uint64], bits: int) -> tuple[Positions, Positions]:
@@ -219,9 +217,7 @@ def verified(
     others: Positions,
     similarity: float,
 ) -> Edges:
-    """The pairs whose ratio is `similarity` or more; `ones` are sorted."""
-    from rapidfuzz import fuzz, process
-
+    """The pairs whose ratio is `similarity` or more, where few of them are; `ones` are sorted."""
     from openthoughts_dagster.questions import compare_kernels
 
     keep = np.empty(len(ones), np.bool_)
@@ -243,14 +239,20 @@ def verified(
         )
 
     in_parallel(work, split(len(ones), 8 * WORKERS))
-    ones, others = ones[keep], others[keep]
+    return measured(texts, other_texts, ones[keep], others[keep], similarity)
+
+
+def measured(texts: Texts, other_texts: Texts, ones: Positions, others: Positions, similarity: float) -> Edges:
+    """The pairs whose ratio is `similarity` or more: what rapidfuzz says."""
+    from rapidfuzz import fuzz, process
+
     ratios = [np.empty(0)]
-    for start in range(0, len(ones), _VERIFIED):
-        block = slice(start, start + _VERIFIED)
+    for start in range(0, len(ones), _MEASURED):
+        block = slice(start, start + _MEASURED)
         ratios.append(
             process.cpdist(
-                [texts[one] for one in ones[block]],
-                [other_texts[other] for other in others[block]],
+                texts.listed(ones[block]),
+                other_texts.listed(others[block]),
                 scorer=fuzz.ratio,
                 score_cutoff=similarity,
                 dtype=np.float64,

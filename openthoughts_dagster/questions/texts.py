@@ -56,6 +56,15 @@ class Texts:
     def __getitem__(self, position: int) -> str:
         return bytes(self.data[self.offsets[position] : self.offsets[position + 1]]).decode()
 
+    def listed(self, positions: npt.NDArray[np.int64]) -> list[str]:
+        """The texts at `positions`, all at once: a tenth of the time of one by one."""
+        import pyarrow as pa
+
+        some = self.subset(positions)
+        buffers = [None, pa.py_buffer(some.offsets), pa.py_buffer(some.data)]
+        listed: list[str] = pa.Array.from_buffers(pa.large_string(), len(some), buffers).to_pylist()
+        return listed
+
     def chunks(self, size: int) -> Iterator[tuple[int, "Texts"]]:
         """Parts of about `size` bytes, each with the position of its first text."""
         first, number = 0, len(self)
@@ -91,6 +100,16 @@ class Texts:
         out = np.empty(len(self), np.int64)
         in_parallel(
             lambda first, last: kernels.text_lengths(self.data, self.offsets, first, last, out), split(len(self))
+        )
+        return out
+
+    def letters(self) -> npt.NDArray[np.uint8]:
+        """How often bytes of each of 64 classes are in each text, at most 255."""
+        from openthoughts_dagster.questions import kernels
+
+        out = np.empty((len(self), 64), np.uint8)
+        in_parallel(
+            lambda first, last: kernels.letter_counts(self.data, self.offsets, first, last, out), split(len(self))
         )
         return out
 
