@@ -181,7 +181,8 @@ def parted(values: npt.NDArray[np.uint64]) -> Parted:
 
 def part_of(many: list[Parted], part: int) -> npt.NDArray[np.uint64]:
     """One part of all of them."""
-    return np.concatenate([one.values[one.edges[part] : one.edges[part + 1]] for one in many])
+    pieces = [one.values[one.edges[part] : one.edges[part + 1]] for one in many]
+    return np.concatenate([np.empty(0, np.uint64), *pieces])
 
 
 def raw_pairs(
