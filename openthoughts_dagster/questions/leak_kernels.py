@@ -203,10 +203,19 @@ def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, most, least, ones, others):  # type: ignore[no-untyped-def]
-    """For each text the at most `most` benchmark questions whose grams are most alike (Dice); returns how many pairs.
+def _unlike(lengths):  # type: ignore[no-untyped-def]
+    """What grams must have more in common where one text is shorter: all of it has to be in the longer one."""
+    return max(0.0, 0.7 * (0.9 - lengths))
 
-    All are compared. `known_lengths` ascend, and only lengths at least `shortest` of each other count.
+
+@_compiled
+def alike(  # type: ignore[no-untyped-def]
+    bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, few, least, most, likely, ones, others
+):
+    """For each text the benchmark questions whose grams are most alike (Dice, less for other lengths); how many pairs.
+
+    All are compared. The `few` best ones count from `least` on, up to `most` when they reach `likely`. `known_lengths`
+    ascend, and only lengths at least `shortest` of each other count.
     """
     best, shares = np.empty(most, np.int64), np.empty(most, np.float64)
     found = 0
@@ -223,9 +232,18 @@ def alike(bits, filled, lengths, known_bits, known_filled, known_lengths, shorte
                 common += bits_in(bits[text, word] & known_bits[question, word])
             both = own + known_filled[question]
             if 2 * common > bar * both:
-                kept = _ranked(question, 2 * common / both, best, shares, kept)
-                bar = shares[kept - 1] if kept == most else least
+                other = known_lengths[question]
+                share = 2 * common / both - _unlike(min(length, other) / max(1, length, other))
+                if share <= bar:
+                    continue
+                kept = _ranked(question, share, best, shares, kept)
+                if kept == most:
+                    bar = shares[kept - 1]
+                elif kept >= few:
+                    bar = min(likely, shares[few - 1])
         for at in range(kept):
+            if at >= few and shares[at] < likely:
+                break
             ones[found], others[found] = text, best[at]
             found += 1
     return found
@@ -245,13 +263,14 @@ def nearest(  # type: ignore[no-untyped-def]
     totals,
     known_lengths,
     short,
+    asked,
     shortest,
     most,
     least,
     ones,
     others,
 ):
-    """For each text the at most `most` benchmark questions with the largest share of their grams in it.
+    """For each text that is `asked` for the at most `most` benchmark questions whose grams it has most of.
 
     Gram number i is in the questions owners[begins[i]:begins[i + 1]] and weighs weights[i]; totals are the weights of
     each question. Shares are at least `least`, lengths at least `shortest` of each other. Short texts get all short
@@ -265,7 +284,7 @@ def nearest(  # type: ignore[no-untyped-def]
     found = 0
     for text in range(len(offsets) - 1):
         length = abs(lengths[text])
-        number = compacted(data, offsets[text], offsets[text + 1], scratch)
+        number = compacted(data, offsets[text], offsets[text + 1], scratch) if asked[text] else 0
         reached = 0
         for at in range(size - 1, number):
             place = _place(mixed(scratch[at] & mask), keys, table)

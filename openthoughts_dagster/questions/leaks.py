@@ -19,8 +19,10 @@ from openthoughts_dagster.questions.similar import Positions, verified
 from openthoughts_dagster.questions.texts import WORKERS, Texts, in_parallel
 
 _GRAM, _GRAM_BITS = 3, 2048
-_NEAREST, _LEAST_SHARE = 8, 0.08  # by rare grams: letters changed all over a text leave few grams as they were
-_ALIKE, _LEAST_ALIKE = 20, 0.25  # by all grams: questions of one pattern have no rare ones
+_FEW, _LEAST_ALIKE = 3, 0.25  # by all grams: letters changed all over a text leave few grams as they were
+_ALIKE, _LIKELY = 64, 0.45  # questions of one pattern are all alike
+_NEAREST, _LEAST_SHARE = 8, 0.08  # by rare grams, for texts that fill their bits, and those of few characters
+_FULL, _FEW_GRAMS = _GRAM_BITS // 4, 128
 _CHUNK = 1 << 20  # bytes of text that a thread works on
 _SHORT = 24
 LEAST_OF_BENCHMARK, LEAST_OF_SOURCE = 10, 50
@@ -234,6 +236,7 @@ class BenchmarkIndex:
 
         assert self.similarity is not None
         shortest = self.similarity / (200 - self.similarity)
+        bits, filled = gram_bits(chunk)
         room, found = 0, _NEAREST * len(chunk)
         while found > room:
             room = found
@@ -246,6 +249,7 @@ class BenchmarkIndex:
                 *self._grams,
                 known_lengths,
                 short,
+                (filled > _FULL) | (np.abs(lengths) <= _FEW_GRAMS),
                 shortest,
                 _NEAREST,
                 _LEAST_SHARE,
@@ -254,7 +258,9 @@ class BenchmarkIndex:
             )
         order, *known = self._by_length
         same, patterns = np.empty(_ALIKE * len(chunk), np.int64), np.empty(_ALIKE * len(chunk), np.int64)
-        more = leak_kernels.alike(*gram_bits(chunk), lengths, *known, shortest, _ALIKE, _LEAST_ALIKE, same, patterns)
+        more = leak_kernels.alike(
+            bits, filled, lengths, *known, shortest, _FEW, _LEAST_ALIKE, _ALIKE, _LIKELY, same, patterns
+        )
         number = len(self.questions)
         every = np.unique(
             np.concatenate([ones[:found] * number + others[:found], same[:more] * number + order[patterns[:more]]])
