@@ -56,7 +56,8 @@ def test_the_instance_of_every_value_set_loads(instance: DagsterInstance) -> Non
     assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
     assert isinstance(instance.compute_log_manager, S3ComputeLogManager)
     assert instance.run_monitoring_enabled and instance.run_retries_enabled
-    assert not instance.run_retries_max_retries or instance.run_retries_max_retries <= 2
+    assert instance.run_retries_max_retries == 2
+    assert not instance.run_retries_retry_on_asset_or_op_failure
     assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
     assert instance.run_monitoring_max_resume_run_attempts > 0
     assert not instance.telemetry_enabled
