@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1.7
-# Two images from the versions of requirements.lock and requirements-gpu.lock:
+# Images from the versions of requirements.lock and requirements-gpu.lock:
 #   docker build --target code -t REGISTRY/openthoughts-code:TAG .   code location, webserver, daemon, runs, CPU steps
 #   docker build --target gpu  -t REGISTRY/openthoughts-gpu:TAG .    steps that run a model; served teachers
+#   docker build --target cpu  -t REGISTRY/openthoughts-cpu:TAG .    in place of gpu where there are no accelerators
 # Linux x86-64. Dependencies are layers of their own: a change of our code is one layer of a megabyte.
 
 # Our package, as a wheel.
@@ -43,6 +44,16 @@ HEALTHCHECK --interval=30s --timeout=15s --start-period=60s \
     CMD ["dagster", "api", "grpc-health-check", "--port", "3030"]
 ENTRYPOINT []
 CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "3030", "--module-name", "openthoughts_dagster.definitions"]
+
+# The tiny models of the quickstart on a laptop's cluster: torch without CUDA, the transformers engine.
+FROM code AS cpu
+USER 0:0
+WORKDIR /src
+COPY requirements.lock ./
+RUN pip install --no-cache-dir -c requirements.lock --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 \
+    && pip install --no-cache-dir -c requirements.lock "openthoughts-dagster[models]"
+USER 10001:10001
+WORKDIR /scratch
 
 # torch brings CUDA's libraries itself, in the version that it was built with: of the base only the driver's interface
 # is used, and `base` is the one without a second copy of them.

@@ -10,7 +10,7 @@ import yaml
 from helm_python import HelmError, lint
 from pydantic import BaseModel
 
-from openthoughts_dagster.cluster import load_cluster
+from openthoughts_dagster.cluster import check_fits, load_cluster
 from openthoughts_dagster.cluster.settings import Accelerator, Cluster, WorkSettings
 from openthoughts_dagster.recipe import Hardware, load_recipe
 from openthoughts_dagster_tests.kubernetes.rendering import (
@@ -94,6 +94,16 @@ def test_the_cluster_that_the_chart_writes_loads(values: Path, tmp_path: Path) -
     if values == VALUE_SETS["production"]:
         assert cluster.model_cache_claim == "openthoughts-models"
         assert cluster.accelerators["h100"].per_node == 8
+
+
+@pytest.mark.parametrize(
+    ("value_set", "recipe"), [("kind", "quickstart"), ("gpu-node", "openthoughts3"), ("production", "openthoughts3")]
+)
+def test_a_shipped_recipe_fits_the_cluster_of_a_value_set(value_set: str, recipe: str, tmp_path: Path) -> None:
+    manifests = rendered([VALUE_SETS[value_set]])
+    (tmp_path / "cluster.yaml").write_text(_data(manifests, "openthoughts-cluster")["cluster.yaml"])
+    cluster = load_cluster(tmp_path / "cluster.yaml")
+    check_fits(load_recipe(recipe, _data(manifests, "openthoughts-environment"), cluster.shapes), cluster)
 
 
 def test_the_schema_of_the_cluster_is_that_of_the_code() -> None:
@@ -208,6 +218,11 @@ def test_every_template_and_group_of_values_is_in_the_docs() -> None:
     templates = {path.name for path in (CHART / "templates").iterdir()} - {"_helpers.tpl"}
     values = set(yaml.safe_load((CHART / "values.yaml").read_text()))
     assert {name for name in templates | values if f"`{name}`" not in text} == set()
+
+
+def _data(manifests: list[Manifest], name: str) -> dict[str, str]:
+    data: dict[str, str] = find(manifests, "ConfigMap", name)["data"]
+    return data
 
 
 def _at(values: Manifest, path: tuple[str, ...]) -> Manifest:

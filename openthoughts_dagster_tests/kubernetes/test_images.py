@@ -38,6 +38,16 @@ def test_an_image_is_pinned_not_root_and_knows_whether_it_is_well(found: dict[st
     assert "RUN" not in last[last.index("USER") :]
 
 
+def test_where_there_are_no_accelerators_the_image_code_gets_models_and_nothing_else_changes(
+    found: dict[str, Stage],
+) -> None:
+    image = found["cpu"]
+    assert image.base == "code"  # its health check and command
+    assert image.arguments("USER") == ["0:0", "10001:10001"]
+    (install,) = image.arguments("RUN")
+    assert "/whl/cpu" in install and "[models]" in install
+
+
 def test_the_user_of_the_images_is_the_user_of_the_pods(found: dict[str, Stage]) -> None:
     users = {spec["securityContext"]["runAsUser"] for spec in pod_specs(rendered()).values()}
     assert {str(user) for user in users} == {found["code"].arguments("USER")[0].split(":")[0]}
