@@ -22,19 +22,19 @@ from openthoughts_dagster_tests.cluster.helpers import CLUSTER, recipe_file, tea
 
 SOURCE, TEACHER, QUESTIONS = "two-digit-sums", "served", 200
 _OBJECTS = ("origin", "metadata", "scores")
-PLAN, SHARD = "teacher_answers.plan", "teacher_answers.answer[0]"
+PLAN, SHARD, PUBLISH = "teacher_answers.plan", "teacher_answers.answer[0]", "teacher_answers.publish"
 
 
 class StepProcesses:
     """One run of one cell of a teacher behind a server, whose completions are committed at the end only."""
 
-    def __init__(self, folder: Path, address: str, **variables: str) -> None:
+    def __init__(self, folder: Path, address: str, run: str = "run", **variables: str) -> None:
         served = teacher(TEACHER, engine="openai", base_url=address, max_in_flight=8, commit={"seconds": 3600})
         judge = {"name": "judge", "model": "m/judge", "hardware": {}}
         student = {"name": "student", "model": "m/student", "preset": "micro", "hardware": {}}
         changes = {"teachers": [served], "judges": [judge], "student": student, "answers_per_question": 1}
         (folder / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
-        self.folder, self.lake, self.home = folder, Lake(folder / "lake"), folder / "home"
+        self.folder, self.lake, self.home, self._name = folder, Lake(folder / "lake"), folder / "home", run
         self._environment = {
             "OPENTHOUGHTS_RECIPE": str(recipe_file(folder, **changes)),
             "OPENTHOUGHTS_DATA": str(folder),
@@ -112,7 +112,7 @@ class StepProcesses:
 
     def log(self, step: str, attempts: int = 0) -> Path:
         """What the process printed."""
-        return self.folder / f"{step}-{attempts}.log"
+        return self.folder / f"{self._name}-{step}-{attempts}.log"
 
     def committed(self) -> int:
         """Completions in the ledger."""
