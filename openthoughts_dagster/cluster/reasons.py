@@ -29,6 +29,11 @@ class Reason:
     message: str
     stuck: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for what a Pod's status and its events say alike."""
+        return self.about.partition(" on node ")[0], self.reason
+
     def __str__(self) -> str:
         return f"{self.reason}: {self.message} ({self.about})" if self.message else f"{self.reason} ({self.about})"
 

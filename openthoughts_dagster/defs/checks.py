@@ -9,6 +9,7 @@ import dagster as dg
 from openthoughts_dagster.defs import check_rules as rules
 from openthoughts_dagster.defs.partitions import cell, cells, sources
 from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.recipe import Recipe
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -70,6 +71,7 @@ def _check(
         blocking=severity is _ERROR,
         partitions_def=partitions,
     )
+    @resumable
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         key = context.partition_keys[0] if partitions is not None else None
         source, teacher = cell(key) if isinstance(key, dg.MultiPartitionKey) else (key or "", "")

@@ -1,5 +1,6 @@
 """The Kubernetes API as the executor uses it: plain values, short waits, and no step lost to a server that is away."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,14 @@ class JobClient(DagsterKubernetesClient):
             namespace, field_selector=f"involvedObject.name={name}", _request_timeout=_SECONDS
         )
         return [self._plain(event) for event in found.items]
+
+    def pods_told_of(self, job_name: str, namespace: str) -> set[str]:
+        """Names of a Job's Pods that there are Events on, whether the Pods are there or not. Reads all Pods' Events."""
+        found = self.core_api.list_namespaced_event(
+            namespace, field_selector="involvedObject.kind=Pod", _request_timeout=_SECONDS
+        )
+        names = {self._plain(event)["involvedObject"].get("name", "") for event in found.items}
+        return {name for name in names if re.fullmatch(rf"{re.escape(job_name)}-[a-z0-9]{{5}}", name)}
 
     def create_namespaced_job_with_retries(
         self, body: kubernetes.client.V1Job, namespace: str, wait_time_between_attempts: float = _AGAIN_SECONDS

@@ -24,6 +24,7 @@ from openthoughts_dagster.recipe import Recipe
 
 Trouble = (kubernetes.client.exceptions.ApiException, urllib3.exceptions.HTTPError, OSError)
 _SILENT_SECONDS = 60
+_SAYS_NOTHING = "BackoffLimitExceeded"  # of every Job whose pod failed: its pod says why
 _HEALTHY = CheckStepHealthResult.healthy()
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY}
 
@@ -35,6 +36,7 @@ class _Watch:
     namespace: str
     told: set[tuple[str, str]] = field(default_factory=set)
     pods: set[str] = field(default_factory=set)
+    deleted: bool = False
     stuck_since: float | None = None
     unseen_since: float | None = None
 
@@ -48,7 +50,7 @@ class StepPods(K8sStepHandler):
 
     def __init__(self, recipe: Recipe, cluster: Cluster, launcher: K8sRunLauncher, owned_by_the_run: bool) -> None:
         super().__init__(
-            image=None,
+            image=cluster.images.code,  # each pod has its own: this one is for dagster_k8s, which wants one
             container_context=K8sContainerContext(),
             load_incluster_config=launcher.load_incluster_config,
             kubeconfig_file=launcher.kubeconfig_file,
@@ -78,13 +80,15 @@ class StepPods(K8sStepHandler):
         over = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
         return cast(K8sContainerContext, over)
 
+    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        """Make the step's Job. One that asked for another attempt is first told why it lost its pod, if it did."""
+        self._tell_of_previous(step_handler_context)
+        yield from super().launch_step(step_handler_context)
+
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Whether the step's Job goes on; what holds it up is told once, in the run's log."""
         job_name = self._get_k8s_step_job_name(step_handler_context)
-        if job_name not in self._watched:
-            namespace = self._get_container_context(step_handler_context).namespace
-            self._watched[job_name] = _Watch(str(namespace))
-        watch, context = self._watched[job_name], step_handler_context
+        watch, context = self._watch(step_handler_context, job_name), step_handler_context
         try:
             job = self._jobs.job(job_name, watch.namespace)
             pods = self._jobs.pods(job_name, watch.namespace)
@@ -115,24 +119,56 @@ class StepPods(K8sStepHandler):
     ) -> str | None:
         """Why the step will not end by itself, or None. Tells what is new on the way."""
         now = k8s.now()
-        watch.pods |= {pod["metadata"]["name"] for pod in pods}
-        calm = job is not None and not k8s.is_failed(job) and any(k8s.runs_undisturbed(pod) for pod in pods)
-        found = [reason for pod in pods for reason in k8s.pod_reasons(pod)]
-        found += k8s.job_reasons(job) if job is not None else []
-        if not calm:
-            found += k8s.event_reasons(self._events(context, watch, name), now)
-        for reason in found:
-            if (reason.about, reason.reason) not in watch.told:
-                watch.told.add((reason.about, reason.reason))
-                self._tell(context, f"Kubernetes: {reason}", reason)
+        found = self._told(context, watch, name, job, pods)
         if job is None or k8s.is_failed(job):
             if any(k8s.may_still_write(pod, now) for pod in pods):
                 return None  # it commits what it has: a replacement beside it would pay for the same answers
+            watch.deleted = job is None
             what = f"Kubernetes job {name} " + ("was deleted" if job is None else "failed")
             return f"{what}. {_summary(found)}"
         if (ended := k8s.ended_for(job, now)) is not None and ended > timedelta(seconds=_SILENT_SECONDS):
             return f"Kubernetes job {name} completed, and its step did not say how it ended"
         return self._out_of_patience(watch, name, pods, [reason for reason in found if reason.stuck])
+
+    def _told(
+        self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
+    ) -> list[k8s.Reason]:
+        """What Kubernetes says of a Job and its pods; what is new is told in the run's log."""
+        watch.pods |= {pod["metadata"]["name"] for pod in pods}
+        calm = job is not None and not k8s.is_failed(job) and any(k8s.runs_undisturbed(pod) for pod in pods)
+        found = [reason for pod in pods for reason in k8s.pod_reasons(pod)]
+        found += k8s.job_reasons(job) if job is not None else []
+        if not calm:
+            found += k8s.event_reasons(self._events(context, watch, name), k8s.now())
+        for reason in found:
+            if reason.key not in watch.told and reason.reason != _SAYS_NOTHING:
+                watch.told.add(reason.key)
+                self._tell(context, f"Kubernetes: {reason}", reason)
+        return found
+
+    def _tell_of_previous(self, context: StepHandlerContext) -> None:
+        """A step that was told to end asks for another attempt itself, before its Job was looked at again."""
+        key, known = self._get_step_key(context), context.execute_step_args.known_state
+        attempts = known.get_retry_state().get_attempt_count(key) if known is not None else 0
+        if not attempts:
+            return
+        name = self._get_k8s_step_job_name(context)
+        previous = name.removesuffix(f"-{attempts}") + (f"-{attempts - 1}" if attempts > 1 else "")
+        watch = self._watch(context, previous)
+        try:
+            job, pods = self._jobs.job(previous, watch.namespace), self._jobs.pods(previous, watch.namespace)
+            if not watch.pods and not pods:
+                watch.pods = self._jobs.pods_told_of(previous, watch.namespace)
+            self._told(context, watch, previous, job, pods)
+        except Trouble:
+            return  # it is about the past: the attempt that starts is not held up
+        if job is None and not watch.deleted:
+            self._tell(context, f"Kubernetes job {previous} was deleted")
+
+    def _watch(self, context: StepHandlerContext, job_name: str) -> _Watch:
+        if job_name not in self._watched:
+            self._watched[job_name] = _Watch(str(self._get_container_context(context).namespace))
+        return self._watched[job_name]
 
     def _out_of_patience(
         self, watch: _Watch, name: str, pods: Sequence[k8s.Object], stuck: Sequence[k8s.Reason]
@@ -145,6 +181,7 @@ class StepPods(K8sStepHandler):
         minutes = (self._clock() - watch.stuck_since) / 60
         if minutes < self._cluster.patience_minutes:
             return None
+        watch.deleted = True
         self._jobs.delete_job(name, watch.namespace)  # or it would run beside its replacement, should it ever start
         return f"Kubernetes job {name} did not start in {self._cluster.patience_minutes:g} minutes. {_summary(stuck)}"
 
@@ -194,8 +231,10 @@ class StepPods(K8sStepHandler):
 
 
 def _summary(reasons: Sequence[k8s.Reason]) -> str:
-    told = dict.fromkeys(str(reason) for reason in reasons)
-    return "Kubernetes says: " + ("; ".join(told) if told else "nothing of why; look at the pod's log and its node")
+    told = {reason.key: str(reason) for reason in reversed(reasons) if reason.reason != _SAYS_NOTHING}.values()
+    return "Kubernetes says: " + (
+        "; ".join(reversed(told)) if told else "nothing of why; look at the pod's log and its node"
+    )
 
 
 def _short(error: BaseException) -> str:

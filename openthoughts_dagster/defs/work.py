@@ -1,8 +1,10 @@
 """Steps and the work that they do: the tags that the Kubernetes executor reads, and how steps are tried again."""
 
 import functools
-from collections.abc import Callable
-from typing import Literal, ParamSpec, TypeVar
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import dagster as dg
 from dagster._utils import interrupts
@@ -31,10 +33,10 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
     the run or pressed Ctrl-C, and it ends also where a policy says otherwise.
     """
 
-    @functools.wraps(step)
-    def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+    @contextmanager
+    def interrupted() -> Iterator[None]:
         try:
-            return step(*args, **kwargs)
+            yield
         except dg.DagsterExecutionInterruptedError as stopped:
             settings = Settings.from_environment()
             cluster = settings.load_cluster()
@@ -43,5 +45,19 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
                 interrupts._received_interrupt["received"] = True
                 raise
             raise dg.RetryRequested(max_retries=cluster.lost_pods, seconds_to_wait=5) from stopped
+
+    if inspect.isgeneratorfunction(step):
+
+        @functools.wraps(step)
+        def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+            with interrupted():
+                yield from step(*args, **kwargs)
+
+        return cast(Callable[P, R], steps)
+
+    @functools.wraps(step)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
+        with interrupted():
+            return step(*args, **kwargs)
 
     return attempt

@@ -70,8 +70,8 @@ class FakeApi:
 
     def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
         self._fail()
-        name = field_selector.partition("=")[2]
-        return _Items([event for event in self.found if event["involvedObject"]["name"] == name])
+        field, value = field_selector.removeprefix("involvedObject.").split("=")
+        return _Items([event for event in self.found if event["involvedObject"][field] == value])
 
     def create_namespaced_job(self, namespace: str, body: Any, **_: Any) -> None:
         if self.refusals:

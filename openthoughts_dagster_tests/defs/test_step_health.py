@@ -234,6 +234,17 @@ def test_a_job_that_completes_without_a_word_is_no_hang(world: World, step: Step
     assert "did not say how it ended" in str(_check(world, step).unhealthy_reason)
 
 
+def test_a_step_that_asked_for_another_attempt_itself_is_told_why_it_lost_its_pod(world: World) -> None:
+    context = world.step("scored_questions", attempts=1)
+    previous = world.pods._get_k8s_step_job_name(context).removesuffix("-1")
+    world.api.job = {"status": {"failed": 1}}
+    world.api.found = [_event("Preempted", "Preempted by pod urgent", f"{previous}-abcde")]
+
+    list(world.pods.launch_step(context))
+
+    assert f"Kubernetes: Preempted: Preempted by pod urgent (pod {previous}-abcde)" in world.log()
+
+
 # Tried again
 
 

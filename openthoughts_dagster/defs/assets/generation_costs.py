@@ -5,6 +5,7 @@ import polars as pl
 
 from openthoughts_dagster.defs.metadata import stacked_bars, table
 from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.generation.spending import generation_costs
 from openthoughts_dagster.lake import GENERATION_COSTS, frame_hash
 
@@ -18,6 +19,7 @@ _SHOWN = 100
     kinds={"deltalake", "polars"},
     owners=["team:data"],
 )
+@resumable
 def generation_costs_asset(lake: LakeResource) -> dg.MaterializeResult:
     """Completions, tokens, engine time and money by day, asset, source and model, summed from the ledger.
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from openthoughts_dagster.defs.metadata import bars, table
 from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.evaluation import ranking
 from openthoughts_dagster.lake import BENCHMARK_SCORES, SOURCE_RANKING, TEACHER_RANKING, frame_hash
 
@@ -24,6 +25,7 @@ def ranking_asset(by: Literal["source", "teacher"]) -> dg.AssetsDefinition:
         description=f"Which {by} makes the better student: mean benchmark scores with standard errors over items, "
         "and for each neighbour in the ranking whether the paired difference exceeds two standard errors.",
     )
+    @resumable
     def ranked(lake: LakeResource) -> dg.MaterializeResult:
         tables = lake.open()
         rows = ranking(tables.scan(BENCHMARK_SCORES).collect(), by)
