@@ -37,7 +37,7 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         *tiny,
         raw_sources_asset(recipe),
         scored_questions_asset(recipe, models_asset),
-        deduped_questions_asset(recipe),
+        deduped_questions_asset(recipe, settings.ray),
         teacher_answers_asset(recipe, models_asset),
         student_checkpoint_asset(recipe, models_asset),
         benchmark_scores_asset(recipe),

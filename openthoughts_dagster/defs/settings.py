@@ -20,7 +20,7 @@ class Settings:
     `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
     how often sensors look. `executor` is kubernetes where steps run in pods of their own, on the cluster that the file
     `cluster` describes, and empty where they run in the run's process. `grace_seconds` is what a process has between
-    being told to end and being killed.
+    being told to end and being killed. `ray` is the address of a Ray cluster that looks for duplicates and leaks.
     """
 
     recipe: str
@@ -33,6 +33,7 @@ class Settings:
     executor: str = ""
     grace_seconds: int = 0
     cluster: Path | None = None
+    ray: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", self.files or str(self.data))
@@ -52,8 +53,8 @@ class Settings:
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
         OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
         OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none),
-        OPENTHOUGHTS_GRACE_SECONDS (0). Raises ValueError for an address with credentials in it, an unknown executor,
-        and one that lacks its cluster."""
+        OPENTHOUGHTS_GRACE_SECONDS (0), OPENTHOUGHTS_RAY (none). Raises ValueError for an address with credentials in
+        it, an unknown executor, and one that lacks its cluster."""
         for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
             if has_credentials(variables.get(name) or ""):
                 raise ValueError(
@@ -81,6 +82,7 @@ class Settings:
             executor=executor,
             grace_seconds=int(variables.get("OPENTHOUGHTS_GRACE_SECONDS") or 0),
             cluster=Path(cluster) if executor and cluster else None,
+            ray=variables.get("OPENTHOUGHTS_RAY") or "",
         )
 
     def load_cluster(self) -> Cluster | None:

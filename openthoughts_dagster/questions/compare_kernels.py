@@ -18,7 +18,7 @@ def possible(lengths, letters, one, other, similarity):  # type: ignore[no-untyp
         return False
     if len(letters) == 0 or lengths[one] < 0 or lengths[other] < 0:
         return True
-    different = 0
+    different = np.int32(0)
     for letter in range(letters.shape[1]):
         different += abs(np.int32(letters[one, letter]) - np.int32(letters[other, letter]))
     return different <= allowed

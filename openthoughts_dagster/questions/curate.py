@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,16 +12,36 @@ import polars as pl
 
 from openthoughts_dagster.lake import REJECTED_QUESTIONS, text_hash
 from openthoughts_dagster.questions.decisions import STEPS, Decision
-from openthoughts_dagster.questions.decontaminate import find_leaks, without
+from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks, without
 from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
 from openthoughts_dagster.questions.ngrams import CommonNgram
 from openthoughts_dagster.questions.select import rank_by_id, select_top
+from openthoughts_dagster.questions.similar import Edges, similar_pairs
 from openthoughts_dagster.questions.texts import Texts
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
 
 _IN_MEMORY = 500_000
 _BATCH = 100_000
 _SAMPLE = 100_000
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What looks for leaks and for similar pairs: this machine."""
+
+    leaks: Callable[[Texts, Decontamination, pl.DataFrame, Texts], Leaks] = find_leaks
+    pairs: Callable[[Texts, float], Edges] = similar_pairs
+
+
+def distributed_finder(address: str) -> Finder:
+    """A Ray cluster that looks for leaks and similar pairs. Raises RayError when it cannot be reached."""
+    from openthoughts_dagster.questions import distributed
+
+    distributed.connect(address)
+    return Finder(
+        lambda texts, *rest: distributed.leaks(distributed.frame(texts), *rest),
+        lambda texts, similarity: distributed.similar_pairs(distributed.frame(texts), similarity),
+    )
 
 
 @dataclass(frozen=True)
@@ -119,14 +139,17 @@ def curate(
     benchmarks: pl.DataFrame,
     against: Sequence[str] = (),
     sample: int | None = None,
+    ray: str = "",
 ) -> Curated:
     """The questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
 
     Of a group of duplicates the one with the best score stays, ties by question_id. `against` are the addresses of
     what older releases have, and `sample` is how many questions of the source are wanted in the end. `scored` is read
     in batches and several times; of more than half a million questions the texts are kept in a temporary file, so
-    that memory holds about 150 bytes a question, whatever their length.
+    that memory holds about 150 bytes a question, whatever their length. With `ray`, the address of a Ray cluster,
+    leaks and similar pairs are looked for there, and are the same.
     """
+    finder = Finder() if not ray else distributed_finder(ray)
     rows = scored.lazy()
     head = rows.select("question_id", *(["scores"] if settings.selection else [])).collect()
     ids = head["question_id"]
@@ -143,14 +166,14 @@ def curate(
         folder = Path(name) if int(kept.sum()) > _IN_MEMORY else None
         texts = _texts(rows, kept, folder)
         positions = np.nonzero(kept)[0]
-        leaks = find_leaks(texts, decontamination, benchmarks, source_sample(rows, ids))
+        leaks = finder.leaks(texts, decontamination, benchmarks, source_sample(rows, ids))
         decisions |= _at(positions, leaks.decisions)
         clean = without(len(texts), leaks.decisions)
         if len(leaks.decisions):
             texts, positions = texts.subset(clean, folder), positions[clean]
         funnel["decontaminated"] = len(texts)
         accepted = accepted_questions(against) if against else None
-        repeats = deduplicate(texts, ids.gather(positions), rank[positions], settings.dedup, accepted)
+        repeats = deduplicate(texts, ids.gather(positions), rank[positions], settings.dedup, accepted, finder.pairs)
         decisions |= _at(positions, repeats)
         positions = positions[without(len(texts), repeats)]
         funnel["deduplicated"] = len(positions)

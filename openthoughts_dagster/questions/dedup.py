@@ -1,6 +1,6 @@
 """Duplicates within a source, across sources, and of what older releases have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import polars as pl
 
 from openthoughts_dagster.questions.decisions import Decision, shown
 from openthoughts_dagster.questions.duplicates import find_duplicates
-from openthoughts_dagster.questions.similar import Positions
+from openthoughts_dagster.questions.similar import Edges, Positions, similar_pairs
 from openthoughts_dagster.questions.texts import Texts
 from openthoughts_dagster.recipe import Dedup
 
@@ -18,7 +18,12 @@ class AcceptedError(ValueError):
 
 
 def deduplicate(
-    texts: Texts, ids: pl.Series, rank: Positions, settings: Dedup, accepted: pl.DataFrame | None = None
+    texts: Texts,
+    ids: pl.Series,
+    rank: Positions,
+    settings: Dedup,
+    accepted: pl.DataFrame | None = None,
+    pairs: Callable[[Texts, float], Edges] = similar_pairs,
 ) -> dict[int, Decision]:
     """Why positions go: which question each repeats, how similar it is, and which one of the group stays.
 
@@ -30,7 +35,7 @@ def deduplicate(
     known = 0 if accepted is None else accepted.height
     every = texts if accepted is None or known == 0 else joined(Texts.of(accepted["question"]), texts)
     ranks = np.concatenate([np.arange(-known, 0), rank])
-    found = find_duplicates(every, ranks, settings)
+    found = find_duplicates(every, ranks, settings, pairs)
     decisions = {}
     for position, of, ratio, kept, exact in zip(
         found.positions.tolist(),

@@ -2,11 +2,12 @@
 
 `rows` are a Daft frame with the columns position (0 to n - 1, each once) and question. Texts, grams and pairs stay with
 the workers. What reaches the machine that asks is small: lengths, 64 bytes of MinHash keys for a text, candidate pairs
-as numbers, and what was found. Gram counts and lengths travel to the workers with the plan, as values: asking Ray for
-them inside a task of Daft 0.6 waits for ever. Call `ray.init(...)` and `daft.context.set_runner_ray()` before; without,
-Daft runs in process.
+as numbers, and what was found. Common grams and lengths travel to the workers with the plan, as values: asking Ray for
+them inside a task of Daft 0.6 waits for ever. Call `connect` before; without, Daft runs in process.
 """
 
+import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import polars as pl
 
 from openthoughts_dagster.questions import similar
 from openthoughts_dagster.questions.decisions import Decision
-from openthoughts_dagster.questions.decontaminate import find_leaks
+from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks
 from openthoughts_dagster.questions.similar import Edges
 from openthoughts_dagster.questions.texts import Texts
 from openthoughts_dagster.recipe import Decontamination
@@ -25,6 +26,45 @@ _CHUNK = 50_000
 _SHARDS = 64
 
 Keys = npt.NDArray[np.uint64]
+
+
+class RayError(RuntimeError):
+    """A Ray cluster that cannot be used, and what to do."""
+
+
+def connect(address: str) -> None:
+    """Let Daft run on the Ray cluster at `address`: auto, HOST:PORT or ray://HOST:PORT. Raises RayError."""
+    try:
+        import daft
+        import ray
+    except ImportError as error:
+        raise RayError(
+            f"OPENTHOUGHTS_RAY needs Daft: pip install 'openthoughts-dagster[distributed]' ({error})"
+        ) from None
+    if not ray.is_initialized():
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        try:
+            if host:
+                socket.create_connection((host, int(port)), 10).close()  # Ray itself tries for two minutes
+            ray.init(address=address, log_to_driver=False)
+        except (OSError, ValueError) as error:
+            raise RayError(
+                f"OPENTHOUGHTS_RAY: no Ray cluster answers at {address}: {str(error).splitlines()[0]}. Start it, give "
+                "auto, HOST:PORT or ray://HOST:PORT, or unset it"
+            ) from None
+    daft.context.set_runner_ray(noop_if_initialized=True)
+
+
+def frame(texts: Texts, part: int = _CHUNK) -> Any:
+    """Texts of this machine as rows: they go to the cluster in parts of so many."""
+    import daft
+    import pyarrow as pa
+
+    positions = [np.arange(first, min(len(texts), first + part)) for first in range(0, max(1, len(texts)), part)]
+    rows = [
+        pa.table({"position": own, "question": pa.array(texts.listed(own), pa.large_string())}) for own in positions
+    ]
+    return daft.from_arrow(rows)
 
 
 def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
@@ -59,12 +99,8 @@ def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
     return _verified(rows, *similar.unpacked(candidates, bits), similarity)
 
 
-def leaks(
-    rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts, chunk: int = _CHUNK
-) -> dict[int, Decision]:
+def leaks(rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts, chunk: int = _CHUNK) -> Leaks:
     """What `find_leaks` finds, the same decisions by position, on Daft. `source` is a sample of the texts."""
-    import json
-
     from daft import DataType, col
 
     chunks = rows.with_column("chunk", col("position") // chunk)
@@ -75,10 +111,12 @@ def leaks(
         return [json.dumps([base + at, why.reason, dict(why.evidence)]) for at, why in found.decisions.items()]
 
     lines = _mapped(chunks, work, DataType.string()).explode("value").to_pydict()["value"]
-    decisions = [json.loads(line) for line in lines if line is not None]
-    return {
-        position: Decision(reason, evidence) for position, reason, evidence in sorted(decisions, key=lambda d: d[0])
-    }
+    decisions = {position: Decision(reason, why) for position, reason, why in map(json.loads, filter(None, lines))}
+    nothing = source.subset(np.empty(0, np.int64))
+    return Leaks(
+        {position: decisions[position] for position in sorted(decisions)},
+        find_leaks(nothing, settings, benchmarks, source).instructions,
+    )
 
 
 def _common(chunks: Any, wanted: float) -> Keys:

@@ -1,6 +1,7 @@
 """Which texts repeat which: exactly, or with a similarity, in connected components of which one text stays."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,14 @@ class Duplicates:
     exact: npt.NDArray[np.bool_]
 
 
-def find_duplicates(texts: Texts, rank: Positions, settings: Dedup) -> Duplicates:
+def find_duplicates(
+    texts: Texts, rank: Positions, settings: Dedup, pairs: Callable[[Texts, float], Edges] = similar_pairs
+) -> Duplicates:
     """The texts that repeat another one; of each component the text with the smallest `rank` stays.
 
     Exact duplicates are equal but for white space around the text and at the ends of its lines. Fuzzy ones have a
-    ratio of `settings.similarity` or more and, when `settings.same_numbers`, the same numbers and operators.
+    ratio of `settings.similarity` or more and, when `settings.same_numbers`, the same numbers and operators. `pairs`
+    finds the similar ones.
     """
     first = _first_of_equals(texts, rank)
     exact = np.nonzero(first != np.arange(len(texts)))[0]
@@ -41,9 +45,7 @@ def find_duplicates(texts: Texts, rank: Positions, settings: Dedup) -> Duplicate
         return Duplicates(exact, first[exact], np.full(len(exact), 100.0), first[exact], np.ones(len(exact), np.bool_))
     distinct = np.nonzero(first == np.arange(len(texts)))[0]
     subset = texts.subset(distinct) if len(exact) else texts
-    edges = (
-        all_pairs(subset, settings.similarity) if settings.brute_force else similar_pairs(subset, settings.similarity)
-    )
+    edges = (all_pairs if settings.brute_force else pairs)(subset, settings.similarity)
     if settings.same_numbers:
         edges = with_same_numbers(subset, edges)
     positions, of, ratios, kept = _components(subset, rank[distinct], edges, settings)

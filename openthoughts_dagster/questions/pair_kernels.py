@@ -94,8 +94,8 @@ def partitioned(values, shift, out, edges):  # type: ignore[no-untyped-def]
     edges[:] = 0
     for value in values:
         edges[np.int64(value >> np.uint64(shift)) + 1] += 1
-    for part in range(1, len(edges)):
-        edges[part] += edges[part - 1]
+    for number in range(1, len(edges)):
+        edges[number] += edges[number - 1]
     places = edges[:-1].copy()
     for value in values:
         part = np.int64(value >> np.uint64(shift))
@@ -121,9 +121,9 @@ def chained(entries, text_bits, cap, keys, heads, counts, following):  # type: i
         heads[cell] = at + 1
         counts[cell] += 1
     pairs = 0
-    for cell in range(len(counts)):
-        if 2 <= counts[cell] <= cap:
-            pairs += counts[cell] * (counts[cell] - 1) // 2
+    for count in counts:
+        if 2 <= count <= cap:
+            pairs += count * (count - 1) // 2
     return pairs
 
 

@@ -186,3 +186,21 @@ def test_texts_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
     some = np.array([3, 50, 299])
     assert [spilled.subset(some, tmp_path)[at] for at in range(3)] == texts.gather(some).to_list()
     assert (spilled.hashes() == Texts.of(texts).hashes()).all()
+
+
+def test_tokens_of_a_model_count_where_the_recipe_names_it(untrained_model: Path) -> None:
+    """The paper counts the tokens of a model: here one whose digits are tokens by themselves."""
+    from openthoughts_dagster.questions.ngrams import tokens_of
+
+    known, rng = "Compute 12345 + 67890 and explain.", random.Random(0)
+    benchmarks = pl.DataFrame({"benchmark": ["b"], "question": [known]})
+    texts = ["Tell me: 12345 + 67890 is what?", *(_prose(rng, 20) for _ in range(5))]
+    shared = len(tokens_of(str(untrained_model))(" 12345 + 67890 "))
+    settings = Decontamination(ngram=shared - 2, similarity=None, tokenizer=str(untrained_model))
+
+    by_tokens = find_leaks(Texts.of(pl.Series(texts)), settings, benchmarks)
+    by_words = find_leaks(Texts.of(pl.Series(texts)), settings.model_copy(update={"tokenizer": None}), benchmarks)
+
+    assert shared > len(words_of("12345 + 67890")) and list(by_tokens.decisions) == [0] and not by_words.decisions
+    with pytest.raises(ValueError, match=r"decontamination\.tokenizer: '\./nowhere' could not be loaded"):
+        tokens_of("./nowhere")

@@ -16,8 +16,11 @@ from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with
 from openthoughts_dagster.recipe import Recipe
 
 
-def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
-    """The asset that selects, decontaminates and deduplicates as `recipe` says for each domain."""
+def deduped_questions_asset(recipe: Recipe, ray: str = "") -> dg.AssetsDefinition:
+    """The asset that selects, decontaminates and deduplicates as `recipe` says for each domain.
+
+    On the Ray cluster at the address `ray`, if one is given.
+    """
 
     @dg.asset(
         name="deduped_questions",
@@ -43,6 +46,7 @@ def deduped_questions_asset(recipe: Recipe) -> dg.AssetsDefinition:
             with_splits(benchmarks, recipe.evaluation),
             [recipe.path(path) for path in settings.dedup.against],
             settings.downsample.get(source),
+            ray,
         )
         stage = {"source": source, "stage": "deduped_questions"}
         rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
