@@ -72,13 +72,19 @@ class TinyModel:
 
 
 def build_tiny_models(
-    folder: Path, log: Log, seed: int = 0, courses: Mapping[str, Course] = COURSES, exam: int = 100
+    folder: Path,
+    log: Log,
+    seed: int = 0,
+    courses: Mapping[str, Course] = COURSES,
+    exam: int = 100,
+    *,
+    finished: Callable[[TinyModel], None] | None = None,
 ) -> dict[str, TinyModel]:
     """Train the student, both teachers and the judge into `folder/<name>`; what is complete already is kept.
 
     A model is complete when its folder is there, for it is written elsewhere and renamed at the end, and current when
     it was made by this code with these settings. `exam` is the number of held-out problems per family that measure
-    accuracy.
+    accuracy. `finished` is told of each model as soon as it is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     built: dict[str, TinyModel] = {}
@@ -88,6 +94,8 @@ def build_tiny_models(
         if existing:
             log(f"{name}: complete in {existing.path}")
         built[name] = existing or _build(folder, name, course, seed, exam, wanted, log)
+        if finished is not None:
+            finished(built[name])
     return built
 
 

@@ -34,13 +34,13 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
         """
         import polars as pl
 
-        from openthoughts_dagster.quickstart.tiny_models import build_tiny_models
+        from openthoughts_dagster.quickstart.tiny_models import TinyModel, build_tiny_models
 
-        folder = _workplace(address, models)
-        built = build_tiny_models(folder, context.log.info)
-        for name, model in built.items():
+        def keep(model: TinyModel) -> None:
             if local_path(address) is None:
-                models.folders.put(model.path, joined(address, name), replace=True)
+                models.folders.put(model.path, joined(address, model.name), replace=True)
+
+        built = build_tiny_models(_workplace(address, models), context.log.info, finished=keep)
         made = pl.DataFrame(
             [
                 {
