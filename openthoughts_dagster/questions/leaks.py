@@ -15,7 +15,7 @@ import polars as pl
 
 from openthoughts_dagster.questions.decisions import shown
 from openthoughts_dagster.questions.ngrams import CommonNgram, words_of
-from openthoughts_dagster.questions.similar import Positions, verified
+from openthoughts_dagster.questions.similar import Positions, distinct, verified
 from openthoughts_dagster.questions.texts import WORKERS, Texts, in_parallel
 
 _GRAM, _GRAM_BITS = 3, 2048
@@ -262,9 +262,7 @@ class BenchmarkIndex:
             bits, filled, lengths, *known, shortest, _FEW, _LEAST_ALIKE, _ALIKE, _LIKELY, same, patterns
         )
         number = len(self.questions)
-        every = np.unique(
-            np.concatenate([ones[:found] * number + others[:found], same[:more] * number + order[patterns[:more]]])
-        )
+        every = distinct([ones[:found] * number + others[:found], same[:more] * number + order[patterns[:more]]])
         return every // number, every % number
 
 
