@@ -39,6 +39,16 @@ class SharedStudents:
         report: dict[str, Any] = json.loads(self._folders.read(self.student(fingerprint), name))
         return report
 
+    def put_job(self, fingerprint: str, folder: Path) -> str:
+        """Upload what other machines train a student from; returns where. It is deleted when the student is there."""
+        address = self._job(fingerprint)
+        self._folders.put(folder, address, replace=True)
+        return address
+
+    def newest(self, fingerprint: str) -> str:
+        """The name of the newest uploaded checkpoint; empty without one."""
+        return max(self._folders.names(self._partial(fingerprint)), key=_step, default="")
+
     def fetch_last(self, fingerprint: str, partial: Path, log: Callable[[str], None]) -> None:
         """Bring the newest uploaded checkpoint to `partial`, unless one as new is there.
 
@@ -63,6 +73,7 @@ class SharedStudents:
         """Upload a finished student, and delete its checkpoints. Where another machine was first, its student stays."""
         self._folders.put(folder, self.student(fingerprint))
         self._folders.remove(self._partial(fingerprint))
+        self._folders.remove(self._job(fingerprint))
 
     def upload(self, fingerprint: str, checkpoint: Path) -> None:
         """Upload a checkpoint, and delete all but the newest two."""
@@ -108,6 +119,9 @@ class SharedStudents:
                 wait()
 
         return Uploads()
+
+    def _job(self, fingerprint: str) -> str:
+        return joined(self.address, f"{fingerprint}.job")
 
     def _partial(self, fingerprint: str) -> str:
         return joined(self.address, f"{fingerprint}.partial")

@@ -13,6 +13,7 @@ from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import deal
 from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.dataset import training_dataset
+from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.trainer import build_trainer
 
 REPORT = "training.json"
@@ -55,6 +56,8 @@ def run_training(
     if shared is not None:
         trainer.add_callback(shared.uploads(partial.with_suffix("").name, partial, log))
     last = last_checkpoint(partial, trainer.is_fsdp_enabled)
+    if processes > 1:
+        _check_agreed(last)
     if last is not None:
         log(f"student: going on from {last.name}")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -90,3 +93,16 @@ def last_checkpoint(partial: Path, sharded: bool = False) -> Path | None:
             continue
         return checkpoint
     return None
+
+
+def _check_agreed(last: Path | None) -> None:
+    """Machines fetch checkpoints each for itself: from different ones they would train nothing that anybody wants."""
+    import torch.distributed
+
+    names: list[str | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(names, last.name if last else "the beginning")
+    if len(set(names)) > 1:
+        raise TrainingError(
+            f"student: processes would go on from different places: {', '.join(map(str, names))}. A checkpoint could "
+            "not be fetched everywhere: see above, and delete it from the store"
+        )

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -12,12 +13,18 @@ from openthoughts_dagster.lake import frame_hash, value_hash
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import deal
 from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
-from openthoughts_dagster.training.run import FINAL, REPORT, Trained, run_training
+from openthoughts_dagster.training.run import FINAL, REPORT, Trained, last_checkpoint, run_training
 
 # They change how fast a student is trained, not what it learns.
 _NOT_LEARNED = {"per_device_batch_size", "gradient_checkpointing", "save_steps", "sharding"}
+
+
+Launch = Callable[[str, str, Callable[[], str]], None]
+"""Trains the job at an address on other machines: address, fingerprint, and what tells how far it is: the name of the
+newest checkpoint, `final` when the student is there. Returns when it is."""
 
 
 def train_student(
@@ -28,6 +35,7 @@ def train_student(
     log: Callable[[str], None],
     processes: int | None = None,
     shared: SharedStudents | None = None,
+    launch: Launch | None = None,
 ) -> Trained:
     """Fine-tune `base` on `rows` (question, text) and leave a checkpoint folder below `folder`.
 
@@ -35,15 +43,22 @@ def train_student(
     interrupted training goes on from its last checkpoint. A folder without `.partial` in its name is always complete.
     With `shared` the student is looked for there first and is there in the end, and its checkpoints meanwhile: another
     machine goes on from them. `processes` on this machine: None for one on each accelerator that the student asks for
-    and the machine has. Raises TrainingError when no row is left to train on, or when the batch cannot be dealt to the
-    processes.
+    and the machine has; with `launch` other machines train it. Raises TrainingError when no row is left to train on, or
+    when the batch cannot be dealt to the processes.
     """
     fingerprint = student_fingerprint(student, base, rows)
     done, partial = folder / fingerprint, folder / f"{fingerprint}.partial"
     if shared is not None and (report := shared.report(fingerprint, REPORT)) is not None:
         return Trained(**(report | {"path": shared.student(fingerprint), "reused": True}))
     reused = done.is_dir()
-    if not reused:
+    if launch is not None and shared is not None:
+        return _launched(Job(student, base, rows, shared), fingerprint, shared, launch)
+    if launch is not None and not reused:
+        check_dealt(student)
+        Job(student, base, rows).write(partial)
+        launch(str(partial), fingerprint, lambda: _newest(partial))
+        (partial / FINAL).rename(done)
+    elif not reused:
         here = processes or _accelerators(student, log)
         deal(student.settings(), here)
         if shared is not None:
@@ -60,6 +75,35 @@ def train_student(
         shared.publish(fingerprint, done)
         path = shared.student(fingerprint)
     return Trained(**(report | {"path": path, "reused": reused}))
+
+
+def check_dealt(student: Student) -> None:
+    """Raise TrainingError when a student's batch cannot be dealt to the processes that its hardware has."""
+    deal(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
+
+
+def _launched(job: Job, fingerprint: str, shared: SharedStudents, launch: Launch) -> Trained:
+    """The student that other machines left in the store."""
+    check_dealt(job.student)
+    with TemporaryDirectory() as folder:
+        job.write(Path(folder))
+        address = shared.put_job(fingerprint, Path(folder))
+
+    def progress() -> str:
+        return FINAL if shared.report(fingerprint, REPORT) else shared.newest(fingerprint)
+
+    launch(address, fingerprint, progress)
+    report = shared.report(fingerprint, REPORT)
+    if report is None:
+        raise TrainingError(f"student: its training ended and left nothing at {shared.student(fingerprint)}")
+    return Trained(**(report | {"path": shared.student(fingerprint)}))
+
+
+def _newest(partial: Path) -> str:
+    if (partial / FINAL / REPORT).is_file():
+        return FINAL
+    checkpoints = [last for sharded in (False, True) if (last := last_checkpoint(partial, sharded))]
+    return checkpoints[0].name if checkpoints else ""
 
 
 def student_fingerprint(student: Student, base: Model, rows: pl.DataFrame) -> str:

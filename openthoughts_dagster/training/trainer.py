@@ -68,7 +68,8 @@ def build_trainer(
 
     class SameBatches(SFTTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return _sampler(self.real_rows, self.padding, student.seed)
+            steps = -(-self.real_rows // settings.global_batch_size)
+            return _sampler(self.real_rows, self.padding, student.seed, lambda: self.state.global_step // steps)
 
     trainer = SameBatches(
         model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
@@ -106,27 +107,22 @@ def _memory(settings: TrainingPreset, processes: int) -> dict[str, Any]:
     }
 
 
-def _sampler(rows: int, padding: int, seed: int) -> Any:
+def _sampler(rows: int, padding: int, seed: int, epoch: Callable[[], int]) -> Any:
     """The rows in an order that depends on seed and epoch only, then `padding` times the blank row after the last.
 
     A last batch that is too small for all processes would otherwise be filled with rows from the front, which then
     count twice. Blank rows have no token to learn, and the loss is divided by the tokens of all processes.
+    The epoch is asked for when one begins: accelerate's `set_epoch` does not reach the sampler of several processes
+    that go on in the middle of an epoch, and they would see the first epoch's order again.
     """
     import torch
 
     class Order(torch.utils.data.Sampler):
-        epoch = 0
-
-        def set_epoch(self, epoch: int) -> None:
-            self.epoch = epoch
-
         def __len__(self) -> int:
             return rows + padding
 
         def __iter__(self) -> Iterator[int]:
-            order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed + self.epoch)).tolist()
-            self.epoch += 1
-            yield from order
+            yield from torch.randperm(rows, generator=torch.Generator().manual_seed(seed + epoch())).tolist()
             yield from [rows] * padding
 
     return Order()

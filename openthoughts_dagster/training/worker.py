@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from openthoughts_dagster.training.job import Job
-from openthoughts_dagster.training.run import run_training
+from openthoughts_dagster.training.run import FINAL, run_training
 
 FAILED = "training failed on process"
 
@@ -21,7 +21,11 @@ def main(folder: str) -> int:
 
     try:
         job = Job.read(Path(folder))
-        run_training(job.student, job.base, job.rows, Path(folder), processes, log, job.shared)
+        partial = Path(folder)
+        run_training(job.student, job.base, job.rows, partial, processes, log, job.shared)
+        if rank == 0 and job.shared is not None and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+            # the step that asked for it is on another machine
+            job.shared.publish(partial.with_suffix("").name, partial / FINAL)
     except Exception as error:
         traceback.print_exc()
         print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)

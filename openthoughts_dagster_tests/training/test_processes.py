@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import psutil
 import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
-from openthoughts_dagster.recipe import Student, TrainingPreset
+from openthoughts_dagster.recipe import Hardware, Student, TrainingPreset
 from openthoughts_dagster.training import Trained, TrainingError, train_student
+from openthoughts_dagster_tests.e2e.servers import free_port
 
 # 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
 ROWS = pl.DataFrame(
@@ -77,12 +81,12 @@ def test_two_processes_train_the_student_that_one_trains(
 def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
     student: Student, base: Model, tmp_path: Path
 ) -> None:
-    longer = with_settings(student, epochs=8)
+    longer = with_settings(student, epochs=4)
     partial, ended = tmp_path / "two", threading.Event()
 
     def kill_one() -> None:
         while not ended.wait(0.02):
-            if any(partial.glob("*.partial/checkpoint-*/trainer_state.json")):
+            if any(partial.glob("*.partial/checkpoint-8/trainer_state.json")):  # in the middle of the second epoch
                 (torchrun,) = psutil.Process().children()
                 os.kill(torchrun.children()[-1].pid, signal.SIGKILL)
                 return
@@ -96,10 +100,30 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
         ended.set()
         killer.join()
     lines: list[str] = []
-    resumed = train_student(longer, base, ROWS, partial, lines.append, processes=1)
+    resumed = train_student(longer, base, ROWS, partial, lines.append, processes=2)
 
     assert any(line.startswith("student: going on from checkpoint-") for line in lines)
-    assert_same(train_student(longer, base, ROWS, tmp_path / "one", print, processes=1), resumed, tolerance=2e-3)
+    assert_same(train_student(longer, base, ROWS, tmp_path / "one", print, processes=1), resumed, tolerance=1e-4)
+
+
+def test_two_machines_that_share_a_folder_train_the_student_that_one_process_trains(
+    student: Student, base: Model, alone: Trained, tmp_path: Path
+) -> None:
+    port = free_port()
+
+    def launch(address: str, fingerprint: str, progress: Callable[[], str]) -> None:
+        assert progress() == ""
+        command = [sys.executable, "-m", "openthoughts_dagster.training.node", address]
+        command += ["--nodes", "2", "--processes", "1", "--master", "localhost", "--port", str(port)]
+        machines = [subprocess.Popen(command, env=os.environ | {"JOB_COMPLETION_INDEX": str(n)}) for n in range(2)]
+        assert [machine.wait(300) for machine in machines] == [0, 0]
+        assert progress() == "final"
+
+    nodes = student.model_copy(update={"hardware": Hardware(nodes=2)})
+    together = train_student(nodes, base, ROWS, tmp_path, print, launch=launch)
+
+    assert_same(alone, together)
+    assert [path.name for path in tmp_path.iterdir()] == [alone.fingerprint]
 
 
 def test_what_is_wrong_in_a_process_is_the_error_of_the_step(student: Student, base: Model, tmp_path: Path) -> None:
