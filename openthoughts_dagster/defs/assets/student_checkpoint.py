@@ -9,6 +9,7 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import line, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.several_nodes import nodes_launch
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
 from openthoughts_dagster.recipe import Recipe
@@ -45,7 +46,9 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         models.pool.make_room()
         place = ("students", source, teacher)
         folder, shared = models.workplace(*place), models.shared_students(*place)
-        trained = train_student(student, models.locate(student), rows, folder, context.log.info, shared=shared)
+        launch = nodes_launch(student, context.log.info)
+        base = models.locate(student, weights=launch is None)
+        trained = train_student(student, base, rows, folder, context.log.info, shared=shared, launch=launch)
         reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
         record = {
             "source": source,

@@ -1,0 +1,139 @@
+"""Following an Indexed Job to its end from the step that started it, through pods that are lost."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from openthoughts_dagster.cluster.api import Api, Object
+from openthoughts_dagster.cluster.loading import ClusterError
+from openthoughts_dagster.cluster.reasons import (
+    Reason,
+    event_reasons,
+    is_failed,
+    is_started,
+    job_reasons,
+    may_still_write,
+    now,
+    pod_reasons,
+)
+
+_POLL_SECONDS = 2.0
+_TAIL = 200
+_LOST_ANOTHER = re.compile(r"exit code 1\b")
+_INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+class JobFailed(ClusterError):
+    """The pods did not come to their end. Says which, with Kubernetes' own reason, and the last lines of their log."""
+
+
+class Following:
+    """One attempt: a Job and its Service, created, followed and deleted.
+
+    Lines of the first pod's log for which `tells` holds go to `log`, each once, and every new reason why a pod waits.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        job: Mapping[str, Any],
+        service: Mapping[str, Any],
+        log: Callable[[str], None],
+        tells: Callable[[str], bool],
+        patience: float,
+    ) -> None:
+        self._api, self._job, self._service = api, job, service
+        self._log, self._tells, self._patience = log, tells, timedelta(seconds=patience)
+        self._name = str(job["metadata"]["name"])
+        self._told: list[str] = []
+        self._said: set[str] = set()
+        self._lost: dict[str, list[Reason]] = {}
+        self._logs: dict[str, list[str]] = {}
+
+    def run(self) -> None:
+        """Create, follow to the end, and delete, however it ends. Raises JobFailed."""
+        try:
+            self._api.create_service(self._service)
+            self._api.create_job(self._job)
+            self._follow()
+        finally:
+            # also when the step is stopped; should this process be killed, their owner's end deletes them
+            self._api.delete_job(self._name)
+            self._api.delete_service(self._name)
+
+    def lines(self) -> list[str]:
+        """The ends of the logs of the first pod and of those that failed, as far as they could be read."""
+        return [line for lines in self._logs.values() for line in lines]
+
+    def _follow(self) -> None:
+        stuck_since: float | None = None
+        while True:
+            job, pods = self._api.job(self._name), self._api.pods_of(self._name)
+            self._note(pods)
+            if job is None:
+                raise JobFailed(self._failure([Reason(f"job {self._name}", "Deleted", "it was deleted by somebody")]))
+            if is_failed(job):
+                # what became of the others is known a moment later, and their logs are read before they are deleted
+                time.sleep(_POLL_SECONDS)
+                self._note(self._api.pods_of(self._name))
+                raise JobFailed(self._failure(list(job_reasons(job))))
+            if (job.get("status") or {}).get("completionTime"):
+                return
+            stuck = self._waits(job, pods)
+            stuck_since = None if stuck is None else stuck_since or time.monotonic()
+            if stuck and stuck_since and time.monotonic() - stuck_since > self._patience.total_seconds():
+                raise JobFailed(f"waits for what may never be there: {stuck}")
+            time.sleep(_POLL_SECONDS)
+
+    def _note(self, pods: list[Object]) -> None:
+        """Tell what is new in the first pod's log, and remember what is known against pods: soon they are gone."""
+        for pod in pods:
+            name, failed = pod["metadata"]["name"], (pod.get("status") or {}).get("phase") == "Failed"
+            first = (pod["metadata"].get("annotations") or {}).get(_INDEX) == "0"
+            reasons = list(pod_reasons(pod)) if is_started(pod) else []
+            if reasons:
+                self._lost[name] = reasons
+            if is_started(pod) and (first or (failed and name not in self._logs)):
+                self._logs[name] = self._api.log_of(name, _TAIL) or self._logs.get(name, [])
+                if first:
+                    self._tell([line for line in self._logs[name] if self._tells(line)])
+
+    def _tell(self, lines: list[str]) -> None:
+        """The lines after those that were told: a log is read from its end, so that reading it stays cheap."""
+        known = next((n for n in range(len(lines), 0, -1) if lines[:n] == self._told[-n:]), 0)
+        for line in lines[known:]:
+            self._log(line)
+        self._told = [*self._told, *lines[known:]][-2 * _TAIL :]
+
+    def _waits(self, job: Object, pods: list[Object]) -> Reason | None:
+        """Say why pods wait, each reason once; the one of them that may never end."""
+        reasons = list(job_reasons(job))
+        if len(pods) < job["spec"]["parallelism"]:
+            reasons += event_reasons(self._api.events_of("Job", self._name), now())
+        for pod in pods:
+            if not is_started(pod):
+                events = self._api.events_of("Pod", pod["metadata"]["name"])
+                reasons += [*pod_reasons(pod), *event_reasons(events, now())]
+        for reason in reasons:
+            if str(reason) not in self._said:
+                self._said.add(str(reason))
+                self._log(f"waiting: {reason}")
+        return next((reason for reason in reasons if reason.stuck), None)
+
+    def _failure(self, of_job: list[Reason]) -> str:
+        """The pods' reasons, those that began it first: a pod that lost another ends with exit code 1."""
+        lost = sorted(self._lost.items(), key=lambda item: all(_LOST_ANOTHER.match(r.message) for r in item[1]))
+        said = [str(reason) for _, reasons in lost for reason in reasons] or [str(reason) for reason in of_job]
+        lines = [line for name, _ in lost[:1] for line in self._logs.get(name, [])[-15:]]
+        return "; ".join(said) + ("\nThe end of its log:\n" + "\n".join(lines) if lines else "")
+
+
+def wait_until_gone(api: Api, job: str, seconds: float) -> None:
+    """Until no pod of a deleted Job can write any more: two trainings would write one student's checkpoints."""
+    until = time.monotonic() + seconds
+    while any(may_still_write(pod, now()) for pod in api.pods_of(job)):
+        if time.monotonic() > until:
+            raise JobFailed(f"job {job} was deleted, and its pods are still there after {seconds:.0f} s")
+        time.sleep(_POLL_SECONDS)

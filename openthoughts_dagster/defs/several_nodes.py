@@ -1,0 +1,30 @@
+"""Students on several nodes: the step is a small pod that starts the training's pods, follows and ends them."""
+
+from collections.abc import Callable
+
+from openthoughts_dagster.cluster.api import Api
+from openthoughts_dagster.cluster.indexed_job import Parent
+from openthoughts_dagster.cluster.nodes import NodesOfCluster
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.sft import Launch
+
+
+def nodes_launch(student: Student, log: Callable[[str], None]) -> Launch | None:
+    """What trains `student` on the nodes that it asks for; None for one node, which is the step's own.
+
+    Raises TrainingError outside a cluster.
+    """
+    nodes = student.hardware.nodes
+    if nodes == 1:
+        return None
+    cluster = Settings.from_environment().load_cluster()
+    if cluster is None:
+        raise TrainingError(
+            f"student: hardware.nodes is {nodes}, and steps run in this process: on several nodes a student trains on "
+            "Kubernetes only (OPENTHOUGHTS_EXECUTOR=kubernetes, see docs/kubernetes.md). Set hardware.nodes to 1 here: "
+            "it trains the same student, and takes longer"
+        )
+    api = Api.of_this_pod(60 * cluster.api_patience_minutes)
+    return NodesOfCluster(api, cluster, student.hardware, Parent.of(api.this_pod()), log).train

@@ -1,0 +1,21 @@
+"""A student that asks for several nodes where there is no cluster."""
+
+import pytest
+
+from openthoughts_dagster.defs.several_nodes import nodes_launch
+from openthoughts_dagster.recipe import Hardware, Student
+from openthoughts_dagster.training import TrainingError
+
+
+def student(nodes: int) -> Student:
+    return Student(name="student", model="models/base", preset="small", hardware=Hardware(nodes=nodes))
+
+
+def test_it_is_an_error_that_says_where_such_students_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENTHOUGHTS_EXECUTOR", raising=False)
+    with pytest.raises(TrainingError, match=r"hardware.nodes is 4.*OPENTHOUGHTS_EXECUTOR=kubernetes.*to 1 here"):
+        nodes_launch(student(4), print)
+
+
+def test_a_student_on_one_node_trains_in_its_step() -> None:
+    assert nodes_launch(student(1), print) is None
