@@ -36,7 +36,7 @@ class ObjectStore:
     """A running store. `requests` are (method, path) of all that it was asked.
 
     `fault`, when set, sees each of them and gives the HTTP status line with which to refuse it, such as
-    "403 Forbidden", or None.
+    "403 Forbidden", or None. With `overwrites` it ignores conditions of writes, as old stores do.
     """
 
     endpoint: str
@@ -44,6 +44,7 @@ class ObjectStore:
     requests: list[tuple[str, str]] = field(default_factory=list)
     keys_used: set[str] = field(default_factory=set)
     fault: Fault | None = None
+    overwrites: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,7 +66,7 @@ class ObjectStore:
 
     def emptied(self, *buckets: str) -> "ObjectStore":
         """Itself, with these buckets, empty, and no others; nothing asked yet and no fault."""
-        self.fault = None
+        self.fault, self.overwrites = None, False
         reset = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
         trusted = ssl.create_default_context(cafile=self.authority) if self.authority else None
         urllib.request.urlopen(reset, timeout=10, context=trusted).close()  # its buckets live as long as the process
@@ -116,6 +117,8 @@ def _gate(store: ObjectStore, app: Any) -> Any:
             code = "AccessDenied" if status.startswith("403") else "InternalError"
             # like Amazon's, it repeats what it was sent
             return [f"<Error><Code>{code}</Code><Message>refused: {sent}</Message></Error>".encode()]
+        if store.overwrites:
+            environment.pop("HTTP_IF_NONE_MATCH", None)
         if method == "PUT" and "HTTP_IF_NONE_MATCH" in environment:
             # moto looks and then writes; S3 does both at once, which is what commits rely on
             with one_at_a_time:

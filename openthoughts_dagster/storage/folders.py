@@ -136,15 +136,25 @@ class Folders:
                 _each(system.rm_file, part)
 
     def try_out(self, address: str) -> None:
-        """Write, list, read and delete one small object below an address."""
+        """Write, list, read and delete one small object below an address, and see that a second one is refused."""
         name = f"tried-{uuid.uuid4().hex}"
         with reached(address, "used") as (system, root):
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
             if list(_listed(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
                 raise StorageError(f"{without_credentials(address)}: what was written is not listed")
-            system.cat_file(f"{root}/{name}/file")
+            try:
+                system.pipe_file(f"{root}/{name}/file", b"2", mode="create")
+            except FileExistsError:
+                overwrites = False
+            else:
+                overwrites = system.cat_file(f"{root}/{name}/file") != b"1"
             system.rm_file(f"{root}/{name}/file")
+        if overwrites:
+            raise StorageError(
+                f"{without_credentials(address)}: the store ignores conditional writes (If-None-Match), and several "
+                "processes that commit to one table would lose rows: update it, or use one that has them"
+            )
 
     def put_files(self, folder: Path, files: Iterable[Path], address: str) -> list[str]:
         """Copies of files below `folder` at the same places below `address`; returns their addresses.

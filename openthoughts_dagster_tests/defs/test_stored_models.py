@@ -100,6 +100,9 @@ def test_a_folder_put_by_hand_is_a_model_for_recipes_and_another_does_not_replac
 def test_doctor_tries_out_the_store_and_says_what_is_wrong_without_keys(store: ObjectStore) -> None:
     assert "ok      files: s3://files/all: can be read and written" in CliRunner().invoke(main, ["doctor"]).output
     assert store.keys("files") == []
+    store.overwrites = True
+    assert "PROBLEM files: s3://files/all: the store ignores conditional" in CliRunner().invoke(main, ["doctor"]).output
+    assert store.keys("files") == []
     store.fault = lambda method, path: "403 Forbidden"
     says = CliRunner().invoke(main, ["doctor"]).output
     assert "PROBLEM files: s3://files/all: could not be used: PermissionError" in says
