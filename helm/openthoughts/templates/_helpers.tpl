@@ -95,3 +95,11 @@ k8s:
 {{- $webserver := .Values.dagster.dagsterWebserver -}}
 {{- printf "http://%s-%s:%v" .Release.Name $webserver.nameOverride $webserver.service.port -}}
 {{- end -}}
+
+{{/* A range of addresses; of everywhere without the exceptions, which Kubernetes wants to lie within the range. */}}
+{{- define "openthoughts.ipBlock" -}}
+{{- $cidr := index . 0 -}}
+{{- $block := dict "cidr" $cidr -}}
+{{- if and (eq $cidr "0.0.0.0/0") (index . 1) }}{{ $_ := set $block "except" (index . 1) }}{{ end -}}
+{{- toJson $block -}}
+{{- end -}}
