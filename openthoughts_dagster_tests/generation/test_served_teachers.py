@@ -1,4 +1,4 @@
-"""What the chart tells vLLM, as vLLM itself reads it."""
+"""What the chart tells vLLM, as vLLM itself reads it. Beside the engines' tests, which have vLLM loaded already."""
 
 import re
 from importlib.util import find_spec
@@ -10,7 +10,6 @@ from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.kubernetes.rendering import VALUE_SETS, Manifest, find, rendered
 
-pytestmark = pytest.mark.kubernetes
 NAME = "openthoughts-teacher-qwq-32b"
 
 
