@@ -75,7 +75,8 @@ def event_reasons(events: Sequence[Object], at: datetime) -> Iterator[Reason]:
     """What the Events of an object warn of, oldest first. One that is not repeated any more holds nothing up."""
     for event in sorted(events, key=_last):
         reason = event.get("reason") or ""
-        if event.get("type") == "Warning" or reason in _TOLD:
+        cancelled = reason == "TaintManagerEviction" and "Cancelling" in (event.get("message") or "")
+        if (event.get("type") == "Warning" or reason in _TOLD) and not cancelled:
             involved = event.get("involvedObject") or {}
             about = f"{str(involved.get('kind', '')).lower()} {involved.get('name', '')}"
             goes_on = _last(event) > (at - _REPEATED).isoformat()

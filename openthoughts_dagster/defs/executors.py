@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import IStepContext
-from dagster._core.execution.plan.objects import StepRetryData
+from dagster._core.execution.plan.objects import StepFailureData, StepRetryData
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.tags import get_tag_concurrency_limits_config
@@ -84,10 +84,13 @@ class StepsInPods(StepDelegatingExecutor):
     def log_failure_or_retry_event_after_error(
         self, step_context: IStepContext, err_info: SerializableErrorInfo, known_state: KnownExecutionState
     ) -> DagsterEvent:
-        """A failure, or another attempt: `lost_pods` of them for a step whose pod is gone."""
+        """A failure, or another attempt: `lost_pods` of them for a step whose pod is gone, none after its deadline."""
         attempts = known_state.get_retry_state().get_attempt_count(step_context.step.key)
-        lost = step_context.step.key in self._pods.lost
-        self._pods.lost.discard(step_context.step.key)
+        key = step_context.step.key
+        lost, overdue = key in self._pods.lost, key in self._pods.overdue
+        self._pods.lost.discard(key)
+        if overdue:
+            return DagsterEvent.step_failure_event(step_context, StepFailureData(err_info, user_failure_data=None))
         if not lost or attempts >= self._lost_pods:
             return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)
         wait = min(_CHECK_SECONDS * 2**attempts, _LONGEST_WAIT)

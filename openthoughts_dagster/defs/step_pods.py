@@ -24,6 +24,7 @@ from openthoughts_dagster.recipe import Recipe
 
 Trouble = (kubernetes.client.exceptions.ApiException, urllib3.exceptions.HTTPError, OSError)
 _SILENT_SECONDS = 60
+_OVERDUE = "DeadlineExceeded"
 _SAYS_NOTHING = "BackoffLimitExceeded"  # of every Job whose pod failed: its pod says why
 _HEALTHY = CheckStepHealthResult.healthy()
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY}
@@ -44,7 +45,8 @@ class _Watch:
 class StepPods(K8sStepHandler):
     """Makes, watches and deletes the Jobs of steps.
 
-    `lost` are the keys of steps that were found to be gone and not tried again yet. Overrides private methods of
+    `lost` are the keys of steps that were found to be gone and not tried again yet, `overdue` of those among them that
+    used up their time. Overrides private methods of
     dagster_k8s 0.29.27, which is pinned; a test fails when they change.
     """
 
@@ -61,6 +63,7 @@ class StepPods(K8sStepHandler):
         self._watched: dict[str, _Watch] = {}
         self._clock: Callable[[], float] = time.monotonic
         self.lost: set[str] = set()
+        self.overdue: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -120,6 +123,8 @@ class StepPods(K8sStepHandler):
         """Why the step will not end by itself, or None. Tells what is new on the way."""
         now = k8s.now()
         found = self._told(context, watch, name, job, pods)
+        if any(reason.reason == _OVERDUE for reason in found):
+            self.overdue.add(self._get_step_key(context))
         if job is None or k8s.is_failed(job):
             if any(k8s.may_still_write(pod, now) for pod in pods):
                 return None  # it commits what it has: a replacement beside it would pay for the same answers

@@ -265,3 +265,18 @@ def test_a_lost_pod_is_replaced_also_where_exceptions_are_final(world: World) ->
     assert _retried(world, "deduped_questions", 9, lost=True).is_step_up_for_retry
     assert _retried(world, "deduped_questions", 10, lost=True).is_step_failure
     assert _retried(world, "deduped_questions", 0, lost=False).is_step_failure
+
+
+def test_a_step_that_used_up_its_time_is_not_started_again(world: World) -> None:
+    context = world.step("teacher_answers.answer[0]", "large")
+    failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+    world.api.job = {"status": {"failed": 1, "conditions": [failed]}}
+
+    assert not _check(world, context).is_healthy
+
+    state = context.execute_step_args.known_state
+    assert state is not None
+    event = world.executor.log_failure_or_retry_event_after_error(
+        context.get_step_context("teacher_answers.answer[0]"), SerializableErrorInfo("late", [], None), state
+    )
+    assert event.is_step_failure

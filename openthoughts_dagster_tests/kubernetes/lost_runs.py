@@ -1,6 +1,7 @@
-"""Runs of `step_jobs.py` on a control plane: their executors in threads of this process, their steps in pods."""
+"""Runs of `step_jobs.py` on a control plane: their executors in processes of this machine, their steps in pods."""
 
-import threading
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,20 +12,33 @@ import yaml
 from openthoughts_dagster_tests.cluster.helpers import recipe_file, teacher
 from openthoughts_dagster_tests.e2e.servers import wait_for
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE, H100, PRODUCT
+from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE, H100, POOL, PRODUCT
 
 SPACE = "steps"
 _SMALL = {"cpus": 1, "memory": "1Gi", "disk": "1Gi"}
-_TEACHERS = {"cpus": _SMALL} | {
-    name: _SMALL | {"accelerator": "h100", "count": count}
-    for name, count in {"one": 1, "eight": 8, "sixteen": 16}.items()
+_MODELS = {
+    "judges": [{"name": "judge", "model": "m/j", "hardware": _SMALL}],
+    "student": {
+        "name": "student",
+        "model": "m/s",
+        "preset": "micro",
+        "hardware": _SMALL | {"accelerator": "h100", "count": 8},
+    },
+    "teachers": [
+        teacher("one", _SMALL | {"accelerator": "h100", "count": 1}),
+        teacher("sixteen", _SMALL | {"accelerator": "h100", "count": 16}),
+    ],
 }
-
 _TOLERATED = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 _CLUSTER: dict[str, Any] = {
     "images": {"code": CODE_IMAGE, "gpu": GPU_IMAGE},
     "accelerators": {"h100": {"node_selector": {PRODUCT: H100}, "tolerations": [_TOLERATED]}},
-    "work": {"teacher": {"grace_seconds": 5}},
+    "work": {
+        "cpu": {"grace_seconds": 5},
+        "judge": {"grace_seconds": 5},
+        "teacher": {"grace_seconds": 5, "pod": {"pod_spec_config": {"nodeSelector": {POOL: "gpu-1"}}}},
+        "student": {"grace_seconds": 5},
+    },
 }
 
 
@@ -54,11 +68,11 @@ class Steps:
         text = yaml.safe_dump(configuration)
         (folder / "dagster.yaml").write_text(text)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        urgent = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}}
         plane.apply(
             [
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}},
-                urgent | {"value": 1000},
+                _priority("urgent", 1000),
+                _priority("capped", 0),
             ]
         )
         plane.apply(
@@ -72,67 +86,77 @@ class Steps:
         self.instance = dg.DagsterInstance.from_config(str(folder))
 
     def start(self, teacher_name: str, **cluster: Any) -> "Run":
-        """A run for the partition of a teacher: cpus, one, eight or sixteen (h100)."""
+        """A run for the partition of the teacher `one` or `sixteen` (h100)."""
         folder = self.folder / uuid4().hex
         folder.mkdir()
         (folder / "cluster.yaml").write_text(yaml.safe_dump(_CLUSTER | cluster))
-        models = {
-            "judges": [{"name": "judge", "model": "m/j", "hardware": {}}],
-            "student": {"name": "student", "model": "m/s", "preset": "micro", "hardware": {}},
-            "teachers": [teacher(name, hardware) for name, hardware in _TEACHERS.items()],
-        }
-        recipe_file(folder, **models)
+        recipe_file(folder, **_MODELS)
         return Run(self, folder, teacher_name)
 
 
 class Run:
-    """One run: its pods, its log, and how it ended."""
+    """One run: its pods, its log, and how it ended. Used as a context manager: at the end its process is gone."""
 
     def __init__(self, steps: Steps, folder: Path, teacher_name: str) -> None:
-        self._steps, self.success = steps, False
-        name = uuid4().hex
-        job = dg.build_reconstructable_job(
-            "openthoughts_dagster_tests.kubernetes.step_jobs", "lost_job", reconstructable_args=(str(folder),)
-        )
-
-        def run() -> None:
-            tags = {"dagster/partition/teacher": teacher_name, "test": name}
-            with dg.execute_job(job, steps.instance, tags=tags) as result:
-                self.success = result.success
-
-        self._thread = threading.Thread(target=run, daemon=True)
-        self._thread.start()
-        mine = dg.RunsFilter(tags={"test": name})
-        wait_for(lambda: bool(steps.instance.get_run_ids(mine)), 60, "the run")
+        self._steps, self._log = steps, folder / "log"
+        command = [sys.executable, "-m", "openthoughts_dagster_tests.kubernetes.step_jobs"]
+        command += [str(steps.folder), str(folder), teacher_name, folder.name]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        mine = dg.RunsFilter(tags={"test": folder.name})
+        wait_for(lambda: self._ended() or bool(steps.instance.get_run_ids(mine)), 90, "the run")
+        assert not self._ended(), self._log.read_text()[-3000:]
         (self.id,) = steps.instance.get_run_ids(mine)
 
-    def pods(self) -> list[Any]:
-        """Its steps' pods that there are."""
-        label = f"dagster/run-id={self.id}"
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def pods(self, step: str | None = None) -> list[Any]:
+        """The pods of its steps, or of one, that there are."""
+        label = f"dagster/run-id={self.id}" + (f",dagster/op={step}" if step else "")
         return list(self._steps.plane.core.list_namespaced_pod(SPACE, label_selector=label).items)
 
-    def at_work(self) -> str:
-        """The name of its pod, once its step is at work there."""
-        started = dg.DagsterEventType.STEP_START
-        wait_for(
-            lambda: bool(self._steps.instance.get_records_for_run(self.id, of_type=started).records), 120, "a step"
-        )
-        return str(self.pods()[0].metadata.name)
+    def pod(self, step: str) -> str:
+        """The name of the only pod of a step."""
+        (pod,) = self.pods(step)
+        return str(pod.metadata.name)
 
-    def says(self, text: str, seconds: float = 60) -> None:
-        """Waits until the run's log has a text of Kubernetes: a minute is what is promised."""
-        wait_for(lambda: text in self.log(), seconds, f"{text!r} in the log")
+    def at_work(self, *steps: str) -> None:
+        """Waits until these steps are at work."""
+        wait_for(lambda: set(steps) <= self._started(), 120, f"{steps} at work")
 
-    def log(self) -> str:
-        """The messages of the run's log."""
-        entries = self._steps.instance.all_logs(self.id)
-        return "\n".join(f"{e.user_message} {e.message}" for e in entries)
+    def says(self, step: str, text: str, seconds: float = 60) -> None:
+        """Waits until the run's log has a text of Kubernetes on a step: a minute is what is promised."""
+        wait_for(lambda: self._ended() or text in self.log(step), seconds, f"{text!r} in the log of {step}")
+        assert text in self.log(step), self.log(step)
 
-    def ends(self, seconds: float = 120) -> bool:
+    def log(self, step: str) -> str:
+        """The messages of the run's log on a step, and why it failed."""
+        events = [e.dagster_event for e in self._steps.instance.all_logs(self.id) if e.step_key == step]
+        told = [event for event in events if event is not None]
+        errors = [event.step_failure_data.error for event in told if event.is_step_failure]
+        return "\n".join([*(event.message or "" for event in told), *(error.message for error in errors if error)])
+
+    def succeeds(self, seconds: float = 120) -> bool:
         """Whether it succeeded, once it has ended."""
-        self._thread.join(seconds)
-        assert not self._thread.is_alive(), self.log()
-        return self.success
+        wait_for(self._ended, seconds, "the end of the run")
+        return self._process.returncode == 0
+
+    def _started(self) -> set[str]:
+        events = self._steps.instance.get_records_for_run(self.id, of_type=dg.DagsterEventType.STEP_START).records
+        return {str(record.event_log_entry.step_key) for record in events}
+
+    def _ended(self) -> bool:
+        return self._process.poll() is not None
+
+
+def _priority(name: str, value: int) -> dict[str, Any]:
+    metadata = {"name": name}
+    return {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": metadata, "value": value}
 
 
 def _config_map(name: str, file: str, text: str) -> dict[str, Any]:

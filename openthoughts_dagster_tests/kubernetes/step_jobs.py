@@ -1,31 +1,43 @@
-"""A job of one step that is lost at its first attempt, for a control plane to show what the executor does about it."""
+"""A job whose steps are lost at their first attempt, for a control plane to show what the executor does about it.
 
+    python -m openthoughts_dagster_tests.kubernetes.step_jobs HOME FOLDER TEACHER TEST
+
+runs it in the instance of HOME, on the recipe and the cluster in FOLDER, for the partition of TEACHER; its run has the
+tag `test` with the value TEST.
+"""
+
+import sys
 import time
 from pathlib import Path
 
 import dagster as dg
 
 from openthoughts_dagster.cluster import load_cluster
-from openthoughts_dagster.defs.work import resumable, runs_a_model
+from openthoughts_dagster.defs.work import WORK_TAG, resumable
 from openthoughts_dagster.recipe import load_recipe
 
-OUTLASTS = 600
-_RESOURCES = {"io_manager": dg.FilesystemIOManager(base_dir="/tmp")}
+# Names of the steps and what they do: each kind of work has hardware of its own.
+STEPS = {
+    "evicted": "judge",
+    "killed": "judge",
+    "deleted": "judge",
+    "moved": "teacher",
+    "outranked": "student",
+    "plain": "",
+}
+_OUTLASTS = 600
 
 
-@dg.op(tags=runs_a_model("teacher"), out=dg.Out(dg.Nothing))
-@resumable
-def shard(context: dg.OpExecutionContext) -> None:
-    """Works until its pod is lost; the second attempt is done at once."""
-    print("at work", flush=True)
-    if context.retry_number == 0:
-        time.sleep(OUTLASTS)
+def _step(name: str) -> dg.OpDefinition:
+    @dg.op(name=name, tags={WORK_TAG: STEPS[name]} if STEPS[name] else {}, out=dg.Out(dg.Nothing))
+    @resumable
+    def works(context: dg.OpExecutionContext) -> None:
+        """Works until its pod is lost; the second attempt is done at once."""
+        print("at work", flush=True)
+        if context.retry_number == 0:
+            time.sleep(_OUTLASTS)
 
-
-@dg.graph
-def lost() -> None:
-    """One shard."""
-    shard()
+    return works
 
 
 def lost_job(folder: str) -> dg.JobDefinition:
@@ -36,6 +48,25 @@ def lost_job(folder: str) -> dg.JobDefinition:
 
         recipe = load_recipe(folder, {"OPENTHOUGHTS_DATA": folder})
         executor = kubernetes_executor(recipe, load_cluster(Path(folder) / "cluster.yaml"))
-    return lost.to_job(
-        name="lost", executor_def=executor, resource_defs={"io_manager": dg.FilesystemIOManager(base_dir="/tmp")}
+
+    @dg.graph(name="lost")
+    def lost() -> None:
+        for name in STEPS:
+            _step(name)()
+
+    files = dg.FilesystemIOManager(base_dir="/tmp")
+    return lost.to_job(executor_def=executor, resource_defs={"io_manager": files})
+
+
+def main(home: str, folder: str, teacher: str, test: str) -> None:
+    """Run it; the exit status says whether it succeeded."""
+    job = dg.build_reconstructable_job(
+        "openthoughts_dagster_tests.kubernetes.step_jobs", "lost_job", reconstructable_args=(folder,)
     )
+    tags = {"dagster/partition/teacher": teacher, "test": test}
+    with dg.DagsterInstance.from_config(home) as instance, dg.execute_job(job, instance, tags=tags) as result:
+        sys.exit(not result.success)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
