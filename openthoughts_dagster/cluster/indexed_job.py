@@ -16,7 +16,9 @@ MASTER_PORT = 29500
 
 _KEPT_SECONDS = 3600  # should nobody be left to delete it
 _TOGETHER = "openthoughts/together"
-_OURS = ("AWS_", "HF_", "OPENTHOUGHTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_OURS = ("AWS_", "HF_", "OPENTHOUGHTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+# A cloud gives them to each pod of the service account, with the token's volume; and not to one that has them already.
+_OF_THE_CLOUD = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Parent:
 
     def environment(self) -> dict[str, Any]:
         """What its own container knows of the deployment, and nothing of Dagster's database."""
-        variables = [entry for entry in self.container.get("env") or [] if entry["name"].startswith(_OURS)]
+        variables = [
+            entry
+            for entry in self.container.get("env") or []
+            if entry["name"].startswith(_OURS) and not entry["name"].startswith(_OF_THE_CLOUD)
+        ]
         return {"env": variables, "envFrom": list(self.container.get("envFrom") or [])}
 
     def account(self) -> dict[str, Any]:
@@ -78,16 +84,15 @@ def indexed_job(
     `config` is that of one pod (`model_pod`), `name` also that of the Service. At most 60 signs: pods are named by it.
     """
     labels = _labels(name, parent)
-    container = merged(
-        parent.environment(),
-        {
-            "name": "together",
-            "command": list(command),
-            "ports": [{"containerPort": port}],
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-        },
-    )
-    template = pod_template(config, container, {"labels": labels})
+    container = {
+        "name": "together",
+        "command": list(command),
+        "ports": [{"containerPort": port}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    # of a variable that both have, the one of pods of this kind holds: its scratch disk, its models
+    known = merged({"container_config": parent.environment()}, config)
+    template = pod_template(known, container, {"labels": labels})
     template["spec"] |= {"subdomain": name, **parent.account()}
     meta = merged(config.get("job_metadata", {}), {"name": name, "labels": labels})
     return {

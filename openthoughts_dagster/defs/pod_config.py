@@ -17,6 +17,7 @@ from openthoughts_dagster.cluster.work import (
     training_work,
 )
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.training import TrainingError, check_dealt
 
 
 def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
@@ -46,11 +47,16 @@ def over_launcher(
 
 
 def check_pods(recipe: Recipe, cluster: Cluster) -> None:
-    """Raise ClusterError for a model that does not fit the cluster, and for a pod that Kubernetes would not take."""
+    """Raise ClusterError for a model that does not fit the cluster, a batch that the student's processes cannot share,
+    and a pod that Kubernetes would not take."""
     check_fits(recipe, cluster)
     works = {StepWork("cpu"), training_work(recipe), student_work(recipe)}
     works |= {teacher_work(recipe, teacher.name) for teacher in recipe.teachers}
     works |= {work(recipe, source.name) for source in recipe.sources for work in (reading_work, scoring_work)}
+    try:
+        check_dealt(recipe.student)
+    except TrainingError as error:
+        raise ClusterError(str(error)) from error
     problems = list(dict.fromkeys(problem for work in works for problem in _problems(work, cluster)))
     if problems:
         raise ClusterError("\n".join(sorted(problems)))

@@ -3,6 +3,6 @@
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.rows import sample_rows
 from openthoughts_dagster.training.run import Trained
-from openthoughts_dagster.training.sft import train_student
+from openthoughts_dagster.training.sft import check_dealt, train_student
 
-__all__ = ["Trained", "TrainingError", "sample_rows", "train_student"]
+__all__ = ["Trained", "TrainingError", "check_dealt", "sample_rows", "train_student"]

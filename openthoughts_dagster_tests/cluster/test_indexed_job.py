@@ -21,6 +21,7 @@ STEP = {
                 "env": [
                     {"name": "DAGSTER_PG_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}},
                     {"name": "AWS_REGION", "value": "eu-1"},
+                    {"name": "AWS_ROLE_ARN", "value": "of the step's pod"},
                     {"name": "OPENTHOUGHTS_DATA", "value": "/step"},
                 ],
                 "envFrom": [{"secretRef": {"name": "store"}}],
@@ -70,6 +71,7 @@ def test_they_end_with_the_pod_that_started_them(job: dict[str, Any]) -> None:
 def test_its_pods_know_the_store_and_nothing_of_the_database_or_the_api_server(job: dict[str, Any]) -> None:
     spec = job["spec"]["template"]["spec"]
     variables = {entry["name"]: entry.get("value") for entry in spec["containers"][0]["env"]}
-    assert variables["AWS_REGION"] == "eu-1" and "DAGSTER_PG_PASSWORD" not in variables
+    assert variables["AWS_REGION"] == "eu-1" and not {"DAGSTER_PG_PASSWORD", "AWS_ROLE_ARN"} & set(variables)
+    assert variables["OPENTHOUGHTS_DATA"] == "/scratch"
     assert spec["containers"][0]["envFrom"] == [{"secretRef": {"name": "store"}}]
     assert spec["serviceAccountName"] == "openthoughts-run" and spec["automountServiceAccountToken"] is False

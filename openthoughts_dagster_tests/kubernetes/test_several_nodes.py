@@ -20,6 +20,7 @@ from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
+from openthoughts_dagster_tests.kubernetes.rendering import rendered
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
 
 pytestmark = pytest.mark.kubernetes
@@ -59,20 +60,16 @@ def store(untrained_model: Path) -> Iterator[ObjectStore]:
 
 @pytest.fixture(scope="module")
 def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterator[str]:
-    """A namespace under the restricted standard, with what the chart gives steps: an account, rights, variables."""
-    verbs = {
-        ("batch", "jobs"): ["create", "get", "list", "watch", "delete"],
-        ("", "services"): ["create", "get", "delete"],
-        ("", "pods"): ["get", "list", "watch", "delete"],
-        ("", "pods/log"): ["get"],
-        ("", "events"): ["get", "list", "watch"],
-    }
-    rules = [{"apiGroups": [group], "resources": [name], "verbs": v} for (group, name), v in verbs.items()]
+    """A namespace under the restricted standard, with what the chart gives steps: an account and its rights."""
+    rights = [
+        manifest
+        for manifest in rendered(overrides={"severalNodes": {"enabled": True}}, namespace=SPACE, official=False)
+        if manifest["kind"] in ("ServiceAccount", "Role", "RoleBinding")
+    ]
     environment = store.environment | {
         "OPENTHOUGHTS_EXECUTOR": "kubernetes",
         "OPENTHOUGHTS_CLUSTER": "/etc/openthoughts/cluster.yaml",
     }
-    account = "openthoughts-run"
     plane.apply(
         [
             {
@@ -80,20 +77,7 @@ def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterato
                 "kind": "Namespace",
                 "metadata": {"name": SPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
             },
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}},
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "Role",
-                "metadata": {"name": account},
-                "rules": rules,
-            },
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": account},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
-                "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SPACE}],
-            },
+            *rights,
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store"}, "stringData": environment},
         ],
         SPACE,
@@ -129,14 +113,14 @@ class Steps:
             },
             {"name": name, "labels": {"dagster/run-id": name}},
         )
-        template["spec"]["serviceAccountName"] = "openthoughts-run"
+        template["spec"] |= {"serviceAccountName": "openthoughts-run", "automountServiceAccountToken": True}
         template["spec"]["volumes"].append({"name": "files", "configMap": {"name": name}})
         about: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
         self._plane.apply([about | {"binaryData": encoded}, {"apiVersion": "v1", "kind": "Pod"} | template], SPACE)
 
-    def phase(self, name: str) -> str:
-        """The phase of a step's Pod."""
-        return str(self._plane.core.read_namespaced_pod(name, SPACE).status.phase)
+    def ended(self, name: str) -> bool:
+        """Whether a step's Pod has ended, well or not."""
+        return self._plane.core.read_namespaced_pod(name, SPACE).status.phase in ("Succeeded", "Failed")
 
     def log(self, name: str) -> str:
         """What the step said."""
@@ -169,10 +153,15 @@ def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trai
     steps: Steps, nodes: NodeAgents, store: ObjectStore, untrained_model: Path, tmp_path: Path
 ) -> None:
     steps.start("killed", student("s3://bucket/models/base"), tmp_path)
-    wait_for(lambda: any("/checkpoint-" in key for key in store.keys("bucket")), 120, "a checkpoint in the store")
+
+    def checkpoint_or_end() -> bool:
+        return steps.ended("killed") or any("/checkpoint-" in key for key in store.keys("bucket"))
+
+    wait_for(checkpoint_or_end, 240, "a checkpoint in the store")
+    assert not steps.ended("killed"), steps.log("killed")
     (second,) = [name for name in steps.left("killed") if "-0-1-" in name]
     nodes.oom_kill(SPACE, second)
-    wait_for(lambda: steps.phase("killed") in ("Succeeded", "Failed"), 120, "the step's end")
+    wait_for(lambda: steps.ended("killed"), 240, "the step's end")
     said = steps.log("killed")
 
     alone_student = student(str(untrained_model))
