@@ -1,7 +1,7 @@
 """Asset checks: each rule, on the asset and partition that it looks at."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -50,38 +50,55 @@ def asset_checks(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
     # Partitions of checks are in preview in Dagster 1.13; a change there shows in the tests.
     warnings.filterwarnings("ignore", message=".*partitions_def on an AssetCheckSpec.*")
     return [
-        _check(recipe, asset, rule, severity, partitions.get(asset))
+        _checks(recipe, asset, entries, partitions.get(asset))
         for asset, entries in _RULES.items()
         if asset != "quickstart_models" or recipe.tiny_models
-        for rule, severity in entries
     ]
 
 
-def _check(
+def _checks(
     recipe: Recipe,
     asset: str,
-    rule: rules.Rule,
-    severity: dg.AssetCheckSeverity,
+    entries: list[tuple[rules.Rule, dg.AssetCheckSeverity]],
     partitions: dg.PartitionsDefinition[Any] | None,
 ) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset,
-        name=rule.__name__,
-        description=rule.__doc__,
-        blocking=severity is _ERROR,
-        partitions_def=partitions,
-    )
+    """All checks of an asset in one step: where a step is a pod, each costs more than all rules together."""
+    specs = [
+        dg.AssetCheckSpec(
+            rule.__name__,
+            asset=asset,
+            description=rule.__doc__,
+            blocking=severity is _ERROR,
+            partitions_def=partitions,
+        )
+        for rule, severity in entries
+    ]
+
     @resumable
-    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    def looked(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> list[dg.AssetCheckResult]:
         key = context.partition_keys[0] if partitions is not None else None
         source, teacher = cell(key) if isinstance(key, dg.MultiPartitionKey) else (key or "", "")
         at = rules.Partition(recipe, lake.open(), source, teacher, _recorded(context.instance, asset, key))
-        finding = rule(at)
-        return dg.AssetCheckResult(
-            passed=finding.passed, severity=severity, description=finding.says, metadata=finding.numbers
-        )
+        chosen = {check.name for check in context.selected_asset_check_keys}
+        return [_result(asset, rule, severity, at) for rule, severity in entries if rule.__name__ in chosen]
 
-    return check
+    @dg.multi_asset_check(name=f"checks_of_{asset}", specs=specs, can_subset=True)
+    def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
+        yield from looked(context, lake)
+
+    return checks
+
+
+def _result(asset: str, rule: rules.Rule, severity: dg.AssetCheckSeverity, at: rules.Partition) -> dg.AssetCheckResult:
+    finding = rule(at)
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=rule.__name__,
+        passed=finding.passed,
+        severity=severity,
+        description=finding.says,
+        metadata=finding.numbers,
+    )
 
 
 def _recorded(instance: dg.DagsterInstance, asset: str, partition: str | None) -> Mapping[str, Any]:
