@@ -40,13 +40,16 @@ def rendered(
     overrides: Mapping[str, Any] | None = None,
     namespace: str = "openthoughts",
     official: bool = True,
+    dagster: Path = STAND_IN,
 ) -> list[Manifest]:
     """Every manifest of a release, in the order in which to apply them, each with its namespace where it has one.
 
-    `overrides` are merged over the files, as `helm -f a.yaml -f b.yaml` does. Without `official`, only our own
-    templates. Raises helm_python.HelmError with Helm's message.
+    `overrides` are merged over the files, as `helm -f a.yaml -f b.yaml` does. `dagster` is Dagster's chart, a folder or
+    an archive; without `official`, only our own templates. Raises helm_python.HelmError with Helm's message.
     """
-    manifests = [each for text in _texts(values_files, overrides, namespace, official) for each in _documents(text)]
+    files = _render(values_files, overrides, namespace, dagster if official else None)
+    texts = [text for path, text in sorted(files.items()) if not path.endswith(".txt")]
+    manifests = [each for text in texts for each in yaml.safe_load_all(text) if each]
     for manifest in manifests:
         if manifest["kind"] not in ("Namespace", "PriorityClass"):
             manifest["metadata"].setdefault("namespace", namespace)
@@ -86,38 +89,41 @@ def merged(*values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def whole_chart(folder: Path) -> Path:
-    """A copy of the chart in `folder` with the stand-in where `helm dependency build` puts the official chart."""
+def whole_chart(folder: Path, dagster: Path | None = STAND_IN) -> Path:
+    """A copy of the chart in `folder`, with Dagster's, if any, where `helm dependency build` puts it."""
     copy = folder / "openthoughts"
-    shutil.copytree(CHART, copy)
-    shutil.copytree(STAND_IN, copy / "charts" / "dagster")
+    shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    if dagster is None:
+        return copy
+    if dagster.is_dir():
+        shutil.copytree(dagster, copy / "charts" / "dagster")
+    else:
+        (copy / "charts").mkdir()
+        shutil.copy(dagster, copy / "charts")
     return copy
+
+
+def fetched_dagster(folder: Path) -> Path:
+    """The archive of the official chart, into `folder`. Raises helm_python.HelmError where it cannot be fetched."""
+    from helm_python import dependency_update
+
+    copy = folder / "fetched"
+    shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    dependency_update(copy)
+    return next((copy / "charts").glob("dagster-*.tgz"))
 
 
 def notes(values_files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> str:
     """What `helm install` prints."""
-    return _render(values_files, overrides, "openthoughts", True)["openthoughts/templates/NOTES.txt"]
-
-
-def _texts(
-    values_files: Sequence[Path], overrides: Mapping[str, Any] | None, namespace: str, official: bool
-) -> list[str]:
-    files = _render(values_files, overrides, namespace, official)
-    return [text for path, text in sorted(files.items()) if not path.endswith(".txt")]
+    return _render(values_files, overrides, "openthoughts", STAND_IN)["openthoughts/templates/NOTES.txt"]
 
 
 def _render(
-    values_files: Sequence[Path], overrides: Mapping[str, Any] | None, namespace: str, official: bool
+    values_files: Sequence[Path], overrides: Mapping[str, Any] | None, namespace: str, dagster: Path | None
 ) -> dict[str, str]:
     from helm_python import Chart
 
     values = merged(*(yaml.safe_load(path.read_text()) for path in values_files), overrides or {})
-    with TemporaryDirectory() as folder:
-        path = whole_chart(Path(folder)) if official else CHART
-        with Chart.load(path) as chart:
-            chart.validate_schema(values)
-            return chart.render(values, name=RELEASE, namespace=namespace)
-
-
-def _documents(text: str) -> list[Manifest]:
-    return [each for each in yaml.safe_load_all(text) if each]
+    with TemporaryDirectory() as folder, Chart.load(whole_chart(Path(folder), dagster)) as chart:
+        chart.validate_schema(values)
+        return chart.render(values, name=RELEASE, namespace=namespace)
