@@ -5,14 +5,15 @@ on it: dagster_k8s makes the Jobs, `cluster/` says what is in them, and `step_po
 Imported only where OPENTHOUGHTS_EXECUTOR is kubernetes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.events import DagsterEvent
-from dagster._core.execution.context.system import IStepContext
+from dagster._core.execution.context.system import IStepContext, PlanOrchestrationContext
 from dagster._core.execution.plan.objects import StepFailureData, StepRetryData
+from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.tags import get_tag_concurrency_limits_config
@@ -80,6 +81,17 @@ class StepsInPods(StepDelegatingExecutor):
             **limits,
         )
         self._pods, self._lost_pods = pods, lost_pods
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
+        """Run the steps. Of a run that was canceled none is left behind.
+
+        Dagster leaves the steps of a run whose worker is told to end when its instance resumes runs: it takes a
+        canceled run for one that will be resumed, and its steps would go on and pay.
+        """
+        yield from super().execute(plan_context, execution_plan)
+        run = plan_context.instance.get_run_by_id(plan_context.run_id)
+        if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
+            self._pods.terminate_all()
 
     def log_failure_or_retry_event_after_error(
         self, step_context: IStepContext, err_info: SerializableErrorInfo, known_state: KnownExecutionState

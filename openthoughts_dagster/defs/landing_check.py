@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import dagster as dg
 
 from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.landing import Catalog, Entry
 
 _RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
 
 
 @dg.asset_check(asset=_RAW, name=_NAME)
+@resumable
 def landing_check(lake: LakeResource) -> dg.AssetCheckResult:
     """No manifest that landed was refused, and no landed source vanished."""
     evaluation = landing_evaluation(problems_of(Catalog(lake.open()).entries()))

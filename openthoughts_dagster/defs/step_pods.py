@@ -61,6 +61,7 @@ class StepPods(K8sStepHandler):
         self._recipe, self._cluster = recipe, cluster
         self._api_client = self._jobs = JobClient.connected(cluster.api_patience_minutes * 60)
         self._watched: dict[str, _Watch] = {}
+        self._launched: dict[str, StepHandlerContext] = {}
         self._clock: Callable[[], float] = time.monotonic
         self.lost: set[str] = set()
         self.overdue: set[str] = set()
@@ -86,12 +87,14 @@ class StepPods(K8sStepHandler):
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         """Make the step's Job. One that asked for another attempt is first told why it lost its pod, if it did."""
         self._tell_of_previous(step_handler_context)
+        self._launched[self._get_step_key(step_handler_context)] = step_handler_context
         yield from super().launch_step(step_handler_context)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Whether the step's Job goes on; what holds it up is told once, in the run's log."""
         job_name = self._get_k8s_step_job_name(step_handler_context)
         watch, context = self._watch(step_handler_context, job_name), step_handler_context
+        self._launched[self._get_step_key(context)] = context
         try:
             job = self._jobs.job(job_name, watch.namespace)
             pods = self._jobs.pods(job_name, watch.namespace)
@@ -116,6 +119,12 @@ class StepPods(K8sStepHandler):
                 if wait is None:
                     raise
                 time.sleep(wait)
+
+    def terminate_all(self) -> None:
+        """Delete the Jobs of all steps that were launched, or taken over, and did not end."""
+        for context in self._launched.values():
+            if not self._step_has_ended(context):
+                list(self.terminate_step(context))
 
     def _why_gone(
         self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]

@@ -107,6 +107,17 @@ def test_a_file_that_could_not_be_read_does_not_land(folder: Path, arguments: li
     assert not (folder / "landing").exists()
 
 
+def test_doctor_says_whether_the_recipe_fits_the_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "cluster.yaml").write_text("images: {code: c, gpu: g}\n")
+    monkeypatch.setenv("OPENTHOUGHTS_EXECUTOR", "kubernetes")
+    monkeypatch.setenv("OPENTHOUGHTS_CLUSTER", str(folder / "cluster.yaml"))
+
+    assert "no accelerators; the recipe's models fit" in run("doctor").output
+    misspelt = "images: {code: c, gpu: g}\nwork: {cpu: {pod: {pod_spec_config: {nodeSelecto: {}}}}}\n"
+    (folder / "cluster.yaml").write_text(misspelt)
+    assert "PROBLEM cluster: work.cpu.pod: no pod that Kubernetes would take" in run("doctor").output
+
+
 def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("doctor")
     assert done.exit_code == 1

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from dagster_k8s.client import DagsterKubernetesClient
 from dagster_k8s.executor import K8sStepHandler
 
@@ -92,6 +93,25 @@ def test_a_training_on_several_machines_is_launched_from_a_small_pod(tmp_path: P
 
     assert "nvidia.com/gpu" not in launches.resources.limits
     assert scores.resources.limits["nvidia.com/gpu"] == "8"
+
+
+# Canceled
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+def test_a_canceled_run_leaves_no_step_behind_and_one_that_is_resumed_all(
+    world: World, monkeypatch: pytest.MonkeyPatch, canceled: bool
+) -> None:
+    # Dagster's own part ends at a SIGTERM without a word to the steps when the instance resumes runs.
+    monkeypatch.setattr(StepDelegatingExecutor, "execute", lambda *_: iter(()))
+    context = world.step("scored_questions")
+    list(world.pods.launch_step(context))
+    if canceled:
+        world.instance.report_run_canceling(world.run)
+
+    list(world.executor.execute(context._plan_context, context._plan_context.execution_plan))
+
+    assert world.api.deleted == ([world.pods._get_k8s_step_job_name(context)] if canceled else [])
 
 
 # At load

@@ -160,6 +160,14 @@ def test_a_quota_that_is_reached_is_told_and_waited_for(world: World, step: Step
     assert f"Kubernetes: FailedCreate: pods is forbidden: exceeded quota: gpus (job {name})" in world.log()
 
 
+def test_a_queue_that_holds_a_job_back_is_told_and_waited_for(world: World, step: StepHandlerContext) -> None:
+    suspended = {"type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended"}
+    world.api.job = {"status": {"conditions": [suspended]}}
+
+    assert _check(world, step).is_healthy
+    assert any("JobSuspended: Job suspended" in line for line in world.log())
+
+
 def test_a_pod_that_still_ends_is_waited_for_before_another_one_starts(world: World, step: StepHandlerContext) -> None:
     ends = datetime.now(UTC) + timedelta(seconds=60)
     ending = _pod(phase="Running", **_condition("DisruptionTarget", "True", "PreemptionByScheduler", "made room"))

@@ -51,13 +51,27 @@ def findings(settings: Settings) -> list[Finding]:
     ]
     if recipe is not None:
         loaded = recipe
-        checks.append(lambda: _models(loaded, settings))
+        checks += [lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
     for check in checks:
         try:
             found += check()
         except Exception as error:  # whatever it is, it is what the person has to know
             found.append(Finding("doctor", False, f"{type(error).__name__}: {error}"))
     return found
+
+
+def _cluster(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    cluster = settings.load_cluster()
+    if cluster is None:
+        return
+    from openthoughts_dagster.defs.pod_config import check_pods  # loads the Kubernetes client
+
+    try:
+        check_pods(recipe, cluster)
+        has = ", ".join(sorted(cluster.accelerators)) or "no accelerators"
+        yield Finding("cluster", True, f"{settings.cluster}: {has}; the recipe's models fit")
+    except ClusterError as error:
+        yield from (Finding("cluster", False, line) for line in str(error).splitlines())
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:
