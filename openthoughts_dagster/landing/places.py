@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.lake.credentials import without_credentials
 
 Files = dict[str, "Stamp"]
 
@@ -166,10 +167,10 @@ def _in_store(address: str, what: str, work: Any) -> Any:
         store, root = url_to_fs(address)
         return work(store, root.rstrip("/"))
     except Exception as error:  # each store's library has errors of its own
+        says = f"{without_credentials(what)} cannot be used: {type(error).__name__}: {without_credentials(error)[:200]}"
         raise LandingError(
-            f"{what} cannot be used: {type(error).__name__}: {str(error)[:200]}; is it there, and has this process its "
-            "credentials and network?"
-        ) from error
+            f"{says}; is it there, and has this process its credentials and network?"
+        ) from None  # the store's own message may repeat keys
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -21,7 +21,8 @@ from openthoughts_dagster.storage.addresses import StorageError, joined, local_p
 from openthoughts_dagster.storage.manifest import NAME, Manifest
 
 DEFAULT_CACHE = Path("~/.cache/openthoughts")
-_AT_ONCE = 8
+_AT_ONCE = 4
+_PARTS_AT_ONCE = 3  # of each large file, 50 MiB each in memory: the pod that uploads is training meanwhile
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
@@ -52,7 +53,7 @@ class Folders:
             sent = {path: info["size"] for path, info in _listed(system, body).items()}
             wanted = {name: f"{body}/{name}" for name in manifest.files}
             _each(
-                lambda name: system.put_file(str(folder / name), wanted[name]),
+                lambda name: _send(system, folder / name, wanted[name]),
                 (name for name, entry in manifest.files.items() if sent.get(wanted[name]) != entry.size),
             )
             try:
@@ -166,7 +167,7 @@ class Folders:
         if local_path(address) == folder:
             return [str(folder / name) for name in names]
         with reached(address, "written") as (system, root):
-            _each(lambda name: system.put_file(str(folder / name), f"{root}/{name}"), names)
+            _each(lambda name: _send(system, folder / name, f"{root}/{name}"), names)
         return [joined(address, name) for name in names]
 
     def _download(self, address: str, content: str, manifest: Manifest, target: Path) -> None:
@@ -215,6 +216,11 @@ class Folders:
             yield
         finally:
             os.close(lock)
+
+
+def _send(system: Any, file: Path, path: str) -> None:
+    protocols = [system.protocol] if isinstance(system.protocol, str) else system.protocol
+    system.put_file(str(file), path, **({"max_concurrency": _PARTS_AT_ONCE} if "s3" in protocols else {}))
 
 
 def _listed(system: Any, root: str) -> dict[str, Any]:

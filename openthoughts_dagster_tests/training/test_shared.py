@@ -103,6 +103,10 @@ def test_a_student_trained_in_one_pod_is_the_same_model_in_another_and_not_train
     reference, folders = ModelReference(name="s", model=first.path), Folders(tmp_path / "third")
     planned = locate(reference, Path(), folders, weights=False)
     assert not list(Path(planned.address).glob("*.safetensors")) and planned.tokenizer().chat_template
+    served = ModelReference(
+        name="s", model="s", engine="openai", base_url="http://127.0.0.1:9/v1", tokenizer=first.path
+    )
+    assert locate(served, Path(), folders).tokenizer().chat_template == planned.tokenizer().chat_template
     loaded = locate(reference, Path(), folders)
     assert list(Path(loaded.address).glob("*.safetensors"))
     assert here.identity.partition == planned.identity.partition == loaded.identity.partition
