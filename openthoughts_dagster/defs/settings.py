@@ -101,4 +101,4 @@ class Settings:
 
 
 def _absolute(address: str) -> str:
-    return address if "://" in address else str(Path(address).expanduser().resolve())
+    return address.rstrip("/") if "://" in address else str(Path(address).expanduser().resolve())

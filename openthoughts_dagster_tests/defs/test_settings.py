@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster.training.checkpoints import SharedStudents
 
 
 def test_files_are_in_the_data_folder_unless_they_have_an_address_of_their_own(tmp_path: Path) -> None:
@@ -14,6 +16,22 @@ def test_files_are_in_the_data_folder_unless_they_have_an_address_of_their_own(t
     there = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path), "OPENTHOUGHTS_FILES": "s3://bucket/files"})
     assert load_recipe("quickstart", there.variables()).student.model == "s3://bucket/files/tiny_models/student"
     assert load_recipe("quickstart", here.variables()).student.model == f"{tmp_path}/tiny_models/student"
+
+    slashed = Settings.from_environment({"OPENTHOUGHTS_FILES": "s3://bucket/files/", "OPENTHOUGHTS_LAKE": "s3://b/l/"})
+    assert (slashed.files, slashed.lake) == ("s3://bucket/files", "s3://b/l")
+
+
+def test_students_are_made_at_their_address_where_that_is_a_folder_and_uploaded_where_it_is_not(tmp_path: Path) -> None:
+    cell, data, mounted = ("students", "a", "t"), tmp_path / "data", tmp_path / "mounted"
+    alone, shared, stored = (
+        ModelsResource(recipe_folder="", data=str(data), files=files) for files in ("", str(mounted), "s3://b/files")
+    )
+    assert (alone.workplace(*cell), alone.shared_students(*cell)) == (data / "students" / "a" / "t", None)
+    assert (shared.workplace(*cell), shared.shared_students(*cell)) == (mounted / "students" / "a" / "t", None)
+    assert stored.workplace(*cell) == data / "students" / "a" / "t"
+    assert stored.shared_students(*cell) == SharedStudents("s3://b/files/students/a/t", data / "cache")
+    report = mounted / "evaluations" / "results.json"
+    assert shared.folders.put_files(report.parent, [report], shared.address("evaluations")) == [str(report)]
 
 
 @pytest.mark.parametrize("name", ["OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"])
