@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from openthoughts_dagster.cluster.api import Api
-from openthoughts_dagster.cluster.indexed_job import Parent
+from openthoughts_dagster.cluster.indexed_job import MASTER_PORT, Parent
 from openthoughts_dagster.cluster.nodes import NodesOfCluster
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import Student
@@ -11,7 +11,7 @@ from openthoughts_dagster.training import TrainingError
 from openthoughts_dagster.training.sft import Launch
 
 
-def nodes_launch(student: Student, log: Callable[[str], None]) -> Launch | None:
+def nodes_launch(student: Student, log: Callable[[str], None], port: int = MASTER_PORT) -> Launch | None:
     """What trains `student` on the nodes that it asks for; None for one node, which is the step's own.
 
     Raises TrainingError outside a cluster.
@@ -27,4 +27,4 @@ def nodes_launch(student: Student, log: Callable[[str], None]) -> Launch | None:
             "it trains the same student, and takes longer"
         )
     api = Api.of_this_pod(60 * cluster.api_patience_minutes)
-    return NodesOfCluster(api, cluster, student.hardware, Parent.of(api.this_pod()), log).train
+    return NodesOfCluster(api, cluster, student.hardware, Parent.of(api.this_pod()), log, port).train

@@ -34,6 +34,7 @@ class Scripted:
     def __init__(self, *attempts: list[Any]) -> None:
         self._attempts, self._looks = list(attempts), list[Any]()
         self.there: list[str] = []
+        self.left: list[str] = []
 
     def create_service(self, service: dict[str, Any]) -> None:
         self.there.append(f"service {service['metadata']['name']}")
@@ -43,11 +44,15 @@ class Scripted:
         self._made, self._looks = job, self._attempts.pop(0)
 
     def delete_job(self, name: str) -> None:
+        if name in self.left:
+            return self.left.remove(name)
         self.there.remove(f"job {name}")
         self._looks = [(None, [], "")]
+        return None
 
     def delete_service(self, name: str) -> None:
-        self.there.remove(f"service {name}")
+        if f"service {name}" in self.there:
+            self.there.remove(f"service {name}")
 
     def job(self, name: str) -> dict[str, Any] | None:
         if len(self._looks) > 1:
@@ -59,7 +64,7 @@ class Scripted:
         index = "batch.kubernetes.io/job-completion-index"
         return [
             {"metadata": {"name": f"{job}-{n}", "annotations": {index: str(n)}}, "status": status}
-            for n, status in enumerate(self._looks[0][1])
+            for n, status in enumerate(self._looks[0][1] if self._looks else [])
         ]
 
     def log_of(self, pod: str, lines: int) -> list[str]:
@@ -69,7 +74,7 @@ class Scripted:
         return []
 
     def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
-        return []
+        return [{"metadata": {"name": name}} for name in self.left] if run == "run" else []
 
 
 DONE: tuple[dict[str, Any], list[dict[str, Any]], str] = ({"completionTime": "now"}, [], "")
@@ -80,7 +85,8 @@ def train(api: Scripted, progress: Callable[[], str] = lambda: "", **settings: A
     said: list[str] = []
     nodes: Any = NodesOfCluster
     described = cluster(**settings)
-    nodes(api, described, Hardware(nodes=2), Parent("step", "12345", {}), said.append).train("address", "f00", progress)
+    parent = Parent("step", "12345", labels={"dagster/run-id": "run"})
+    nodes(api, described, Hardware(nodes=2), parent, said.append).train("address", "f00", progress)
     return said
 
 
@@ -142,6 +148,14 @@ def test_an_error_that_the_next_attempt_would_find_again_ends_the_step_at_once()
 
     with pytest.raises(JobFailed, match=r"exit code 1 .*\nThe end of its log:\n.*no row to train on"):
         train(api)
+
+
+def test_what_an_attempt_of_the_step_left_that_was_lost_without_a_word_is_ended_first() -> None:
+    api = Scripted([DONE])
+    api.left = ["train-f00-99999-3", "dagster-step-1"]
+
+    assert train(api) == ["student: ending train-f00-99999-3, which an earlier attempt of this step left"]
+    assert api.left == ["dagster-step-1"]
 
 
 def test_a_job_that_somebody_deleted_is_made_again() -> None:

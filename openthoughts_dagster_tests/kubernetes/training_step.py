@@ -12,10 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from openthoughts_dagster.cluster.api import Api
-from openthoughts_dagster.cluster.indexed_job import Parent
-from openthoughts_dagster.cluster.nodes import NodesOfCluster
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.several_nodes import nodes_launch
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders
@@ -27,13 +25,11 @@ def main(student_file: str, rows_file: str, port: str, students: str) -> None:
     """Train and print what came of it; SIGTERM is an interrupt, as in Dagster's steps."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings, log = Settings.from_environment(), partial(print, flush=True)
-    cluster, student = settings.load_cluster(), Student.model_validate_json(Path(student_file).read_bytes())
-    assert cluster is not None
-    api = Api.of_this_pod(60)
-    nodes = NodesOfCluster(api, cluster, student.hardware, Parent.of(api.this_pod()), log, int(port))
+    student = Student.model_validate_json(Path(student_file).read_bytes())
+    launch = nodes_launch(student, log, int(port))
     base = locate(student, Path(), Folders(settings.cache), weights=False)
     rows, shared = pl.read_parquet(rows_file), SharedStudents(students, settings.cache)
-    trained = train_student(student, base, rows, settings.data / "students", log, shared=shared, launch=nodes.train)
+    trained = train_student(student, base, rows, settings.data / "students", log, shared=shared, launch=launch)
     assert "torch" not in sys.modules
     print(f"trained {json.dumps(asdict(trained))}", flush=True)
 

@@ -78,10 +78,12 @@ def test_two_processes_train_the_student_that_one_trains(
     assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
-    student: Student, base: Model, tmp_path: Path
+    student: Student, base: Model, tmp_path: Path, sharding: str
 ) -> None:
-    longer = with_settings(student, epochs=4)
+    longer = with_settings(student, epochs=4, sharding=sharding)
     partial, ended = tmp_path / "two", threading.Event()
 
     def kill_one() -> None:
