@@ -1,4 +1,7 @@
-"""What training raises."""
+"""What training raises, and how a process of one says it."""
+
+FAILED = "training failed on process"
+"""How the line of a process that failed begins; its number and the error follow."""
 
 
 class TrainingError(RuntimeError):

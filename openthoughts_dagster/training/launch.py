@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from openthoughts_dagster.training.errors import TrainingError
-from openthoughts_dagster.training.worker import FAILED
+from openthoughts_dagster.training.errors import FAILED, TrainingError
 
 _GRACE_SECONDS = 20
 _SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's account of the process that failed first

@@ -5,10 +5,9 @@ import sys
 import traceback
 from pathlib import Path
 
+from openthoughts_dagster.training.errors import FAILED
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.run import FINAL, run_training
-
-FAILED = "training failed on process"
 
 
 def main(folder: str) -> int:
