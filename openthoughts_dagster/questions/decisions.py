@@ -14,7 +14,7 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 """The steps of curation in their order, each with the reasons that it gives."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Why a question goes: a slug to count by, and what a person needs to agree or not."""
 

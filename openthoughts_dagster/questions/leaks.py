@@ -28,7 +28,7 @@ _SHORT = 24
 LEAST_OF_BENCHMARK, LEAST_OF_SOURCE = 10, 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Leak:
     """A text that repeats a benchmark question: by a shared run of words, or by its similarity (0-100)."""
 
@@ -54,9 +54,17 @@ class BenchmarkIndex:
 
     def evidence(self, leak: Leak) -> Mapping[str, object]:
         """What a person needs to agree: which benchmark and split, both texts, and what they share."""
-        row = self.questions.row(leak.question, named=True)
         found = {"shared": leak.shared} if leak.shared is not None else {"similarity": leak.similarity}
-        return {"benchmark": row["benchmark"], "split": row.get("split"), **found, "text": shown(row["question"], 1000)}
+        origin, text = self._shown[leak.question]
+        return {**origin, **found, "text": text}
+
+    @cached_property
+    def _shown(self) -> list[tuple[dict[str, object], str]]:
+        """Benchmark, split and text of each question, which a million leaks share."""
+        return [
+            ({"benchmark": row["benchmark"], "split": row.get("split")}, shown(row["question"], 1000))
+            for row in self.questions.iter_rows(named=True)
+        ]
 
     def leaks(self, texts: Texts, common: npt.NDArray[np.bool_] | None = None) -> list[Leak]:
         """Every text that leaks, each once; `common` as `common_runs` returns it for the whole source.
