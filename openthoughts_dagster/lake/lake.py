@@ -14,6 +14,7 @@ from arro3.core import Table as ArrowTable
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from openthoughts_dagster.lake.claims import claim
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
 
@@ -69,19 +70,25 @@ class Lake:
     def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
         """Merge the small files of one partition when there are more than `files`; rows stay what they are.
 
-        Merged files stay on disk for a week, for readers that have the old version open. True when it was done.
+        For tables whose rows are only ever added to. Merged files stay on disk for a week, for readers that have the
+        old version open. True when it was done; False also when another process is at it.
         """
-        if (delta := self._open(table)) is None:
+        filters = [(column, "=", value) for column, value in partition.items()] or None
+        if not self._more_files(table, filters, files):
             return False
-        filters = [(column, "=", value) for column, value in partition.items()]
-        if len(delta.file_uris(file_pruning_predicate=filters or None)) <= files:
-            return False
-        try:
-            delta.optimize.compact(partition_filters=filters or None, max_concurrent_tasks=1)
+        work = "/".join([table.name, *partition.values()]).replace("'", "")
+        with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
+            # Looked at once more: another process may have merged them before the claim.
+            if not ours or (delta := self._more_files(table, filters, files)) is None:
+                return False
+            delta.optimize.compact(partition_filters=filters, max_concurrent_tasks=1)
             delta.vacuum(retention_hours=168, dry_run=False)
-        except CommitFailedError:  # another compaction was first
-            return False
         return True
+
+    def _more_files(self, table: Table, filters: Any, files: int) -> DeltaTable | None:
+        """The table as it is now, when the partition has more than so many files."""
+        delta = self._open(table)
+        return None if delta is None or len(delta.file_uris(file_pruning_predicate=filters)) <= files else delta
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows in one commit. Raises SchemaError before anything is written."""
