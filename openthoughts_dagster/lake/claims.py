@@ -13,7 +13,11 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 _FORGOTTEN = timedelta(days=1)  # the claim of a process that died ends then
-_SCHEMA = pl.Schema({"work": pl.String, "claimed_at": pl.Datetime("us", "UTC"), "done": pl.Boolean})
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "work": pl.String,
+    "claimed_at": pl.Datetime("us", "UTC"),
+    "done": pl.Boolean,
+}
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def claim(address: str, options: Mapping[str, str], work: str) -> Iterator[bool]
 
 def _write(address: str, options: Mapping[str, str], work: str, done: bool) -> bool:
     now = datetime.now(UTC)
-    rows = pl.DataFrame([{"work": work, "claimed_at": now, "done": done}], schema=_SCHEMA)
+    rows = pl.DataFrame([{"work": work, "claimed_at": now, "done": done}], schema=_COLUMNS)
     storage = dict(options)
     try:
         table = DeltaTable(address, storage_options=storage)
