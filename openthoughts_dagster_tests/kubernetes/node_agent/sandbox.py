@@ -65,6 +65,8 @@ class Sandbox:
         for mount in sorted(mounts, key=lambda mount: mount.target.count("/")):
             target = mount.target.replace("/var/run/", "/run/", 1)
             options += ["--ro-bind" if mount.read_only else "--bind", str(mount.source), target]
+        if any(folder.is_relative_to(mount.target) for folder in image.folders for mount in mounts):
+            options += image.binds()  # once more: this checkout is below /tmp, where the pod has a volume
         options += ["--symlink", "/run", "/var/run"]
         for name, value in environment.items():
             options += ["--setenv", name, value]
