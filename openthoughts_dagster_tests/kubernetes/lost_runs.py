@@ -127,7 +127,7 @@ class Run:
 
     def at_work(self, *steps: str) -> None:
         """Waits until these steps are at work."""
-        wait_for(lambda: set(steps) <= self._started(), 120, f"{steps} at work")
+        wait_for(lambda: set(steps) <= self._started(), 300, f"{steps} at work")
 
     def says(self, step: str, text: str, seconds: float = 60) -> None:
         """Waits until the run's log has a text of Kubernetes on a step: a minute is what is promised."""
@@ -141,7 +141,7 @@ class Run:
         errors = [event.step_failure_data.error for event in told if event.is_step_failure]
         return "\n".join([*(event.message or "" for event in told), *(error.message for error in errors if error)])
 
-    def succeeds(self, seconds: float = 120) -> bool:
+    def succeeds(self, seconds: float = 300) -> bool:
         """Whether it succeeded, once it has ended."""
         wait_for(self._ended, seconds, "the end of the run")
         return self._process.returncode == 0
