@@ -60,18 +60,21 @@ def pool() -> Iterator[EnginePool]:
 @pytest.fixture(scope="session")
 def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a tiny model with random weights: its answers are noise, and nothing else is fake."""
+    return untrained_models(tmp_path_factory.mktemp("models"), "untrained") / "untrained"
+
+
+def untrained_models(folder: Path, *names: str) -> Path:
+    """`folder` with a checkpoint folder for each name: tiny models with random weights of their own."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from openthoughts_dagster.quickstart.problems import FAMILIES, problems_of
     from openthoughts_dagster.quickstart.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
 
-    folder = tmp_path_factory.mktemp("models") / "untrained"
     tokenizer = train_tokenizer([p.question for family in FAMILIES for p in problems_of(family, 100, 1)])
     # like the templates of reasoning models, it opens the reasoning; here only when it is asked to
     opens = "{% if add_generation_prompt and 'Think first' in messages[-1]['content'] %}<think>{% endif %}"
     tokenizer.chat_template = CHAT_TEMPLATE + opens
-    torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -86,6 +89,8 @@ def untrained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    for seed, name in enumerate(names):
+        torch.manual_seed(seed)
+        Qwen3ForCausalLM(config).save_pretrained(folder / name)
+        save_tokenizer(tokenizer, folder / name)
     return folder

@@ -9,6 +9,7 @@ The binaries are found through KUBEBUILDER_ASSETS. There are no nodes: `node_age
 Times are shortened in proportion: a node that is silent for 8 s is not ready, its pods go 10 s later (50 s and 300 s).
 """
 
+import ctypes
 import json
 import os
 import secrets
@@ -30,6 +31,7 @@ HOW_TO_GET = (
     "set KUBEBUILDER_ASSETS to a folder of etcd, kube-apiserver, kube-controller-manager and kube-scheduler "
     "(https://dl.k8s.io and the releases of etcd-io/etcd, or `go build` of their modules)"
 )
+_LIBC = ctypes.CDLL(None)  # loaded before any fork
 _AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -95,7 +97,9 @@ class ControlPlane:
         """Start one of the four; returns when the API server is ready, if it is that."""
         with (self.folder / f"{name}.log").open("ab") as log:
             command = [str(self._binaries / name), *self._options()[name]]
-            self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._running[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=_end_with_us
+            )
         if name == "kube-apiserver":
             wait_for(lambda: self._dead(name) or self.ready(), 90, f"API server, see {self.folder}/{name}.log")
         assert not self._dead(name), (self.folder / f"{name}.log").read_text()[-3000:]
@@ -236,6 +240,11 @@ class ControlPlane:
             ],
             "kube-scheduler": [*as_admin, *unserved],
         }
+
+
+def _end_with_us() -> None:
+    """Have the kernel end this process when the thread that started it is gone, also when it was killed."""
+    _LIBC.prctl(1, signal.SIGKILL)
 
 
 def _write_signing_key(folder: Path) -> None:

@@ -30,5 +30,5 @@ def pools() -> list[Node]:
 
 def images(folder: Path) -> dict[str, Image]:
     """The slim image, in which no model can run, and the one for GPUs; what they are made of is in `folder`."""
-    models = ("torch", "vllm", "transformers", "trl", "lighteval", "accelerate")
+    models = ("torch", "vllm", "trl", "lighteval", "accelerate")  # it has transformers, for the tokenizers
     return {CODE_IMAGE: python_image(packages_without(folder / "code", models)), GPU_IMAGE: python_image()}

@@ -74,7 +74,7 @@ def test_the_stand_in_reads_every_value_that_we_set_of_the_official_chart(values
     assert set(ours) - without <= set(known)
     for part in ("dagsterWebserver", "dagsterDaemon", "dagster-user-deployments", "concurrency", "postgresql"):
         assert set(ours[part]) <= set(known[part]), part
-    launcher = ("runLauncher", "config", "k8sRunLauncher")
+    launcher = ("runLauncher", "config")
     assert set(_at(ours, launcher)) <= set(_at(known, launcher))
 
 

@@ -35,7 +35,7 @@ class NodeAgents:
 
     def __init__(self, plane: ControlPlane, folder: Path, images: Mapping[str, Image]) -> None:
         self.api = Api(plane.address, plane.certificate, plane.token)
-        self.images: Mapping[str, Image] = images
+        self.images: dict[str, Image] = dict(images)
         self._folder, self.claims = folder.resolve(), folder.resolve() / "claims"
         self._server_port = plane.port
         self._logs = LogServer(plane.certificate, plane.key, self._find_log)

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ class Site(Protocol):
     """What a pod's thread needs of the agent."""
 
     api: Api
-    images: Mapping[str, Image]
+    images: dict[str, Image]
     claims: Path
 
     @property
@@ -55,6 +55,8 @@ class PodThread(threading.Thread):
         self._phase, self._why, self._pushed = "Pending", Json(), Json()
         self._since, self._hosts_at = now(), 0.0
         self._kill_for: str | None = None
+        self._pulled: dict[str, Image] = {}
+        self._variables: dict[str, dict[str, str]] = {}
 
     def delete(self, grace: float) -> None:
         """The pod was deleted: end within `grace` seconds, then let the object go."""
@@ -128,6 +130,7 @@ class PodThread(threading.Thread):
                     container.fail("ImagePullBackOff", message, waiting=True)
                 tries += 1
                 self._pause(3)
+            self._pulled[container.name] = self._site.images[image]
 
     def _start(self, container: Container) -> None:
         told = None
@@ -164,7 +167,8 @@ class PodThread(threading.Thread):
             for container in self.containers:
                 self._tick(container)
                 if not container.running and (policy == "Always" or (policy == "OnFailure" and container.exit_code)):
-                    container.restart_when_due()
+                    with suppress(NotThere, ApiError):  # it is tried again
+                        container.restart_when_due()
             if policy != "Always" and not any(c.running for c in self.containers):
                 codes = [container.exit_code for container in self.containers]
                 if policy == "Never" or not any(codes):
@@ -253,7 +257,7 @@ class PodThread(threading.Thread):
             "containerStatuses": [c.status(c.spec["image"]) for c in self.containers],
         } | self._why
 
-    def _write_hosts(self) -> Path:
+    def _write_hosts(self) -> None:
         """Write /etc/hosts in place, so that a sandbox that has it sees new names."""
         path, text = self.folder / "hosts", hosts_of(self._site.api, self.pod)
         if not path.exists() or path.read_text() != text:
@@ -261,21 +265,23 @@ class PodThread(threading.Thread):
                 file.write(text)
                 file.truncate()
         self._hosts_at = time.monotonic()
-        return path
 
     def _launch(self, spec: Json, command: list[str] | None) -> Sandbox:
         """The sandbox of a container, or of another command in a container like it."""
-        image = self._site.images[spec["image"]]
+        image = self._pulled[spec["name"]]
         security = self.pod["spec"].get("securityContext", {}) | spec.get("securityContext", {})
         user = security.get("runAsUser", image.user)
         if security.get("runAsNonRoot") and user == 0:
             raise NotThere("container has runAsNonRoot and image will run as root")
-        variables = dict(image.environment) | self._site.environment
-        variables |= {"HOSTNAME": hostname(self.pod)}
-        variables |= environment(self.pod, spec, Objects(self._site.api, self.namespace))
-        log = self.folder / f"{spec['name']}.{'log' if command is None else 'probe'}"
         if command is None:
+            variables = dict(image.environment) | self._site.environment | {"HOSTNAME": hostname(self.pod)}
+            variables |= environment(self.pod, spec, Objects(self._site.api, self.namespace))
+            self._variables[spec["name"]] = variables
+            self._write_hosts()
             command = [expand(part, variables) for part in [*spec.get("command", []), *spec.get("args", [])]]
+            log = self.folder / f"{spec['name']}.log"
+        else:  # in a container that runs: what it was started with holds, and the API server is not needed
+            variables, log = self._variables[spec["name"]], self.folder / f"{spec['name']}.probe"
         return Sandbox(
             command,
             image,
@@ -285,7 +291,7 @@ class PodThread(threading.Thread):
             user=user,
             group=security.get("runAsGroup", user),
             read_only_root=bool(security.get("readOnlyRootFilesystem")),
-            hosts=self._write_hosts(),
+            hosts=self.folder / "hosts",
             hostname=hostname(self.pod),
             log=log,
         )
