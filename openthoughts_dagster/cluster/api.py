@@ -20,7 +20,7 @@ class Api:
     """Jobs, Services and Pods of one namespace.
 
     Errors of the server and of the way to it are tried again for `patience` seconds, then raised as ClusterError; so is
-    a request that was refused, with the right that is missing.
+    a request that was refused, with the right that is missing. Without patience they are raised at once.
     """
 
     def __init__(self, client: Any, namespace: str, patience: float = 1800) -> None:
@@ -50,8 +50,10 @@ class Api:
         return self._found(lambda: self._core.read_namespaced_pod(name, self.namespace, _request_timeout=_TIMEOUT))
 
     def job(self, name: str) -> Object | None:
-        """A Job; None where there is none."""
-        return self._found(lambda: self._batch.read_namespaced_job(name, self.namespace, _request_timeout=_TIMEOUT))
+        """A Job with its status; None where there is none."""
+        return self._found(
+            lambda: self._batch.read_namespaced_job_status(name, self.namespace, _request_timeout=_TIMEOUT)
+        )
 
     def pods_of(self, job: str) -> list[Object]:
         """The Pods of a Job."""
@@ -70,9 +72,9 @@ class Api:
         )
         return [self._plain(job) for job in found.items]
 
-    def events_of(self, kind: str, name: str) -> list[Object]:
-        """The Events about one object."""
-        selector = f"involvedObject.kind={kind},involvedObject.name={name}"
+    def events_of(self, kind: str, name: str | None = None) -> list[Object]:
+        """The Events about one object, or about all of a kind."""
+        selector = f"involvedObject.kind={kind}" + (f",involvedObject.name={name}" if name else "")
         found = self._asked(
             lambda: self._core.list_namespaced_event(self.namespace, field_selector=selector, _request_timeout=_TIMEOUT)
         )
@@ -91,27 +93,30 @@ class Api:
             return []
         return str(text.decode(errors="replace")).splitlines()
 
-    def create_job(self, job: Mapping[str, Any]) -> None:
-        """Create a Job. One of its name that is there is the one that a request before this made."""
-        self._create(lambda: self._batch.create_namespaced_job(self.namespace, job, _request_timeout=_TIMEOUT))
+    def create_job(self, job: Any) -> bool:
+        """Create a Job. False when one of its name is there: perhaps the one that a request before this made."""
+        return self._create(lambda: self._batch.create_namespaced_job(self.namespace, job, _request_timeout=_TIMEOUT))
 
-    def create_service(self, service: Mapping[str, Any]) -> None:
+    def create_service(self, service: Mapping[str, Any]) -> bool:
         """Create a Service; likewise."""
-        self._create(lambda: self._core.create_namespaced_service(self.namespace, service, _request_timeout=_TIMEOUT))
+        return self._create(
+            lambda: self._core.create_namespaced_service(self.namespace, service, _request_timeout=_TIMEOUT)
+        )
 
-    def delete_job(self, name: str) -> None:
-        """Delete a Job and, before it, its Pods; fine where it is gone."""
-        self._found(
+    def delete_job(self, name: str) -> bool:
+        """Delete a Job and, before it, its Pods. False where it is gone."""
+        deleted = self._found(
             lambda: self._batch.delete_namespaced_job(
                 name, self.namespace, propagation_policy="Foreground", _request_timeout=_TIMEOUT
             )
         )
+        return deleted is not None
 
     def delete_service(self, name: str) -> None:
         """Delete a Service; fine where it is gone."""
         self._found(lambda: self._core.delete_namespaced_service(name, self.namespace, _request_timeout=_TIMEOUT))
 
-    def _create(self, request: Callable[[], Any]) -> None:
+    def _create(self, request: Callable[[], Any]) -> bool:
         from kubernetes.client import ApiException
 
         try:
@@ -119,6 +124,8 @@ class Api:
         except ApiException as error:
             if error.status != 409:
                 raise
+            return False
+        return True
 
     def _found(self, request: Callable[[], Any]) -> Object | None:
         from kubernetes.client import ApiException
@@ -144,16 +151,15 @@ class Api:
                     raise
                 if error.status in (400, 401, 403, 422):
                     raise ClusterError(
-                        f"Kubernetes refused: {error.status} {error.reason}: {_message(error)}. The chart gives runs "
-                        "the rights for students on several nodes with severalNodes.enabled: true"
+                        f"Kubernetes refused: {error.status} {error.reason}: {_message(error)}. The chart's Roles have "
+                        "the rights of runs, for students on several nodes with severalNodes.enabled: true"
                     ) from error
                 lost, says = error, f"{error.status} {_message(error)}"
             except (HTTPError, OSError) as error:
                 lost, says = error, f"{type(error).__name__}: {str(error)[:300]}"
             if time.monotonic() + pause > until:
-                raise ClusterError(
-                    f"the API server could not be asked for {self._patience / 60:.0f} minutes: {says}"
-                ) from lost
+                long = f"for {self._patience / 60:.0f} minutes " if self._patience else ""
+                raise ClusterError(f"the API server could not be asked {long}: {says}".replace(" :", ":")) from lost
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -166,4 +172,4 @@ def _message(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.body)[:300]
+        return str(error.body or error.reason)[:300]

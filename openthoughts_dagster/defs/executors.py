@@ -88,10 +88,12 @@ class StepsInPods(StepDelegatingExecutor):
         Dagster leaves the steps of a run whose worker is told to end when its instance resumes runs: it takes a
         canceled run for one that will be resumed, and its steps would go on and pay.
         """
-        yield from super().execute(plan_context, execution_plan)
-        run = plan_context.instance.get_run_by_id(plan_context.run_id)
-        if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
-            self._pods.terminate_all()
+        try:
+            yield from super().execute(plan_context, execution_plan)
+        finally:  # a worker that is told to end raises
+            run = plan_context.instance.get_run_by_id(plan_context.run_id)
+            if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
+                self._pods.terminate_all()
 
     def log_failure_or_retry_event_after_error(
         self, step_context: IStepContext, err_info: SerializableErrorInfo, known_state: KnownExecutionState

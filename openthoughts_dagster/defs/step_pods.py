@@ -1,5 +1,6 @@
 """The Jobs of steps: made with the pod that each needs, watched with Kubernetes' own reasons in the run's log."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,22 +8,19 @@ from datetime import timedelta
 from typing import cast
 
 import dagster as dg
-import kubernetes.client.exceptions  # noqa: TID253 dagster_k8s has it loaded already
-import urllib3.exceptions
 from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandlerContext
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 
-from openthoughts_dagster.cluster import Cluster, merged
+from openthoughts_dagster.cluster import Cluster, ClusterError, merged
 from openthoughts_dagster.cluster import reasons as k8s
 from openthoughts_dagster.defs.job_client import JobClient
 from openthoughts_dagster.defs.pod_config import over_launcher, step_work
 from openthoughts_dagster.defs.work import WORK_TAG
 from openthoughts_dagster.recipe import Recipe
 
-Trouble = (kubernetes.client.exceptions.ApiException, urllib3.exceptions.HTTPError, OSError)
 _SILENT_SECONDS = 60
 _OVERDUE = "DeadlineExceeded"
 _SAYS_NOTHING = "BackoffLimitExceeded"  # of every Job whose pod failed: its pod says why
@@ -46,8 +44,8 @@ class StepPods(K8sStepHandler):
     """Makes, watches and deletes the Jobs of steps.
 
     `lost` are the keys of steps that were found to be gone and not tried again yet, `overdue` of those among them that
-    used up their time. Overrides private methods of
-    dagster_k8s 0.29.27, which is pinned; a test fails when they change.
+    used up their time. Private methods of dagster_k8s 0.29.27, which is pinned, are overridden: a test fails when they
+    change.
     """
 
     def __init__(self, recipe: Recipe, cluster: Cluster, launcher: K8sRunLauncher, owned_by_the_run: bool) -> None:
@@ -96,9 +94,9 @@ class StepPods(K8sStepHandler):
         watch, context = self._watch(step_handler_context, job_name), step_handler_context
         self._launched[self._get_step_key(context)] = context
         try:
-            job = self._jobs.job(job_name, watch.namespace)
-            pods = self._jobs.pods(job_name, watch.namespace)
-        except Trouble as error:
+            api = self._jobs.api(watch.namespace)
+            job, pods = api.job(job_name), api.pods_of(job_name)
+        except ClusterError as error:
             return self._unseen(context, watch, job_name, error)
         if watch.unseen_since is not None:
             self._tell(context, f"The Kubernetes API answers again for job {job_name}")
@@ -108,17 +106,6 @@ class StepPods(K8sStepHandler):
             return _HEALTHY
         self.lost.add(self._get_step_key(context))
         return CheckStepHealthResult.unhealthy(gone)
-
-    def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Delete the step's Job; the API server is asked again for a while when it cannot be reached."""
-        for wait in (1, 5, 10, 20, 30, None):
-            try:
-                yield from super().terminate_step(step_handler_context)
-                return
-            except Trouble:
-                if wait is None:
-                    raise
-                time.sleep(wait)
 
     def terminate_all(self) -> None:
         """Delete the Jobs of all steps that were launched, or taken over, and did not end."""
@@ -170,11 +157,12 @@ class StepPods(K8sStepHandler):
         previous = name.removesuffix(f"-{attempts}") + (f"-{attempts - 1}" if attempts > 1 else "")
         watch = self._watch(context, previous)
         try:
-            job, pods = self._jobs.job(previous, watch.namespace), self._jobs.pods(previous, watch.namespace)
+            api = self._jobs.api(watch.namespace)
+            job, pods = api.job(previous), api.pods_of(previous)
             if not watch.pods and not pods:
-                watch.pods = self._jobs.pods_told_of(previous, watch.namespace)
+                watch.pods = _pods_told_of(previous, api.events_of("Pod"))
             self._told(context, watch, previous, job, pods)
-        except Trouble:
+        except ClusterError:
             return  # it is about the past: the attempt that starts is not held up
         if job is None and not watch.deleted:
             self._tell(context, f"Kubernetes job {previous} was deleted")
@@ -200,30 +188,30 @@ class StepPods(K8sStepHandler):
         return f"Kubernetes job {name} did not start in {self._cluster.patience_minutes:g} minutes. {_summary(stuck)}"
 
     def _unseen(
-        self, context: StepHandlerContext, watch: _Watch, name: str, error: BaseException
+        self, context: StepHandlerContext, watch: _Watch, name: str, error: ClusterError
     ) -> CheckStepHealthResult:
         """The API server is out of reach or in trouble: that says nothing of the step, which goes on without it."""
         if watch.unseen_since is None:
             watch.unseen_since = self._clock()
             patience = f"{self._cluster.api_patience_minutes:g} minutes"
-            self._tell(
-                context, f"The Kubernetes API cannot say how job {name} is; asking for {patience}: {_short(error)}"
-            )
+            self._tell(context, f"The Kubernetes API cannot say how job {name} is; asking for {patience}: {error}")
         minutes = (self._clock() - watch.unseen_since) / 60
         if minutes < self._cluster.api_patience_minutes or self._step_has_ended(context):
             return _HEALTHY
         self.lost.add(self._get_step_key(context))
         return CheckStepHealthResult.unhealthy(
-            f"The Kubernetes API did not say how job {name} is for {minutes:.0f} minutes: {_short(error)}"
+            f"The Kubernetes API did not say how job {name} is for {minutes:.0f} minutes: {error}"
         )
 
     def _events(self, context: StepHandlerContext, watch: _Watch, job_name: str) -> list[k8s.Object]:
+        api = self._jobs.api(watch.namespace)
         try:
-            return [e for name in (job_name, *sorted(watch.pods)) for e in self._jobs.events(name, watch.namespace)]
-        except Trouble as error:
+            of_pods = [event for pod in sorted(watch.pods) for event in api.events_of("Pod", pod)]
+            return [*api.events_of("Job", job_name), *of_pods]
+        except ClusterError as error:
             if ("events", "") not in watch.told:
                 watch.told.add(("events", ""))
-                self._tell(context, f"Kubernetes' events on job {job_name} cannot be read: {_short(error)}")
+                self._tell(context, f"Kubernetes' events on job {job_name} cannot be read: {error}")
             return []
 
     def _step_has_ended(self, context: StepHandlerContext) -> bool:
@@ -251,7 +239,7 @@ def _summary(reasons: Sequence[k8s.Reason]) -> str:
     )
 
 
-def _short(error: BaseException) -> str:
-    if isinstance(error, kubernetes.client.exceptions.ApiException):
-        return f"{error.status} {error.reason}"
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+def _pods_told_of(job_name: str, events: Sequence[k8s.Object]) -> set[str]:
+    """Names of a Job's Pods that there are Events on, whether the Pods are there or not."""
+    names = {(event.get("involvedObject") or {}).get("name", "") for event in events}
+    return {name for name in names if re.fullmatch(rf"{re.escape(job_name)}-[a-z0-9]{{5}}", name)}

@@ -14,12 +14,12 @@ def test_errors_of_the_server_and_broken_connections_are_tried_again() -> None:
         found = Api(client, "space", 60).job("train-1")
 
     assert found is not None and found["metadata"]["name"] == "train-1"
-    assert asked == ["GET /apis/batch/v1/namespaces/space/jobs/train-1"] * 4
+    assert asked == ["GET /apis/batch/v1/namespaces/space/jobs/train-1/status"] * 4
 
 
 def test_a_job_whose_creation_was_not_heard_of_is_not_a_second_job() -> None:
     with failing_api(0, 409) as (client, asked):
-        Api(client, "space", 60).create_job(JOB)
+        assert not Api(client, "space", 60).create_job(JOB)
 
     assert len(asked) == 2
 
@@ -28,7 +28,7 @@ def test_what_is_gone_is_none_and_deleting_it_is_no_error() -> None:
     with failing_api(404, 404, 404) as (client, _):
         api = Api(client, "space", 60)
         assert api.job("train-1") is None
-        api.delete_job("train-1")
+        assert not api.delete_job("train-1")
         api.delete_service("train-1")
 
 

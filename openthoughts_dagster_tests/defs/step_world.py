@@ -14,6 +14,7 @@ from dagster._grpc.types import ExecuteStepArgs
 from dagster_k8s import K8sRunLauncher
 
 from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.api import Api
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.executors import StepsInPods
 from openthoughts_dagster.defs.settings import Settings
@@ -70,8 +71,10 @@ class FakeApi:
 
     def list_namespaced_event(self, namespace: str, field_selector: str, **_: Any) -> Any:
         self._fail()
-        field, value = field_selector.removeprefix("involvedObject.").split("=")
-        return _Items([event for event in self.found if event["involvedObject"][field] == value])
+        wanted = [part.removeprefix("involvedObject.").split("=") for part in field_selector.split(",")]
+        return _Items(
+            [e for e in self.found if all(e["involvedObject"].get(field) == value for field, value in wanted)]
+        )
 
     def create_namespaced_job(self, namespace: str, body: Any, **_: Any) -> None:
         if self.refusals:
@@ -129,11 +132,16 @@ class World:
         self.instance._run_launcher = self.launcher
         self.pods = StepPods(loaded, here, self.launcher, owned_by_the_run=False)
         self.api = FakeApi()
-        self.pods._jobs.batch_api = self.pods._jobs.core_api = self.api
+        self.pods._jobs.api = self._asked  # type: ignore[method-assign]
         self.pods._jobs.wait = lambda _: None
         self.now = 0.0
         self.pods._clock = lambda: self.now
         self.executor = StepsInPods(self.pods, here.lost_pods)
+
+    def _asked(self, namespace: str, patience: float = 0) -> Api:
+        api = Api(self.api.api_client, namespace, patience)
+        api._core = api._batch = self.api
+        return api
 
     def step(self, key: str, teacher: str | None = None, attempts: int = 0) -> StepHandlerContext:
         """The step `key` of a run of one source's partition, or of its cell with a teacher, at its nth attempt."""

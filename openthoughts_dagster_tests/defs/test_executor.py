@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.executor.step_delegating import StepDelegatingExecutor
+from dagster._utils import interrupts
 from dagster_k8s.client import DagsterKubernetesClient
 from dagster_k8s.executor import K8sStepHandler
 
@@ -102,14 +102,15 @@ def test_a_training_on_several_machines_is_launched_from_a_small_pod(tmp_path: P
 def test_a_canceled_run_leaves_no_step_behind_and_one_that_is_resumed_all(
     world: World, monkeypatch: pytest.MonkeyPatch, canceled: bool
 ) -> None:
-    # Dagster's own part ends at a SIGTERM without a word to the steps when the instance resumes runs.
-    monkeypatch.setattr(StepDelegatingExecutor, "execute", lambda *_: iter(()))
+    monkeypatch.setattr(type(world.instance), "run_will_resume", lambda *_: True)
     context = world.step("scored_questions")
     list(world.pods.launch_step(context))
     if canceled:
         world.instance.report_run_canceling(world.run)
 
-    list(world.executor.execute(context._plan_context, context._plan_context.execution_plan))
+    monkeypatch.setitem(interrupts._received_interrupt, "received", True)  # as SIGTERM does
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        list(world.executor.execute(context._plan_context, context._plan_context.execution_plan))
 
     assert world.api.deleted == ([world.pods._get_k8s_step_job_name(context)] if canceled else [])
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import yaml
 
 from openthoughts_dagster.cluster import Cluster, pod_template
 from openthoughts_dagster.cluster.pods import cpu_pod
 from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.recipe import Student, TrainingPreset
+from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster.training import Trained, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
@@ -22,6 +21,7 @@ from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
 from openthoughts_dagster_tests.kubernetes.rendering import rendered
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
+from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
 
 pytestmark = pytest.mark.kubernetes
 
@@ -29,23 +29,10 @@ SPACE = "several-nodes"
 CLUSTER = Cluster.model_validate(
     {"images": {"code": CODE_IMAGE, "gpu": GPU_IMAGE}, "accelerators": {"h100": {"node_selector": {"is": "absent"}}}}
 )
+
 # 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
-ROWS = pl.DataFrame(
-    {
-        "question": [f"What is {n} + 1?" for n in range(70)],
-        "text": [f"<think>{'1+' * (n % 7)}{n}+1={n + 1}</think>{n + 1}" for n in range(70)],
-    }
-)
-TRAINING = TrainingPreset(
-    global_batch_size=16,
-    per_device_batch_size=8,
-    learning_rate=2e-3,
-    epochs=6,
-    max_length=64,
-    bf16=False,
-    gradient_checkpointing=False,
-    save_steps=4,
-)
+ROWS = sums(70, lengths=7)
+TRAINING = quick_training(per_device_batch_size=8, epochs=6)
 
 
 @pytest.fixture(scope="module")

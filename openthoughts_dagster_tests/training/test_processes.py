@@ -9,32 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import psutil
 import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
-from openthoughts_dagster.recipe import Hardware, Student, TrainingPreset
+from openthoughts_dagster.recipe import Hardware, Student
 from openthoughts_dagster.training import Trained, TrainingError, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port
+from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
 
 # 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
-ROWS = pl.DataFrame(
-    {
-        "question": [f"What is {n} + 1?" for n in range(70)],
-        "text": [f"<think>{'1+' * (n % 7)}{n}+1={n + 1}</think>{n + 1}" for n in range(70)],
-    }
-)
-TRAINING = TrainingPreset(
-    global_batch_size=16,
-    per_device_batch_size=4,
-    learning_rate=2e-3,
-    epochs=2,
-    max_length=64,
-    bf16=False,
-    gradient_checkpointing=False,
-    save_steps=4,
-)
+ROWS = sums(70, lengths=7)
+TRAINING = quick_training(per_device_batch_size=4)
 
 
 @pytest.fixture(scope="module")

@@ -7,28 +7,15 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
-from openthoughts_dagster.recipe import Student, TrainingPreset
+from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import TrainingError, run, train_student
 from openthoughts_dagster.training.batches import deal
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.trainer import build_trainer
+from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
 
-ROWS = pl.DataFrame(
-    {
-        "question": [f"What is {n} + 1?" for n in range(64)],
-        "text": [f"<think>{n}+1={n + 1}</think>{n + 1}" for n in range(64)],
-    }
-)
-TRAINING = TrainingPreset(
-    global_batch_size=16,
-    per_device_batch_size=16,
-    learning_rate=2e-3,
-    epochs=4,
-    max_length=64,
-    bf16=False,
-    gradient_checkpointing=False,
-    save_steps=4,
-)
+ROWS = sums(64)
+TRAINING = quick_training(epochs=4)
 
 
 @pytest.fixture

@@ -6,33 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.recipe import ModelReference, Student, TrainingPreset
+from openthoughts_dagster.recipe import ModelReference, Student
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster.training import Trained, train_student
 from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster_tests.object_store import ObjectStore
+from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
 
-ROWS = pl.DataFrame(
-    {
-        "question": [f"What is {n} + 1?" for n in range(32)],
-        "text": [f"<think>{n}+1={n + 1}</think>{n + 1}" for n in range(32)],
-    }
-)
-TRAINING = TrainingPreset(
-    global_batch_size=8,
-    per_device_batch_size=8,
-    learning_rate=2e-3,
-    epochs=2,
-    max_length=64,
-    bf16=False,
-    gradient_checkpointing=False,
-    save_steps=3,
-)
+ROWS = sums(32)
+TRAINING = quick_training(global_batch_size=8, per_device_batch_size=8, save_steps=3)
 CELL = "s3://files/students/a/b"
 
 
