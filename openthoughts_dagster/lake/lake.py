@@ -77,12 +77,15 @@ class Lake:
         if not self._more_files(table, filters, files):
             return False
         work = "/".join([table.name, *partition.values()]).replace("'", "")
-        with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
-            # Looked at once more: another process may have merged them before the claim.
-            if not ours or (delta := self._more_files(table, filters, files)) is None:
-                return False
-            delta.optimize.compact(partition_filters=filters, max_concurrent_tasks=1)
-            delta.vacuum(retention_hours=168, dry_run=False)
+        try:
+            with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
+                # Looked at once more: another process may have merged them before the claim.
+                if not ours or (delta := self._more_files(table, filters, files)) is None:
+                    return False
+                delta.optimize.compact(partition_filters=filters, max_concurrent_tasks=1)
+                delta.vacuum(retention_hours=168, dry_run=False)
+        except (DeltaError, OSError) as error:
+            raise self._error(table, "could not be compacted", error) from None
         return True
 
     def _more_files(self, table: Table, filters: Any, files: int) -> DeltaTable | None:
