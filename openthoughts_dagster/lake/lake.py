@@ -153,8 +153,16 @@ class Lake:
 
     def _overwrite(self, table: Table, rows: Any, predicate: str | None) -> None:
         if (delta := self._open(table)) is None:
-            return self._write(table, rows)
-        return write_deltalake(delta, rows, mode="overwrite", predicate=predicate)
+            # Empty first: two writers of a table's first rows are never told of each other, those of an overwrite are.
+            delta = DeltaTable.create(
+                self.address(table),
+                _arrow_schema(table.schema.to_frame()),
+                mode="ignore",
+                partition_by=list(table.partition_by) or None,
+                storage_options=self.options,
+            )
+        # Without a predicate an overwrite is not told of another one that was first.
+        return write_deltalake(delta, rows, mode="overwrite", predicate=predicate or "true")
 
     def _open(self, table: Table) -> DeltaTable | None:
         """The table as it is now; None before its first commit."""

@@ -35,6 +35,7 @@ class StepProcesses:
         changes = {"teachers": [served], "judges": [judge], "student": student, "answers_per_question": 1}
         (folder / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
         self.folder, self.lake, self.home, self._name = folder, Lake(folder / "lake"), folder / "home", run
+        self.shards = ["0"]  # what the plan dealt
         self._environment = {
             "OPENTHOUGHTS_RECIPE": str(recipe_file(folder, **changes)),
             "OPENTHOUGHTS_DATA": str(folder),
@@ -44,6 +45,7 @@ class StepProcesses:
         self.home.mkdir(exist_ok=True)
         (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         self.instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self.home)))
+        self.instance.add_dynamic_partitions("source", [SOURCE])
         settings = Settings.from_environment(self._environment)
         job = build_definitions(settings.load_recipe(), settings).resolve_implicit_global_asset_job_def()
         self._origin = (
@@ -81,7 +83,7 @@ class StepProcesses:
         """The step's process, at its nth attempt."""
         known = KnownExecutionState(
             previous_retry_attempts={step: attempts} if attempts else {},
-            dynamic_mappings={} if step == PLAN else {PLAN: {"shards": ["0"]}},
+            dynamic_mappings={} if step == PLAN else {PLAN: {"shards": self.shards}},
         )
         arguments = ExecuteStepArgs(
             self._origin,
@@ -101,7 +103,6 @@ class StepProcesses:
 
     def start_run(self) -> "subprocess.Popen[bytes]":
         """A run of the whole cell in one process, as on a single machine."""
-        self.instance.add_dynamic_partitions("source", [SOURCE])
         command = ["dagster", "asset", "materialize", "-m", "openthoughts_dagster.definitions"]
         command += ["--select", "teacher_answers", "--partition", f"{SOURCE}|{TEACHER}"]
         environment = os.environ | self._environment
