@@ -12,7 +12,7 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo ui test test-faults test-kubernetes test-release test-cluster lint clean
+.PHONY: help demo ui test test-faults test-kubernetes test-cluster lint clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
@@ -27,7 +27,7 @@ ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: .venv/installed
-	.venv/bin/pytest -m "not faults and not kubernetes and not release"
+	.venv/bin/pytest -m "not faults and not kubernetes"
 
 test-faults: .venv/installed
 	.venv/bin/pytest -m faults
@@ -35,10 +35,6 @@ test-faults: .venv/installed
 # KUBEBUILDER_ASSETS names the folder of etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl.
 test-kubernetes: .venv/installed
 	.venv/bin/pytest -m kubernetes
-
-# The whole chart on that control plane: the assets, a backfill, losses, outages and rights. About ten minutes.
-test-release: .venv/installed
-	.venv/bin/pytest -m release
 
 # On a cluster of one's own, which KUBECONFIG names and where the chart is installed: docs/kubernetes.md.
 test-cluster: .venv/installed

@@ -19,7 +19,10 @@ from openthoughts_dagster.recipe import Hardware
 
 _TOLD = "student: "
 # How a process says that the next attempt would only find the same: by the kind of its error.
-_PERMANENT = re.compile(r"training failed on (process|node) \d+: (TrainingError|EngineError|OutOfMemoryError)")
+_PERMANENT = re.compile(
+    r"training failed on (process|node) \d+: (TrainingError|EngineError|OutOfMemoryError|"
+    r"ValidationError|ValueError|TypeError|KeyError|AttributeError|AssertionError|ImportError|ModuleNotFoundError):"
+)
 _GONE_SECONDS = 60
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openthoughts_dagster.questions.similar import Edges, Positions, similar_pairs
+from openthoughts_dagster.questions.similar import Edges, Positions, measured, similar_pairs
 from openthoughts_dagster.questions.texts import WORKERS, Texts
 from openthoughts_dagster.recipe import Dedup
 
@@ -132,8 +132,6 @@ def _components(
     texts: Texts, rank: Positions, edges: Edges, settings: Dedup
 ) -> tuple[Positions, Positions, npt.NDArray[np.float64], Positions]:
     """Texts that go, what they repeat, the ratio, and what stays, by position."""
-    from rapidfuzz import fuzz, process
-
     from openthoughts_dagster.questions import pair_kernels
 
     roots = np.arange(len(texts))
@@ -144,21 +142,13 @@ def _components(
     best[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))] if len(order) else order
     positions = np.nonzero(best != np.arange(len(texts)))[0]
     kept = best[positions]
-    of, ratios = kept.copy(), np.zeros(len(positions))
-    for start in range(0, len(positions), 1 << 17):
-        block = slice(start, start + (1 << 17))
-        ratios[block] = process.cpdist(
-            texts.listed(positions[block]),
-            texts.listed(kept[block]),
-            scorer=fuzz.ratio,
-            score_cutoff=settings.similarity,
-            dtype=np.float64,
-            workers=WORKERS,
-        )
-    direct = ratios >= settings.similarity
-    if settings.same_numbers and len(positions):
-        same = with_same_numbers(texts, Edges(positions, kept, np.arange(len(positions), dtype=np.float64)))
-        direct &= np.isin(np.arange(len(positions)), same.ratios.astype(np.int64))
+    of, ratios = kept.copy(), _ratios(edges, positions, kept, len(texts))
+    rest = np.nonzero(ratios == 0)[0]  # joined to what stays by way of others, and perhaps similar to it all the same
+    more = measured(texts, texts, positions[rest], kept[rest], settings.similarity)
+    if settings.same_numbers:
+        more = with_same_numbers(texts, more)
+    ratios[np.searchsorted(positions, more.ones)] = more.ratios
+    direct = ratios > 0
     if not direct.all():
         both = np.concatenate([edges.ones, edges.others]), np.concatenate([edges.others, edges.ones])
         weights = np.concatenate([edges.ratios, edges.ratios])
@@ -167,3 +157,15 @@ def _components(
         at = np.searchsorted(ones, positions[~direct])
         of[~direct], ratios[~direct] = others[at], weights[at]
     return positions, of, ratios, kept
+
+
+def _ratios(edges: Edges, ones: Positions, others: Positions, number: int) -> npt.NDArray[np.float64]:
+    """Ratios of pairs that are among the edges of so many texts, and 0 of all others."""
+
+    def keys(some: Positions, more: Positions) -> Positions:
+        return np.minimum(some, more) * number + np.maximum(some, more)
+
+    known, wanted = keys(edges.ones, edges.others), keys(ones, others)
+    order = np.argsort(known)
+    found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
+    return np.where(known[found] == wanted, edges.ratios[found], 0.0)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 T = TypeVar("T")
-_BLOCK = 1 << 28
+_BLOCK, _PART = 1 << 28, 1 << 24  # bytes copied before pages are given back, and by one thread
 WORKERS = os.cpu_count() or 1
 
 
@@ -84,14 +84,15 @@ class Texts:
             return Texts(np.zeros(0, np.uint8), offsets)
         file = None if folder is None else folder / f"{uuid.uuid4().hex}.texts"
         data = np.empty(offsets[-1], np.uint8) if file is None else np.memmap(file, np.uint8, "w+", shape=offsets[-1])
-        for first, part in Texts(data, offsets).chunks(_BLOCK):
-            out = data[part.offsets[0] : part.offsets[-1]]
+
+        def gather(first: int, part: "Texts") -> None:
+            out = part.data[part.offsets[0] : part.offsets[-1]]
             kernels.gathered(self.data, self.offsets, positions[first : first + len(part)], out)
+
+        for first, block in Texts(data, offsets).chunks(_BLOCK):
+            in_parallel(gather, [(first + start, part) for start, part in block.chunks(_PART)])
             self.release()
-        if file is None:
-            return Texts(data, offsets)
-        del data
-        return Texts(np.memmap(file, np.uint8, mode="r"), offsets)
+        return Texts(data if file is None else np.memmap(file, np.uint8, mode="r"), offsets)
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Characters of each text, negative where not all are ASCII."""

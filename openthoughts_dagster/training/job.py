@@ -29,7 +29,7 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         self.rows.select("question", "text").write_parquet(folder / _ROWS)
         content = {
-            "student": self.student.model_dump(mode="json"),
+            "student": self.student.model_dump(mode="json", exclude_unset=True),  # rules look at what was set
             "base": {"address": self.base.address, "identity": asdict(self.base.identity)},
             "shared": None if self.shared is None else [self.shared.address, str(self.shared.cache)],
         }

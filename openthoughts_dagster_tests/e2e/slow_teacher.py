@@ -1,8 +1,15 @@
-"""A teacher behind an OpenAI-compatible server that takes its time and counts what it was asked: for killing runs."""
+"""A teacher behind an OpenAI-compatible server that takes its time and counts what it was asked: for killing runs.
+
+    python slow_teacher.py PORT
+
+serves it for others, who set `seconds` by POST /seconds and read what was `asked` by GET /asked (`RemoteTeacher`).
+"""
 
 import json
+import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,22 +34,50 @@ class SlowTeacher:
         return {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
-@contextmanager
-def slow_teacher(seconds: float = 0.5) -> Iterator[SlowTeacher]:
-    """The teacher, served on a free port of loopback."""
-    teacher = SlowTeacher(seconds)
+class RemoteTeacher:
+    """A slow teacher in another process, whose server is at `address`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    @property
+    def asked(self) -> Counter[str]:
+        """Requests by prompt and seed."""
+        with urllib.request.urlopen(f"{self._address}/asked", timeout=30) as reply:
+            return Counter(json.load(reply))
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        with urllib.request.urlopen(f"{self._address}/seconds", timeout=30) as reply:
+            return float(json.load(reply))
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        request = urllib.request.Request(f"{self._address}/seconds", json.dumps(seconds).encode())
+        urllib.request.urlopen(request, timeout=30).close()
+
+
+def server_of(teacher: SlowTeacher, host: str, port: int) -> ThreadingHTTPServer:
+    """A server for the teacher; port 0 stands for a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._send(teacher.reply(body))
+            if self.path == "/seconds":
+                teacher.seconds = float(body)
+                self._send({})
+            else:
+                self._send(teacher.reply(body))
 
         def do_GET(self) -> None:
-            self._send({"object": "list", "data": [{"id": "slow", "object": "model"}]})
+            models = {"object": "list", "data": [{"id": "slow", "object": "model"}]}
+            known = {"/asked": teacher.asked, "/seconds": teacher.seconds}
+            self._send(known.get(self.path, models))
 
-        def _send(self, answer: dict[str, Any]) -> None:
+        def _send(self, answer: Any) -> None:
             data = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -52,7 +87,14 @@ def slow_teacher(seconds: float = 0.5) -> Iterator[SlowTeacher]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return ThreadingHTTPServer((host, port), Handler)
+
+
+@contextmanager
+def slow_teacher(seconds: float = 0.5) -> Iterator[SlowTeacher]:
+    """The teacher, served on a free port of loopback."""
+    teacher = SlowTeacher(seconds)
+    server = server_of(teacher, "127.0.0.1", 0)
     teacher.address = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -60,3 +102,7 @@ def slow_teacher(seconds: float = 0.5) -> Iterator[SlowTeacher]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+if __name__ == "__main__":
+    server_of(SlowTeacher(0.4), "", int(sys.argv[1])).serve_forever()

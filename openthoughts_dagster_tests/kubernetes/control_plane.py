@@ -25,6 +25,7 @@ import yaml
 
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
+from openthoughts_dagster_tests.kubernetes.applying import apply
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 HOW_TO_GET = (
@@ -140,28 +141,25 @@ class ControlPlane:
         return client.ApiClient(settings)
 
     @cached_property
+    def administrator(self) -> Any:
+        """An ApiClient that may do everything."""
+        return self.client()
+
+    @cached_property
     def core(self) -> Any:
         from kubernetes import client
 
-        return client.CoreV1Api(self.client())
+        return client.CoreV1Api(self.administrator)
 
     @cached_property
     def batch(self) -> Any:
         from kubernetes import client
 
-        return client.BatchV1Api(self.client())
+        return client.BatchV1Api(self.administrator)
 
     def apply(self, manifests: list[dict[str, Any]], namespace: str | None = None) -> None:
         """Apply manifests on the server's side, in order; those without a namespace of their own go to `namespace`."""
-        from kubernetes import dynamic
-
-        if not hasattr(self, "_dynamic"):
-            self._dynamic = dynamic.DynamicClient(self.client())
-        for manifest in manifests:
-            resource = self._dynamic.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
-            where = manifest["metadata"].get("namespace", namespace) if resource.namespaced else None
-            name, options = manifest["metadata"]["name"], {"field_manager": "tests", "force_conflicts": True}
-            resource.server_side_apply(body=manifest, name=name, namespace=where, **options)
+        apply(self.administrator, manifests, namespace)
 
     def audited(self) -> list[dict[str, Any]]:
         """What service accounts asked of the API server: user, verb, resource, subresource, namespace, code."""

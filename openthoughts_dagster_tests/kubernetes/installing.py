@@ -24,7 +24,7 @@ from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.conftest import skip_without, untrained_models
 from openthoughts_dagster_tests.e2e.postgres import INITDB, postgres
 from openthoughts_dagster_tests.e2e.servers import free_port, graphql, listens, wait_for
-from openthoughts_dagster_tests.e2e.slow_teacher import SlowTeacher, slow_teacher
+from openthoughts_dagster_tests.e2e.slow_teacher import slow_teacher
 from openthoughts_dagster_tests.kubernetes import quickstart_release as quickstart
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
@@ -42,11 +42,9 @@ _ADD = """mutation ($key: String!) { addDynamicPartition(partitionsDefName: "sou
 
 @dataclass
 class Installed(Release):
-    """A release on the tests' own cluster: whose nodes can be told to fail, and whose slow teacher counts."""
+    """A release on the tests' own cluster."""
 
     plane: ControlPlane
-    nodes: NodeAgents
-    teacher: SlowTeacher
     manifests: list[Manifest]
 
 
@@ -66,7 +64,7 @@ def installed(plane: ControlPlane, nodes: NodeAgents, folder: Path) -> Iterator[
             fill(folder, values["recipe"]["files"])
         lake = Lake(f"s3://{BUCKET}/lake", environment)
         address = f"http://127.0.0.1:{web}"
-        release = Installed(NAMESPACE, address, plane.core, plane.batch, lake, plane, nodes, teacher, manifests)
+        release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests)
         _install(release, environment)
         yield release
 
@@ -82,10 +80,10 @@ def _install(release: Installed, environment: Mapping[str, str]) -> None:
         _secret("openthoughts-postgres", {"postgresql-password": "unused: it trusts loopback"}),
     ]
     daemon = [m for m in release.manifests if m["kind"] == "Deployment" and m["metadata"]["name"] == "dagster-daemon"]
-    release.plane.apply([*first, *(m for m in release.manifests if m not in daemon)], NAMESPACE)
+    release.apply(*first, *(m for m in release.manifests if m not in daemon))
     wait_for(lambda: ready(release), 180, "webserver and code location")
     take_over(release)
-    release.plane.apply(daemon, NAMESPACE)
+    release.apply(*daemon)
     wait_for(lambda: ready(release), 90, "daemon")
 
 
@@ -102,7 +100,7 @@ def ready(release: Installed) -> bool:
     """Whether every Deployment of the namespace has the replicas that it wants, ready."""
     from kubernetes import client
 
-    found = client.AppsV1Api(release.plane.client()).list_namespaced_deployment(release.namespace).items
+    found = client.AppsV1Api(release.client).list_namespaced_deployment(release.namespace).items
     return all(d.status.ready_replicas == d.spec.replicas == d.status.updated_replicas for d in found)
 
 

@@ -15,6 +15,7 @@ MADE = "two-digit-sums"  # its cells are made from the sources to the scores
 MORE = ("shop-sums", "more-sums", "other-sums")
 LONG = ("long-a", "long-b", "long-c")  # many questions, for a teacher that takes its time
 SAMPLES = 2
+_QUOTA = {"enabled": True, "hard": {"requests.nvidia.com/gpu": "10", "pods": "100"}}
 _UNSCORED = {"domain": "puzzle"}  # no judge rates it
 _TOLERATES = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
@@ -44,8 +45,8 @@ def recipe_files(slow_teacher: str) -> dict[str, str]:
     ]
     recipe["answers_per_question"] = SAMPLES
     student = recipe["student"]
-    student |= {"rows": 16, "hardware": {"accelerator": "h100", "count": 1, "memory": "4Gi", "cpus": 2}}
-    student["training"] |= {"epochs": 1, "global_batch_size": 8, "per_device_batch_size": 8}
+    student |= {"rows": 16, "hardware": {"accelerator": "h100", "count": 1, "memory": "4Gi", "cpus": 2, "nodes": 2}}
+    student["training"] |= {"epochs": 1, "global_batch_size": 8, "per_device_batch_size": 4}
     benchmark = recipe["evaluation"]["benchmarks"][0]
     benchmark |= {"items": 8, "path": "two_digit_sums_test.jsonl"}
     return {
@@ -93,7 +94,8 @@ def values(slow_teacher: str, store: str, database: dict[str, Any], web: int, co
         "recipe": {"files": recipe_files(slow_teacher)},
         "storage": {"endpoint": store, "allowHttp": True},
         "cluster": cluster_values(),
-        "quota": {"enabled": True, "hard": {"requests.nvidia.com/gpu": "10", "pods": "100"}},
+        "severalNodes": {"enabled": True},
+        "quota": _QUOTA,
         "dagster": {
             "dagsterWebserver": {
                 "image": code_image,
@@ -110,10 +112,12 @@ def values(slow_teacher: str, store: str, database: dict[str, Any], web: int, co
     }
 
 
-def values_for_own_cluster() -> dict[str, Any]:
+def values_for_own_cluster(slow_teacher: str) -> dict[str, Any]:
     """Values over values-kind.yaml for a cluster whose nodes have the labels of `pools.py`."""
     return {
-        "recipe": {"files": recipe_files("http://unused.invalid/v1")},
+        "recipe": {"files": recipe_files(slow_teacher)},
         "cluster": cluster_values(),
+        "severalNodes": {"enabled": True},
+        "quota": _QUOTA,
         "dagster": {"concurrency": {"pools": {"defaultLimit": 4}, "runs": {"maxConcurrentRuns": 4}}},
     }

@@ -8,8 +8,10 @@ import polars as pl
 
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, Lake
 from openthoughts_dagster_tests.e2e.servers import graphql, wait_for
+from openthoughts_dagster_tests.kubernetes.applying import apply
 from openthoughts_dagster_tests.kubernetes.pools import POOL
 from openthoughts_dagster_tests.kubernetes.quickstart_release import SAMPLES
+from openthoughts_dagster_tests.kubernetes.troubles import Teacher, Troubles
 
 _LAUNCH = """mutation ($parameters: ExecutionParams!) { launchRun(executionParams: $parameters) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -35,13 +37,43 @@ class Event:
 
 @dataclass
 class Release:
-    """A running release: `address` is the webserver's, `core` and `batch` an administrator's clients."""
+    """A running release: `address` is the webserver's, `client` an administrator's ApiClient.
+
+    Its nodes can be told to fail, and the teacher `slow` of its recipe takes its time and counts.
+    """
 
     namespace: str
     address: str
-    core: Any
-    batch: Any
+    client: Any
     lake: Lake
+    nodes: Troubles
+    teacher: Teacher
+
+    @property
+    def core(self) -> Any:
+        """The administrator's, for pods, nodes, events and so on."""
+        from kubernetes import client
+
+        return client.CoreV1Api(self.client)
+
+    @property
+    def batch(self) -> Any:
+        """The administrator's, for Jobs."""
+        from kubernetes import client
+
+        return client.BatchV1Api(self.client)
+
+    @property
+    def image(self) -> str:
+        """The image of the code location."""
+        from kubernetes import client
+
+        code = client.AppsV1Api(self.client).read_namespaced_deployment("openthoughts-code", self.namespace)
+        return str(code.spec.template.spec.containers[0].image)
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        """Apply manifests in its namespace, as administrator."""
+        apply(self.client, manifests, self.namespace)
 
     def launch(self, job: str, source: str = "", teacher: str = "") -> str:
         """Launch a job for a partition as the UI does; the run's id."""
@@ -115,6 +147,13 @@ class Release:
     def pool_of(self, pod: Any) -> str:
         """The pool of the node that a pod is on."""
         return str(self.core.read_node(pod.spec.node_name).metadata.labels[POOL])
+
+    def pools_of_training(self) -> dict[str, str]:
+        """By index, the pool of each pod that trained a student; they are gone, and the scheduler's events tell."""
+        told = self.core.list_namespaced_event(self.namespace, field_selector="reason=Scheduled").items
+        nodes = {event.involved_object.name: event.message.rsplit(" to ")[-1] for event in told}
+        trained = {name.split("-")[-2]: node for name, node in nodes.items() if name.startswith("train-")}
+        return {index: self.core.read_node(node).metadata.labels[POOL] for index, node in trained.items()}
 
     def wanted(self, source: str) -> int:
         """How many answers a teacher owes to a source."""

@@ -1,4 +1,4 @@
-"""A job whose steps are lost at their first attempt, for a control plane to show what the executor does about it.
+"""A job whose steps a cluster cannot start, for a control plane to show what the executor does about it.
 
     python -m openthoughts_dagster_tests.kubernetes.step_jobs HOME FOLDER TEACHER TEST
 
@@ -7,7 +7,6 @@ tag `test` with the value TEST.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import dagster as dg
@@ -16,31 +15,20 @@ from openthoughts_dagster.cluster import load_cluster
 from openthoughts_dagster.defs.work import WORK_TAG, resumable
 from openthoughts_dagster.recipe import load_recipe
 
-# Names of the steps and what they do: each kind of work has hardware of its own.
-STEPS = {
-    "evicted": "judge",
-    "killed": "judge",
-    "deleted": "judge",
-    "moved": "teacher",
-    "outranked": "student",
-    "plain": "",
-}
-_OUTLASTS = 600
+# Names of the steps and their kinds of work: each has hardware and settings of its own.
+STEPS = {"without_secret": "judge", "without_node": "teacher", "without_image": "student", "without_quota": ""}
 
 
 def _step(name: str) -> dg.OpDefinition:
     @dg.op(name=name, tags={WORK_TAG: STEPS[name]} if STEPS[name] else {}, out=dg.Out(dg.Nothing))
     @resumable
     def works(context: dg.OpExecutionContext) -> None:
-        """Works until its pod is lost; the second attempt is done at once."""
-        print("at work", flush=True)
-        if context.retry_number == 0:
-            time.sleep(_OUTLASTS)
+        """Done at once, should it ever start."""
 
     return works
 
 
-def lost_job(folder: str) -> dg.JobDefinition:
+def stuck_job(folder: str) -> dg.JobDefinition:
     """The job for the recipe and the cluster in `folder`; a pod, which does not see it, runs its step in process."""
     executor = dg.in_process_executor
     if Path(folder).exists():
@@ -49,19 +37,19 @@ def lost_job(folder: str) -> dg.JobDefinition:
         recipe = load_recipe(folder, {"OPENTHOUGHTS_DATA": folder})
         executor = kubernetes_executor(recipe, load_cluster(Path(folder) / "cluster.yaml"))
 
-    @dg.graph(name="lost")
-    def lost() -> None:
+    @dg.graph(name="stuck")
+    def stuck() -> None:
         for name in STEPS:
             _step(name)()
 
     files = dg.FilesystemIOManager(base_dir="/tmp")
-    return lost.to_job(executor_def=executor, resource_defs={"io_manager": files})
+    return stuck.to_job(executor_def=executor, resource_defs={"io_manager": files})
 
 
 def main(home: str, folder: str, teacher: str, test: str) -> None:
     """Run it; the exit status says whether it succeeded."""
     job = dg.build_reconstructable_job(
-        "openthoughts_dagster_tests.kubernetes.step_jobs", "lost_job", reconstructable_args=(folder,)
+        "openthoughts_dagster_tests.kubernetes.step_jobs", "stuck_job", reconstructable_args=(folder,)
     )
     tags = {"dagster/partition/teacher": teacher, "test": test}
     with dg.DagsterInstance.from_config(home) as instance, dg.execute_job(job, instance, tags=tags) as result:

@@ -10,7 +10,7 @@ from openthoughts_dagster_tests.e2e.servers import launch_backfill, wait_for
 from openthoughts_dagster_tests.kubernetes.quickstart_release import MADE, MORE, SAMPLES
 from openthoughts_dagster_tests.kubernetes.release import Release
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]  # patient: CI shares its machine
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]  # patient: CI shares its machine
 
 
 def test_the_assets_materialize_on_the_pools_that_their_teachers_ask_for(release: Release) -> None:
@@ -34,9 +34,9 @@ def test_the_assets_materialize_on_the_pools_that_their_teachers_ask_for(release
         assert shard.spec.priority_class_name == "openthoughts-generation"
         assert release.pool_of(plan) == release.pool_of(publish) == "cpu"
         assert {pod.spec.service_account_name for each in pods.values() for pod in each} == {"openthoughts-run"}
-    student = release.step_pods(direct)
-    for op in ("student_checkpoint", "benchmark_scores"):
-        assert {release.pool_of(pod) for pod in student[op]} == {"gpu-1"}
+    [scoring], [training] = (release.step_pods(direct)[op] for op in ("benchmark_scores", "student_checkpoint"))
+    assert (release.pool_of(scoring), release.pool_of(training)) == ("gpu-1", "cpu")  # which made two pods that train
+    assert release.pools_of_training() == {"0": "gpu-1", "1": "gpu-1"}
     assert set(release.lake.scan(BENCHMARK_SCORES, source=MADE).collect()["teacher"]) == {"direct"}
     answers = release.lake.scan(TEACHER_ANSWERS, source=MADE, teacher="worked").collect()
     assert answers.height == 12 * SAMPLES

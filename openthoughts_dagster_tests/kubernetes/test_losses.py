@@ -4,6 +4,7 @@ Two runs ask a teacher that takes its time and counts; each shard holds a GPU of
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,12 @@ import pytest
 import yaml
 
 from openthoughts_dagster_tests.e2e.servers import graphql, wait_for
-from openthoughts_dagster_tests.kubernetes.installing import Installed
-from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE
 from openthoughts_dagster_tests.kubernetes.quickstart_release import LONG, MORE, on_one_gpu
-from openthoughts_dagster_tests.kubernetes.release import since_now
+from openthoughts_dagster_tests.kubernetes.release import Release, since_now
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
+NOWHERE = "registry.invalid/nowhere:1"
 LOST_AT_MOST = 16  # completions under way or not yet committed when a pod dies
 
 
@@ -25,7 +25,7 @@ LOST_AT_MOST = 16  # completions under way or not yet committed when a pod dies
 class Shard:
     """A run that asks the slow teacher, in one shard."""
 
-    release: Installed
+    release: Release
     source: str
     run: str
 
@@ -47,20 +47,14 @@ class Shard:
 
 
 @pytest.fixture(scope="module")
-def holding_gpus(release: Installed) -> Iterator[Installed]:
+def holding_gpus(release: Release) -> Iterator[Release]:
     """A cluster whose platform team gives a GPU to every shard, also to those that ask a server."""
-    settings = yaml.safe_load(
-        release.core.read_namespaced_config_map("openthoughts-cluster", "openthoughts").data["cluster.yaml"]
-    )
-    before = yaml.safe_dump(settings)
-    settings["work"]["teacher"]["pod"] = on_one_gpu()
-    _describe(release, yaml.safe_dump(settings))
-    yield release
-    _describe(release, before)
+    with _described(release, work={"teacher": {"grace_seconds": 15, "pod": on_one_gpu()}}):
+        yield release
 
 
 @pytest.fixture(scope="module")
-def shards(holding_gpus: Installed) -> Iterator[list[Shard]]:
+def shards(holding_gpus: Release) -> Iterator[list[Shard]]:
     """Two runs in the middle of their answers."""
     release = holding_gpus
     release.teacher.seconds = 2  # longer than all that happens to them
@@ -72,10 +66,16 @@ def shards(holding_gpus: Installed) -> Iterator[list[Shard]]:
     release.teacher.seconds = 0
 
 
-def _describe(release: Installed, cluster: str) -> None:
-    release.core.patch_namespaced_config_map(
-        "openthoughts-cluster", release.namespace, {"data": {"cluster.yaml": cluster}}
-    )
+@contextmanager
+def _described(release: Release, **changes: dict[str, Any]) -> Iterator[None]:
+    """The cluster described otherwise, for runs that start meanwhile."""
+    name, where = "openthoughts-cluster", release.namespace
+    before = release.core.read_namespaced_config_map(name, where).data
+    cluster = yaml.safe_load(before["cluster.yaml"])
+    cluster |= {key: cluster.get(key, {}) | values for key, values in changes.items()}
+    release.core.patch_namespaced_config_map(name, where, {"data": {"cluster.yaml": yaml.safe_dump(cluster)}})
+    yield
+    release.core.patch_namespaced_config_map(name, where, {"data": before})
 
 
 def test_a_node_that_vanishes_is_told(shards: list[Shard]) -> None:
@@ -87,17 +87,11 @@ def test_a_node_that_vanishes_is_told(shards: list[Shard]) -> None:
     nodes.come_back(lost.spec.node_name)  # a new machine of that name
 
 
-def test_an_oom_kill_is_told_and_an_image_that_is_not_there(shards: list[Shard]) -> None:
-    shard, nodes, lost = shards[0], shards[0].release.nodes, shards[0].pod()
-    since = since_now()
-    image = nodes.images.pop(CODE_IMAGE)  # somebody cleaned up the registry
-    try:
-        nodes.oom_kill(lost.metadata.namespace, lost.metadata.name)
-        shard.told("OOMKilled", since)
-        shard.told("137", since)
-        shard.told("ErrImagePull", since)
-    finally:
-        nodes.images[CODE_IMAGE] = image
+def test_an_oom_kill_is_told(shards: list[Shard]) -> None:
+    shard, lost, since = shards[0], shards[0].pod(), since_now()
+    shard.release.nodes.oom_kill(lost.metadata.namespace, lost.metadata.name)
+    shard.told("OOMKilled", since)
+    shard.told("137", since)
     shard.goes_on(lost)
 
 
@@ -119,7 +113,7 @@ def test_an_evicted_pod_is_told_and_its_replacement_waits_for_a_quota(shards: li
     _allow_gpus(release, "1")  # the other shard has it
     try:
         release.nodes.evict(lost.metadata.namespace, lost.metadata.name, "The node was low on resource: memory.")
-        shard.told("Evicted", since)
+        shard.told(release.nodes.evicted, since)
         shard.told("exceeded quota", since)
     finally:
         _allow_gpus(release, "10")
@@ -158,28 +152,34 @@ def test_nothing_was_generated_twice_also_by_a_second_run_of_the_partition(shard
     assert release.teacher.asked.total() == asked
 
 
-def test_a_shard_that_no_node_can_take_is_told_and_can_be_stopped(holding_gpus: Installed) -> None:
-    release, since = holding_gpus, since_now()
-    run = release.launch("backfill_teacher", MORE[0], "colossal")
-    wait_for(lambda: "answer" in release.step_pods(run), 120, "the shard's pod")
-    since = since_now()
-    release.wait_for_reason(run, "didn't match Pod's node affinity/selector", since - 60, 120)
-    stop = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
-    assert graphql(release.address, stop, run=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
-    release.wait(run, 120, "CANCELED")
-    wait_for(lambda: not release.step_pods(run).get("answer"), 60, "the end of the pod")
+def test_what_can_never_start_is_told_and_can_be_stopped(holding_gpus: Release) -> None:
+    release = holding_gpus
+    with _described(release, images={"gpu": NOWHERE}):
+        nowhere = release.launch("backfill_teacher", MORE[1], "direct")
+        homeless = release.launch("backfill_teacher", MORE[0], "colossal")
+        for run in (nowhere, homeless):
+            wait_for(lambda run=run: "answer" in release.step_pods(run), 120, "the shard's pod")  # type: ignore[misc]
+    since = since_now() - 60
+    release.wait_for_reason(homeless, "didn't match Pod's node affinity/selector", since, 120)
+    release.wait_for_reason(nowhere, NOWHERE, since, 120)
+    for run in (nowhere, homeless):
+        stop = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
+        assert graphql(release.address, stop, run=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    for run in (nowhere, homeless):
+        release.wait(run, 120, "CANCELED")
+        wait_for(lambda run=run: not release.step_pods(run).get("answer"), 60, "the end of the pod")  # type: ignore[misc]
 
 
-def _allow_gpus(release: Installed, count: str) -> None:
+def _allow_gpus(release: Release, count: str) -> None:
     hard = {"requests.nvidia.com/gpu": count, "pods": "100"}
     release.core.patch_namespaced_resource_quota("openthoughts", release.namespace, {"spec": {"hard": hard}})
 
 
-def _urgent(release: Installed, node: str) -> None:
+def _urgent(release: Release, node: str) -> None:
     """A Job that must have the GPU of a node, and goes first."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     gpu = {"nvidia.com/gpu": "1", "cpu": "1", "memory": "1Gi"}
-    container = {"name": "main", "image": CODE_IMAGE, "command": ["sleep", "3"], "securityContext": security}
+    container = {"name": "main", "image": release.image, "command": ["sleep", "3"], "securityContext": security}
     pod = {
         "restartPolicy": "Never",
         "priorityClassName": "urgent",
@@ -191,4 +191,4 @@ def _urgent(release: Installed, node: str) -> None:
     priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "urgent"}}
     spec = {"backoffLimit": 0, "template": {"spec": pod}}
-    release.plane.apply([priority | {"value": 100_000}, job | {"spec": spec}], release.namespace)
+    release.apply(priority | {"value": 100_000}, job | {"spec": spec})

@@ -10,7 +10,7 @@ from openthoughts_dagster_tests.kubernetes.installing import Installed, ready
 from openthoughts_dagster_tests.kubernetes.quickstart_release import LONG
 from openthoughts_dagster_tests.kubernetes.release import since_now
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 OUTAGE_SECONDS = 30
 

@@ -25,7 +25,8 @@ TRAINING = quick_training(per_device_batch_size=4)
 
 @pytest.fixture(scope="module")
 def student(untrained_model: Path) -> Student:
-    return Student(name="student", model=str(untrained_model), training=TRAINING, rows=70)
+    model = str(untrained_model)
+    return Student(name="student", model=model, engine="transformers", training=TRAINING, rows=70)
 
 
 @pytest.fixture(scope="module")

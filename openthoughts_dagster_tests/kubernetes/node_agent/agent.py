@@ -33,6 +33,8 @@ class Stay:
 class NodeAgents:
     """Nodes and what runs on them. Use as a context manager: at the end every process of every pod is gone."""
 
+    evicted = "Evicted"
+
     def __init__(self, plane: ControlPlane, folder: Path, images: Mapping[str, Image]) -> None:
         self.api = Api(plane.address, plane.certificate, plane.token)
         self.images: dict[str, Image] = dict(images)

@@ -71,8 +71,7 @@ class Steps:
         plane.apply(
             [
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}},
-                _priority("urgent", 1000),
-                _priority("capped", 0),
+                _priority("capped"),
             ]
         )
         plane.apply(
@@ -120,15 +119,6 @@ class Run:
         label = f"dagster/run-id={self.id}" + (f",dagster/op={step}" if step else "")
         return list(self._steps.plane.core.list_namespaced_pod(SPACE, label_selector=label).items)
 
-    def pod(self, step: str) -> str:
-        """The name of the only pod of a step."""
-        (pod,) = self.pods(step)
-        return str(pod.metadata.name)
-
-    def at_work(self, *steps: str) -> None:
-        """Waits until these steps are at work."""
-        wait_for(lambda: set(steps) <= self._started(), 300, f"{steps} at work")
-
     def says(self, step: str, text: str, seconds: float = 60) -> None:
         """Waits until the run's log has a text of Kubernetes on a step: a minute is what is promised."""
         wait_for(lambda: self._ended() or text in self.log(step), seconds, f"{text!r} in the log of {step}")
@@ -154,9 +144,8 @@ class Run:
         return self._process.poll() is not None
 
 
-def _priority(name: str, value: int) -> dict[str, Any]:
-    metadata = {"name": name}
-    return {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": metadata, "value": value}
+def _priority(name: str) -> dict[str, Any]:
+    return {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 0}
 
 
 def _config_map(name: str, file: str, text: str) -> dict[str, Any]:
