@@ -97,6 +97,16 @@ COMPLETIONS = Table(
     ("model",),
     frozenset({"reasoning", "error"}),
 )
+# What an encoder made of a text, for embedding scores; rows are only ever added.
+EMBEDDINGS = Table(
+    "embeddings",
+    {
+        "encoder": _TEXT,  # engine, model, revision and pooling, or a server's address and its name of the model
+        "text": _TEXT,  # hash of the text
+        "vector": pl.List(pl.Float32),  # of length 1
+    },
+    ("encoder",),
+)
 ANSWER_PLANS = Table(
     "answer_plans",
     _CELL
@@ -228,6 +238,7 @@ TABLES = {
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,
         COMPLETIONS,
+        EMBEDDINGS,
         ANSWER_PLANS,
         TEACHER_ANSWERS,
         REJECTED_ANSWERS,

@@ -6,16 +6,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, text_hash
 from openthoughts_dagster.recipe import EmbeddingScore
 
 Vectors = npt.NDArray[np.float32]
 _TOKENS = 512
 _ATTEMPTS = 5
+_AT_ONCE = 4096  # vectors in memory
+_COMMIT_SECONDS = 15
 _DEFAULT_URL = "https://api.openai.com/v1"
 
 
@@ -24,23 +30,77 @@ class EmbeddingError(RuntimeError):
 
 
 def embedding_scores(
-    questions: Sequence[str], positives: Sequence[str], negatives: Sequence[str], settings: EmbeddingScore
+    questions: Sequence[str], positives: Sequence[str], negatives: Sequence[str], settings: EmbeddingScore, lake: Lake
 ) -> list[float]:
     """Mean cosine similarity to `positives` less mean cosine similarity to `negatives`, from -2 to 2.
 
+    Embeddings are kept in the lake while they come in: scoring again makes those of new texts only.
     Raises EmbeddingError when the model cannot be loaded, or its server does not answer.
     """
-    embed = _transformers if settings.engine == "transformers" else _openai
+    encoder = _Transformers(settings) if settings.engine == "transformers" else _Server(settings)
+    keep(lake, encoder, [*questions, *positives, *negatives])
     # The mean of cosines to many vectors is the cosine to their mean: nothing grows with their number.
-    wanted, unwanted = (_mean(embed(texts, settings)) for texts in (positives, negatives))
-    return [float(value) for block in embed(questions, settings) for value in block @ (wanted - unwanted)]
+    wanted, unwanted = (_mean(lake, encoder, texts) for texts in (positives, negatives))
+    scores: dict[str, float] = {}
+    for texts, vectors in _kept(lake, encoder, questions):
+        # in double precision and rounded: the same questions in other batches have the same scores
+        scores |= zip(texts, np.round(vectors @ (wanted - unwanted), 6).tolist(), strict=True)
+    return [scores[text_hash(question)] for question in questions]
 
 
-def _mean(blocks: Iterator[Vectors]) -> Vectors:
-    total, number = np.zeros(1, np.float32), 0
-    for block in blocks:
-        total, number = total + block.sum(axis=0), number + len(block)
-    return np.asarray(total / max(1, number), np.float32)
+class Encoder(Protocol):
+    """Makes vectors of length 1 from texts; `name` says all that they depend on."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
+        """The vectors of all texts, in order, in blocks."""
+
+
+def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
+    """Embed those of `texts` that the lake lacks; returns how many. What was made before an error is kept."""
+    by_hash = {text_hash(text): text for text in texts}
+    known = set(lake.scan(EMBEDDINGS, encoder=encoder.name).select("text").collect()["text"])
+    missing = [key for key in by_hash if key not in known]
+    blocks, committed, since = list[Vectors](), 0, time.monotonic()
+
+    def commit() -> None:
+        nonlocal committed, since
+        if blocks:
+            vectors = np.concatenate(blocks)
+            texts, shape = missing[committed : committed + len(vectors)], pl.Array(pl.Float32, vectors.shape[1])
+            vector = pl.Series(vectors, dtype=shape).arr.to_list()
+            lake.append(EMBEDDINGS, pl.DataFrame({"encoder": encoder.name, "text": texts, "vector": vector}))
+            committed, since = committed + len(vectors), time.monotonic()
+            blocks.clear()
+
+    try:
+        for block in encoder.embed([by_hash[key] for key in missing]) if missing else ():
+            blocks.append(block)
+            if sum(map(len, blocks)) >= _AT_ONCE or time.monotonic() - since > _COMMIT_SECONDS:
+                commit()
+    finally:
+        commit()
+    lake.compact(EMBEDDINGS, encoder=encoder.name)
+    return len(missing)
+
+
+def _kept(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Vectors]]:
+    """Hashes and vectors of `texts`, in any order: a few thousand at once."""
+    hashes = pl.Series([text_hash(text) for text in texts], dtype=pl.String).unique()
+    rows = lake.scan(EMBEDDINGS, encoder=encoder.name).filter(pl.col("text").is_in(hashes.implode()))
+    for batch in rows.collect_batches(chunk_size=_AT_ONCE):
+        if batch.height:
+            size = len(batch["vector"][0])
+            yield batch["text"].to_list(), batch["vector"].list.to_array(size).to_numpy().astype(np.float32)
+
+
+def _mean(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The mean of the vectors of `texts`, each once."""
+    total, number = np.zeros(1), 0
+    for _, vectors in _kept(lake, encoder, texts):
+        total, number = total + vectors.sum(axis=0, dtype=np.float64), number + len(vectors)
+    return total / max(1, number)
 
 
 def _unit(vectors: Any) -> Vectors:
@@ -48,60 +108,94 @@ def _unit(vectors: Any) -> Vectors:
     return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
 
 
-def _transformers(texts: Sequence[str], settings: EmbeddingScore) -> Iterator[Vectors]:
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+class _Transformers:
+    """An encoder of the hub or of a folder, in this process."""
 
+    def __init__(self, settings: EmbeddingScore) -> None:
+        from transformers import AutoConfig
+
+        self._settings = settings
+        with _named(settings):
+            config = AutoConfig.from_pretrained(settings.model, revision=settings.revision)
+        folder = Path(settings.model)
+        revision = folder_hash(folder) if folder.is_dir() else config._commit_hash or settings.revision
+        self.name = f"{settings.model}@{revision} {settings.pooling}"
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
+        """In batches, on a GPU where there is one."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        settings = self._settings
+        with _named(settings):
+            tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=settings.revision)
+            model = AutoModel.from_pretrained(settings.model, revision=settings.revision).eval()
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model.to(device)
+        for start in range(0, len(texts), settings.batch_size):
+            batch = tokenizer(
+                list(texts[start : start + settings.batch_size]),
+                padding=True,
+                truncation=True,
+                max_length=min(_TOKENS, tokenizer.model_max_length),
+                return_tensors="pt",
+            ).to(device)
+            with torch.inference_mode():
+                states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+            if settings.pooling == "mean":
+                pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            elif settings.pooling == "first":
+                pooled = states[:, 0]
+            else:
+                pooled = states[torch.arange(len(states)), (batch["attention_mask"].sum(1) - 1).clamp(min=0)]
+            yield _unit(pooled.float().cpu().numpy())
+
+
+@contextmanager
+def _named(settings: EmbeddingScore) -> Iterator[None]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=settings.revision)
-        model = AutoModel.from_pretrained(settings.model, revision=settings.revision).eval()
+        yield
     except (OSError, ValueError) as error:
         raise EmbeddingError(
             f"scores.{settings.name}.model: {settings.model!r} could not be loaded: {str(error).splitlines()[0]}. "
             "Name an encoder of the hub, or the folder of one"
         ) from error
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    for start in range(0, len(texts), settings.batch_size):
-        batch = tokenizer(
-            list(texts[start : start + settings.batch_size]),
-            padding=True,
-            truncation=True,
-            max_length=min(_TOKENS, tokenizer.model_max_length),
-            return_tensors="pt",
-        ).to(device)
-        with torch.inference_mode():
-            states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-        if settings.pooling == "mean":
-            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        elif settings.pooling == "first":
-            pooled = states[:, 0]
-        else:
-            pooled = states[torch.arange(len(states)), (batch["attention_mask"].sum(1) - 1).clamp(min=0)]
-        yield _unit(pooled.float().cpu().numpy())
 
 
-def _openai(texts: Sequence[str], settings: EmbeddingScore) -> Iterator[Vectors]:
-    key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
-    if not key:
-        raise EmbeddingError(f"scores.{settings.name}.api_key_env: {settings.api_key_env} is not set; set it")
-    address = f"{(settings.base_url or _DEFAULT_URL).rstrip('/')}/embeddings"
-    for start in range(0, len(texts), settings.batch_size):
-        batch = list(texts[start : start + settings.batch_size])
-        data = json.dumps({"model": settings.model, "input": batch}).encode()
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        reply = _posted(urllib.request.Request(address, data, headers), settings)
-        try:
-            vectors = [item["embedding"] for item in sorted(reply["data"], key=lambda item: item["index"])]
-        except (KeyError, TypeError) as error:
-            raise EmbeddingError(f"scores.{settings.name}: {address} sent no embeddings: {str(reply)[:200]}") from error
-        if len(vectors) != len(batch):
-            raise EmbeddingError(f"scores.{settings.name}: {address} sent {len(vectors)} embeddings for {len(batch)}")
-        yield _unit(vectors)
+class _Server:
+    """An OpenAI-compatible server with /embeddings."""
+
+    def __init__(self, settings: EmbeddingScore) -> None:
+        self._settings = settings
+        self._address = f"{(settings.base_url or _DEFAULT_URL).rstrip('/')}/embeddings"
+        self.name = f"{settings.model} of {self._address}"
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
+        """A request for each batch."""
+        settings, address = self._settings, self._address
+        key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
+        if not key:
+            raise EmbeddingError(f"scores.{settings.name}.api_key_env: {settings.api_key_env} is not set; set it")
+        for start in range(0, len(texts), settings.batch_size):
+            batch = list(texts[start : start + settings.batch_size])
+            data = json.dumps({"model": settings.model, "input": batch}).encode()
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            reply = _posted(urllib.request.Request(address, data, headers), settings)
+            try:
+                vectors = [item["embedding"] for item in sorted(reply["data"], key=lambda item: item["index"])]
+            except (KeyError, TypeError) as error:
+                raise EmbeddingError(
+                    f"scores.{settings.name}: {address} sent no embeddings: {str(reply)[:200]}"
+                ) from error
+            if len(vectors) != len(batch):
+                raise EmbeddingError(
+                    f"scores.{settings.name}: {address} sent {len(vectors)} embeddings for {len(batch)}"
+                )
+            yield _unit(vectors)
 
 
 def _posted(request: urllib.request.Request, settings: EmbeddingScore) -> Any:

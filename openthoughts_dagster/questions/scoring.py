@@ -11,7 +11,7 @@ import polars as pl
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Ask, Prompt
-from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.lake import Lake, text_hash
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import embedding_scores
 from openthoughts_dagster.questions.replies import ask_until_read, examples_text, rating_schema, read_rating
@@ -42,11 +42,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class Means:
-    """What scores need: `judge` opens a judge by name, `prompt` reads a prompt file, `examples` reads questions."""
+    """What scores need: `judge` opens a judge by name, `prompt` reads a prompt file, `examples` reads questions.
+
+    Embeddings are kept in the `lake`.
+    """
 
     judge: Callable[[str], Ask]
     prompt: Callable[[str], str]
     examples: Callable[[Examples], list[str]]
+    lake: Lake
 
 
 def read_prompt(path: str) -> str:
@@ -97,7 +101,7 @@ def _values(questions: pl.DataFrame, score: Score, means: Means) -> Sequence[flo
         return _like_examples(texts, positives, negatives, score, means)
     if isinstance(score, FastTextScore):
         return fasttext_scores(texts, positives, negatives, score)
-    return embedding_scores(texts, positives, negatives, score)
+    return embedding_scores(texts, positives, negatives, score, means.lake)
 
 
 def _response_lengths(texts: list[str], ask: Ask, attempts: int) -> list[float | None]:

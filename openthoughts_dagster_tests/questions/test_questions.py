@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.requests import Answer, Prompt
-from openthoughts_dagster.lake import SCORED_QUESTIONS
+from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 from openthoughts_dagster.questions import Texts, curate, find_leaks, score_questions
 from openthoughts_dagster.questions.replies import read_rating
 from openthoughts_dagster.questions.scoring import Means
@@ -150,7 +150,9 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
 
     score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
     questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
-    scored = score_questions(questions, [score], Means(lambda _: ask, lambda _: "Rate: {question}", lambda _: []))
+    scored = score_questions(
+        questions, [score], Means(lambda _: ask, lambda _: "Rate: {question}", lambda _: [], Lake("unused"))
+    )
 
     assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]
     assert scored.failed == {"d": 1}

@@ -4,14 +4,14 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.requests import Answer, Prompt
-from openthoughts_dagster.lake import RAW_SOURCES, Lake
+from openthoughts_dagster.lake import EMBEDDINGS, RAW_SOURCES, Lake
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
@@ -33,62 +33,83 @@ def test_fasttext_learns_the_kinds_and_gives_the_same_numbers_again() -> None:
     assert fasttext_scores(asked, SUMS[::-1], POEMS[::-1], settings) == scores
 
 
-def test_embeddings_of_a_local_encoder_are_nearer_to_what_is_alike(untrained_model: Path) -> None:
+def test_embeddings_of_a_local_encoder_are_nearer_to_what_is_alike(untrained_model: Path, tmp_path: Path) -> None:
     settings = EmbeddingScore(
         name="e", method="embedding", model=str(untrained_model), positives=ANY, negatives=ANY, batch_size=2
     )
-    scores = embedding_scores([SUMS[0], POEMS[0], SUMS[1]], SUMS[2:12], POEMS[2:12], settings)
+    lake, asked = Lake(tmp_path), [SUMS[0], POEMS[0], SUMS[1]]
+    scores = embedding_scores(asked, SUMS[2:12], POEMS[2:12], settings, lake)
     assert scores[0] > scores[1] and scores[2] > scores[1]
+    assert embedding_scores(asked[::-1], SUMS[2:12], POEMS[2:12], settings, lake) == scores[::-1]
+    assert lake.scan(EMBEDDINGS).collect().height == 23
     with pytest.raises(EmbeddingError, match=r"scores\.e\.model: '/nowhere' could not be loaded"):
-        embedding_scores(["a"], ["b"], ["c"], settings.model_copy(update={"model": "/nowhere"}))
+        embedding_scores(["a"], ["b"], ["c"], settings.model_copy(update={"model": "/nowhere"}), lake)
 
 
-class _Embeddings(BaseHTTPRequestHandler):
-    """Counts letters, and is busy the first time."""
+class _Embeddings(ThreadingHTTPServer):
+    """Counts letters, is busy the first time, and ends with the request for a text that says so."""
 
-    busy = True
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.busy, self.embedded = True, list[str]()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Embeddings
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if type(self).busy:
-            type(self).busy = False
-            self.send_error(429)
-            return
-        rows = [[float(text.count(letter)) for letter in "abcdefgh"] for text in body["input"]]
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        if self.server.busy:
+            self.server.busy = False
+            return self.send_error(429)
+        if "broken" in texts:
+            return self.send_error(400)
+        self.server.embedded += texts
+        rows = [[float(text.count(letter)) for letter in "abcdefgh"] for text in texts]
         data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
         reply = json.dumps({"data": data[::-1]}).encode()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(reply)
+        return None
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.fixture
-def embeddings_server() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Embeddings)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def embeddings_server() -> Iterator[_Embeddings]:
+    with _Embeddings() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
-def test_a_server_embeds_and_is_asked_again_while_it_is_busy(embeddings_server: str) -> None:
-    settings = EmbeddingScore(
-        name="e",
-        method="embedding",
-        model="letters",
-        engine="openai",
-        base_url=embeddings_server,
-        positives=ANY,
-        negatives=ANY,
-        batch_size=3,
-    )
-    scores = embedding_scores(["aaa", "bbb", "ab", "a"], ["aaaa"], ["bb"], settings)
+def _of_server(server: _Embeddings) -> EmbeddingScore:
+    address = f"http://127.0.0.1:{server.server_port}/v1"
+    common = {"positives": ANY, "negatives": ANY, "batch_size": 3}
+    return EmbeddingScore(name="e", method="embedding", model="letters", engine="openai", base_url=address, **common)
+
+
+def test_a_server_embeds_and_is_asked_again_while_it_is_busy(embeddings_server: _Embeddings, tmp_path: Path) -> None:
+    settings = _of_server(embeddings_server)
+    scores = embedding_scores(["aaa", "bbb", "ab", "a"], ["aaaa"], ["bb"], settings, Lake(tmp_path))
     assert scores == pytest.approx([1, -1, 0, 1], abs=1e-6)
+
+
+def test_what_a_server_embedded_is_not_asked_for_again_also_after_an_error(
+    embeddings_server: _Embeddings, tmp_path: Path
+) -> None:
+    settings, lake = _of_server(embeddings_server), Lake(tmp_path)
+    with pytest.raises(EmbeddingError, match="400"):
+        embedding_scores(["aa", "ab", "ac", "broken"], ["aaaa"], ["bb"], settings, lake)
+    assert embeddings_server.embedded == ["aa", "ab", "ac"]
+
+    embedding_scores(["aa", "ab", "ac", "ad"], ["aaaa"], ["bb"], settings, lake)
+
+    assert sorted(embeddings_server.embedded) == ["aa", "aaaa", "ab", "ac", "ad", "bb"]
 
 
 def _questions(*texts: str) -> pl.DataFrame:
@@ -112,7 +133,7 @@ def test_a_judge_sees_both_kinds_of_examples_and_answers_in_prose_count_as_faile
 
     score = AskLlmScore(name="a", method="ask_llm", judge="j", positives=ANY, negatives=ANY, shown=2)
     examples = iter([["good 1", "good {question}", "good 3"], ["bad"]])
-    means = Means(lambda _: ask, read_prompt, lambda _: next(examples))
+    means = Means(lambda _: ask, read_prompt, lambda _: next(examples), Lake("unused"))
     scored = score_questions(_questions("plain", "prose {positives}"), [score], means)
 
     assert [json.loads(row)["a"] for row in scored.questions["scores"]] == [64, None]

@@ -38,7 +38,8 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
     ) -> dg.MaterializeResult:
         """Every question of one source with its scores, such as a judge's difficulty from 1 to 10.
 
-        Each reply of a judge is kept in the completions ledger: scoring again asks only for new questions.
+        Each reply of a judge is kept in the completions ledger, and each embedding in a table of its own: scoring
+        again asks only for new questions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
 
@@ -53,6 +54,7 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
             judge,
             prompt=lambda name: read_prompt(recipe.path(name)),
             examples=lambda examples: read_examples(tables, recipe.path, examples),
+            lake=tables,
         )
         scored = score_questions(raw, scores, means)
         tables.replace(SCORED_QUESTIONS, scored.questions, source=source)
