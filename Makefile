@@ -38,7 +38,7 @@ test-kubernetes: .venv/installed
 
 # On a cluster of one's own, which KUBECONFIG names and where the chart is installed: docs/kubernetes.md.
 test-cluster: .venv/installed
-	OPENTHOUGHTS_TEST_NAMESPACE=$${OPENTHOUGHTS_TEST_NAMESPACE:-openthoughts} .venv/bin/pytest openthoughts_dagster_tests/kubernetes/test_end_to_end.py
+	OPENTHOUGHTS_TEST_NAMESPACE=$${OPENTHOUGHTS_TEST_NAMESPACE:-openthoughts} .venv/bin/pytest $(addprefix openthoughts_dagster_tests/kubernetes/,test_end_to_end.py test_losses.py)
 
 lint: .venv/installed
 	.venv/bin/ruff check .

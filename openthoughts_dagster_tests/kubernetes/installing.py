@@ -51,6 +51,8 @@ class Installed(Release):
 @contextmanager
 def installed(plane: ControlPlane, nodes: NodeAgents, folder: Path) -> Iterator[Installed]:
     """The chart in a namespace under the restricted standard, with PostgreSQL and an object store on loopback."""
+    from s3fs import S3FileSystem
+
     skip_without("PostgreSQL", INITDB is not None, "apt-get install postgresql")
     with slow_teacher(0.4) as teacher, postgres() as database, _object_store(folder) as environment:
         where = urllib.parse.urlsplit(database)
@@ -62,6 +64,7 @@ def installed(plane: ControlPlane, nodes: NodeAgents, folder: Path) -> Iterator[
             for name, value in environment.items():
                 patch.setenv(name, value)
             fill(folder, values["recipe"]["files"])
+            S3FileSystem.clear_instance_cache()  # one of this store would be taken for another test's
         lake = Lake(f"s3://{BUCKET}/lake", environment)
         address = f"http://127.0.0.1:{web}"
         release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests)

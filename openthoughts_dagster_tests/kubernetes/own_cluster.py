@@ -22,6 +22,7 @@ from openthoughts_dagster_tests.e2e import slow_teacher
 from openthoughts_dagster_tests.e2e.servers import free_port, listens, wait_for
 from openthoughts_dagster_tests.kubernetes import quickstart_release as quickstart
 from openthoughts_dagster_tests.kubernetes.installing import BUCKET, fill, take_over
+from openthoughts_dagster_tests.kubernetes.node_agent.nodes import GPU
 from openthoughts_dagster_tests.kubernetes.release import Release
 from openthoughts_dagster_tests.kubernetes.troubles import Teacher
 
@@ -38,14 +39,24 @@ class Kubectl:
 
     evicted = "EvictionByEvictionAPI"
 
+    def __init__(self) -> None:
+        self._had: dict[str, dict[str, str]] = {}
+
     def vanish(self, name: str) -> None:
         """The machine is stopped."""
+        from kubernetes import client
+
+        capacity = client.CoreV1Api().read_node(name).status.capacity
+        self._had[name] = {key: value for key, value in capacity.items() if key == GPU}
         _run(*shlex.split(os.environ.get("OPENTHOUGHTS_TEST_VANISH", "docker stop --time 0")), name)
 
     def come_back(self, name: str) -> None:
-        """The machine is started, and ready."""
+        """The machine is started, and ready. A node that only claims accelerators has to claim them again."""
+        from kubernetes import client
+
         _run(*shlex.split(os.environ.get("OPENTHOUGHTS_TEST_COME_BACK", "docker start")), name)
         _run("kubectl", "wait", "--for=condition=Ready", f"node/{name}", "--timeout=180s")
+        client.CoreV1Api().patch_node_status(name, {"status": {"capacity": self._had[name]}})
 
     def evict(self, namespace: str, pod: str, message: str) -> None:
         """The pod is evicted as by a drain; nodes that are short of something can't be had at a word."""

@@ -105,6 +105,7 @@ def values(slow_teacher: str, store: str, database: dict[str, Any], web: int, co
             },
             "dagsterDaemon": {
                 "image": code_image,
+                "runCoordinator": {"config": {"queuedRunCoordinator": {"dequeueIntervalSeconds": 1}}},
                 "runMonitoring": {"pollIntervalSeconds": 5, "maxResumeRunAttempts": 1},
             },
             "postgresql": database,

@@ -13,7 +13,13 @@ from openthoughts_dagster_tests.kubernetes.release import Release
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]  # patient: CI shares its machine
 
 
-def test_the_assets_materialize_on_the_pools_that_their_teachers_ask_for(release: Release) -> None:
+@pytest.fixture(scope="module")
+def backfill(release: Release) -> str:
+    """Cells of `direct`, more than there are accelerators for it: in the background of all tests here."""
+    return launch_backfill(release.address, ["teacher_answers"], [f"{source}|direct" for source in MORE])
+
+
+def test_the_assets_materialize_on_the_pools_that_their_teachers_ask_for(release: Release, backfill: str) -> None:
     questions = release.launch("refresh_questions", MADE)
     release.wait(questions, 400)
     pods = release.step_pods(questions)
@@ -42,16 +48,16 @@ def test_the_assets_materialize_on_the_pools_that_their_teachers_ask_for(release
     assert answers.height == 12 * SAMPLES
 
 
-def test_a_backfill_of_more_cells_than_accelerators_never_holds_more_than_the_pool_has(release: Release) -> None:
-    launched = launch_backfill(release.address, ["teacher_answers"], [f"{source}|direct" for source in MORE])
-
+def test_a_backfill_of_more_cells_than_accelerators_never_holds_more_than_the_pool_has(
+    release: Release, backfill: str
+) -> None:
     def succeeded() -> bool:
-        runs = release.runs(dagster__backfill=launched)
+        runs = release.runs(dagster__backfill=backfill)
         assert not {"FAILURE", "CANCELED"} & set(runs.values()), [release.tail(run, 30) for run in runs]
         return len(runs) == len(MORE) and set(runs.values()) == {"SUCCESS"}
 
     wait_for(succeeded, 400, "the backfill")
-    shards = [pod for run in release.runs(dagster__backfill=launched) for pod in release.step_pods(run)["answer"]]
+    shards = [pod for run in release.runs(dagster__backfill=backfill) for pod in release.step_pods(run)["answer"]]
     assert len(shards) == len(MORE)
     assert {release.pool_of(pod) for pod in shards} == {"gpu-1"}
     by_node: dict[str, list[Any]] = {}

@@ -78,21 +78,21 @@ def _described(release: Release, **changes: dict[str, Any]) -> Iterator[None]:
     release.core.patch_namespaced_config_map(name, where, {"data": before})
 
 
-def test_a_node_that_vanishes_is_told(shards: list[Shard]) -> None:
-    shard, nodes, lost = shards[1], shards[1].release.nodes, shards[1].pod()
+def test_a_node_that_vanishes_is_told_and_an_oom_kill_meanwhile(shards: list[Shard]) -> None:
+    one, other = shards
+    nodes, lost, killed = one.release.nodes, other.pod(), one.pod()
     since = since_now()
     nodes.vanish(lost.spec.node_name)
-    shard.told("NodeNotReady", since)
-    shard.told("DeletionByTaintManager", since)
+    other.told("NodeNotReady", since)
+
+    killed_at = since_now()
+    nodes.oom_kill(killed.metadata.namespace, killed.metadata.name)
+    one.told("OOMKilled", killed_at)
+    one.told("137", killed_at)
+    one.goes_on(killed)
+
+    other.told("DeletionByTaintManager", since)
     nodes.come_back(lost.spec.node_name)  # a new machine of that name
-
-
-def test_an_oom_kill_is_told(shards: list[Shard]) -> None:
-    shard, lost, since = shards[0], shards[0].pod(), since_now()
-    shard.release.nodes.oom_kill(lost.metadata.namespace, lost.metadata.name)
-    shard.told("OOMKilled", since)
-    shard.told("137", since)
-    shard.goes_on(lost)
 
 
 def test_the_shard_of_the_vanished_node_goes_on_and_is_preempted_by_a_job_of_higher_priority(
@@ -155,7 +155,7 @@ def test_nothing_was_generated_twice_also_by_a_second_run_of_the_partition(shard
 def test_what_can_never_start_is_told_and_can_be_stopped(holding_gpus: Release) -> None:
     release = holding_gpus
     with _described(release, images={"gpu": NOWHERE}):
-        nowhere = release.launch("backfill_teacher", MORE[1], "direct")
+        nowhere = release.launch("backfill_teacher", MORE[1], "worked")
         homeless = release.launch("backfill_teacher", MORE[0], "colossal")
         for run in (nowhere, homeless):
             wait_for(lambda run=run: "answer" in release.step_pods(run), 120, "the shard's pod")  # type: ignore[misc]
