@@ -60,34 +60,32 @@ def installed(plane: ControlPlane, nodes: NodeAgents, folder: Path) -> Iterator[
         base = {"postgresqlHost": "127.0.0.1", "postgresqlDatabase": "postgres", "service": {"port": where.port}}
         values = quickstart.values(teacher.address, environment["AWS_ENDPOINT_URL"], base, web, code)
         manifests = _on_port(rendered([], values, namespace=NAMESPACE), code)
-        with pytest.MonkeyPatch.context() as patch:
+        lake = Lake(f"s3://{BUCKET}/lake", environment)
+        address = f"http://127.0.0.1:{web}"
+        release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests)
+        daemon = [m for m in manifests if m["kind"] == "Deployment" and m["metadata"]["name"] == "dagster-daemon"]
+        release.apply(*_what_is_there_before(environment), *(m for m in manifests if m not in daemon))
+        with pytest.MonkeyPatch.context() as patch:  # while they start
             for name, value in environment.items():
                 patch.setenv(name, value)
             fill(folder, values["recipe"]["files"])
             S3FileSystem.clear_instance_cache()  # one of this store would be taken for another test's
-        lake = Lake(f"s3://{BUCKET}/lake", environment)
-        address = f"http://127.0.0.1:{web}"
-        release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests)
-        _install(release, environment)
+        wait_for(lambda: ready(release), 180, "webserver and code location")
+        take_over(release)
+        release.apply(*daemon)  # last, so that nothing starts by itself
+        wait_for(lambda: ready(release), 90, "daemon")
         yield release
 
 
-def _install(release: Installed, environment: Mapping[str, str]) -> None:
-    """Apply everything; the daemon last, so that nothing starts by itself."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    metadata = {"name": NAMESPACE, "labels": labels}
+def _what_is_there_before(environment: Mapping[str, str]) -> list[Manifest]:
+    """The namespace and the Secrets that a person makes before installing the chart."""
+    metadata = {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     keys = {name: environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    first = [
+    return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
         _secret("openthoughts-storage", keys),
         _secret("openthoughts-postgres", {"postgresql-password": "unused: it trusts loopback"}),
     ]
-    daemon = [m for m in release.manifests if m["kind"] == "Deployment" and m["metadata"]["name"] == "dagster-daemon"]
-    release.apply(*first, *(m for m in release.manifests if m not in daemon))
-    wait_for(lambda: ready(release), 180, "webserver and code location")
-    take_over(release)
-    release.apply(*daemon)
-    wait_for(lambda: ready(release), 90, "daemon")
 
 
 def take_over(release: Release) -> None:

@@ -77,7 +77,7 @@ def existing(namespace: str, folder: Path) -> Iterator[Release]:
     from kubernetes import client, config
 
     assert os.environ.get("KUBECONFIG"), "set KUBECONFIG to the cluster on which the tests may make and break things"
-    config.load_kube_config()
+    config.load_kube_config(os.environ["KUBECONFIG"])
     secret = client.CoreV1Api().read_namespaced_secret("openthoughts-storage", namespace).data
     environment = {name: base64.b64decode(value).decode() for name, value in secret.items()}
     environment |= {"AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}

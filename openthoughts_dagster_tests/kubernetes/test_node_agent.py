@@ -10,7 +10,7 @@ import pytest
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
-from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
+from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE
 
 pytestmark = pytest.mark.kubernetes
 
@@ -213,30 +213,3 @@ def test_a_deployment_is_ready_when_its_probe_passes_and_restarts_what_ends(
     nodes.oom_kill(space, name)
     wait_for(lambda: one().restart_count == 1 and one().ready, 60, "its restart")
     assert one().last_state.terminated.reason == "OOMKilled"
-
-
-def test_a_node_that_vanishes_loses_its_pods_and_comes_back_without_them(
-    plane: ControlPlane, nodes: NodeAgents, space: str
-) -> None:
-    gpu = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}
-    gpus = {"limits": {"nvidia.com/gpu": 1}}
-    spec = pod("x", "sleep", "600", image=GPU_IMAGE, spec=gpu, resources=gpus)["spec"]
-    body = {"backoffLimit": 0, "template": {"spec": spec | {"nodeSelector": {"openthoughts.test/pool": "gpu-1"}}}}
-    plane.apply([{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "lost"}, "spec": body}], space)
-    found = lambda: plane.core.list_namespaced_pod(space, label_selector="job-name=lost").items  # noqa: E731
-    wait_for(lambda: bool(found() and found()[0].status.phase == "Running"), 60, "the Job's pod")
-    node = found()[0].spec.node_name
-    began = time.monotonic()
-    nodes.vanish(node)
-
-    def failed() -> bool:
-        conditions = plane.batch.read_namespaced_job("lost", space).status.conditions or []
-        return any(c.type in ("Failed", "FailureTarget") for c in conditions)
-
-    wait_for(failed, 60, "the Job's failure")
-    print(f"the Job failed {time.monotonic() - began:.0f} s after its node vanished")
-    disrupted = [c for c in found()[0].status.conditions if c.type == "DisruptionTarget"]
-    assert disrupted[0].reason == "DeletionByTaintManager"
-    nodes.come_back(node)
-    wait_for(lambda: not found() or found()[0].status.phase == "Failed", 60, "the end of the lost pod")
-    plane.batch.delete_namespaced_job("lost", space, propagation_policy="Background")

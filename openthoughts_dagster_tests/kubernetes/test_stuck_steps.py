@@ -27,10 +27,10 @@ def steps(plane: ControlPlane, nodes: NodeAgents, tmp_path_factory: pytest.TempP
 def test_steps_that_cannot_start_say_why_and_are_given_up(steps: Steps) -> None:
     env = [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "nobody-made-it", "key": "k"}}}]
     work = {
-        "cpu": {"priority_class": "capped", "deadline_hours": 25 / 3600},
+        "cpu": {"priority_class": "capped", "deadline_hours": 20 / 3600},
         "judge": {"pod": {"container_config": {"env": env}}},
         "student": {"pod": {"container_config": {"image": "registry.test/nowhere:1"}}},
-        "teacher": {"deadline_hours": 25 / 3600},
+        "teacher": {"deadline_hours": 20 / 3600},
     }
     steps.plane.apply([_nothing_for("capped")], SPACE)
     with steps.start("sixteen", work=work, patience_minutes=0.2, lost_pods=0) as run:
