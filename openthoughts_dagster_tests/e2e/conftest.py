@@ -114,7 +114,7 @@ class Live(House):
         return self.deployment.log("daemon")[-3000:]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its daemon ticks: not beside the tests of other folders
 def live(house: House, first_run: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A copy of the house after its first run, with one teacher more, and its servers."""
     folder = tmp_path_factory.mktemp("live")
