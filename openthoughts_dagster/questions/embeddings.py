@@ -86,13 +86,24 @@ def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
 
 
 def _kept(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Vectors]]:
-    """Hashes and vectors of `texts`, in any order: a few thousand at once."""
+    """Hashes and vectors of `texts`, each once, in any order: a few thousand at once."""
     hashes = pl.Series([text_hash(text) for text in texts], dtype=pl.String).unique()
     rows = lake.scan(EMBEDDINGS, encoder=encoder.name).filter(pl.col("text").is_in(hashes.implode()))
-    for batch in rows.collect_batches(chunk_size=_AT_ONCE):
+    seen, sizes = set[str](), set[int]()
+    for batch in rows.collect_batches(chunk_size=_AT_ONCE, maintain_order=True):
+        # sources that are scored at the same time share examples, and each may have embedded them
+        batch = batch.unique("text", keep="first", maintain_order=True)
+        batch = batch.filter(pl.Series([text not in seen for text in batch["text"]], dtype=pl.Boolean))
         if batch.height:
-            size = len(batch["vector"][0])
-            yield batch["text"].to_list(), batch["vector"].list.to_array(size).to_numpy().astype(np.float32)
+            seen |= set(batch["text"])
+            sizes |= set(batch["vector"].list.len())
+            if len(sizes) > 1:
+                counts = " and ".join(map(str, sorted(sizes)))
+                raise EmbeddingError(
+                    f"{encoder.name}: its embeddings have {counts} numbers: it is another model now. Delete "
+                    f"its old rows from the table {EMBEDDINGS.name}, or serve it under a new name"
+                )
+            yield batch["text"].to_list(), batch["vector"].list.to_array(max(sizes)).to_numpy()
 
 
 def _mean(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float64]:

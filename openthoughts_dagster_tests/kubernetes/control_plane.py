@@ -1,7 +1,7 @@
 """A real Kubernetes control plane on loopback: etcd, API server (with an audit log), controller manager, scheduler.
 
     with ControlPlane(folder) as plane:          # the fixture `plane` does this once a session
-        plane.core, plane.batch, plane.rbac ...  # the official client, as administrator; plane.kubeconfig for others
+        plane.core, plane.batch                  # the official client, as administrator; plane.kubeconfig for others
         plane.stop("kube-apiserver"); plane.start("kube-apiserver")
         plane.audited()                          # every request that was answered, by whom
 

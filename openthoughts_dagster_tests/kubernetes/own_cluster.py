@@ -24,7 +24,6 @@ from openthoughts_dagster_tests.kubernetes import quickstart_release as quicksta
 from openthoughts_dagster_tests.kubernetes.installing import BUCKET, fill, take_over
 from openthoughts_dagster_tests.kubernetes.node_agent.nodes import GPU
 from openthoughts_dagster_tests.kubernetes.release import Release
-from openthoughts_dagster_tests.kubernetes.troubles import Teacher
 
 SLOW, SLOW_PORT = "slow-teacher", 8000
 _EATS_MEMORY = "kept = []\nwhile True: kept.append(b'x' * (1 << 24))"
@@ -92,21 +91,13 @@ def existing(namespace: str, folder: Path) -> Iterator[Release]:
         fill(folder, quickstart.recipe_files(f"http://{SLOW}:{SLOW_PORT}/v1"))
         lake = Lake(f"s3://{BUCKET}/lake", environment)
         address = reached("openthoughts-dagster-webserver", 8080)
-        release = Release(namespace, address, client.ApiClient(), lake, Kubectl(), NOBODY)
+        not_yet = slow_teacher.RemoteTeacher("")
+        release = Release(namespace, address, client.ApiClient(), lake, Kubectl(), not_yet)
         release.apply(*teacher_manifests(release.image))
         _run("kubectl", "-n", namespace, "rollout", "status", f"deployment/{SLOW}", "--timeout=180s")
         release.teacher = slow_teacher.RemoteTeacher(reached(SLOW, SLOW_PORT))
         take_over(release)
         yield release
-
-
-class _Nobody:
-    """Before there is a teacher."""
-
-    seconds, asked = 0.0, None
-
-
-NOBODY: Teacher = _Nobody()
 
 
 def teacher_manifests(image: str) -> list[dict[str, Any]]:

@@ -136,10 +136,6 @@ class Run:
         wait_for(self._ended, seconds, "the end of the run")
         return self._process.returncode == 0
 
-    def _started(self) -> set[str]:
-        events = self._steps.instance.get_records_for_run(self.id, of_type=dg.DagsterEventType.STEP_START).records
-        return {str(record.event_log_entry.step_key) for record in events}
-
     def _ended(self) -> bool:
         return self._process.poll() is not None
 

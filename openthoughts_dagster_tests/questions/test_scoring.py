@@ -41,7 +41,10 @@ def test_embeddings_of_a_local_encoder_are_nearer_to_what_is_alike(untrained_mod
     scores = embedding_scores(asked, SUMS[2:12], POEMS[2:12], settings, lake)
     assert scores[0] > scores[1] and scores[2] > scores[1]
     assert embedding_scores(asked[::-1], SUMS[2:12], POEMS[2:12], settings, lake) == scores[::-1]
-    assert lake.scan(EMBEDDINGS).collect().height == 23
+    rows = lake.scan(EMBEDDINGS).collect()
+    assert rows.height == 23
+    lake.append(EMBEDDINGS, rows.head(9))  # as when two sources are scored at once
+    assert embedding_scores(asked, SUMS[2:12], POEMS[2:12], settings, lake) == scores
     with pytest.raises(EmbeddingError, match=r"scores\.e\.model: '/nowhere' could not be loaded"):
         embedding_scores(["a"], ["b"], ["c"], settings.model_copy(update={"model": "/nowhere"}), lake)
 
@@ -51,7 +54,7 @@ class _Embeddings(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.busy, self.embedded = True, list[str]()
+        self.busy, self.embedded, self.letters = True, list[str](), "abcdefgh"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "broken" in texts:
             return self.send_error(400)
         self.server.embedded += texts
-        rows = [[float(text.count(letter)) for letter in "abcdefgh"] for text in texts]
+        rows = [[float(text.count(letter)) for letter in self.server.letters] for text in texts]
         data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
         reply = json.dumps({"data": data[::-1]}).encode()
         self.send_response(200)
@@ -110,6 +113,15 @@ def test_what_a_server_embedded_is_not_asked_for_again_also_after_an_error(
     embedding_scores(["aa", "ab", "ac", "ad"], ["aaaa"], ["bb"], settings, lake)
 
     assert sorted(embeddings_server.embedded) == ["aa", "aaaa", "ab", "ac", "ad", "bb"]
+
+
+def test_a_server_with_another_model_of_the_same_name_is_told(embeddings_server: _Embeddings, tmp_path: Path) -> None:
+    settings, lake = _of_server(embeddings_server), Lake(tmp_path)
+    embedding_scores(["aa"], ["aaaa"], ["bb"], settings, lake)
+    embeddings_server.letters = "abc"
+
+    with pytest.raises(EmbeddingError, match=r"have 3 and 8 numbers: it is another model now.*table embeddings"):
+        embedding_scores(["aa", "ab"], ["aaaa"], ["bb"], settings, lake)
 
 
 def _questions(*texts: str) -> pl.DataFrame:

@@ -3,7 +3,7 @@
     with NodeAgents(plane, folder, images) as nodes:                   # the fixture `nodes` does this once a session
         nodes.join(Node("gpu-0", cpus=4, memory="8Gi", gpus=1, labels={...}, taints=[...]))
         nodes.vanish("gpu-0"), nodes.come_back("gpu-0")            # a machine that dies, with its processes
-        nodes.evict(namespace, pod, message), nodes.oom_kill(namespace, pod), nodes.history
+        nodes.evict(namespace, pod, message), nodes.oom_kill(namespace, pod)
 What is as on a cluster: scheduling, RBAC by the pod's own token, volumes, environment, probes, restarts, grace
 periods, phases, reasons, events, logs, memory limits (by watching), a user that is not root, a root of its own.
 What is not: every pod is on the host's loopback. Names of Services and of pods of a headless Service are lines of

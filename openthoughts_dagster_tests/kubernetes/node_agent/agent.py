@@ -1,10 +1,8 @@
 """The agent of all nodes: registers and reports them, follows their pods, and does to them what a test asks for."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +11,8 @@ from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, ApiError, Json, now
 from openthoughts_dagster_tests.kubernetes.node_agent.images import Image
 from openthoughts_dagster_tests.kubernetes.node_agent.logs import LogServer
-from openthoughts_dagster_tests.kubernetes.node_agent.nodes import GPU, Node
+from openthoughts_dagster_tests.kubernetes.node_agent.nodes import Node
 from openthoughts_dagster_tests.kubernetes.node_agent.pod import PodThread
-
-
-@dataclass
-class Stay:
-    """A pod's time on a node, in seconds of `time.monotonic`; `left` is None while it is there."""
-
-    namespace: str
-    pod: str
-    labels: Mapping[str, str]
-    node: str
-    gpus: int
-    came: float
-    left: float | None = None
 
 
 class NodeAgents:
@@ -46,8 +31,6 @@ class NodeAgents:
         self._pods: dict[str, PodThread] = {}
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._beat)]
-        self.history: list[Stay] = []
-        self._stays: dict[str, Stay] = {}
 
     def __enter__(self) -> "NodeAgents":
         for thread in self._threads:
@@ -115,11 +98,6 @@ class NodeAgents:
         folder = next(iter(sorted(self._folder.glob(f"pods/{namespace}_{pod}_*"))), None)
         logs = sorted(folder.glob(f"{container or '*'}.log")) if folder else []
         return logs[0].read_text(errors="replace") if logs else ""
-
-    def most_gpus_at_once(self, node: str, since: float = 0) -> int:
-        """The most GPUs of a node that were held by pods at any one time."""
-        stays = [stay for stay in self.history if stay.node == node and stay.came >= since]
-        return max((sum(s.gpus for s in stays if s.came <= t.came < (s.left or t.came + 1)) for t in stays), default=0)
 
     def event(self, pod: Json, kind: str, reason: str, message: str) -> None:
         """Record an event about a pod, as the node's agent."""
@@ -191,17 +169,6 @@ class NodeAgents:
             if thread is None:
                 folder = self._folder / "pods" / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
                 thread = self._pods[meta["uid"]] = PodThread(self, pod, folder)
-                asked = [c.get("resources", {}).get("limits", {}).get(GPU, 0) for c in pod["spec"]["containers"]]
-                stay = Stay(
-                    meta["namespace"],
-                    meta["name"],
-                    meta.get("labels", {}),
-                    node,
-                    sum(map(int, asked)),
-                    time.monotonic(),
-                )
-                self.history.append(stay)
-                self._stays[meta["uid"]] = stay
                 thread.start()
             if "deletionTimestamp" in meta:
                 thread.delete(meta.get("deletionGracePeriodSeconds", 30))
@@ -233,10 +200,6 @@ class NodeAgents:
             thread = self._pods.get(uid)
         if thread:
             thread.vanish()
-
-    def ended(self, thread: PodThread) -> None:
-        """Its processes have ended: what it held is free."""
-        self._stays[thread.uid].left = time.monotonic()
 
     def gone(self, thread: PodThread) -> None:
         """Nothing is left of it."""

@@ -28,8 +28,6 @@ class Site(Protocol):
 
     def event(self, pod: Json, kind: str, reason: str, message: str) -> None: ...
 
-    def ended(self, thread: "PodThread") -> None: ...
-
     def gone(self, thread: "PodThread") -> None: ...
 
 
@@ -92,7 +90,6 @@ class PodThread(threading.Thread):
         finally:
             for container in [*self.inits, *self.containers]:
                 container.kill()
-            self._site.ended(self)
             if not self.vanished:
                 self._push(until_done=True)
                 while not (self._deleted or self.vanished):
