@@ -21,7 +21,7 @@ help:
 	@echo "make lint    ruff and mypy"
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
-	@.venv/bin/python -m openthoughts_dagster.defs.demo
+	@.venv/bin/python -m openthoughts_dagster.demo
 
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from openthoughts_dagster.generation.answer_plan import plan_answers
-from openthoughts_dagster.generation.answers import answer_shard, publish_answers
+from openthoughts_dagster.answers.plan import plan_answers
+from openthoughts_dagster.answers.publish import publish_answers
+from openthoughts_dagster.answers.shards import answer_shard
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool

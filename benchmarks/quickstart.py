@@ -37,8 +37,8 @@ def main() -> None:
         environment = {"OPENTHOUGHTS_DATA": folder, "DAGSTER_HOME": str(home), "OPENTHOUGHTS_RECIPE": "quickstart"}
         peer = min(seconds("-c", "import dagster")[0] for _ in range(5))
         ours = min(seconds("-c", "import openthoughts_dagster.definitions", **environment)[0] for _ in range(5))
-        first, _ = seconds("-m", "openthoughts_dagster.defs.demo", **environment)
-        second, output = seconds("-m", "openthoughts_dagster.defs.demo", **environment)
+        first, _ = seconds("-m", "openthoughts_dagster.demo", **environment)
+        second, output = seconds("-m", "openthoughts_dagster.demo", **environment)
         assert "0 completions generated" in output and "0 students trained" in output, output[-2000:]
     figures = [
         {"name": "import_dagster_alone", "value": peer, "unit": "s", "goal": None},

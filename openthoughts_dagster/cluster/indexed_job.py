@@ -22,7 +22,7 @@ _OF_THE_CLOUD = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_"
 
 
 @dataclass(frozen=True)
-class Parent:
+class OwnerPod:
     """The pod that starts the Job, and with which the Job ends: Kubernetes deletes what a deleted pod owns."""
 
     name: str
@@ -32,7 +32,7 @@ class Parent:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pod: Mapping[str, Any]) -> "Parent":
+    def of(cls, pod: Mapping[str, Any]) -> "OwnerPod":
         """From the Pod as the API gives it. Its first container is the step's: dagster-k8s puts ours there."""
         meta, spec = pod["metadata"], pod["spec"]
         return cls(meta["name"], meta["uid"], spec["containers"][0], spec, meta.get("labels") or {})
@@ -61,7 +61,7 @@ def pod_address(name: str, index: int) -> str:
     return f"{name}-{index}.{name}"
 
 
-def headless_service(name: str, parent: Parent, port: int = MASTER_PORT) -> dict[str, Any]:
+def headless_service(name: str, parent: OwnerPod, port: int = MASTER_PORT) -> dict[str, Any]:
     """The Service that gives the pods of Job `name` their names, from when they exist: they wait for each other."""
     return {
         "apiVersion": "v1",
@@ -77,7 +77,7 @@ def headless_service(name: str, parent: Parent, port: int = MASTER_PORT) -> dict
 
 
 def indexed_job(
-    name: str, pods: int, config: PodConfig, command: Sequence[str], parent: Parent, port: int = MASTER_PORT
+    name: str, pods: int, config: PodConfig, command: Sequence[str], parent: OwnerPod, port: int = MASTER_PORT
 ) -> dict[str, Any]:
     """A Job of `pods` pods at once, each with its index in JOB_COMPLETION_INDEX; done when all have succeeded.
 
@@ -111,6 +111,6 @@ def indexed_job(
     }
 
 
-def _labels(name: str, parent: Parent) -> dict[str, str]:
+def _labels(name: str, parent: OwnerPod) -> dict[str, str]:
     ours = {key: value for key, value in parent.labels.items() if key == "dagster/run-id"}
     return {_TOGETHER: name, "app.kubernetes.io/part-of": "openthoughts", **ours}

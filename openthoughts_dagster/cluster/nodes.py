@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openthoughts_dagster.cluster.api import Api
-from openthoughts_dagster.cluster.following import Following, JobFailed, wait_until_gone
 from openthoughts_dagster.cluster.indexed_job import (
     MASTER_PORT,
-    Parent,
+    OwnerPod,
     headless_service,
     indexed_job,
     pod_address,
 )
+from openthoughts_dagster.cluster.job_follower import JobFailed, JobFollower, wait_until_gone
 from openthoughts_dagster.cluster.pods import model_pod
 from openthoughts_dagster.cluster.settings import Cluster
 from openthoughts_dagster.recipe import Hardware
@@ -33,7 +33,7 @@ class NodesOfCluster:
     api: Api
     cluster: Cluster
     hardware: Hardware
-    parent: Parent
+    parent: OwnerPod
     log: Callable[[str], None]
     port: int = MASTER_PORT
 
@@ -62,13 +62,13 @@ class NodesOfCluster:
             wait_until_gone(self.api, name, self._grace)
             attempt += 1
 
-    def _attempt(self, name: str, address: str) -> Following:
+    def _attempt(self, name: str, address: str) -> JobFollower:
         nodes, processes = self.hardware.nodes, max(1, self.hardware.count)
         command = ["python", "-m", "openthoughts_dagster.training.node", address]
         command += ["--nodes", str(nodes), "--processes", str(processes)]
         command += ["--master", pod_address(name, 0), "--port", str(self.port)]
         config = model_pod(self.cluster, self.hardware, "student", group=name)
-        return Following(
+        return JobFollower(
             self.api,
             indexed_job(name, nodes, config, command, self.parent, self.port),
             headless_service(name, self.parent, self.port),

@@ -71,6 +71,6 @@ def _executor(recipe: Recipe, settings: Settings) -> dg.ExecutorDefinition:
     cluster = settings.load_cluster()
     if cluster is None:
         return dg.in_process_executor
-    from openthoughts_dagster.defs.executors import kubernetes_executor  # loads the Kubernetes client
+    from openthoughts_dagster.defs.kubernetes.executor import kubernetes_executor  # loads the Kubernetes client
 
     return kubernetes_executor(recipe, cluster)

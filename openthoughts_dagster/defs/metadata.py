@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.generation.estimate import Estimate
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 
 _CELL_CHARACTERS, _TEXT_CHARACTERS = 160, 1000
 _WIDTH, _HEIGHT = 6.0, 2.6
@@ -57,7 +57,7 @@ def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def cost(spent: Spent) -> dict[str, Any]:
+def cost(spent: Usage) -> dict[str, Any]:
     """Completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_generated": spent.generated,

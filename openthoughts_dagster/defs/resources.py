@@ -8,15 +8,15 @@ from pathlib import Path
 import dagster as dg
 
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.requests import Ask
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.requests import AskModel
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Sampling
-from openthoughts_dagster.sources import Place
+from openthoughts_dagster.sources import ReaderContext
 from openthoughts_dagster.storage import Folders, joined, local_path
 from openthoughts_dagster.training.checkpoints import SharedStudents
 
@@ -47,9 +47,9 @@ class ReadersResource(dg.ConfigurableResource):
     staging: str
     copies: str = ""
 
-    def place(self, ask: Callable[[str], Ask], log: Callable[[str], None]) -> Place:
+    def place(self, ask: Callable[[str], AskModel], log: Callable[[str], None]) -> ReaderContext:
         """The place for one reading; `ask` opens a judge by name."""
-        return Place(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
+        return ReaderContext(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
 
 
 class ModelsResource(dg.ConfigurableResource):
@@ -90,14 +90,14 @@ class ModelsResource(dg.ConfigurableResource):
         """Find the weights of a model; without `weights` only what keys and prompts need. Raises EngineError."""
         return locate(reference, Path(self.recipe_folder), self.folders, weights)
 
-    def asker(
+    def ledger_client(
         self,
         lake: Lake,
         reference: ModelReference,
         sampling: Sampling,
-        spent: Spent,
+        spent: Usage,
         purpose: Purpose,
         log: Callable[[str], None],
-    ) -> Ask:
+    ) -> AskModel:
         """A function that asks the model, through the ledger; costs are added to `spent`."""
-        return asker(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)
+        return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)

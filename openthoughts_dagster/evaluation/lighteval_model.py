@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
-from openthoughts_dagster.generation.requests import Answer, Ask, Prompt
+from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
 from openthoughts_dagster.recipe import Sampling
 
 
@@ -19,7 +19,7 @@ class NoCache:
         """lighteval's Pipeline calls this on every model's cache."""
 
 
-def lighteval_model(ask: Ask, model_name: str, sampling: Sampling) -> Any:
+def lighteval_model(ask: AskModel, model_name: str, sampling: Sampling) -> Any:
     """A `LightevalModel` that asks with `ask`; `model_name` and `sampling` are for the record in lighteval's files.
 
     A task's own generation_size and stop sequences are not used: they are made for answers without reasoning.
@@ -35,7 +35,7 @@ def _model_class() -> type[Any]:
     from lighteval.models.model_output import ModelResponse
 
     class AskingModel(LightevalModel):
-        def __init__(self, ask: Ask, model_name: str, sampling: Sampling) -> None:
+        def __init__(self, ask: AskModel, model_name: str, sampling: Sampling) -> None:
             parameters = GenerationParameters(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,

@@ -13,7 +13,7 @@ import polars as pl
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
 from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks, seeded
-from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.recipe import Evaluation
 
 ITEM_SCORES = pl.Schema(
@@ -44,7 +44,7 @@ class EvaluationResult:
 
 
 def evaluate(
-    evaluation: Evaluation, resolve: Callable[[str], str], ask: Ask, output: Path, model_name: str
+    evaluation: Evaluation, resolve: Callable[[str], str], ask: AskModel, output: Path, model_name: str
 ) -> EvaluationResult:
     """Ask every item of every benchmark and score the answers.
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from openthoughts_dagster.evaluation.run import evaluate
 from openthoughts_dagster.evaluation.statistics import clustered_mean
-from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import BENCHMARK_SCORES
 from openthoughts_dagster.recipe import Evaluation
 
@@ -48,7 +48,7 @@ class StudentScores:
 
 
 def score_student(
-    evaluation: Evaluation, resolve: Callable[[str], str], trained: Ask, untrained: Ask, output: Path
+    evaluation: Evaluation, resolve: Callable[[str], str], trained: AskModel, untrained: AskModel, output: Path
 ) -> StudentScores:
     """Score both on every benchmark; lighteval's files go below `output`. Raises what `evaluate` raises.
 

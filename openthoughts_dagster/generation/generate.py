@@ -7,7 +7,7 @@ from itertools import groupby
 
 import polars as pl
 
-from openthoughts_dagster.generation.breaker import Breaker
+from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
 from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.ledger import missing_samples, read_answers
@@ -18,13 +18,13 @@ from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import (
     Answer,
-    Ask,
+    AskModel,
     Prompt,
     Request,
     completion_keys,
     messages_for,
 )
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Sampling
 
@@ -76,7 +76,7 @@ def generate(
     total: int,
     purpose: Purpose,
     log: Log,
-) -> Spent:
+) -> Usage:
     """Generate the `total` requests of `pages` and commit each as it finishes; what was committed stays.
 
     An interrupt lets what is under way finish as long as the pool's grace lasts. An engine that dies is started again
@@ -84,7 +84,11 @@ def generate(
     request, or when every request fails and asking again might help: a prompt that is refused for good says nothing
     about the others.
     """
-    spent, feed, breaker = Spent(currency=model.reference.price.currency), Feed(pages), Breaker(model.reference.name)
+    spent, feed, breaker = (
+        Usage(currency=model.reference.price.currency),
+        Feed(pages),
+        CircuitBreaker(model.reference.name),
+    )
     start = time.monotonic()
     name, last_error, transient, deaths, ended = model.reference.name, "", 0, 0, -1
 
@@ -99,12 +103,12 @@ def generate(
                     spent.count(completion)
                     last_error = completion.error or last_error
                     transient += completion.error is not None and not completion.permanent
-                    breaker.saw(completion)
+                    breaker.record(completion)
                     done = spent.generated + spent.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()
                         log(f"{name}: {_progress(spent, done, total, logged - start)}")
-                    await ledger.room()
+                    await ledger.wait_for_space()
         finally:
             spent.engine_seconds += time.monotonic() - began
 
@@ -124,14 +128,14 @@ def generate(
     return spent
 
 
-def asker(
-    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, spent: Spent, purpose: Purpose, log: Log
-) -> Ask:
+def ledger_client(
+    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, spent: Usage, purpose: Purpose, log: Log
+) -> AskModel:
     """A function that asks `model` and returns the answers; what it costs is added to `spent`."""
 
     def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
         planned = plan(lake, model, prompts, sampling)
-        spent.add(Spent(reused=planned.reused))
+        spent.add(Usage(reused=planned.reused))
         if planned.missing:
             total = len(planned.missing)
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
@@ -142,7 +146,7 @@ def asker(
     return ask
 
 
-def _progress(spent: Spent, done: int, total: int, seconds: float) -> str:
+def _progress(spent: Usage, done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
     return (
         f"{done:,} of {total:,} completions, {spent.failed:,} failed, "

@@ -76,7 +76,7 @@ class LedgerWriter:
             if self._size >= self._bytes:
                 self._wake.notify()
 
-    async def room(self) -> None:
+    async def wait_for_space(self) -> None:
         """Wait while more than two commits' worth of text is held back by a slow disk."""
         while self._size >= 2 * self._bytes and self._error is None:
             await asyncio.sleep(0.05)

@@ -70,7 +70,7 @@ class Answer:
 
 
 # What the domain folders ask models with: for each prompt the list of its samples, in order.
-Ask = Callable[[Sequence[Prompt]], list[list[Answer]]]
+AskModel = Callable[[Sequence[Prompt]], list[list[Answer]]]
 
 
 @dataclass(frozen=True)

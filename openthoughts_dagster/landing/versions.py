@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from openthoughts_dagster.lake import text_hash, value_hash
-from openthoughts_dagster.landing.places import Files, file_content, objects, signature, stamp_of
+from openthoughts_dagster.landing.zone import Files, file_content, objects, signature, stamp_of
 from openthoughts_dagster.recipe import HuggingFaceSource, ProceduralSource, Source
 
 

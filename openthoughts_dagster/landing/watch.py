@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.landing.catalog import VANISHED, Entry, new_take
 from openthoughts_dagster.landing.manifest import MANIFEST, MOST_BYTES, ManifestError, read_manifest
-from openthoughts_dagster.landing.places import Files, LandingError, Place, signature
 from openthoughts_dagster.landing.versions import content_of, files_of, hub_commit, moves, signature_of
+from openthoughts_dagster.landing.zone import Files, LandingError, LandingZone, signature
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
 
 MARKER = "_SUCCESS"
@@ -45,7 +45,7 @@ class Watch:
     """
 
     def __init__(
-        self, recipe: Recipe, place: Place | None, commit: Callable[[HuggingFaceSource], str] | None = hub_commit
+        self, recipe: Recipe, place: LandingZone | None, commit: Callable[[HuggingFaceSource], str] | None = hub_commit
     ) -> None:
         self._recipe, self._place, self._commit = recipe, place, commit
         self._own = {source.name: source for source in recipe.sources}

@@ -220,11 +220,6 @@ def batches(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         start += batch.height
 
 
-def step_of(reason: str) -> str:
-    """The step of curation that gives a reason."""
-    return next(step for step, reasons in STEPS.items() if reason in reasons)
-
-
 def _texts(rows: pl.LazyFrame, kept: npt.NDArray[np.bool_], folder: Path | None) -> Texts:
     mask = pl.Series(kept)
     wanted = (b["question"].filter(mask.slice(start, b.height)) for start, b in batches(rows.select("question")))

@@ -13,7 +13,6 @@ Words = Callable[[str], Sequence[str]]
 _IN = r"0-9A-Za-z_\u00c0-\u1fff"
 _BETWEEN = r"\x00-\x20\xa0\u2000-\u200a\u202f\u3000"
 _WORD = re.compile(f"[{_IN}]+|[^{_IN}{_BETWEEN}]")
-_SAMPLE = 100_000
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from openthoughts_dagster.generation.requests import Ask, Prompt
+from openthoughts_dagster.generation.requests import AskModel, Prompt
 
 _EXAMPLE_CHARACTERS = 2_000
 
@@ -40,7 +40,7 @@ def read_rating(reply: str, field: str = "difficulty", low: int = 1, high: int =
 
 
 def ask_until_read(
-    prompts: Sequence[str], ask: Ask, schema: dict[str, Any], read: Callable[[str], float | None], attempts: int
+    prompts: Sequence[str], ask: AskModel, schema: dict[str, Any], read: Callable[[str], float | None], attempts: int
 ) -> list[float | None]:
     """A number for each prompt: what cannot be read is asked again as another sample, then it is None.
 

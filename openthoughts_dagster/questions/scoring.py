@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
-from openthoughts_dagster.generation.requests import Ask, Prompt
+from openthoughts_dagster.generation.requests import AskModel, Prompt
 from openthoughts_dagster.lake import Lake, text_hash
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import embedding_scores
@@ -41,13 +41,13 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Means:
+class ScoringContext:
     """What scores need: `judge` opens a judge by name, `prompt` reads a prompt file, `examples` reads questions.
 
     Embeddings are kept in the `lake`.
     """
 
-    judge: Callable[[str], Ask]
+    judge: Callable[[str], AskModel]
     prompt: Callable[[str], str]
     examples: Callable[[Examples], list[str]]
     lake: Lake
@@ -72,7 +72,7 @@ def read_prompt(path: str) -> str:
     return text
 
 
-def score_questions(questions: pl.DataFrame, scores: list[Score], means: Means) -> Scored:
+def score_questions(questions: pl.DataFrame, scores: list[Score], means: ScoringContext) -> Scored:
     """Give every question every score.
 
     A reply that cannot be read is asked again as another sample, then the score is null: the question stays, and
@@ -84,7 +84,7 @@ def score_questions(questions: pl.DataFrame, scores: list[Score], means: Means) 
     return Scored(questions.with_columns(scored), {name: values.count(None) for name, values in columns.items()})
 
 
-def _values(questions: pl.DataFrame, score: Score, means: Means) -> Sequence[float | None]:
+def _values(questions: pl.DataFrame, score: Score, means: ScoringContext) -> Sequence[float | None]:
     texts = questions["question"].to_list()
     if isinstance(score, RandomScore):
         return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
@@ -104,7 +104,7 @@ def _values(questions: pl.DataFrame, score: Score, means: Means) -> Sequence[flo
     return embedding_scores(texts, positives, negatives, score, means.lake)
 
 
-def _response_lengths(texts: list[str], ask: Ask, attempts: int) -> list[float | None]:
+def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[float | None]:
     """Characters of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3: not tokens)."""
     lengths: list[float | None] = [None] * len(texts)
     for attempt in range(attempts):
@@ -118,7 +118,7 @@ def _response_lengths(texts: list[str], ask: Ask, attempts: int) -> list[float |
 
 
 def _like_examples(
-    texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, means: Means
+    texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, means: ScoringContext
 ) -> list[float | None]:
     template = means.prompt(score.prompt)
     for slot in ("{positives}", "{negatives}"):

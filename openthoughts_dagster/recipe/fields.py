@@ -75,17 +75,6 @@ class RecipeModel(BaseModel):
         return model
 
 
-def listed(raw: Mapping[str, Any], field: str) -> list[Any]:
-    """The entries of a raw list field; none when it is absent or no list."""
-    value = raw.get(field)
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def said(entry: Any, field: str, default: Any = None) -> Any:
-    """A field of a raw mapping or of a finished model."""
-    return entry.get(field, default) if isinstance(entry, Mapping) else getattr(entry, field, default)
-
-
 def _again(problem: Any) -> InitErrorDetails:
     """A reported error as a detail of a new one; its text is kept, whatever kind of error it was."""
     message = PydanticCustomError(problem["type"], "{text}", {"text": problem["msg"]} | problem.get("ctx", {}))

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from openthoughts_dagster.recipe.composing import Composed
+from openthoughts_dagster.recipe.cross_references import reference_problems
 from openthoughts_dagster.recipe.documents import read_yaml, shown
 from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
-from openthoughts_dagster.recipe.references import reference_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")

@@ -1,7 +1,7 @@
 """Readers: where questions come from, normalized to one table."""
 
-from openthoughts_dagster.sources.contract import Place, Reading, Row, Shard, SourceError
+from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.read import read_source
 from openthoughts_dagster.sources.staged import StagedSource
 
-__all__ = ["Place", "Reading", "Row", "Shard", "SourceError", "StagedSource", "read_source"]
+__all__ = ["ReaderContext", "Reading", "Row", "Shard", "SourceError", "StagedSource", "read_source"]

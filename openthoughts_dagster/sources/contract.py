@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.recipe import Columns
 
 EVIDENCE = 200  # characters of a bad row that its rejection quotes
@@ -54,7 +54,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Place:
+class ReaderContext:
     """What a deployment gives to readers.
 
     `staging` is a folder for rows on their way to the lake; `copies` one with local copies of datasets of the hub,
@@ -63,7 +63,7 @@ class Place:
 
     staging: Path
     copies: Path | None = None
-    ask: Callable[[str], Ask] | None = None
+    ask: Callable[[str], AskModel] | None = None
     log: Callable[[str], None] = lambda _: None
 
 

@@ -15,7 +15,7 @@ def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
     return any(_fits(condition, entry) for entry in entries if entry is not None)
 
 
-def said(condition: RowFilter) -> str:
+def describe_filter(condition: RowFilter) -> str:
     """The filter in words, to count by."""
     [(name, value)] = condition.model_dump(exclude={"column"}, exclude_none=True).items()
     return f"{condition.column} {name} {value}"

@@ -8,7 +8,7 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.lake import text_hash, value_hash
 from openthoughts_dagster.recipe import Columns, PdfSource, Recipe
-from openthoughts_dagster.sources.contract import Place, Reading, Row, Shard, SourceError
+from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.opening import File, find_files
 from openthoughts_dagster.sources.pdf_questions import Group, PdfPrompts, questions_in
 from openthoughts_dagster.sources.prompts import read_prompt
@@ -33,7 +33,7 @@ class _Pages:
         return {"file": self.file.name} | ({} if self.problem else {"pages": [self.first + 1, self.last]})
 
 
-def read_pdf(source: PdfSource, recipe: Recipe, place: Place, seed: str) -> Reading:
+def read_pdf(source: PdfSource, recipe: Recipe, place: ReaderContext, seed: str) -> Reading:
     """One shard for each file: the groups of pages that the source's limit draws, and the pairs a judge finds there.
 
     Files are opened here to count their pages. Raises SourceError without files, prompts or a judge.

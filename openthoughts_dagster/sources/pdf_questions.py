@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openthoughts_dagster.generation.requests import Ask
-from openthoughts_dagster.sources.asking import asked
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.sources.contract import Row, quoted
+from openthoughts_dagster.sources.json_replies import ask_for_json
 from openthoughts_dagster.sources.prompts import filled
 
 _TEXT = {"type": "string"}
@@ -66,7 +66,7 @@ class _Pair:
         return Row({"question": self.question, "answer": self.answer}, self.origin, problem)
 
 
-def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, ask: Ask) -> Iterator[Row]:
+def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, ask: AskModel) -> Iterator[Row]:
     """The pairs of the groups; as rows with a problem those that a step drops, and groups that have none."""
     pairs, dropped = _extracted(groups, prompts.extract, attempts, ask)
     yield from dropped
@@ -79,8 +79,8 @@ def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, as
     yield from (pair.row() for pair in pairs)
 
 
-def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = asked([filled(template, text=group.text) for group in groups], _PAIRS, attempts, ask, _pairs_of)
+def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+    replies = ask_for_json([filled(template, text=group.text) for group in groups], _PAIRS, attempts, ask, _pairs_of)
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
         if isinstance(reply, tuple):
@@ -100,8 +100,8 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: Ask) 
     return pairs, dropped
 
 
-def _refined(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = asked([_filled(template, pair) for pair in pairs], _PAIR, attempts, ask, _pair_of)
+def _refined(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+    replies = ask_for_json([_filled(template, pair) for pair in pairs], _PAIR, attempts, ask, _pair_of)
     refined, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if isinstance(reply, tuple):
@@ -111,8 +111,8 @@ def _refined(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tupl
     return refined, dropped
 
 
-def _kept(pairs: list[_Pair], template: str, attempts: int, ask: Ask) -> tuple[list[_Pair], list[Row]]:
-    replies = asked([_filled(template, pair) for pair in pairs], _VERDICT, attempts, ask, _verdict_of)
+def _kept(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+    replies = ask_for_json([_filled(template, pair) for pair in pairs], _VERDICT, attempts, ask, _verdict_of)
     kept, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if isinstance(reply, tuple):

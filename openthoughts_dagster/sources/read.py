@@ -16,7 +16,7 @@ from openthoughts_dagster.recipe import (
     StackExchangeSource,
     TableSource,
 )
-from openthoughts_dagster.sources.contract import Place, Reading, SourceError
+from openthoughts_dagster.sources.contract import ReaderContext, Reading, SourceError
 from openthoughts_dagster.sources.files import read_files
 from openthoughts_dagster.sources.hugging_face import read_hugging_face
 from openthoughts_dagster.sources.pdf import PDF_COLUMNS, read_pdf
@@ -28,7 +28,7 @@ from openthoughts_dagster.sources.staging import Stage
 
 
 @contextmanager
-def read_source(source: Source, recipe: Recipe, place: Place) -> Iterator[StagedSource]:
+def read_source(source: Source, recipe: Recipe, place: ReaderContext) -> Iterator[StagedSource]:
     """All questions of `source`, or a seeded sample of `source.limit` rows, and the rows that are no questions.
 
     Rows are staged below `place.staging`, and removed when the block ends well: an attempt that fails leaves the
@@ -48,7 +48,7 @@ def read_source(source: Source, recipe: Recipe, place: Place) -> Iterator[Staged
         shutil.rmtree(folder)
 
 
-def _staged(source: Source, recipe: Recipe, place: Place) -> StagedSource:
+def _staged(source: Source, recipe: Recipe, place: ReaderContext) -> StagedSource:
     seed, folder = f"{recipe.seed}:{source.name}", place.staging / source.name
     reading, columns = _open(source, recipe, place, seed), _columns(source)
     where = source.where if isinstance(source, TableSource) else ()
@@ -64,7 +64,7 @@ def _staged(source: Source, recipe: Recipe, place: Place) -> StagedSource:
     return written
 
 
-def _put(stage: Stage, reading: Reading, place: Place) -> StagedSource:
+def _put(stage: Stage, reading: Reading, place: ReaderContext) -> StagedSource:
     stage.clear_others(reading.shards)
     for number, shard in enumerate(reading.shards, 1):
         state = "read" if stage.put(shard) else "kept from an earlier attempt"
@@ -72,7 +72,7 @@ def _put(stage: Stage, reading: Reading, place: Place) -> StagedSource:
     return StagedSource(stage, reading.shards, stage.counts(reading.shards))
 
 
-def _open(source: Source, recipe: Recipe, place: Place, seed: str) -> Reading:
+def _open(source: Source, recipe: Recipe, place: ReaderContext, seed: str) -> Reading:
     folder = place.staging / source.name
     if isinstance(source, FilesSource):
         return read_files(source, recipe.path(source.path))

@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.generation.requests import Ask
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import text_hash, value_hash
 from openthoughts_dagster.recipe import Columns, Recipe, TableSource
-from openthoughts_dagster.sources.asking import asked
-from openthoughts_dagster.sources.contract import Place, Reading, Row, Shard, SourceError, quoted
+from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError, quoted
+from openthoughts_dagster.sources.json_replies import ask_for_json
 from openthoughts_dagster.sources.prompts import filled, read_prompt
 from openthoughts_dagster.sources.staged import StagedSource
 
@@ -24,7 +24,7 @@ _QUESTION = {
 }
 
 
-def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, place: Place) -> Reading:
+def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, place: ReaderContext) -> Reading:
     """One shard for each thousand documents; its rows are the questions that the judge wrote from them.
 
     The documents are those that the source's filters and limit left, so that no other is paid for. Raises SourceError
@@ -63,9 +63,11 @@ def _slice(documents: StagedSource, start: int) -> pl.DataFrame:
     return pl.concat(wanted)
 
 
-def _written(documents: pl.DataFrame, prompt: str, attempts: int, ask: Ask, noted: dict[str, Any]) -> Iterator[Row]:
+def _written(
+    documents: pl.DataFrame, prompt: str, attempts: int, ask: AskModel, noted: dict[str, Any]
+) -> Iterator[Row]:
     prompts = [filled(prompt, text=text) for text in documents["question"]]
-    replies = asked(prompts, _QUESTION, attempts, ask, _question_of)
+    replies = ask_for_json(prompts, _QUESTION, attempts, ask, _question_of)
     for document, reply in zip(documents.iter_rows(named=True), replies, strict=True):
         origin = json.loads(document["origin"]) | {"document": document["question_id"], **noted}
         if isinstance(reply, tuple):

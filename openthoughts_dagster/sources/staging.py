@@ -17,7 +17,7 @@ import polars as pl
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
 from openthoughts_dagster.recipe import Columns, RowFilter, Source
 from openthoughts_dagster.sources.contract import Shard
-from openthoughts_dagster.sources.filters import fits, said
+from openthoughts_dagster.sources.filters import describe_filter, fits
 from openthoughts_dagster.sources.normalize import question_of, rejection_of
 from openthoughts_dagster.sources.sampling import Lottery
 
@@ -119,7 +119,7 @@ class Stage:
     def _left_out(self, values: Any) -> str | None:
         for condition in self.where:
             if not fits(condition, values):
-                return said(condition)
+                return describe_filter(condition)
         return None
 
 

@@ -15,7 +15,7 @@ class Batches:
     processes: int
 
 
-def deal(settings: TrainingPreset, processes: int) -> Batches:
+def split_batch(settings: TrainingPreset, processes: int) -> Batches:
     """Deal `global_batch_size` rows to `processes`, exactly: another batch size would be another student.
 
     Raises TrainingError where it cannot be done, and says which numbers can.

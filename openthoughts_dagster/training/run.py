@@ -10,7 +10,7 @@ import polars as pl
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.errors import TrainingError
@@ -50,7 +50,7 @@ def run_training(
     Goes on from the last whole checkpoint below `partial`; its checkpoints are uploaded to `shared`. Raises
     TrainingError.
     """
-    batches, start = deal(student.settings(), processes), time.monotonic()
+    batches, start = split_batch(student.settings(), processes), time.monotonic()
     dataset, tokens, dropped = training_dataset(student, base, rows)
     trainer = build_trainer(student, base, dataset, batches, partial, log)
     if shared is not None:

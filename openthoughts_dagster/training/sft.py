@@ -11,7 +11,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import frame_hash, value_hash
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
@@ -54,13 +54,13 @@ def train_student(
     if launch is not None and shared is not None:
         return _launched(Job(student, base, rows, shared), fingerprint, shared, launch)
     if launch is not None and not reused:
-        check_dealt(student)
+        check_batch_divides(student)
         Job(student, base, rows).write(partial)
         launch(str(partial), fingerprint, lambda: _newest(partial))
         (partial / FINAL).rename(done)
     elif not reused:
         here = processes or _accelerators(student, log)
-        deal(student.settings(), here)
+        split_batch(student.settings(), here)
         if shared is not None:
             shared.fetch_last(fingerprint, partial, log)
         if here == 1 and not _several_visible():
@@ -77,14 +77,14 @@ def train_student(
     return Trained(**(report | {"path": path, "reused": reused}))
 
 
-def check_dealt(student: Student) -> None:
+def check_batch_divides(student: Student) -> None:
     """Raise TrainingError when a student's batch cannot be dealt to the processes that its hardware has."""
-    deal(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
+    split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
 
 
 def _launched(job: Job, fingerprint: str, shared: SharedStudents, launch: Launch) -> Trained:
     """The student that other machines left in the store."""
-    check_dealt(job.student)
+    check_batch_divides(job.student)
     with TemporaryDirectory() as folder:
         job.write(Path(folder))
         address = shared.put_job(fingerprint, Path(folder))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, load_cluster
-from openthoughts_dagster.recipe.reference import models_of
+from openthoughts_dagster.recipe.docs_tables import models_of
 from openthoughts_dagster_tests.cluster.helpers import CLUSTER, cluster, recipe, teacher
 
 _JUDGE = {"name": "judge", "model": "models/judge", "hardware": {"cpus": 2}}

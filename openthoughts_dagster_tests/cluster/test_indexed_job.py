@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 
 from openthoughts_dagster.cluster import model_pod
-from openthoughts_dagster.cluster.indexed_job import Parent, headless_service, indexed_job, pod_address
+from openthoughts_dagster.cluster.indexed_job import OwnerPod, headless_service, indexed_job, pod_address
 from openthoughts_dagster.recipe.hardware import SHAPES
 from openthoughts_dagster_tests.cluster.helpers import cluster
 
@@ -34,11 +34,11 @@ STEP = {
 @pytest.fixture
 def job() -> dict[str, Any]:
     config = model_pod(cluster(queue="research"), SHAPES["h100x8"], "student")
-    return indexed_job("train-1", 4, config, ["python"], Parent.of(STEP))
+    return indexed_job("train-1", 4, config, ["python"], OwnerPod.of(STEP))
 
 
 def test_kubernetes_takes_them(job: dict[str, Any]) -> None:
-    for manifest in (job, headless_service("train-1", Parent.of(STEP))):
+    for manifest in (job, headless_service("train-1", OwnerPod.of(STEP))):
         kubernetes_validate.validate(manifest, "1.36", strict=True)
 
 
@@ -55,7 +55,7 @@ def test_a_queue_admits_the_job_as_a_whole(job: dict[str, Any]) -> None:
 
 
 def test_pods_are_found_by_name_before_they_are_ready(job: dict[str, Any]) -> None:
-    service = headless_service("train-1", Parent.of(STEP))
+    service = headless_service("train-1", OwnerPod.of(STEP))
     labels, template = service["spec"]["selector"], job["spec"]["template"]
     assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
     assert labels.items() <= template["metadata"]["labels"].items()
@@ -63,7 +63,7 @@ def test_pods_are_found_by_name_before_they_are_ready(job: dict[str, Any]) -> No
 
 
 def test_they_end_with_the_pod_that_started_them(job: dict[str, Any]) -> None:
-    for manifest in (job, headless_service("train-1", Parent.of(STEP))):
+    for manifest in (job, headless_service("train-1", OwnerPod.of(STEP))):
         (owner,) = manifest["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", "dagster-step-1", "1234")
 

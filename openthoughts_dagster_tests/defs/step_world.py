@@ -16,9 +16,9 @@ from dagster_k8s import K8sRunLauncher
 from openthoughts_dagster.cluster import Cluster
 from openthoughts_dagster.cluster.api import Api
 from openthoughts_dagster.defs.build import build_definitions
-from openthoughts_dagster.defs.executors import StepsInPods
+from openthoughts_dagster.defs.kubernetes.executor import StepsInPods
+from openthoughts_dagster.defs.kubernetes.step_pods import StepPods
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.defs.step_pods import StepPods
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster_tests.cluster.helpers import teacher
 

@@ -13,7 +13,7 @@ from dagster_k8s.executor import K8sStepHandler
 
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.build import build_definitions
-from openthoughts_dagster.defs.pod_config import check_pods
+from openthoughts_dagster.defs.kubernetes.pod_config import check_pods
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster_tests.cluster.helpers import CLUSTER, cluster, recipe, recipe_file
 from openthoughts_dagster_tests.defs.step_world import MODELS, World

@@ -9,7 +9,7 @@ import yaml
 from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
-from openthoughts_dagster.defs.run_launcher import PatientRunLauncher
+from openthoughts_dagster.defs.kubernetes.run_launcher import PatientRunLauncher
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openthoughts_dagster.defs.several_nodes import nodes_launch
+from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
 from openthoughts_dagster.recipe import Hardware, Student
 from openthoughts_dagster.training import TrainingError
 

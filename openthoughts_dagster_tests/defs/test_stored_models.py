@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from openthoughts_dagster.cli import main
 from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
 from openthoughts_dagster.defs.check_rules import Partition, checkpoint_is_whole, tiny_models_are_able
-from openthoughts_dagster.defs.cli import main
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import STUDENT_CHECKPOINTS, Lake

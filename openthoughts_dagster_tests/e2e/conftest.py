@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
-from openthoughts_dagster.defs.demo import Outcome, run_recipe
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.demo import Outcome, run_recipe
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.quickstart import tiny_models
 from openthoughts_dagster.recipe import Recipe, load_recipe

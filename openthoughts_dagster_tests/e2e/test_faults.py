@@ -51,7 +51,7 @@ class Demo:
         (home / "dagster.yaml").write_text((HOUSE / "dagster.yaml").read_text())
         places = {"OPENTHOUGHTS_DATA": str(self.data), "DAGSTER_HOME": str(home), "OPENTHOUGHTS_RECIPE": "quickstart"}
         return subprocess.Popen(
-            [sys.executable, "-m", "openthoughts_dagster.defs.demo"],
+            [sys.executable, "-m", "openthoughts_dagster.demo"],
             env=os.environ | places,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

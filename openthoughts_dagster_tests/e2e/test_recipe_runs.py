@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from openthoughts_dagster.defs.check_rules import Partition
-from openthoughts_dagster.defs.demo import Outcome, Piece, leaderboard
 from openthoughts_dagster.defs.partitions import sources
+from openthoughts_dagster.demo import Outcome, Piece, leaderboard
 from openthoughts_dagster.lake import (
     ANSWER_PLANS,
     BENCHMARK_SCORES,

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from openthoughts_dagster.defs.cli import main as openthoughts
+from openthoughts_dagster.cli import main as openthoughts
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.e2e.conftest import Live
 from openthoughts_dagster_tests.e2e.servers import backfill, graphql, wait_for

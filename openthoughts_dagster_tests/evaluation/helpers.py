@@ -11,7 +11,7 @@ Reply = Callable[[str, int], str | Exception]
 
 
 class Asked(list[Prompt]):
-    """An `Ask` whose model says what `reply(question, sample index)` returns; an exception is a failed request."""
+    """An `AskModel` whose model says what `reply(question, sample index)` returns; an exception is a failed request."""
 
     def __init__(self, reply: Reply, finish_reason: str = "stop") -> None:
         super().__init__()

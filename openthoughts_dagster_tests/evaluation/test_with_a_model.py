@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from openthoughts_dagster.evaluation import evaluate
-from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Evaluation, FileBenchmark, ModelReference, Sampling
 from openthoughts_dagster_tests.evaluation.helpers import json_lines
@@ -51,8 +51,8 @@ def test_a_second_evaluation_reuses_every_answer_and_more_repeats_ask_only_for_t
             benchmarks=[FileBenchmark(kind="file", name="sums", path=str(path), repeats=repeats)],
             sampling=Sampling(temperature=1.0, max_tokens=4),
         )
-        cost = Spent()
-        ask = asker(lake, pool, model, evaluation.sampling, cost, Purpose(), lambda _: None)
+        cost = Usage()
+        ask = ledger_client(lake, pool, model, evaluation.sampling, cost, Purpose(), lambda _: None)
         results.append(evaluate(evaluation, str, ask, tmp_path / "out", "random").items)
         spent.append((cost.generated, cost.reused))
     pool.close()

@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from openthoughts_dagster.generation.answer_plan import plan_answers
-from openthoughts_dagster.generation.answers import answer_shard, publish_answers
+from openthoughts_dagster.answers.plan import plan_answers
+from openthoughts_dagster.answers.publish import publish_answers
+from openthoughts_dagster.answers.shards import answer_shard
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool

@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 
 from openthoughts_dagster.generation.engine import Engine, EngineError
-from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Answer, Completion, Prompt
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference, RepetitionGuard, Sampling
 from openthoughts_dagster_tests.generation.asking import complete
@@ -38,7 +38,7 @@ TEXTS = {
 
 
 def _ask(lake: Lake, pool: EnginePool, model: Model, prompts: list[Prompt], sampling: Sampling) -> list[list[Answer]]:
-    return asker(lake, pool, model, sampling, Spent(), Purpose(), print)(prompts)
+    return ledger_client(lake, pool, model, sampling, Usage(), Purpose(), print)(prompts)
 
 
 def _with_transformers(pool: EnginePool, folder: Path, prompts: list[Prompt], sampling: Sampling) -> list[Completion]:

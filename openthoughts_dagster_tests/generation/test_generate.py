@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from openthoughts_dagster.generation.breaker import Breaker
+from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
-from openthoughts_dagster.generation.generate import asker, generate, plan
+from openthoughts_dagster.generation.generate import generate, ledger_client, plan
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, Request
-from openthoughts_dagster.generation.spending import Spent, generation_costs
+from openthoughts_dagster.generation.usage import Usage, generation_costs
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError
 from openthoughts_dagster.recipe import CommitBudget, Hardware, Price, Sampling, Teacher
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
@@ -31,9 +31,9 @@ def teacher(untrained_model: Path) -> Model:
     return locate(Teacher(name="t", model=str(untrained_model), engine="transformers", sampling=SAMPLING), Path())
 
 
-def _generate(lake: Lake, pool: EnginePool, teacher: Model, samples: int, sampling: Sampling) -> Spent:
+def _generate(lake: Lake, pool: EnginePool, teacher: Model, samples: int, sampling: Sampling) -> Usage:
     planned = plan(lake, teacher, _prompts(samples), sampling)
-    spent = Spent(reused=planned.reused)
+    spent = Usage(reused=planned.reused)
     if planned.missing:
         pages, total = iter([planned.missing]), len(planned.missing)
         spent.add(generate(lake, pool, teacher, pages, total, Purpose("teacher_answers", "s"), print))
@@ -84,7 +84,7 @@ def test_failed_requests_are_recorded_and_asked_again(lake: Lake, teacher: Model
 
     spent = _generate(lake, FaultyPool(every_other_fails), teacher, 1, SAMPLING)
     assert (spent.generated, spent.failed) == (2, 2)
-    answers = asker(lake, FaultyPool(says("4")), teacher, SAMPLING, spent, Purpose(), print)(_prompts(1))
+    answers = ledger_client(lake, FaultyPool(says("4")), teacher, SAMPLING, spent, Purpose(), print)(_prompts(1))
     assert [a.error for [a] in answers] == [None] * 4
     assert (spent.generated, spent.reused, spent.failed) == (4, 2, 2)
 
@@ -97,7 +97,7 @@ def test_when_every_request_fails_the_last_error_is_raised(lake: Lake, teacher: 
 
 def test_prompts_that_are_refused_for_good_do_not_stop_the_others(lake: Lake, teacher: Model) -> None:
     pool = FaultyPool(lambda _, request: Completion(request, "", "error", 0, 0, 0.1, error="too long", permanent=True))
-    answers = asker(lake, pool, teacher, SAMPLING, Spent(), Purpose(), print)(_prompts(1))
+    answers = ledger_client(lake, pool, teacher, SAMPLING, Usage(), Purpose(), print)(_prompts(1))
     assert [a.error for [a] in answers] == ["too long"] * 4
 
 
@@ -189,10 +189,10 @@ def test_a_run_in_which_every_request_fails_stops_long_before_the_last(lake: Lak
 def test_a_slow_run_of_failures_is_stopped_within_a_minute(teacher: Model, lake: Lake) -> None:
     [request] = plan(lake, teacher, _prompts(1)[:1], SAMPLING).missing
     failure, now = Completion(request, "", "error", 0, 0, 0.1, error="timed out"), [0.0]
-    breaker = Breaker("t", clock=lambda: now[0])
+    breaker = CircuitBreaker("t", clock=lambda: now[0])
     with pytest.raises(EngineError, match="timed out"):
         for now[0] in (0.0, 15.0, 30.0, 45.0, 60.0):
-            breaker.saw(failure)
+            breaker.record(failure)
     assert now[0] < 60
 
 
@@ -200,7 +200,7 @@ def test_texts_of_every_kind_come_back_as_they_were(lake: Lake, teacher: Model) 
     texts = ["\x00", "a\ud800b", "🧮 ≤ \u202e abc", "x" * 1_000_000, "<think>\r\n\t</think> 7 \n", "'; DROP TABLE --"]
     prompts = [Prompt(text.replace("\ud800", "")) for text in texts]
     pool = FaultyPool(lambda number, request: Completion(request, texts[number], "stop", 3, 1, 0.1))
-    answers = asker(lake, pool, teacher, SAMPLING, Spent(), Purpose(), print)(prompts)
+    answers = ledger_client(lake, pool, teacher, SAMPLING, Usage(), Purpose(), print)(prompts)
 
     back = [join_reasoning(a.reasoning, a.answer) for [a] in answers]
     assert back == [text.replace("\ud800", "?") for text in texts]

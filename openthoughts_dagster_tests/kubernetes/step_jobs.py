@@ -32,7 +32,7 @@ def stuck_job(folder: str) -> dg.JobDefinition:
     """The job for the recipe and the cluster in `folder`; a pod, which does not see it, runs its step in process."""
     executor = dg.in_process_executor
     if Path(folder).exists():
-        from openthoughts_dagster.defs.executors import kubernetes_executor
+        from openthoughts_dagster.defs.kubernetes.executor import kubernetes_executor
 
         recipe = load_recipe(folder, {"OPENTHOUGHTS_DATA": folder})
         executor = kubernetes_executor(recipe, load_cluster(Path(folder) / "cluster.yaml"))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.defs.several_nodes import nodes_launch
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.landing import Entry, Seen, Watch, open_place
+from openthoughts_dagster.landing import Entry, Seen, Watch, open_landing_zone
 from openthoughts_dagster.landing.catalog import VANISHED
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
@@ -22,7 +22,7 @@ class Looking:
     """A watch that is looked through again and again, as the sensor does."""
 
     def __init__(self, recipe: Recipe, address: str, commit: Callable[[HuggingFaceSource], str] | None = None) -> None:
-        self.watch = Watch(recipe, open_place(address), commit)
+        self.watch = Watch(recipe, open_landing_zone(address), commit)
         self.entries: dict[str, Entry] = {}
         self.waiting: dict[str, str] = {}
         self.number = self.turn = 0

@@ -10,7 +10,7 @@ from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 from openthoughts_dagster.questions import Texts, curate, find_leaks, score_questions
 from openthoughts_dagster.questions.replies import read_rating
-from openthoughts_dagster.questions.scoring import Means
+from openthoughts_dagster.questions.scoring import ScoringContext
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
 
 NOTHING = Decontamination(ngram=None, similarity=None)
@@ -151,7 +151,7 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
     score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
     questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
     scored = score_questions(
-        questions, [score], Means(lambda _: ask, lambda _: "Rate: {question}", lambda _: [], Lake("unused"))
+        questions, [score], ScoringContext(lambda _: ask, lambda _: "Rate: {question}", lambda _: [], Lake("unused"))
     )
 
     assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]

@@ -15,7 +15,7 @@ from openthoughts_dagster.lake import EMBEDDINGS, RAW_SOURCES, Lake
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
-from openthoughts_dagster.questions.scoring import Means, read_prompt, score_questions
+from openthoughts_dagster.questions.scoring import ScoringContext, read_prompt, score_questions
 from openthoughts_dagster.recipe import AskLlmScore, EmbeddingScore, Examples, FastTextScore
 
 SUMS = [f"What is {a} plus {b} when both are counted in apples?" for a in range(2, 22) for b in (3, 5, 8)]
@@ -145,7 +145,7 @@ def test_a_judge_sees_both_kinds_of_examples_and_answers_in_prose_count_as_faile
 
     score = AskLlmScore(name="a", method="ask_llm", judge="j", positives=ANY, negatives=ANY, shown=2)
     examples = iter([["good 1", "good {question}", "good 3"], ["bad"]])
-    means = Means(lambda _: ask, read_prompt, lambda _: next(examples), Lake("unused"))
+    means = ScoringContext(lambda _: ask, read_prompt, lambda _: next(examples), Lake("unused"))
     scored = score_questions(_questions("plain", "prose {positives}"), [score], means)
 
     assert [json.loads(row)["a"] for row in scored.questions["scores"]] == [64, None]

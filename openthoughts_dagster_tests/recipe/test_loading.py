@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
+from openthoughts_dagster.recipe.docs_tables import models_of, reference
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.recipe.reference import models_of, reference
 
 BAD = """
 name: my recipe
@@ -186,5 +186,5 @@ def test_every_field_of_a_recipe_is_described() -> None:
 def test_the_reference_in_the_docs_is_up_to_date() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     assert docs.partition("reference -->\n")[2].strip() == reference().strip(), (
-        "docs/recipes.md: replace what follows the marker by `python -m openthoughts_dagster.recipe.reference`"
+        "docs/recipes.md: replace what follows the marker by `python -m openthoughts_dagster.recipe.docs_tables`"
     )

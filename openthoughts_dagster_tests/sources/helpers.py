@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, conform
 from openthoughts_dagster.recipe import Recipe, Source, load_recipe
-from openthoughts_dagster.sources import Place, StagedSource, read_source
+from openthoughts_dagster.sources import ReaderContext, StagedSource, read_source
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -64,7 +64,7 @@ def recipe_in(folder: Path) -> Recipe:
 def read(folder: Path, block: dict[str, Any] | Source, **place: Any) -> Read:
     """Everything that a source has, its rows fitting their tables."""
     source = source_of(block) if isinstance(block, dict) else block
-    with read_source(source, recipe_in(folder), Place(folder / "staging", **place)) as staged:
+    with read_source(source, recipe_in(folder), ReaderContext(folder / "staging", **place)) as staged:
         frames = {
             table.name: conform(table, pl.concat([pl.DataFrame(schema=table.schema), *batches()]))
             for table, batches in ((RAW_SOURCES, staged.questions), (REJECTED_QUESTIONS, staged.rejected))

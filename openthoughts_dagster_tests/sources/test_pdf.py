@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.generation.generate import asker
+from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Judge, Sampling
 from openthoughts_dagster.sources import SourceError
@@ -134,10 +134,12 @@ def test_a_real_judge_that_cannot_do_it_makes_no_question(
     (tmp_path / "short.md").write_text("{text}")  # the model has room for 1,024 tokens
     sampling = Sampling(max_tokens=4)  # no room for a whole reply
     reference = Judge(name="judge", model=str(untrained_model), engine="transformers", sampling=sampling)
-    model, spent = locate(reference, Path()), Spent()
+    model, spent = locate(reference, Path()), Usage()
     with pytest.raises(SourceError, match=r"none of its 1 rows has a question.*reply_unreadable 1 times.*3 replies"):
         _read(
-            tmp_path, lambda _: asker(lake, pool, model, sampling, spent, Purpose(), print), extract_prompt="short.md"
+            tmp_path,
+            lambda _: ledger_client(lake, pool, model, sampling, spent, Purpose(), print),
+            extract_prompt="short.md",
         )
     assert spent.failed == 3  # attempts
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, batches_hash
-from openthoughts_dagster.sources import Place, SourceError, read_source
+from openthoughts_dagster.sources import ReaderContext, SourceError, read_source
 from openthoughts_dagster.sources import staging as staging_module
 from openthoughts_dagster_tests.sources.helpers import Read, lines, read, recipe_in, source_of
 
@@ -89,9 +89,9 @@ def test_two_runs_do_not_stage_one_source_at_once(tmp_path: Path) -> None:
     _write(tmp_path, files=1)
     source, recipe = source_of({"reader": "files", "path": "*.jsonl"}), recipe_in(tmp_path)
     with (
-        read_source(source, recipe, Place(tmp_path / "staging")),
+        read_source(source, recipe, ReaderContext(tmp_path / "staging")),
         pytest.raises(SourceError, match="another run is reading it"),
-        read_source(source, recipe, Place(tmp_path / "staging")),
+        read_source(source, recipe, ReaderContext(tmp_path / "staging")),
     ):
         pass
 
@@ -102,7 +102,7 @@ def test_the_lake_takes_all_batches_in_one_commit_and_the_hash_ignores_their_ord
     monkeypatch.setattr(staging_module, "_BATCH_ROWS", 7)
     _write(tmp_path)
     source, recipe = source_of({"reader": "files", "path": "*.jsonl"}), recipe_in(tmp_path)
-    with read_source(source, recipe, Place(tmp_path / "staging")) as staged:
+    with read_source(source, recipe, ReaderContext(tmp_path / "staging")) as staged:
         assert sum(1 for _ in staged.questions()) == 24
         for _ in range(2):
             assert lake.replace_batches(RAW_SOURCES, staged.questions, source="mine") == 150

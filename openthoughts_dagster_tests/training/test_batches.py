@@ -4,7 +4,7 @@ import pytest
 
 from openthoughts_dagster.recipe import TrainingPreset
 from openthoughts_dagster.training import TrainingError
-from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.batches import split_batch
 
 
 def settings(whole: int, per_device: int) -> TrainingPreset:
@@ -14,16 +14,16 @@ def settings(whole: int, per_device: int) -> TrainingPreset:
 @pytest.mark.parametrize("processes", [1, 2, 8, 32])
 def test_the_product_is_the_global_batch(processes: int) -> None:
     for whole, per_device in ((96, 1), (128, 4), (512, 16), (96, 96)):
-        dealt = deal(settings(whole, per_device), processes)
+        dealt = split_batch(settings(whole, per_device), processes)
         assert dealt.per_device * dealt.accumulation * dealt.processes == whole
         assert dealt.per_device <= per_device
 
 
 def test_processes_that_do_not_divide_the_batch_are_an_error_that_says_which_do() -> None:
     with pytest.raises(TrainingError, match=r"96 rows cannot be dealt to 5 processes: train on 4 or 6 .* of 5"):
-        deal(settings(96, 1), 5)
+        split_batch(settings(96, 1), 5)
 
 
 def test_rows_per_device_that_do_not_divide_a_share_are_an_error_that_says_which_do() -> None:
     with pytest.raises(TrainingError, match=r"16 rows an optimizer step.*per_device_batch_size 6.*to 4"):
-        deal(settings(128, 6), 8)
+        split_batch(settings(128, 6), 8)

@@ -9,7 +9,7 @@ import pytest
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import TrainingError, run, train_student
-from openthoughts_dagster.training.batches import deal
+from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.trainer import build_trainer
 from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
@@ -97,7 +97,7 @@ def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_quest
     from openthoughts_dagster.generation.model import load_tokenizer
 
     dataset, _, _ = training_dataset(student, base, ROWS.head(4))
-    trainer = build_trainer(student, base, dataset, deal(student.settings(), 1), tmp_path, print)
+    trainer = build_trainer(student, base, dataset, split_batch(student.settings(), 1), tmp_path, print)
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = load_tokenizer(base.address, None, base.identity.revision)
     learned = {tokenizer.decode([token for token in row if token != -100]) for row in batch["labels"].tolist()}

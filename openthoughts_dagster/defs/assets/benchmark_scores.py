@@ -10,7 +10,7 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.evaluation import score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import BENCHMARK_SCORES, STUDENT_CHECKPOINTS, frame_hash
 from openthoughts_dagster.recipe import Recipe
 
@@ -36,12 +36,12 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
 
         lighteval brings tasks and metrics; the answers come from our engines and stay in the completions ledger.
         """
-        (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Spent()
+        (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Usage()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
         trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
         purpose = Purpose("benchmark_scores", source)
         after, before = (
-            models.asker(tables, student, recipe.evaluation.sampling, spent, purpose, context.log.info)
+            models.ledger_client(tables, student, recipe.evaluation.sampling, spent, purpose, context.log.info)
             for student in (trained, recipe.student)
         )
         folder = models.workplace("evaluations", source, teacher)

@@ -6,7 +6,7 @@ import polars as pl
 from openthoughts_dagster.defs.metadata import stacked_bars, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.work import resumable
-from openthoughts_dagster.generation.spending import generation_costs
+from openthoughts_dagster.generation.usage import generation_costs
 from openthoughts_dagster.lake import GENERATION_COSTS, frame_hash
 
 _SHOWN = 100

@@ -10,8 +10,8 @@ from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
 from openthoughts_dagster.defs.work import resumable, runs_a_model
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.requests import Ask
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.requests import AskModel
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, batches_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import read_source
@@ -36,12 +36,12 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
 
         Judges are asked only for PDF files and rewritten sources; their replies are kept in the completions ledger.
         """
-        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
+        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
 
-        def judge(name: str) -> Ask:
+        def judge(name: str) -> AskModel:
             reference = recipe.judge(name)
             purpose = Purpose("raw_sources", source)
-            return models.asker(tables, reference, reference.sampling, spent, purpose, context.log.info)
+            return models.ledger_client(tables, reference, reference.sampling, spent, purpose, context.log.info)
 
         with read_source(recipe.source(source), recipe, readers.place(judge, context.log.info)) as read:
             tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")

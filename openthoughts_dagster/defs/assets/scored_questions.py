@@ -10,12 +10,12 @@ from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.requests import Ask
-from openthoughts_dagster.generation.spending import Spent
+from openthoughts_dagster.generation.requests import AskModel
+from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
 from openthoughts_dagster.questions import score_questions
 from openthoughts_dagster.questions.examples import read_examples
-from openthoughts_dagster.questions.scoring import Means, read_prompt
+from openthoughts_dagster.questions.scoring import ScoringContext, read_prompt
 from openthoughts_dagster.recipe import Recipe
 
 
@@ -41,16 +41,16 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
         Each reply of a judge is kept in the completions ledger, and each embedding in a table of its own: scoring
         again asks only for new questions.
         """
-        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Spent()
+        source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
 
-        def judge(name: str) -> Ask:
+        def judge(name: str) -> AskModel:
             reference = recipe.judge(name)
             purpose = Purpose("scored_questions", source)
-            return models.asker(tables, reference, reference.sampling, spent, purpose, context.log.info)
+            return models.ledger_client(tables, reference, reference.sampling, spent, purpose, context.log.info)
 
         raw = tables.scan(RAW_SOURCES, source=source).collect()
         scores = recipe.scores_for(recipe.source(source).domain)
-        means = Means(
+        means = ScoringContext(
             judge,
             prompt=lambda name: read_prompt(recipe.path(name)),
             examples=lambda examples: read_examples(tables, recipe.path, examples),

@@ -6,10 +6,10 @@ import time
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
 from openthoughts_dagster.defs.metadata import line, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.several_nodes import nodes_launch
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
 from openthoughts_dagster.recipe import Recipe

@@ -9,15 +9,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.answers.plan import plan_answers
+from openthoughts_dagster.answers.publish import Published, publish_answers
+from openthoughts_dagster.answers.shards import answer_shard
 from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogram, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
-from openthoughts_dagster.generation.answer_plan import plan_answers
-from openthoughts_dagster.generation.answers import Published, answer_shard, publish_answers
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.spending import spent_since
+from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import ANSWER_PLANS, Lake
 from openthoughts_dagster.recipe import Recipe
 

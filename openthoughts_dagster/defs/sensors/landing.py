@@ -11,7 +11,7 @@ from openthoughts_dagster.defs.landing_check import landing_evaluation, problems
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake, text_hash
-from openthoughts_dagster.landing import Catalog, Entry, Watch, open_place
+from openthoughts_dagster.landing import Catalog, Entry, Watch, open_landing_zone
 from openthoughts_dagster.landing.versions import hub_commit
 from openthoughts_dagster.recipe import Recipe
 
@@ -44,7 +44,7 @@ class _Cursor:
 
 def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefinition:
     """The sensor that watches the recipe's sources and the landing place."""
-    place = open_place(settings.landing) if settings.landing else None
+    place = open_landing_zone(settings.landing) if settings.landing else None
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     watch = Watch(recipe, place, None if offline else hub_commit)
 

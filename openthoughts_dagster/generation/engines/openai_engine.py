@@ -11,9 +11,21 @@ from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import failed, finished
 from openthoughts_dagster.generation.engines.openai_server import Server
-from openthoughts_dagster.generation.engines.openai_wire import Reply, Unusable, read_reply, request_body, trouble
-from openthoughts_dagster.generation.engines.patience import Kind, Patience, Trouble
-from openthoughts_dagster.generation.engines.prompts import Prompts, Tags, Unaskable, half_a_pair, need_tags
+from openthoughts_dagster.generation.engines.openai_wire import (
+    Reply,
+    Unusable,
+    read_reply,
+    request_body,
+    request_failure,
+)
+from openthoughts_dagster.generation.engines.prompts import (
+    InvalidPrompt,
+    Prompts,
+    Tags,
+    has_lone_surrogate,
+    require_reasoning_tags,
+)
+from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed, RetryPolicy
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -43,7 +55,7 @@ async def start_openai(model: Model) -> "OpenaiEngine":
     server = Server(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
     try:
         return OpenaiEngine(server, model, await _served(server, model))
-    except Trouble as error:
+    except RequestFailed as error:
         await server.close()
         raise EngineError(
             f"{reference.name}: no server answers at {server.address}: start it, or correct `base_url` ({error})"
@@ -85,7 +97,7 @@ class OpenaiEngine:
         self._server = server
         self._model = model
         self._served = served
-        self._patience = Patience(model.reference.retry)
+        self._retry_policy = RetryPolicy(model.reference.retry)
         # which ways of asking the server has answered: what it refuses then is the single request's fault
         self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
@@ -120,13 +132,13 @@ class OpenaiEngine:
         self._check_guards(request)
         try:
             body = self._body(request)
-        except Unaskable as error:
+        except InvalidPrompt as error:
             return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
         try:
-            reply, retries = await self._patience.ask(lambda: self._attempt(request, body))
+            reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
         except Unusable as error:
             raise EngineError(_refusal(self._model, self._server, str(error))) from None
-        except Trouble as error:
+        except RequestFailed as error:
             problem, seconds = str(error), time.monotonic() - start
             if error.kind is Kind.GONE:
                 name, address = self._model.reference.name, self._server.address
@@ -147,13 +159,13 @@ class OpenaiEngine:
         )
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """What is sent. Raises Unaskable."""
+        """What is sent. Raises InvalidPrompt."""
         tokens, room = None, request.sampling.max_tokens
         if self._prompts is not None:
             tokens = self._prompts.tokens(request.prompt)
-            room = self._prompts.room(tokens, room)
-        elif any(half_a_pair(message["content"]) for message in request.messages):
-            raise Unaskable("the prompt is not Unicode: it has half a surrogate pair")
+            room = self._prompts.max_new_tokens(tokens, room)
+        elif any(has_lone_surrogate(message["content"]) for message in request.messages):
+            raise InvalidPrompt("the prompt is not Unicode: it has half a surrogate pair")
         return request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)
 
     async def _attempt(self, request: Request, body: dict[str, Any]) -> Reply:
@@ -163,7 +175,7 @@ class OpenaiEngine:
             status, headers, payload = await self._server.post(self._path, body)
         way = (request.sampling, request.json_schema is not None)
         if status != 200:
-            raise trouble(status, headers, payload, way in self._answered)
+            raise request_failure(status, headers, payload, way in self._answered)
         reply = read_reply(payload, headers.get("Content-Type", ""))
         self._answered.add(way)
         return reply
@@ -205,7 +217,7 @@ class OpenaiEngine:
             opening = await self._tokens_of({"prompt": OPEN, "add_special_tokens": False})
             closing = await self._tokens_of({"prompt": CLOSE, "add_special_tokens": False})
             tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
-        self._tags = need_tags(self._model.reference.name, tags)
+        self._tags = require_reasoning_tags(self._model.reference.name, tags)
 
     async def _tokens_of(self, prompt: dict[str, Any]) -> list[int]:
         """The tokens of a prompt or of messages as vLLM's own /tokenize counts them; none where it has no such path."""

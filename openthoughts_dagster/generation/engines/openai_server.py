@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from openthoughts_dagster.generation.engines.patience import Kind, Trouble
+from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed
 
 _CONNECT_SECONDS = 10
 _KEEP_SECONDS = 3  # less than servers keep an idle connection (uvicorn: 5), or a request meets one that just closed
@@ -38,7 +38,7 @@ class Server:
         await self._session.close()
 
     async def get(self, path: str, below_v1: bool = True) -> tuple[int, dict[str, Any]]:
-        """Status and JSON object at a path; empty where there is none. Raises Trouble when nobody answers."""
+        """Status and JSON object at a path; empty where there is none. Raises RequestFailed when nobody answers."""
         import aiohttp
 
         url = self._at(path, below_v1)
@@ -55,7 +55,7 @@ class Server:
         return reply.status, body if isinstance(body, dict) else {}
 
     async def post(self, path: str, body: Any, below_v1: bool = True) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of a reply. Raises Trouble when there is none within the longest time."""
+        """Status, headers and body of a reply. Raises RequestFailed when there is none within the longest time."""
         url, data = self._at(path, below_v1), json.dumps(body, ensure_ascii=False).encode()
         async with (
             self._failures_told(self._seconds),
@@ -76,9 +76,9 @@ class Server:
         try:
             yield
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Trouble(f"no connection: {error}", Kind.GONE) from None
+            raise RequestFailed(f"no connection: {error}", Kind.GONE) from None
         except TimeoutError:
-            raise Trouble(f"no whole answer within {seconds:g} s", Kind.BROKEN) from None
+            raise RequestFailed(f"no whole answer within {seconds:g} s", Kind.BROKEN) from None
         except (aiohttp.ClientError, OSError) as error:
             problem = f"the connection broke: {type(error).__name__}: {error}"
-            raise Trouble(problem, Kind.BROKEN) from None
+            raise RequestFailed(problem, Kind.BROKEN) from None

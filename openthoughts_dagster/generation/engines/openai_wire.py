@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openthoughts_dagster.generation.engines.patience import Kind, Trouble, retry_after
+from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed, retry_after
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Request
 
@@ -60,7 +60,7 @@ def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] 
 
 
 def read_reply(payload: bytes, content_type: str) -> Reply:
-    """The reply in a body of status 200. Raises Trouble when it is none."""
+    """The reply in a body of status 200. Raises RequestFailed when it is none."""
     try:
         body = json.loads(payload)
     except ValueError as error:  # cut off, or a proxy's HTML
@@ -92,7 +92,9 @@ def read_reply(payload: bytes, content_type: str) -> Reply:
     )
 
 
-def trouble(status: int, headers: Mapping[str, str], payload: bytes, answers_others: bool) -> Trouble | Unusable:
+def request_failure(
+    status: int, headers: Mapping[str, str], payload: bytes, answers_others: bool
+) -> RequestFailed | Unusable:
     """What a refusal means. `answers_others`: the server has answered requests that ask in the same way."""
     message, code = _error_of(payload)
     problem = f"HTTP {status}: {message}"
@@ -101,16 +103,16 @@ def trouble(status: int, headers: Mapping[str, str], payload: bytes, answers_oth
     if status in (401, 402, 403) or "insufficient_quota" in code:
         return Unusable(problem)
     if status == 429:
-        return Trouble(problem, Kind.BUSY, retry_after(headers))
+        return RequestFailed(problem, Kind.BUSY, retry_after(headers))
     if status in (408, 409, 425) or status >= 500:
         wait = retry_after(headers)
-        return Trouble(problem, Kind.BROKEN if wait is None else Kind.BUSY, wait)
+        return RequestFailed(problem, Kind.BROKEN if wait is None else Kind.BUSY, wait)
     if "content_filter" in code or "content_policy" in code:
-        return Trouble(problem, Kind.REFUSED, reason="content_filter", permanent=True)
+        return RequestFailed(problem, Kind.REFUSED, reason="content_filter", permanent=True)
     # A request is at fault when the server answers others, or says so; else the recipe or the server may be, and
     # the request deserves another try when they are put right.
     too_long = "context_length" in code or "context length" in message
-    return Trouble(problem, Kind.REFUSED, permanent=too_long or (answers_others and status in (400, 413, 422)))
+    return RequestFailed(problem, Kind.REFUSED, permanent=too_long or (answers_others and status in (400, 413, 422)))
 
 
 def _chat_text(message: dict[str, Any]) -> Any:
@@ -144,8 +146,8 @@ def _error_of(payload: bytes) -> tuple[str, str]:
     return str(message)[:_SHOWN], f"{error.get('code') or ''} {error.get('type') or ''}".strip()
 
 
-def _broken(problem: str, payload: bytes) -> Trouble:
-    return Trouble(f"the server's reply cannot be used: {problem}: {_shown(payload)}", Kind.BROKEN)
+def _broken(problem: str, payload: bytes) -> RequestFailed:
+    return RequestFailed(f"the server's reply cannot be used: {problem}: {_shown(payload)}", Kind.BROKEN)
 
 
 def _shown(payload: bytes) -> str:

@@ -12,7 +12,7 @@ _CACHED = 64  # prompts: the samples of one prompt are asked one after the other
 _CACHED_LETTERS = 20_000
 
 
-class Unaskable(ValueError):
+class InvalidPrompt(ValueError):
     """A prompt that the model cannot take; `tokens` is its length where it is known."""
 
     def __init__(self, problem: str, tokens: int = 0) -> None:
@@ -46,19 +46,19 @@ class Prompts:
         self.tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
 
     def tokens(self, prompt: str) -> list[int]:
-        """The tokens of `prompt`. Raises Unaskable when it is no Unicode, empty or too long."""
-        if half_a_pair(prompt):
-            raise Unaskable("the prompt is not Unicode: it has half a surrogate pair")
+        """The tokens of `prompt`. Raises InvalidPrompt when it is no Unicode, empty or too long."""
+        if has_lone_surrogate(prompt):
+            raise InvalidPrompt("the prompt is not Unicode: it has half a surrogate pair")
         tokens = self._cached(prompt) if len(prompt) < _CACHED_LETTERS else self._encode(prompt)
         if not tokens:
-            raise Unaskable("the prompt is empty")
+            raise InvalidPrompt("the prompt is empty")
         if self.longest is not None and len(tokens) >= self.longest:
-            raise Unaskable(
+            raise InvalidPrompt(
                 f"the prompt has {len(tokens):,} tokens, the model takes {self.longest:,} with its answer", len(tokens)
             )
         return tokens
 
-    def room(self, tokens: Sequence[int], wanted: int) -> int:
+    def max_new_tokens(self, tokens: Sequence[int], wanted: int) -> int:
         """How long the completion may become: `wanted` tokens, or what is left of the longest sequence."""
         return wanted if self.longest is None else min(wanted, self.longest - len(tokens))
 
@@ -70,7 +70,7 @@ class Prompts:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
 
-def half_a_pair(text: str) -> bool:
+def has_lone_surrogate(text: str) -> bool:
     """Whether a text is no Unicode: UTF-8, and so a tokenizer, a server and a table cannot hold it."""
     try:
         text.encode()
@@ -79,7 +79,7 @@ def half_a_pair(text: str) -> bool:
     return False
 
 
-def need_tags(name: str, tags: Tags | None) -> Tags:
+def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:
     """The tags, for a thinking budget of the model `name`. Raises EngineError when the model has none."""
     if tags is None:
         raise EngineError(

@@ -10,7 +10,7 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.finishing import failed, finished
 from openthoughts_dagster.generation.engines.logit_rules import Endings, binding_processor, grammar_maker
-from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
+from openthoughts_dagster.generation.engines.prompts import InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.engines.seeded_sampling import sampling_processors
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -91,7 +91,7 @@ class TransformersEngine:
             try:
                 prompts.append(self._prompts.tokens(request.prompt))
                 asked.append(request)
-            except Unaskable as error:
+            except InvalidPrompt as error:
                 completions.append(failed(request, str(error), prompt_tokens=error.tokens, permanent=True))
         if asked:
             completions += await self._sampled(asked, prompts)
@@ -99,9 +99,9 @@ class TransformersEngine:
 
     async def _sampled(self, requests: list[Request], prompts: list[list[int]]) -> list[Completion]:
         if requests[0].sampling.thinking_budget is not None:
-            need_tags(self._model.reference.name, self._prompts.tags)
+            require_reasoning_tags(self._model.reference.name, self._prompts.tags)
         width, start = max(map(len, prompts)), time.monotonic()
-        rooms = [self._prompts.room(p, r.sampling.max_tokens) for p, r in zip(prompts, requests, strict=True)]
+        rooms = [self._prompts.max_new_tokens(p, r.sampling.max_tokens) for p, r in zip(prompts, requests, strict=True)]
         endings = Endings(requests, width, rooms, self._ends())
         work = asyncio.ensure_future(asyncio.to_thread(self._sample, requests, prompts, width, endings))
         try:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import failed, finished
-from openthoughts_dagster.generation.engines.prompts import Prompts, Unaskable, need_tags
+from openthoughts_dagster.generation.engines.prompts import InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -118,10 +118,10 @@ class VllmEngine:
 
         start = time.monotonic()
         if request.sampling.thinking_budget is not None:
-            need_tags(self._model.reference.name, self._prompts.tags)
+            require_reasoning_tags(self._model.reference.name, self._prompts.tags)
         try:
             tokens = self._prompts.tokens(request.prompt)
-        except Unaskable as error:
+        except InvalidPrompt as error:
             return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
         final, limit = None, self._model.reference.retry.request_seconds
         try:
@@ -177,7 +177,7 @@ class VllmEngine:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
-            max_tokens=self._prompts.room(tokens, sampling.max_tokens),
+            max_tokens=self._prompts.max_new_tokens(tokens, sampling.max_tokens),
             seed=request.seed,
             output_kind=self._only_at_the_end,
             skip_clone=True,  # made for this one request

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.cluster import following
-from openthoughts_dagster.cluster.following import JobFailed
-from openthoughts_dagster.cluster.indexed_job import Parent
+from openthoughts_dagster.cluster import job_follower
+from openthoughts_dagster.cluster.indexed_job import OwnerPod
+from openthoughts_dagster.cluster.job_follower import JobFailed
 from openthoughts_dagster.cluster.nodes import NodesOfCluster
 from openthoughts_dagster.recipe import Hardware
 from openthoughts_dagster_tests.cluster.helpers import cluster
@@ -85,14 +85,14 @@ def train(api: Scripted, progress: Callable[[], str] = lambda: "", **settings: A
     said: list[str] = []
     nodes: Any = NodesOfCluster
     described = cluster(**settings)
-    parent = Parent("step", "12345", labels={"dagster/run-id": "run"})
+    parent = OwnerPod("step", "12345", labels={"dagster/run-id": "run"})
     nodes(api, described, Hardware(nodes=2), parent, said.append).train("address", "f00", progress)
     return said
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(job_follower, "_POLL_SECONDS", 0.001)
 
 
 def test_progress_is_told_once_line_for_line_and_nothing_else_of_the_log() -> None:

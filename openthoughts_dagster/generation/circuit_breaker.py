@@ -11,7 +11,7 @@ _SECONDS = 40.0
 _PERMANENT_FAILURES = 1024
 
 
-class Breaker:
+class CircuitBreaker:
     """Watches completions; after a success everything is forgotten.
 
     Trips after 32 failures in a row that asking again might have helped, or three of them over 40 seconds. Prompts
@@ -23,7 +23,7 @@ class Breaker:
         self._transient = self._permanent = 0
         self._since = 0.0
 
-    def saw(self, completion: Completion) -> None:
+    def record(self, completion: Completion) -> None:
         """Raises EngineError, with the last reason, when nothing works."""
         if completion.error is None:
             self._transient = self._permanent = 0

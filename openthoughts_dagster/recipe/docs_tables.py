@@ -1,6 +1,6 @@
 """Every setting of a recipe as markdown, the end of docs/recipes.md.
 
-`python -m openthoughts_dagster.recipe.reference` prints it.
+`python -m openthoughts_dagster.recipe.docs_tables` prints it.
 """
 
 from typing import Any, get_args

@@ -36,7 +36,7 @@ def signature(files: Files) -> str:
     return text_hash(*(f"{name}\0{stamp.token}\0{stamp.size}" for name, stamp in sorted(files.items())))
 
 
-class Place(Protocol):
+class LandingZone(Protocol):
     """A landing place. Every method raises LandingError when it cannot be reached."""
 
     address: str
@@ -54,13 +54,13 @@ class Place(Protocol):
         """Put a source there, file by file in this order."""
 
 
-def open_place(address: str) -> Place:
+def open_landing_zone(address: str) -> LandingZone:
     """The landing place at a folder or an address such as s3://bucket/landing."""
     local = address.removeprefix("file://")
-    return ObjectPlace(local) if "://" in local else FolderPlace(local)
+    return ObjectStoreZone(local) if "://" in local else FolderZone(local)
 
 
-class FolderPlace:
+class FolderZone:
     """A folder. A file's time of change says when to look again, its content whether it is another."""
 
     def __init__(self, address: str) -> None:
@@ -104,7 +104,7 @@ class FolderPlace:
         )
 
 
-class ObjectPlace:
+class ObjectStoreZone:
     """A prefix of an object store that fsspec knows; credentials come from the environment, as its library takes them.
 
     The store's own checksum of an object (ETag) is its content.

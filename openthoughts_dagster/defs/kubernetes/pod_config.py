@@ -17,7 +17,7 @@ from openthoughts_dagster.cluster.work import (
     training_work,
 )
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.training import TrainingError, check_dealt
+from openthoughts_dagster.training import TrainingError, check_batch_divides
 
 
 def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
@@ -54,7 +54,7 @@ def check_pods(recipe: Recipe, cluster: Cluster) -> None:
     works |= {teacher_work(recipe, teacher.name) for teacher in recipe.teachers}
     works |= {work(recipe, source.name) for source in recipe.sources for work in (reading_work, scoring_work)}
     try:
-        check_dealt(recipe.student)
+        check_batch_divides(recipe.student)
     except TrainingError as error:
         raise ClusterError(str(error)) from error
     problems = list(dict.fromkeys(problem for work in works for problem in _problems(work, cluster)))

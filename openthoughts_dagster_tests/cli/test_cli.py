@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from openthoughts_dagster.defs.cli import main
+from openthoughts_dagster.cli import main
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake
-from openthoughts_dagster.landing import Watch, open_place
+from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster_tests.e2e.small_recipe import GSM8K, served_recipe
 
@@ -89,7 +89,7 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     done = run("sources", "add", str(GSM8K), "--domain", "math", "--answer", "answer", "--name", "gsm8k")
     assert done.exit_code == 0, done.output
     recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
-    seen = Watch(recipe, open_place(str(folder / "landing")), None).look({}, {}, 0, set())
+    seen = Watch(recipe, open_landing_zone(str(folder / "landing")), None).look({}, {}, 0, set())
     assert seen.entries["gsm8k"].landed and not seen.entries["gsm8k"].problem
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from openthoughts_dagster.generation.answer_plan import AnswerPlan, plan_answers
-from openthoughts_dagster.generation.answers import AnswersMissing, Published, answer_shard, publish_answers
+from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers
+from openthoughts_dagster.answers.publish import AnswersMissing, Published, publish_answers
+from openthoughts_dagster.answers.shards import answer_shard
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from openthoughts_dagster.cluster.api import Api
-from openthoughts_dagster.cluster.indexed_job import MASTER_PORT, Parent
+from openthoughts_dagster.cluster.indexed_job import MASTER_PORT, OwnerPod
 from openthoughts_dagster.cluster.nodes import NodesOfCluster
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import Student
@@ -27,4 +27,4 @@ def nodes_launch(student: Student, log: Callable[[str], None], port: int = MASTE
             "it trains the same student, and takes longer"
         )
     api = Api.of_this_pod(60 * cluster.api_patience_minutes)
-    return NodesOfCluster(api, cluster, student.hardware, Parent.of(api.this_pod()), log, port).train
+    return NodesOfCluster(api, cluster, student.hardware, OwnerPod.of(api.this_pod()), log, port).train

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.landing import open_place
+from openthoughts_dagster.landing import open_landing_zone
 from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.sources import Place, read_source
+from openthoughts_dagster.sources import ReaderContext, read_source
 
 
 def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
@@ -24,8 +24,8 @@ def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: M
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     source = read_manifest(name, text, str(file.resolve().parent))
-    with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, Place(Path(staging))):
+    with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
         pass  # it can be read
-    place = open_place(landing)
+    place = open_landing_zone(landing)
     place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
     return f"{place.address}/{name}"

@@ -1,23 +1,15 @@
 """A teacher's answers to the questions of one source: asked shard by shard, then published by key."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.generate import Log, generate
-from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
-from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.generation.ledger import chosen_completions
 from openthoughts_dagster.generation.model import Model
-from openthoughts_dagster.generation.pool import EnginePool
-from openthoughts_dagster.generation.rendering import render_all
-from openthoughts_dagster.generation.requests import Request, messages_for
-from openthoughts_dagster.generation.spending import Spent
 from openthoughts_dagster.lake import (
     ANSWER_PLANS,
     COMPLETIONS,
-    DEDUPED_QUESTIONS,
     REJECTED_ANSWERS,
     TEACHER_ANSWERS,
     Lake,
@@ -25,7 +17,6 @@ from openthoughts_dagster.lake import (
 )
 from openthoughts_dagster.recipe import AnswerFilter
 
-_PAGE = 2_000  # questions whose texts and requests are in memory at once
 _NAMED = 5  # failed requests that an error names
 
 
@@ -45,46 +36,6 @@ class Published:
     lengths: pl.Series
     truncated: int
     data_version: str
-
-
-def answer_shard(
-    lake: Lake, pool: EnginePool, model: Model, source: str, shard: int, samples: int, purpose: Purpose, log: Log
-) -> Spent:
-    """Generate what a shard of the partition's plan still misses, the longest expected answers first.
-
-    What an earlier attempt of the shard committed is not asked again. Raises EngineError, see `generate`.
-    """
-    name = model.reference.name
-    rows = (
-        lake.scan(ANSWER_PLANS, source=source, teacher=name)
-        .filter(pl.col("shard") == shard)
-        .sort("position")
-        .select("question_id", "key")
-        .collect()
-    )
-    wanted = pl.Series([list(range(samples))], dtype=pl.List(pl.Int32)).new_from_index(0, rows.height)
-    missing = missing_samples(lake, model, rows["key"], wanted)
-    todo = rows.with_columns(missing=missing).filter(pl.col("missing").list.len() > 0)
-    total = int(todo["missing"].list.len().sum())
-    if not total:
-        return Spent(currency=model.reference.price.currency)
-    log(f"{name}: {total:,} completions to generate for {source}, shard {shard}")
-    return generate(lake, pool, model, _pages(lake, model, source, todo), total, purpose, log)
-
-
-def _pages(lake: Lake, model: Model, source: str, todo: pl.DataFrame) -> Iterator[list[Request]]:
-    """Requests for the missing samples, page by page: only a page's texts are in memory."""
-    texts = lake.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question")
-    for page in todo.iter_slices(_PAGE):
-        rows = texts.join(page.lazy(), on="question_id", how="inner").collect()
-        rows = page.select("question_id").join(rows, on="question_id", how="inner", maintain_order="left")
-        questions = rows["question"].to_list()
-        prompts = render_all(model, questions)
-        yield [
-            Request(key, index, prompt, model.reference.sampling, messages_for(model.reference, question))
-            for key, indexes, prompt, question in zip(rows["key"], rows["missing"], prompts, questions, strict=True)
-            for index in indexes
-        ]
 
 
 def publish_answers(

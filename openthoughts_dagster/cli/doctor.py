@@ -15,7 +15,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
-from openthoughts_dagster.landing import Catalog, LandingError, open_place
+from openthoughts_dagster.landing import Catalog, LandingError, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -64,7 +64,7 @@ def _cluster(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     cluster = settings.load_cluster()
     if cluster is None:
         return
-    from openthoughts_dagster.defs.pod_config import check_pods  # loads the Kubernetes client
+    from openthoughts_dagster.defs.kubernetes.pod_config import check_pods  # loads the Kubernetes client
 
     try:
         check_pods(recipe, cluster)
@@ -117,7 +117,7 @@ def _landing(settings: Settings) -> Iterator[Finding]:
         yield Finding("landing place", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
         return
     try:
-        folders = open_place(settings.landing).scan()
+        folders = open_landing_zone(settings.landing).scan()
     except LandingError as error:
         yield Finding("landing place", False, str(error))
         return

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from openthoughts_dagster.generation.requests import Ask, Prompt
+from openthoughts_dagster.generation.requests import AskModel, Prompt
 from openthoughts_dagster.sources.contract import quoted
 
 
-def asked(
-    prompts: list[str], schema: dict[str, Any], attempts: int, ask: Ask, parse: Callable[[Any], Any]
+def ask_for_json(
+    prompts: list[str], schema: dict[str, Any], attempts: int, ask: AskModel, parse: Callable[[Any], Any]
 ) -> list[Any]:
     """For each prompt what `parse` makes of the reply, or why there is nothing: a tuple of reason and evidence.
 

@@ -14,7 +14,7 @@ _TRUNCATED = pl.col("outcome") == "unfinished"
 
 
 @dataclass
-class Spent:
+class Usage:
     """Completions generated, reused and failed; tokens; seconds that engines ran; money.
 
     `truncated` are answers that max_tokens or a runaway guard cut off, or whose `</think>` never came; `retries` are
@@ -34,7 +34,7 @@ class Spent:
     currency: str = ""
     finish_reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Spent") -> None:
+    def add(self, other: "Usage") -> None:
         """Count another generation in."""
         self.currency = self.currency or other.currency
         for name in self.__dataclass_fields__:
@@ -65,7 +65,7 @@ class Spent:
         return self.truncated / self.generated if self.generated else 0.0
 
 
-def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Spent:
+def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Usage:
     """What the ledger says was spent for one partition since a time: also by processes that died meanwhile."""
     rows = lake.scan(COMPLETIONS).filter(
         pl.col("created_at") >= since,
@@ -75,7 +75,7 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
     )
     row = rows.select(*_SUMS, currency=pl.col("currency").first()).collect().row(0, named=True)
     reasons = rows.group_by("finish_reason").len().collect()
-    return Spent(
+    return Usage(
         generated=row["completions"] - row["failed"],
         failed=row["failed"],
         truncated=row["truncated"],

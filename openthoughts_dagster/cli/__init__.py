@@ -1,5 +1,5 @@
 """The `openthoughts` command: what people do most, without a browser."""
 
-from openthoughts_dagster.defs.cli.main import main
+from openthoughts_dagster.cli.main import main
 
 __all__ = ["main"]

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from openthoughts_dagster.cli.backfill import launch
+from openthoughts_dagster.cli.doctor import findings
+from openthoughts_dagster.cli.drop import drop
+from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.status import states
+from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.alerts import ADDRESS
-from openthoughts_dagster.defs.cli.backfill import launch
-from openthoughts_dagster.defs.cli.doctor import findings
-from openthoughts_dagster.defs.cli.drop import drop
-from openthoughts_dagster.defs.cli.plan import planned
-from openthoughts_dagster.defs.cli.status import states
-from openthoughts_dagster.defs.cli.tables import table
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.landing import Catalog

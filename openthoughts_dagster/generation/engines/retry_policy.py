@@ -22,7 +22,7 @@ class Kind(Enum):
     REFUSED = "the server will never answer this request"
 
 
-class Trouble(Exception):
+class RequestFailed(Exception):
     """An attempt that failed.
 
     `wait` is for how many seconds the server asks everybody to stay away; `reason` and `permanent` are those of a
@@ -40,7 +40,7 @@ class Trouble(Exception):
         self.retries = 0
 
 
-class Patience:
+class RetryPolicy:
     """Tries requests of one server until they are answered or it is of no use any more.
 
     Waits are drawn between zero and an exponentially growing limit ("full jitter": M. Brooker, "Exponential Backoff
@@ -53,30 +53,30 @@ class Patience:
         self._answered_at = time.monotonic()
 
     async def ask(self, attempt: Callable[[], Awaitable[T]]) -> tuple[T, int]:
-        """The first answer of `attempt`, and how often it had to be repeated. Raises Trouble when it is given up."""
+        """The first answer of `attempt`, and how often it was repeated. Raises RequestFailed when it gives up."""
         retries, broken, unanswered_since, asked_to_wait = 0, 0, time.monotonic(), 0.0
         while True:
             await self._cool_down(retries)
             try:
                 answer = await attempt()
-            except Trouble as trouble:
-                now, trouble.retries = time.monotonic(), retries
-                asked_to_wait = max(asked_to_wait, trouble.wait or 0.0)
-                if trouble.kind is Kind.REFUSED:
+            except RequestFailed as failure:
+                now, failure.retries = time.monotonic(), retries
+                asked_to_wait = max(asked_to_wait, failure.wait or 0.0)
+                if failure.kind is Kind.REFUSED:
                     self._answered_at = now
                     raise
-                if trouble.kind is Kind.BROKEN:
+                if failure.kind is Kind.BROKEN:
                     broken += 1
                     if broken >= self._retry.attempts:
                         raise
                 left = max(self._retry.patience, 2 * asked_to_wait) - (now - max(unanswered_since, self._answered_at))
-                if (trouble.kind is not Kind.BROKEN and left <= 0) or asked_to_wait > self._retry.request_seconds:
+                if (failure.kind is not Kind.BROKEN and left <= 0) or asked_to_wait > self._retry.request_seconds:
                     raise
                 wait = self._backoff(retries)
-                if trouble.kind is Kind.BUSY:
-                    self._resume_at = max(self._resume_at, now + (wait if trouble.wait is None else trouble.wait))
+                if failure.kind is Kind.BUSY:
+                    self._resume_at = max(self._resume_at, now + (wait if failure.wait is None else failure.wait))
                 else:
-                    await asyncio.sleep(min(wait, left) if trouble.kind is Kind.GONE else wait)
+                    await asyncio.sleep(min(wait, left) if failure.kind is Kind.GONE else wait)
                 retries += 1
             else:
                 self._answered_at = time.monotonic()

@@ -16,8 +16,8 @@ from dagster_k8s.executor import K8sStepHandler
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, merged
 from openthoughts_dagster.cluster import reasons as k8s
-from openthoughts_dagster.defs.job_client import JobClient
-from openthoughts_dagster.defs.pod_config import over_launcher, step_work
+from openthoughts_dagster.defs.kubernetes.job_client import JobClient
+from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher, step_work
 from openthoughts_dagster.defs.work import WORK_TAG
 from openthoughts_dagster.recipe import Recipe
 

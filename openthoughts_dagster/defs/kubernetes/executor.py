@@ -22,8 +22,8 @@ from dagster._utils.error import SerializableErrorInfo
 from dagster_k8s import K8sRunLauncher
 
 from openthoughts_dagster.cluster import Cluster
-from openthoughts_dagster.defs.pod_config import check_pods
-from openthoughts_dagster.defs.step_pods import StepPods
+from openthoughts_dagster.defs.kubernetes.pod_config import check_pods
+from openthoughts_dagster.defs.kubernetes.step_pods import StepPods
 from openthoughts_dagster.recipe import Recipe
 
 _CHECK_SECONDS = 5

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.generation.answer_plan import plan_answers
+from openthoughts_dagster.answers.plan import plan_answers
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import Lake

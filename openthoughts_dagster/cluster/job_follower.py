@@ -29,7 +29,7 @@ class JobFailed(ClusterError):
     """The pods did not come to their end. Says which, with Kubernetes' own reason, and the last lines of their log."""
 
 
-class Following:
+class JobFollower:
     """One attempt: a Job and its Service, created, followed and deleted.
 
     Lines of the first pod's log for which `tells` holds go to `log`, each once, and every new reason why a pod waits.
