@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from openthoughts_dagster.lake import text_hash, text_hashes, value_hash
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import ModelReference, Sampling, identity_of
 
 Message = dict[str, str]
 
@@ -131,5 +131,5 @@ def completion_keys(
     The engine is not part of it: the same weights asked the same way are the same purchase. Settings that are None
     are not part of it either, so that a new setting leaves the keys of what was paid before alone.
     """
-    asked = value_hash(sampling.model_dump(exclude_none=True))
+    asked = value_hash(identity_of(sampling))
     return text_hashes([identity.partition], prompts, [asked, json.dumps(json_schema, sort_keys=True)])

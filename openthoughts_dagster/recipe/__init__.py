@@ -4,6 +4,7 @@ from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import SHAPES, Hardware
+from openthoughts_dagster.recipe.identity import Identity, identity_of
 from openthoughts_dagster.recipe.loading import RecipeError, find_recipe, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.models import (
     Judge,
@@ -70,6 +71,7 @@ __all__ = [
     "Hardware",
     "HubPart",
     "HuggingFaceSource",
+    "Identity",
     "Judge",
     "LightevalBenchmark",
     "ModelReference",
@@ -97,6 +99,7 @@ __all__ = [
     "TrainingPreset",
     "VllmOptions",
     "find_recipe",
+    "identity_of",
     "load_recipe",
     "shipped_recipes",
 ]

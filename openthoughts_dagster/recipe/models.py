@@ -1,7 +1,7 @@
 """The language models of a recipe: judges, teachers and the student, with how they sample and what they cost."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
+from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 from openthoughts_dagster.recipe.serving import Retry, VllmOptions
 
@@ -59,13 +60,15 @@ class ModelReference(RecipeModel):
     name: Slug = Field(description="Short name; for a teacher it is the partition key.")
     model: str = Field(description="Hugging Face model id, or a checkpoint folder.")
     revision: str | None = Field(None, description="Commit of the model on the hub; folders are hashed instead.")
-    engine: EngineName = Field(
+    engine: Annotated[EngineName, Identity.NEVER] = Field(
         "auto",
         description="vllm (in process), transformers, openai (any OpenAI-compatible server), or auto: "
         "vllm where it is installed, transformers otherwise.",
     )
-    base_url: str | None = Field(None, description="Address of the OpenAI-compatible server, for engine openai.")
-    api_key_env: str | None = Field(
+    base_url: Annotated[str | None, Identity.NEVER] = Field(
+        None, description="Address of the OpenAI-compatible server, for engine openai."
+    )
+    api_key_env: Annotated[str | None, Identity.NEVER] = Field(
         None, description="Name of the environment variable that holds the server's key; never the key itself."
     )
     tokenizer: str | None = Field(
@@ -73,19 +76,27 @@ class ModelReference(RecipeModel):
         description="For engine openai: folder or hub id of the served model's tokenizer. With it we apply the chat "
         "template and ask /completions with the rendered prompt; without it the server applies its own.",
     )
-    retry: Retry = Field(default=Retry(), description="Patience with requests that fail.")
-    vllm: VllmOptions = Field(default=VllmOptions(), description="What engine vllm is told beyond these settings.")
-    max_in_flight: Positive = Field(256, description="Requests that the engine works on at once.")
-    dtype: str = Field("auto", description="Weights and activations type, e.g. bfloat16.")
+    retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="Patience with requests that fail.")
+    vllm: Annotated[VllmOptions, Identity.NEVER] = Field(
+        default=VllmOptions(), description="What engine vllm is told beyond these settings."
+    )
+    max_in_flight: Annotated[Positive, Identity.NEVER] = Field(
+        256, description="Requests that the engine works on at once."
+    )
+    dtype: Annotated[str, Identity.NEVER] = Field("auto", description="Weights and activations type, e.g. bfloat16.")
     max_model_len: Positive | None = Field(None, description="Longest prompt + completion in tokens.")
     system_prompt: str | None = Field(None, description="System message; the paper's teachers have none.")
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
-    hardware: Hardware = Field(
+    hardware: Annotated[Hardware, Identity.NEVER] = Field(
         default=Hardware(), description="What one engine needs: a mapping, or a shape's name such as h100x2."
     )
-    price: Price = Field(default=Price(), description="What it costs.")
-    commit: CommitBudget = Field(default=CommitBudget(), description="When its completions are committed.")
-    expected: Expectations = Field(default=Expectations(), description="What estimates start from.")
+    price: Annotated[Price, Identity.NEVER] = Field(default=Price(), description="What it costs.")
+    commit: Annotated[CommitBudget, Identity.NEVER] = Field(
+        default=CommitBudget(), description="When its completions are committed."
+    )
+    expected: Annotated[Expectations, Identity.NEVER] = Field(
+        default=Expectations(), description="What estimates start from."
+    )
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -116,7 +127,9 @@ class Judge(ModelReference):
 class Teacher(ModelReference):
     """A model that answers questions. Its name is a partition of every asset from `teacher_answers` on."""
 
-    shards: Sharding = Field(default=Sharding(), description="How a partition is cut up for several engines.")
+    shards: Annotated[Sharding, Identity.NEVER] = Field(
+        default=Sharding(), description="How a partition is cut up for several engines."
+    )
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:

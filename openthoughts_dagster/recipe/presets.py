@@ -1,10 +1,11 @@
 """Settings of supervised fine-tuning, and the paper's own by set size."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel
+from openthoughts_dagster.recipe.identity import Identity
 
 
 class TrainingPreset(RecipeModel):
@@ -15,18 +16,22 @@ class TrainingPreset(RecipeModel):
     epochs: float = Field(gt=0, description="Passes over the rows.")
     packing: bool = Field(False, description="Pack several rows into one sequence.")
     max_length: Positive = Field(16384, description="Longest row in tokens, see the student's `too_long`.")
-    per_device_batch_size: Positive = Field(1, description="Rows per device and step; the rest is accumulated.")
+    per_device_batch_size: Annotated[Positive, Identity.NEVER] = Field(
+        1, description="Rows per device and step; the rest is accumulated."
+    )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of steps with rising learning rate.")
     scheduler: str = Field("cosine", description="Learning rate schedule.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     bf16: bool = Field(True, description="Train in bfloat16.")
-    gradient_checkpointing: bool = Field(True, description="Trade compute for memory.")
-    sharding: Literal["none", "fsdp"] = Field(
+    gradient_checkpointing: Annotated[bool, Identity.NEVER] = Field(True, description="Trade compute for memory.")
+    sharding: Annotated[Literal["none", "fsdp"], Identity.NEVER] = Field(
         "none",
         description="Where several accelerators train: the whole model on each, or with fsdp a part of it on each, for "
         "models that do not fit one.",
     )
-    save_steps: Positive = Field(200, description="Steps between checkpoints that an interrupted training resumes.")
+    save_steps: Annotated[Positive, Identity.NEVER] = Field(
+        200, description="Steps between checkpoints that an interrupted training resumes."
+    )
 
 
 # The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training); medium is what its

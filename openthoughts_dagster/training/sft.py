@@ -10,17 +10,13 @@ import polars as pl
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import frame_hash, value_hash
-from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.recipe import Student, identity_of
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.checkpoints import SharedStudents
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
 from openthoughts_dagster.training.run import FINAL, REPORT, Trained, last_checkpoint, run_training
-
-# They change how fast a student is trained, not what it learns.
-_NOT_LEARNED = {"per_device_batch_size", "gradient_checkpointing", "save_steps", "sharding"}
-
 
 Launch = Callable[[str, str, Callable[[], str]], None]
 """Trains the job at an address on other machines: address, fingerprint, and what tells how far it is: the name of the
@@ -111,7 +107,7 @@ def student_fingerprint(student: Student, base: Model, rows: pl.DataFrame) -> st
     recipe = {
         "base": base.identity.partition,
         "rows": frame_hash(rows.select("question", "text").with_row_index("position")),
-        "settings": student.settings().model_dump(exclude=_NOT_LEARNED),
+        "settings": identity_of(student.settings()),
         "too_long": student.too_long,
         "system_prompt": student.system_prompt,
         "seed": student.seed,

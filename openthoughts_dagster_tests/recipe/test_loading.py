@@ -185,6 +185,6 @@ def test_every_field_of_a_recipe_is_described() -> None:
 
 def test_the_reference_in_the_docs_is_up_to_date() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-    assert docs.partition("reference -->\n")[2].strip() == reference().strip(), (
+    assert docs.partition("docs_tables -->\n")[2].strip() == reference().strip(), (
         "docs/recipes.md: replace what follows the marker by `python -m openthoughts_dagster.recipe.docs_tables`"
     )

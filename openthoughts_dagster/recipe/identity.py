@@ -1,0 +1,53 @@
+"""Which settings decide a result, and so are part of keys, fingerprints and the names of staged rows."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Identity(Enum):
+    """How a field counts in `identity_of`, said in its annotation: `price: Annotated[Price, Identity.NEVER]`."""
+
+    NEVER = "never"
+    """Prices, hardware, speed: the result is the same whatever it is."""
+    UNLESS_DEFAULT = "unless_default"
+    """Added after results were paid for: at its default it is what they were made with, and is left out."""
+
+
+def identity_of(settings: BaseModel) -> dict[str, Any]:
+    """The part of `settings` that decides a result, as plain values to hash.
+
+    Completion keys, student fingerprints and staged shards are all made from it, so that a new setting, a price or
+    another machine asks no model again and trains no student again. A field is left out when it is None, when its
+    annotation says `Identity.NEVER`, and when it says `Identity.UNLESS_DEFAULT` and has its default.
+
+    Args:
+        settings: A model of the recipe; models inside it, also in lists and mappings, follow the same rule.
+
+    Returns:
+        Field names and values, JSON-like but for types that the hash prints.
+    """
+    return {
+        name: _plain(value)
+        for name in type(settings).model_fields
+        if (value := getattr(settings, name)) is not None and _counts(settings, name, value)
+    }
+
+
+def _counts(settings: BaseModel, name: str, value: Any) -> bool:
+    field = type(settings).model_fields[name]
+    if Identity.NEVER in field.metadata:
+        return False
+    return Identity.UNLESS_DEFAULT not in field.metadata or value != field.get_default(call_default_factory=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return identity_of(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
