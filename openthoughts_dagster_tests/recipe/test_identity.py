@@ -52,6 +52,8 @@ def test_students_that_trained_in_float32_keep_their_fingerprint() -> None:
 
 def test_prices_hardware_and_speed_are_no_part_of_a_students_identity() -> None:
     cheap = Student(name="student", model="m", training=SMALL)
-    dear = cheap.model_copy(update={"price": Price(accelerator_hour=4), "hardware": Hardware(accelerator="h100")})
+    dear = cheap.model_copy(
+        update={"price": Price(accelerator_hour=4), "hardware": Hardware(accelerator="h100", count=1)}
+    )
     assert identity_of(cheap) == identity_of(dear)
     assert identity_of(cheap) != identity_of(cheap.model_copy(update={"system_prompt": "Be brief."}))
