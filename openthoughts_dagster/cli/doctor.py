@@ -15,7 +15,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
-from openthoughts_dagster.landing import Catalog, LandingError, open_landing_zone
+from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -114,15 +114,15 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 def _landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing is None:
-        yield Finding("landing place", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
+        yield Finding("landing zone", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
         return
     try:
         folders = open_landing_zone(settings.landing).scan()
     except LandingError as error:
-        yield Finding("landing place", False, str(error))
+        yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing place", True, f"{settings.landing}: {len(folders)} sources")
-    for entry in Catalog(Lake(settings.lake)).entries().values():
+    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)
 

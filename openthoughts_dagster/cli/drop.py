@@ -1,4 +1,4 @@
-"""A file put into the landing place, as an upload should be: data, manifest, and the marker at last."""
+"""A file put into the landing zone, as an upload should be: data, manifest, and the marker at last."""
 
 import json
 import tempfile
@@ -26,6 +26,6 @@ def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: M
     source = read_manifest(name, text, str(file.resolve().parent))
     with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
         pass  # it can be read
-    place = open_landing_zone(landing)
-    place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
-    return f"{place.address}/{name}"
+    zone = open_landing_zone(landing)
+    zone.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
+    return f"{zone.address}/{name}"

@@ -19,7 +19,7 @@ from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.landing import Catalog
+from openthoughts_dagster.landing import WatchedSources
 from openthoughts_dagster.recipe import Recipe, RecipeError
 from openthoughts_dagster.storage import Folders, Manifest, StorageError
 
@@ -46,11 +46,11 @@ class Deployment:
             recipe = self.settings.load_recipe()
         except (RecipeError, ClusterError) as error:
             raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
-        return recipe.with_landed(Catalog(self.lake).find)
+        return recipe.with_landed(WatchedSources(self.lake).find)
 
     def sources(self, chosen: Sequence[str]) -> list[str]:
         """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
-        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.present]
+        landed = [entry.source for entry in WatchedSources(self.lake).read().values() if entry.present]
         known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
         if unknown := [name for name in chosen if name not in known]:
             raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
@@ -126,7 +126,7 @@ def sources() -> None:
 def add(
     here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
 ) -> None:
-    """Put FILE into the landing place with a manifest: the daemon takes it from there."""
+    """Put FILE into the landing zone with a manifest: the daemon takes it from there."""
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
@@ -160,7 +160,7 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 @main.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators; say what to do."""
+    """Check recipe, lake, landing zone, Dagster, engines, credentials and accelerators; say what to do."""
     found = findings(context.obj.settings)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]

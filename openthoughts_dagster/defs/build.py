@@ -23,14 +23,14 @@ from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS, StepOutputs
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.landing import Catalog
+from openthoughts_dagster.landing import WatchedSources
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import joined
 
 
 def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
     """Assets, checks, sensors and resources of one recipe, and of the sources that land beside it."""
-    recipe = recipe.with_landed(Catalog(Lake(settings.lake)).find)
+    recipe = recipe.with_landed(WatchedSources(Lake(settings.lake)).find)
     tiny = [quickstart_models_asset(recipe)] if recipe.tiny_models else []
     models_asset = ["quickstart_models"] if recipe.tiny_models else []
     assets = [

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.identity import Identity
 
 CONDITIONS = ("equals", "one_of", "matches", "at_least", "at_most")
 
@@ -121,8 +122,17 @@ class SourceBase(RecipeModel):
         description="Keep texts character for character, for questions that are bare code. Otherwise lines end in \\n "
         "alone, the ends are trimmed, and letters outside code are composed (Unicode NFC).",
     )
-    note: str | None = Field(None, description="Anything a reader of the recipe should know about this source.")
-    paper: PaperFacts | None = Field(None, description="What the OpenThoughts paper found about this source.")
+    note: Annotated[str | None, Identity.NEVER] = Field(
+        None, description="Anything a reader of the recipe should know about this source."
+    )
+    paper: Annotated[PaperFacts | None, Identity.NEVER] = Field(
+        None, description="What the OpenThoughts paper found about this source."
+    )
+    confined_to: Annotated[str | None, Identity.NEVER] = Field(
+        None,
+        description="Folder or address that every file of the source has to lie in; a dataset is then read from the "
+        "hub alone. Set for each source that lands.",
+    )
 
 
 class Rewrite(RecipeModel):

@@ -33,7 +33,7 @@ class _Pages:
         return {"file": self.file.name} | ({} if self.problem else {"pages": [self.first + 1, self.last]})
 
 
-def read_pdf(source: PdfSource, recipe: Recipe, place: ReaderContext, seed: str) -> Reading:
+def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
     """One shard for each file: the groups of pages that the source's limit draws, and the pairs a judge finds there.
 
     Files are opened here to count their pages. Raises SourceError without files, prompts or a judge.
@@ -44,9 +44,9 @@ def read_pdf(source: PdfSource, recipe: Recipe, place: ReaderContext, seed: str)
         _optional(source.refine_prompt, recipe, f"{where}.refine_prompt"),
         _optional(source.filter_prompt, recipe, f"{where}.filter_prompt"),
     )
-    if place.ask is None:
+    if context.ask is None:
         raise SourceError(f"{where}: nothing here can ask the judge {source.judge!r}; read PDFs through the asset")
-    ask = place.ask(source.judge)
+    ask = context.ask(source.judge)
     files = find_files(f"{where}.path", recipe.path(source.path))
     groups = [group for file in files for group in _groups(source, file)]
     drawn = [groups[i] for i in sample_positions(len(groups), source.limit or len(groups), seed)]

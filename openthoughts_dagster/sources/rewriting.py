@@ -24,7 +24,7 @@ _QUESTION = {
 }
 
 
-def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, place: ReaderContext) -> Reading:
+def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, context: ReaderContext) -> Reading:
     """One shard for each thousand documents; its rows are the questions that the judge wrote from them.
 
     The documents are those that the source's filters and limit left, so that no other is paid for. Raises SourceError
@@ -33,11 +33,11 @@ def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, p
     assert source.rewrite is not None
     where, rewrite = f"sources.{source.name}.rewrite", source.rewrite
     prompt = read_prompt(rewrite.prompt, ("text",), recipe.path, f"{where}.prompt")
-    if place.ask is None:
+    if context.ask is None:
         raise SourceError(
             f"{where}: nothing here can ask the judge {rewrite.judge!r}; read the source through the asset"
         )
-    ask, judge = place.ask(rewrite.judge), value_hash(recipe.judge(rewrite.judge).model_dump(mode="json"))
+    ask, judge = context.ask(rewrite.judge), value_hash(recipe.judge(rewrite.judge).model_dump(mode="json"))
     noted = {"judge": rewrite.judge, "prompt": rewrite.prompt}
 
     def opened(start: int) -> Callable[[], Iterator[Row]]:

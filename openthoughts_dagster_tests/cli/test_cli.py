@@ -123,6 +123,6 @@ def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypa
     assert done.exit_code == 1
     assert "ok      recipe: served: 1 sources, 1 teachers" in done.output
     assert "PROBLEM student student" in done.output and "no-student does not exist" in done.output
-    assert "PROBLEM landing place" in done.output
+    assert "PROBLEM landing zone" in done.output
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", "no-such-recipe")
     assert "PROBLEM recipe: no recipe 'no-such-recipe'" in run("doctor").output

@@ -16,7 +16,7 @@ RECIPE = ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
 
 
 class Deployment:
-    """The quickstart with a landing place, and its sensor evaluated as the daemon does."""
+    """The quickstart with a landing zone, and its sensor evaluated as the daemon does."""
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.landing, self.instance, self.cursor = folder / "landing", instance, ""

@@ -43,7 +43,7 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
             purpose = Purpose("raw_sources", source)
             return models.ledger_client(tables, reference, reference.sampling, spent, purpose, context.log.info)
 
-        with read_source(recipe.source(source), recipe, readers.place(judge, context.log.info)) as read:
+        with read_source(recipe.source(source), recipe, readers.context(judge, context.log.info)) as read:
             tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")
             tables.replace_batches(RAW_SOURCES, read.questions, source=source)
             version, sample = batches_hash(read.questions()), next(read.questions()).head()
