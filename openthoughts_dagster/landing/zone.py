@@ -14,6 +14,7 @@ from openthoughts_dagster.generation.engines.prompts import has_lone_surrogate
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.sources.confined import open_inside
+from openthoughts_dagster.storage import open_file_system
 
 Files = dict[str, "Stamp"]
 
@@ -199,10 +200,8 @@ def objects(address: str) -> Files:
 
 
 def _in_store(address: str, what: str, work: Any) -> Any:
-    from fsspec.core import url_to_fs
-
     try:
-        store, root = url_to_fs(address)
+        store, root = open_file_system(address)
         return work(store, root.rstrip("/"))
     except Exception as error:  # each store's library has errors of its own
         says = f"{without_credentials(what)} cannot be used: {type(error).__name__}: {without_credentials(error)[:200]}"

@@ -15,16 +15,17 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
-from openthoughts_dagster.recipe import Columns, RowFilter, Source
-from openthoughts_dagster.sources.contract import Shard
+from openthoughts_dagster.recipe import Columns, RowFilter, Source, identity_of
+from openthoughts_dagster.sources.contract import Row, Shard
 from openthoughts_dagster.sources.filters import describe_filter, fits
 from openthoughts_dagster.sources.normalize import question_of, rejection_of
+from openthoughts_dagster.sources.patterns import PatternTimeout
 from openthoughts_dagster.sources.sampling import Lottery
 
 PRIORITY = "_priority"
 QUESTIONS, REJECTED = "questions", "rejected"
 _TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
-_VERSION = 1  # of what is staged; raise it when normalization changes
+_VERSION = 2  # of what is staged; raise it when normalization changes
 _BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
 _NAMES = 200
 
@@ -57,7 +58,7 @@ class Stage:
 
     def folder_of(self, shard: Shard) -> Path:
         """Where the rows of a shard are when all of them are there."""
-        settings = self.source.model_dump(mode="json", exclude={"note", "paper"})
+        settings = identity_of(self.source)
         return self.folder / value_hash([_VERSION, settings, self.limit, self.seed, shard.name, shard.version])
 
     def put(self, shard: Shard) -> bool:
@@ -76,9 +77,14 @@ class Stage:
             counts.rows += 1
             if len(seen) < _NAMES:
                 seen.update(row.values)
-            if not row.problem and (out := self._left_out(row.values)) is not None:
-                counts.filtered[out] += 1
-                continue
+            if not row.problem:
+                try:
+                    out = self._left_out(row.values)
+                except PatternTimeout as error:
+                    row, out = Row({}, row.origin, ("pattern_too_slow", str(error))), None
+                if out is not None:
+                    counts.filtered[out] += 1
+                    continue
             priority = None if lottery is None else lottery.draw(counts.rows)
             if lottery is not None and priority is None:
                 continue
