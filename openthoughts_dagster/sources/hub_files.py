@@ -73,6 +73,16 @@ def text_columns(columns: Columns) -> list[str]:
     return list(dict.fromkeys(fields))
 
 
+def csv_settings(names: list[str], texts: list[str]) -> dict[str, Any]:
+    """How pandas has to read a CSV file so that the columns `texts` are text as it stands there, and others as ever."""
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    absent = sorted(STR_NA_VALUES)
+    converters = {name: str for name in texts if name in names}
+    missing = {name: [] if name in converters else absent for name in names}
+    return {"converters": converters, "na_values": missing, "keep_default_na": False} if converters else {}
+
+
 def raw_json_files(builder: Any, rows: Any, split: str, columns: Columns) -> list[File]:
     """The JSON files of a split, when the question or the answer would not come through `datasets` as it was written.
 
