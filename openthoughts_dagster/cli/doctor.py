@@ -17,6 +17,7 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
+from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 _LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
@@ -51,7 +52,7 @@ def findings(settings: Settings) -> list[Finding]:
     ]
     if recipe is not None:
         loaded = recipe
-        checks += [lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
+        checks += [lambda: _readers(loaded), lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
     for check in checks:
         try:
             found += check()
@@ -153,6 +154,12 @@ def _accelerator() -> Iterator[Finding]:
     count = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(count)}))
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
+
+
+def _readers(recipe: Recipe) -> Iterator[Finding]:
+    """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
+    for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
+        yield Finding("readers", None, says)
 
 
 def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:

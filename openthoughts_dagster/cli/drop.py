@@ -13,19 +13,44 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import ReaderContext, read_source
 
 
-def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
+def drop(
+    landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any], replace: bool = False
+) -> str:
     """Check that the file can be read as the manifest says, and copy both; the address of the source.
 
-    Raises ManifestError or SourceError for what would not work once it landed, LandingError for where it should land.
+    Unless `replace`, a source that landed under this name stays. While it is replaced its marker is gone, so that
+    nobody reads half of it. Raises ManifestError or SourceError for what would not work once it landed, LandingError
+    for where it should land.
     """
     if landing is None:
         raise ValueError("OPENTHOUGHTS_LANDING is not set: name the folder or s3:// prefix that the daemon watches")
     if any(source.name == name for source in recipe.sources):
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
+    zone = open_landing_zone(landing)
+    there = zone.scan().get(name)
+    if there is not None and not replace:
+        raise ValueError(
+            f"{zone.address}/{name} has landed before ({', '.join(sorted(there.files)[:3])}): give this one another "
+            "--name, or --replace to put it in the place of that one"
+        )
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
-    source = read_manifest(name, text, str(file.resolve().parent))
+    domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
+    source = read_manifest(name, text, str(file.resolve().parent), domains)
     with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
         pass  # it can be read
-    zone = open_landing_zone(landing)
+    if there is not None:
+        zone.remove(name, [MARKER])
+        zone.remove(name, [old for old in there.files if old not in (MARKER, MANIFEST, file.name)])
     zone.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
     return f"{zone.address}/{name}"
+
+
+def in_words_of_options(message: str) -> str:
+    """A message about settings, in the words of the command: `--question` where a recipe has `columns.question`."""
+    for setting, option in (
+        ("columns.question", "--question"),
+        ("columns.answer", "--answer"),
+        ("domain:", "--domain:"),
+    ):
+        message = message.replace(setting, option)
+    return message

@@ -11,7 +11,7 @@ import dagster as dg
 
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.doctor import findings
-from openthoughts_dagster.cli.drop import drop
+from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.tables import table
@@ -122,18 +122,26 @@ def sources() -> None:
 @click.option("--question", default="question", show_default=True, help="Column or template of the question.")
 @click.option("--answer", help="Column of the reference answer, when there is one.")
 @click.option("--licence", default="unknown", show_default=True, help="SPDX licence identifier.")
+@click.option("--replace", is_flag=True, help="Put it in the place of a source that landed under this name before.")
 @click.pass_obj
 def add(
-    here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
+    here: Deployment,
+    file: Path,
+    domain: str,
+    name: str | None,
+    question: str,
+    answer: str | None,
+    licence: str,
+    replace: bool,
 ) -> None:
     """Put FILE into the landing zone with a manifest: the daemon takes it from there."""
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
-        place = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest)
+        address = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{place} is complete; the landing sensor takes it at its next look")
+        raise click.ClickException(in_words_of_options(str(error))) from error
+    click.echo(f"{address} is complete; the landing sensor takes it at its next look")
 
 
 @main.group()

@@ -40,6 +40,14 @@ def _pattern_of_a_part(text: str) -> str:
     return text
 
 
+def _name_in_a_dataset(text: str) -> str:
+    parts = text.split("/")
+    if any(part in ("", ".", "..") for part in parts) or not re.fullmatch(r"[\w.+,=@ ()/-]+", text):
+        raise ValueError(f"must be a name inside of the dataset, not a path or an address that leads out, got {text!r}")
+    return text
+
+
+HubName = Annotated[str, AfterValidator(_name_in_a_dataset)]
 ColumnText = Annotated[str, AfterValidator(_column)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Scalar = str | bool | int | float
@@ -49,11 +57,13 @@ class Columns(RecipeModel):
     """Which column of the source's rows holds what.
 
     A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
+    `{input?}` in a template may be absent, and a list in it becomes lines. In a chat, `messages.first_user` is the first
+    turn of its user and `messages.first_reply` the turn after it, whatever system turns come before.
     """
 
     question: ColumnText = Field(
         "question",
-        description="Column of the question, e.g. 'problem', 'messages.0.content', or '{title}\\n\\n{body}'.",
+        description="Column of the question, e.g. 'problem', 'messages.first_user', or '{title}\\n\\n{body}'.",
     )
     part: Annotated[str, AfterValidator(_pattern_of_a_part)] | None = Field(
         None,
@@ -160,9 +170,9 @@ class HubPart(RecipeModel):
     """One more dataset of the same source. What is absent is as in the source."""
 
     dataset: str = Field(description="Dataset id, or a local folder.")
-    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
-    split: str | None = Field(None, description="Split to read.")
-    revision: str | None = Field(None, description="Commit to pin; the newest when absent.")
+    subset: HubName | list[HubName] | None = Field(None, description="Configuration name or names of the dataset.")
+    split: HubName | None = Field(None, description="Split to read.")
+    revision: HubName | None = Field(None, description="Commit to pin; the newest when absent.")
     columns: Columns | None = Field(None, description="Column mapping.")
 
 
@@ -171,9 +181,9 @@ class HuggingFaceSource(TableSource):
 
     reader: Literal["hugging_face"] = Field(description="Streams with the `datasets` library.")
     dataset: str = Field(description="Dataset id such as nvidia/OpenCodeReasoning, or a local folder.")
-    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
-    split: str = Field("train", description="Split to read.")
-    revision: str | None = Field(
+    subset: HubName | list[HubName] | None = Field(None, description="Configuration name or names of the dataset.")
+    split: HubName = Field("train", description="Split to read.")
+    revision: HubName | None = Field(
         None, description="Commit to pin, so that every run reads the same rows; the newest when absent."
     )
     more: list[HubPart] = Field(default=[], description="Further datasets whose rows belong to this source.")

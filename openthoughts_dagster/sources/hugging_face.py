@@ -12,6 +12,7 @@ from openthoughts_dagster.sources.copies import Copy, local_copy
 from openthoughts_dagster.sources.hub_files import (
     check_data_files,
     check_readme,
+    csv_settings,
     raw_json_files,
     raw_rows,
     text_columns,

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from openthoughts_dagster.sources import SourceError
+from openthoughts_dagster.sources import SourceError, csv_format
 from openthoughts_dagster_tests.sources.helpers import PACK, Read, lines, read
 
 GOOD = {"question": "What is 1 + 1?", "answer": "2"}
