@@ -12,6 +12,8 @@ from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import ReaderContext, read_source
 
+_OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "domain:": "--domain:"}
+
 
 def drop(
     landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any], replace: bool = False
@@ -27,7 +29,7 @@ def drop(
     if any(source.name == name for source in recipe.sources):
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
     zone = open_landing_zone(landing)
-    there = zone.scan().get(name)
+    there = _landed_before(zone, name)
     if there is not None and not replace:
         raise ValueError(
             f"{zone.address}/{name} has landed before ({', '.join(sorted(there.files)[:3])}): give this one another "

@@ -49,8 +49,9 @@ def load_recipe(
     """Read and check a recipe.
 
     `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` in a string are
-    replaced from `variables`; others are not, so that no secret gets into a recipe. OPENTHOUGHTS_FILES is OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own,
-    which `hardware` may name beside the built-in ones. Raises RecipeError that lists every problem of the file.
+    replaced from `variables`; others are not, so that no secret gets into a recipe. OPENTHOUGHTS_FILES is
+    OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own, which `hardware` may name beside the
+    built-in ones. Raises RecipeError that lists every problem of the file.
     """
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:
@@ -101,8 +102,8 @@ def _substituted(
         if not _ALLOWED.fullmatch(name):
             problem = (
                 f"{place}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {match[0]!r}: those of "
-                "places (_DATA, _FILES, _LAKE, _DATASETS, _LANDING) and your own, named OPENTHOUGHTS_VAR_...; others may "
-                "be secrets"
+                "places (_DATA, _FILES, _LAKE, _DATASETS, _LANDING) and your own, named OPENTHOUGHTS_VAR_...; others "
+                "may be secrets"
             )
             problems.append((where, problem))
         elif name not in variables:

@@ -57,8 +57,8 @@ class Columns(RecipeModel):
     """Which column of the source's rows holds what.
 
     A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
-    `{input?}` in a template may be absent, and a list in it becomes lines. In a chat, `messages.first_user` is the first
-    turn of its user and `messages.first_reply` the turn after it, whatever system turns come before.
+    `{input?}` in a template may be absent, and a list in it becomes lines. In a chat, `messages.first_user` is the
+    first turn of its user and `messages.first_reply` the turn after it, whatever system turns come before.
     """
 
     question: ColumnText = Field(
