@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.landing import open_landing_zone
+from openthoughts_dagster.landing import LandedFolder, LandingError, LandingZone, open_landing_zone
 from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
@@ -49,10 +49,13 @@ def drop(
 
 def in_words_of_options(message: str) -> str:
     """A message about settings, in the words of the command: `--question` where a recipe has `columns.question`."""
-    for setting, option in (
-        ("columns.question", "--question"),
-        ("columns.answer", "--answer"),
-        ("domain:", "--domain:"),
-    ):
+    for setting, option in _OPTIONS.items():
         message = message.replace(setting, option)
     return message
+
+
+def _landed_before(zone: LandingZone, name: str) -> LandedFolder | None:
+    try:
+        return zone.scan().get(name)
+    except LandingError:
+        return None  # there is no folder yet, or writing says what is wrong

@@ -40,14 +40,19 @@ def _pattern_of_a_part(text: str) -> str:
     return text
 
 
-def _name_in_a_dataset(text: str) -> str:
-    parts = text.split("/")
-    if any(part in ("", ".", "..") for part in parts) or not re.fullmatch(r"[\w.+,=@ ()/-]+", text):
-        raise ValueError(f"must be a name inside of the dataset, not a path or an address that leads out, got {text!r}")
-    return text
+_PARTS = ("subset", "split", "revision")
 
 
-HubName = Annotated[str, AfterValidator(_name_in_a_dataset)]
+def _names_outside(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Names of parts of a dataset that are paths or addresses, which could lead out of it."""
+    for setting in _PARTS:
+        value = raw.get(setting)
+        for entry in value if isinstance(value, list) else [value]:
+            steps = entry.split("/") if isinstance(entry, str) else ["a"]
+            if any(step in ("", ".", "..") for step in steps) or re.search(r"[:\\*?\[\]{}~\x00-\x1f]", "/".join(steps)):
+                yield (setting,), f"must be a name inside of the dataset, not a path that leads out, got {entry!r}"
+
+
 ColumnText = Annotated[str, AfterValidator(_column)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Scalar = str | bool | int | float
@@ -170,10 +175,15 @@ class HubPart(RecipeModel):
     """One more dataset of the same source. What is absent is as in the source."""
 
     dataset: str = Field(description="Dataset id, or a local folder.")
-    subset: HubName | list[HubName] | None = Field(None, description="Configuration name or names of the dataset.")
-    split: HubName | None = Field(None, description="Split to read.")
-    revision: HubName | None = Field(None, description="Commit to pin; the newest when absent.")
+    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
+    split: str | None = Field(None, description="Split to read.")
+    revision: str | None = Field(None, description="Commit to pin; the newest when absent.")
     columns: Columns | None = Field(None, description="Column mapping.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Parts of a dataset are named, and lead nowhere else."""
+        yield from _names_outside(raw)
 
 
 class HuggingFaceSource(TableSource):
@@ -181,12 +191,17 @@ class HuggingFaceSource(TableSource):
 
     reader: Literal["hugging_face"] = Field(description="Streams with the `datasets` library.")
     dataset: str = Field(description="Dataset id such as nvidia/OpenCodeReasoning, or a local folder.")
-    subset: HubName | list[HubName] | None = Field(None, description="Configuration name or names of the dataset.")
-    split: HubName = Field("train", description="Split to read.")
-    revision: HubName | None = Field(
+    subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
+    split: str = Field("train", description="Split to read.")
+    revision: str | None = Field(
         None, description="Commit to pin, so that every run reads the same rows; the newest when absent."
     )
     more: list[HubPart] = Field(default=[], description="Further datasets whose rows belong to this source.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Parts of a dataset are named, and lead nowhere else."""
+        yield from _names_outside(raw)
 
 
 class FilesSource(TableSource):

@@ -16,9 +16,8 @@ def test_a_readme_that_names_files_elsewhere_is_refused(tmp_path: Path, named: s
     folder = tmp_path / "dataset"
     folder.mkdir()
     (tmp_path / "secret.jsonl").write_text('{"question": "secret"}\n')
-    (folder / "README.md").write_text(
-        f"---\nconfigs:\n- config_name: default\n  data_files: {json.dumps(named)}\n---\n"
-    )
+    configs = f"configs:\n- config_name: default\n  data_files: {json.dumps(named)}\n"
+    (folder / "README.md").write_text(f"---\n{configs}---\n")
     with pytest.raises(SourceError, match=r"README\.md names data_files outside"):
         read(tmp_path, {"reader": "hugging_face", "dataset": "dataset"})
 
