@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -14,7 +15,7 @@ from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.lake import TABLES, Lake
+from openthoughts_dagster.lake import RAW_SOURCES, TABLES, Lake
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
 from openthoughts_dagster.sources.readers import missing_package
@@ -47,7 +48,7 @@ def findings(settings: Settings) -> list[Finding]:
         lambda: _data(settings),
         lambda: _files(settings),
         lambda: _landing(settings),
-        _dagster,
+        lambda: _dagster(settings),
         _accelerator,
     ]
     if recipe is not None:
@@ -128,7 +129,22 @@ def _landing(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"source {entry.source}", False, entry.problem)
 
 
-def _dagster() -> Iterator[Finding]:
+def _made_and_gone(instance: Any, settings: Settings) -> Iterator[Finding]:
+    """Sources that the instance calls made and that this lake does not have, as after a change of OPENTHOUGHTS_LAKE."""
+    import dagster as dg
+
+    lake = Lake(settings.lake)
+    made = sorted(instance.get_materialized_partitions(dg.AssetKey("raw_sources")))
+    gone = [name for name in made if lake.scan(RAW_SOURCES, source=name).head(1).collect().is_empty()]
+    if gone:
+        says = (
+            f"{settings.lake} has no rows of {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}, which the "
+            "instance has as made: correct OPENTHOUGHTS_LAKE, or materialize raw_sources of them again"
+        )
+        yield Finding("lake and instance", False, says)
+
+
+def _dagster(settings: Settings) -> Iterator[Finding]:
     import dagster as dg
 
     home = os.environ.get("DAGSTER_HOME")
@@ -140,6 +156,7 @@ def _dagster() -> Iterator[Finding]:
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
+        yield from _made_and_gone(instance, settings)
         beats = instance.get_daemon_heartbeats()
         if not beats:
             yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")

@@ -17,6 +17,9 @@ def settings_of(source: Source) -> str:
     return text_hash(settings, version("reasoning-gym")) if isinstance(source, ProceduralSource) else settings
 
 
+SETTINGS_TAG = "openthoughts/settings"  # on each materialization of raw_sources: the settings that it was read with
+
+
 def files_of(source: Source, resolve: Callable[[str], str]) -> Files:
     """The files that a source reads, by absolute path or address; none for readers without.
 

@@ -13,6 +13,7 @@ from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, batches_hash
+from openthoughts_dagster.landing.versions import SETTINGS_TAG, settings_of
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import read_source
 
@@ -51,6 +52,7 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
         characters = lengths.group_by("question").len().sort("question").collect(engine="streaming")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(version),
+            tags={SETTINGS_TAG: settings_of(recipe.source(source))},
             metadata={
                 "rows_in": read.rows_in,
                 "dagster/row_count": read.kept,

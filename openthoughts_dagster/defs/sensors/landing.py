@@ -10,9 +10,9 @@ import dagster as dg
 from openthoughts_dagster.defs.landing_check import landing_evaluation, problems_of
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import Lake, text_hash
+from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
 from openthoughts_dagster.landing import Watch, WatchedSource, WatchedSources, open_landing_zone
-from openthoughts_dagster.landing.versions import hub_commit
+from openthoughts_dagster.landing.versions import SETTINGS_TAG, hub_commit, settings_of
 from openthoughts_dagster.recipe import Recipe
 
 _RAW = dg.AssetKey("raw_sources")
@@ -61,7 +61,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         before = table.read()
         known = set(context.instance.get_dynamic_partitions(str(sources.name)))
         unseen = {source.name for source in recipe.sources} - set(before)
-        made = context.instance.get_materialized_partitions(_RAW) if unseen else set()
+        made = _read_as_now(context.instance, Lake(settings.lake), recipe, unseen)
         seen = watch.look(before, cursor.waiting, cursor.delivered, made, cursor.turn)
         if seen.sources != before:
             table.save(seen.sources.values())
@@ -88,6 +88,27 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         )
 
     return landing
+
+
+def _read_as_now(instance: dg.DagsterInstance, lake: Lake, recipe: Recipe, names: set[str]) -> set[str]:
+    """The sources whose rows are in the lake, and were read with the settings that the recipe has now.
+
+    An instance can be older than its lake, and settings can change before the sensor's first look. Materializations of
+    older versions do not say their settings, and count as read with the present ones: nothing is read twice.
+    """
+    made = instance.get_materialized_partitions(_RAW) & names if names else set()
+    return {name for name in made if _has_rows(lake, name) and _settings_agree(instance, recipe, name)}
+
+
+def _has_rows(lake: Lake, name: str) -> bool:
+    return not lake.scan(RAW_SOURCES, source=name).select("source").head(1).collect().is_empty()
+
+
+def _settings_agree(instance: dg.DagsterInstance, recipe: Recipe, name: str) -> bool:
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(_RAW, asset_partitions=[name]), limit=1).records
+    materialization = found[0].asset_materialization if found else None
+    read_with = (materialization.tags or {}).get(SETTINGS_TAG) if materialization else None
+    return read_with is None or read_with == settings_of(recipe.source(name))
 
 
 def _request(watched: WatchedSource) -> dg.RunRequest:
