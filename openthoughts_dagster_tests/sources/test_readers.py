@@ -26,7 +26,7 @@ def test_a_reader_whose_package_is_absent_says_what_to_install(tmp_path: Path, m
 
 def test_a_judges_price_and_a_note_stage_nothing_again(tmp_path: Path) -> None:
     judge = recipe_in(tmp_path).judges[0]
-    price = Price(input_per_million=1.0, output_per_million=2.0, currency="EUR")
+    price = Price(prompt_million=1.0, completion_million=2.0, currency="EUR")
     assert identity_of(judge) == identity_of(judge.model_copy(update={"price": price}))
     block = {"reader": "files", "path": "a.jsonl"}
     other = block | {"note": "another", "confined_to": "/landing/mine"}
