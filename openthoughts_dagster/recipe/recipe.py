@@ -6,11 +6,12 @@ from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
 
+from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
-from openthoughts_dagster.recipe.questions import AnswerFilter, Decontamination, DomainQuestions, Score
+from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.sources import Source, resolve_path
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
@@ -45,7 +46,7 @@ class Recipe(RecipeModel):
         description="Share of a partition's answers that may be missing because their requests failed; with more of "
         "them the partition fails. Each is in rejected_answers with its reason.",
     )
-    answer_filter: AnswerFilter = Field(default=AnswerFilter(), description="Which answers a student may train on.")
+    answer_filter: AnswerFilter = Field(default=KeepAllAnswers(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
     automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")

@@ -6,14 +6,15 @@ import time
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
 from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
-from openthoughts_dagster.defs.metadata import line, sample_rows
+from openthoughts_dagster.defs.metadata import line
+from openthoughts_dagster.defs.metadata import sample_rows as show_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS, TEACHER_ANSWERS
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.training import sample_rows as sample_training_rows
 from openthoughts_dagster.training import train_student
 
 
@@ -40,9 +41,11 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         """
         (source, teacher), start, tables = cell(context.partition_key), time.monotonic(), lake.open()
         student = recipe.student
-        questions = tables.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question")
-        answers = tables.answers(source=source, teacher=teacher).join(questions, on="question_id").collect()
-        rows = sample_training_rows(answers, student.rows, student.seed, student.repeat_small_sources)
+        questions = tables.scan(DEDUPED_QUESTIONS, source=source)
+        answers = tables.scan(TEACHER_ANSWERS, source=source, teacher=teacher).collect()
+        chosen = sample_rows(answers, student.rows, student.seed, student.repeat_small_sources)
+        publish_training_set(tables, context.partition_key, chosen)
+        rows = pl.concat(read_training_set(tables, context.partition_key, questions))
         models.pool.make_room()
         place = ("students", source, teacher)
         folder, shared = models.workplace(*place), models.shared_students(*place)
@@ -78,7 +81,7 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
                 "final_loss": trained.losses[-1][1],
                 "loss_curve": line(trained.losses, f"Training loss, {source} by {teacher}", "step", "loss"),
                 "training_seconds": round(trained.seconds, 1),
-                "sample": sample_rows(rows.select("question", "text")),
+                "sample": show_rows(rows.select("question", "text")),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )
