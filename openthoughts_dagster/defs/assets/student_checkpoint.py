@@ -44,11 +44,9 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         answers = tables.answers(source=source, teacher=teacher).join(questions, on="question_id").collect()
         rows = sample_training_rows(answers, student.rows, student.seed, student.repeat_small_sources)
         models.pool.make_room()
-        place = ("students", source, teacher)
-        folder, shared = models.workplace(*place), models.shared_students(*place)
         launch = nodes_launch(student, context.log.info)
         base = models.locate(student, weights=launch is None)
-        trained = train_student(student, base, rows, folder, context.log.info, shared=shared, launch=launch)
+        trained = train_student(student, base, rows, models.students, context.log.info, launch=launch)
         reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
         record = {
             "source": source,
