@@ -3,5 +3,6 @@
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.run import Trained
 from openthoughts_dagster.training.sft import check_batch_divides, train_student
+from openthoughts_dagster.training.students import Students
 
-__all__ = ["Trained", "TrainingError", "check_batch_divides", "train_student"]
+__all__ = ["Students", "Trained", "TrainingError", "check_batch_divides", "train_student"]

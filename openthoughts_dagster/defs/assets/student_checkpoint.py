@@ -47,11 +47,9 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
         publish_training_set(tables, context.partition_key, chosen)
         rows = pl.concat(read_training_set(tables, context.partition_key, questions))
         models.pool.make_room()
-        place = ("students", source, teacher)
-        folder, shared = models.workplace(*place), models.shared_students(*place)
         launch = nodes_launch(student, context.log.info)
         base = models.locate(student, weights=launch is None)
-        trained = train_student(student, base, rows, folder, context.log.info, shared=shared, launch=launch)
+        trained = train_student(student, base, rows, models.students, context.log.info, launch=launch)
         reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
         record = {
             "source": source,
