@@ -42,8 +42,8 @@ def build_definitions(recipe: Recipe, settings: Settings) -> dg.Definitions:
         student_checkpoint_asset(recipe, models_asset),
         benchmark_scores_asset(recipe),
         generation_costs_asset,
-        ranking_asset("source"),
-        ranking_asset("teacher"),
+        ranking_asset(recipe, "source"),
+        ranking_asset(recipe, "teacher"),
     ]
     return dg.Definitions(
         assets=automated(assets, recipe),

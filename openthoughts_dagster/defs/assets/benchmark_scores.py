@@ -47,7 +47,7 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
         folder = models.workplace("evaluations", source, teacher)
         scored = score_student(recipe.evaluation, recipe.path, after, before, folder)
         reports = models.folders.put_files(folder, scored.files, models.address("evaluations", source, teacher))
-        rows, summary = scored.rows(source, teacher), scored.by_benchmark()
+        rows, summary = scored.rows(source=source, teacher=teacher), scored.by_benchmark()
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(rows)),
