@@ -10,7 +10,7 @@ from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
 from openthoughts_dagster.defs.metadata import line, sample_rows
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.training import sample_rows as sample_training_rows

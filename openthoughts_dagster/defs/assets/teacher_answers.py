@@ -16,7 +16,7 @@ from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogra
 from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import ANSWER_PLANS, Lake
