@@ -5,7 +5,7 @@ Every asset of answers is made here: the cells' `teacher_answers`, and whatever 
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,13 +14,14 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, plan_answers, publish_answers
+from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import AnswerFilter, ModelReference
+from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,17 @@ class AnswerRequest:
 
 
 def answer_graph(
-    name: str,
-    description: str,
-    partitions: dg.PartitionsDefinition[Any],
-    upstream: Sequence[str],
-    request_of: Callable[[Lake, str], AnswerRequest],
+    entry: AssetEntry, recipe: Recipe, description: str, request_of: Callable[[Lake, str], AnswerRequest]
 ) -> dg.AssetsDefinition:
     """An asset of answers.
 
     Args:
-        name: Name of the asset.
+        entry: What the catalogue says of the asset.
+        recipe: The recipe that it belongs to.
         description: What people read on its page.
-        partitions: Its partitions.
-        upstream: The assets that it waits for.
         request_of: What the partition of a key asks for.
     """
+    name = entry.name
 
     @dg.op(
         name=f"{name}_plan",
@@ -125,11 +122,8 @@ def answer_graph(
     @dg.graph_asset(
         name=name,
         description=description,
-        partitions_def=partitions,
-        ins={asset: dg.AssetIn(dagster_type=dg.Nothing) for asset in upstream},
-        group_name="answers",
-        kinds={"deltalake", "llm"},
-        owners=["team:models"],
+        partitions_def=entry.partitions.definition(recipe),
+        ins={asset: dg.AssetIn(dagster_type=dg.Nothing) for asset in entry.upstream(recipe)},
     )
     def answers(**after: Any) -> Any:
         planned, shards = plan.alias("plan")(after=list(after.values()))

@@ -4,7 +4,9 @@ import dagster as dg
 
 from openthoughts_dagster.answers import cell_answers
 from openthoughts_dagster.defs.answer_graph import AnswerRequest, answer_graph
-from openthoughts_dagster.defs.partitions import cell, cells
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.partitions import cell
+from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 
@@ -14,8 +16,8 @@ Completions are committed to the ledger while they come in; only samples that it
 them into shards, each shard is one engine, and the table names the completion of every answer."""
 
 
-def teacher_answers_asset(recipe: Recipe, models_asset: list[str]) -> dg.AssetsDefinition:
-    """The asset that asks teachers; `models_asset` names what makes their weights, if an asset does."""
+def teacher_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that asks teachers."""
 
     def request_of(lake: Lake, key: str) -> AnswerRequest:
         source, teacher = cell(key)
@@ -27,5 +29,4 @@ def teacher_answers_asset(recipe: Recipe, models_asset: list[str]) -> dg.AssetsD
             length_score=recipe.length_score(recipe.source(source).domain),
         )
 
-    upstream = ["deduped_questions", *models_asset]
-    return answer_graph("teacher_answers", _DESCRIPTION, cells(recipe), upstream, request_of)
+    return answer_graph(entry, recipe, _DESCRIPTION, request_of)
