@@ -155,6 +155,8 @@ def main() -> int:
         from openthoughts_dagster.definitions import defs, recipe, settings
     except RecipeError as error:
         sys.exit(f"the recipe cannot be used:\n{error}")
+    except ValueError as error:  # a variable of the environment, which the message names
+        sys.exit(str(error))
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with _alone(settings.data), dg.DagsterInstance.get() as instance:

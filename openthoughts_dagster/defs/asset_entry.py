@@ -1,6 +1,5 @@
 """What the catalogue says of one asset, and how that becomes a Dagster asset."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from openthoughts_dagster.defs.check_rules import Rule
+from openthoughts_dagster.defs.code_links import code_references
 from openthoughts_dagster.defs.columns import column_schema
 from openthoughts_dagster.defs.partitions import UNPARTITIONED, PartitionKind
 from openthoughts_dagster.defs.settings import Settings
@@ -96,10 +96,7 @@ class AssetEntry:
         Raises:
             DagsterInvalidDefinitionError: Its body was made with other inputs or partitions than the catalogue says.
         """
-        # Code references are in beta in Dagster 1.13; a change there shows in the tests.
-        warnings.filterwarnings("ignore", message=".*CodeReference|.*with_source_code_references")
-        [made] = dg.with_source_code_references([self.make(self, recipe, settings)])
-        assert isinstance(made, dg.AssetsDefinition)
+        made = self.make(self, recipe, settings)
         [spec] = made.specs
         reads, partitions = {dep.asset_key.to_user_string() for dep in spec.deps}, self.partitions.definition(recipe)
         same = spec.key == dg.AssetKey(self.name) and reads == set(self.upstream(recipe))
@@ -109,9 +106,10 @@ class AssetEntry:
                 f"{spec.partitions_def}; the catalogue says from {sorted(self.upstream(recipe))} with {partitions}: "
                 "give its decorator **entry.arguments(recipe)"
             )
-        return made.map_asset_specs(lambda spec: self._described(spec, recipe, settings))
+        more = code_references(made, settings.repository) | self._table_metadata(settings)
+        return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
 
-    def _described(self, spec: dg.AssetSpec, recipe: Recipe, settings: Settings) -> dg.AssetSpec:
+    def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
         days = recipe.automation.fresh_days if self.watched_for_age else None
         fresh = None if days is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
         return spec.replace_attributes(
@@ -122,7 +120,7 @@ class AssetEntry:
             freshness_policy=fresh,
             tags={**spec.tags, "openthoughts/pays_models": "yes" if self.pays_models else "no"},
             description=f"{spec.description}\n\nMethod: [OpenThoughts]({PAPER}), arXiv 2506.04178.",
-            metadata={**spec.metadata, **self._table_metadata(settings)},
+            metadata={**spec.metadata, **metadata},
         )
 
     def _table_metadata(self, settings: Settings) -> dict[str, Any]:
@@ -133,5 +131,4 @@ class AssetEntry:
             "dagster/table_name": self.table.name,
             "dagster/uri": joined(settings.lake, self.table.name),
             "dagster/column_schema": column_schema(self.table),
-            "dagster/partition_expr": " and ".join(self.table.partition_by),
         }

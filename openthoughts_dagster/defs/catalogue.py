@@ -187,3 +187,8 @@ CATALOGUE: tuple[AssetEntry, ...] = (
 def entries_of(recipe: Recipe, catalogue: Sequence[AssetEntry] = CATALOGUE) -> list[AssetEntry]:
     """The entries of the assets that a recipe has."""
     return [entry for entry in catalogue if entry.present(recipe)]
+
+
+def entry_of(name: str, catalogue: Sequence[AssetEntry] = CATALOGUE) -> AssetEntry:
+    """The entry of the asset called `name`. Raises KeyError."""
+    return {entry.name: entry for entry in catalogue}[name]

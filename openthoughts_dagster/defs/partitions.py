@@ -44,6 +44,15 @@ class PartitionKind:
         """The keys of all partitions that the recipe and the instance's sources make up."""
         return self.keys(recipe, instance.get_dynamic_partitions(str(sources.name)))
 
+    def labels_in(self, recipe: Recipe, key: str) -> dict[str, str]:
+        """The labels of a key. Raises UnknownNameError for a source or teacher that the recipe has no more."""
+        labels = self.labels(key)
+        if SOURCE in labels:
+            recipe.source(labels[SOURCE])
+        if TEACHER in labels:
+            recipe.teacher(labels[TEACHER])
+        return labels
+
     def reads_one(self, parent: "PartitionKind") -> bool:
         """Whether a partition of this kind is made from exactly one partition of `parent`."""
         return bool(parent.columns) and set(parent.columns) <= set(self.columns)

@@ -17,6 +17,13 @@ from openthoughts_dagster.recipe.sources import Source, resolve_path
 _Named = TypeVar("_Named", Source, Teacher, Judge)
 
 
+class UnknownNameError(KeyError):
+    """A source, teacher or judge that the recipe does not have: which, and which there are."""
+
+    def __str__(self) -> str:  # a KeyError shows the repr of its message
+        return str(self.args[0])
+
+
 class Recipe(RecipeModel):
     """Which questions, scored and filtered how, answered by which teachers how often, and what proves it."""
 
@@ -73,17 +80,17 @@ class Recipe(RecipeModel):
         return recipe
 
     def source(self, name: str) -> Source:
-        """The source called `name`, of the recipe or landed. Raises KeyError naming the recipe's sources."""
+        """The source called `name`, of the recipe or landed. Raises UnknownNameError, which lists the recipe's."""
         if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
             return landed
         return _named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """The teacher called `name`. Raises KeyError naming the recipe's teachers."""
+        """The teacher called `name`. Raises UnknownNameError, which lists the recipe's teachers."""
         return _named(self.teachers, name, "teacher", self.name)
 
     def judge(self, name: str) -> Judge:
-        """The judge called `name`. Raises KeyError naming the recipe's judges."""
+        """The judge called `name`. Raises UnknownNameError, which lists the recipe's judges."""
         return _named(self.judges, name, "judge", self.name)
 
     def domain(self, name: str) -> DomainQuestions:
@@ -103,4 +110,9 @@ def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named
     for item in items:
         if item.name == name:
             return item
-    raise KeyError(f"recipe {recipe!r} has no {kind} {name!r}; it has {[item.name for item in items]}")
+    known = ", ".join(item.name for item in items) or "none"
+    raise UnknownNameError(
+        f"recipe {recipe!r} has no {kind} {name!r}; it has {known}. Where this "
+        f"is about a partition, its {kind} was taken out of the recipe or renamed: its data is kept, and it can be "
+        f"materialized again once the {kind} is back"
+    )

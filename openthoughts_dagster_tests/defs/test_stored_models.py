@@ -7,8 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
-from openthoughts_dagster.defs.asset_entry import QUICKSTART_MODELS
-from openthoughts_dagster.defs.catalogue import CATALOGUE
+from openthoughts_dagster.defs.catalogue import entry_of
 from openthoughts_dagster.defs.check_rules import Partition, checkpoint_is_whole, tiny_models_are_able
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.defs.settings import Settings
@@ -28,9 +27,9 @@ def recipe(store: ObjectStore) -> Recipe:
 
 
 def _made_in(pod: Path, recipe: Recipe) -> dg.ExecuteInProcessResult:
-    [entry] = [entry for entry in CATALOGUE if entry.name == QUICKSTART_MODELS]
+    settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(pod), "OPENTHOUGHTS_FILES": "s3://files/all"})
     models = ModelsResource(recipe_folder=str(recipe.folder), data=str(pod), files="s3://files/all")
-    return dg.materialize([entry.build(recipe, Settings.from_environment({}))], resources={"models": models})
+    return dg.materialize([entry_of("quickstart_models").build(recipe, settings)], resources={"models": models})
 
 
 def test_tiny_models_made_in_one_pod_are_kept_in_the_next_and_are_models_everywhere(

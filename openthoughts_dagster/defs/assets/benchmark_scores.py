@@ -7,7 +7,6 @@ import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
-from openthoughts_dagster.defs.partitions import cell
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -30,7 +29,8 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
 
         lighteval brings tasks and metrics; the answers come from our engines and stay in the completions ledger.
         """
-        (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Usage()
+        source, teacher = entry.partitions.labels_in(recipe, context.partition_key).values()
+        start, tables, spent = time.monotonic(), lake.open(), Usage()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
         trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
         sampling, purpose = recipe.evaluation.sampling, Purpose(entry.name, source)
