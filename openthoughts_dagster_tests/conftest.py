@@ -8,12 +8,45 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of Hugging Face is imported
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side
 
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
+from openthoughts_dagster_tests.processes import ProcessGuard
 
 EVERYTHING = bool(os.environ.get("OPENTHOUGHTS_TEST_EVERYTHING"))
+
+# Tests that share a fixture of the session run in one process of pytest-xdist, so that it is set up once. A test
+# belongs to the first group here whose fixture it uses, and otherwise to the group of its file. Long groups come
+# first, so that no process begins one when the other has nothing left to do.
+_GROUPS = {"release": "release", "here": "release", "live": "house", "first_run": "house", "house": "house"}
+_GROUPS |= {"vllm_url": "engines", "pool": "engines", "model": "engines"}
+_LONG = ["release", "house", "test_faults", "engines", "test_processes", "test_pods"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over the processes and threads of all tests."""
+    config.pluginmanager.register(ProcessGuard())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests run in the same process, and which of them begin first."""
+
+    def group(item: pytest.Item) -> str:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        shared = next((name for fixture, name in _GROUPS.items() if fixture in fixtures), None)
+        if shared is None and "faulty" in fixtures:  # one deployment for each storage
+            shared = f"faulty-{item.callspec.params['faulty']}"  # type: ignore[attr-defined]
+        return shared or item.nodeid.partition("::")[0].rpartition("/")[2].removesuffix(".py")
+
+    groups = {item: group(item) for item in items}
+    for item, name in groups.items():
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(name))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: _LONG.index(groups[item]) if groups[item] in _LONG else len(_LONG))
 
 
 def skip_without(part: str, present: bool, remedy: str) -> None:
