@@ -28,9 +28,9 @@ ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 # Two tests at a time, each with one thread of its own for its arithmetic. Tests that share an engine, a server or a
-# deployment run in one of the two processes (conftest.py). TEST_PROCESSES=0 runs one test after another.
+# deployment run in one of the two processes (scheduling.py). TEST_PROCESSES=0 runs one test after another.
 TEST_PROCESSES ?= 2
-PYTEST = OMP_NUM_THREADS=1 .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed
 	$(PYTEST) -m "not faults and not kubernetes"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,9 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
 from openthoughts_dagster_tests.processes import ProcessGuard
+from openthoughts_dagster_tests.scheduling import rank_of, scheduler_by_group
 
 EVERYTHING = bool(os.environ.get("OPENTHOUGHTS_TEST_EVERYTHING"))
-
-# Tests that share a fixture of the session run in one process of pytest-xdist, so that it is set up once. A test
-# belongs to the first group here whose fixture it uses, and otherwise to the group of its file. Long groups come
-# first, so that no process begins one when the other has nothing left to do.
-_GROUPS = {"release": "release", "here": "release", "live": "house", "first_run": "house", "house": "house"}
-_GROUPS |= {"vllm_url": "engines", "pool": "engines", "model": "engines"}
-_LONG = ["release", "house", "test_faults", "engines", "test_processes", "test_pods"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,23 +25,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ProcessGuard())
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, tests are shared out by the groups of `scheduling.py`."""
+    return scheduler_by_group(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests run in the same process, and which of them begin first."""
-
-    def group(item: pytest.Item) -> str:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        shared = next((name for fixture, name in _GROUPS.items() if fixture in fixtures), None)
-        if shared is None and "faulty" in fixtures:  # one deployment for each storage
-            shared = f"faulty-{item.callspec.params['faulty']}"  # type: ignore[attr-defined]
-        return shared or item.nodeid.partition("::")[0].rpartition("/")[2].removesuffix(".py")
-
-    groups = {item: group(item) for item in items}
-    for item, name in groups.items():
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(name))
+    """Where tests run side by side, the longest groups begin first."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        items.sort(key=lambda item: _LONG.index(groups[item]) if groups[item] in _LONG else len(_LONG))
+        items.sort(key=lambda item: rank_of(item.nodeid))
 
 
 def skip_without(part: str, present: bool, remedy: str) -> None:
