@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from openthoughts_dagster.landing.escaping import escape_control
 from openthoughts_dagster.recipe import Source
 from openthoughts_dagster.recipe.fields import SLUG
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 MANIFEST = "source.yaml"
 MOST_BYTES = 64 * 1024
@@ -133,10 +133,10 @@ def _kind(value: Any) -> str:
 def _check_domain(domain: str, known: Collection[str]) -> None:
     if domain in known:
         return
-    if close := get_close_matches(domain.lower(), known, n=1, cutoff=0.7):
+    if hint := did_you_mean(domain.lower(), known):
         raise ManifestError(
-            f"domain: {domain!r} is none of the recipe's domains ({', '.join(sorted(known))}); did you mean "
-            f"{close[0]!r}? A domain of its own needs a name that is not nearly one of these"
+            f"domain: {domain!r} is none of the recipe's domains ({', '.join(sorted(known))}); {hint} "
+            "A domain of its own needs a name that is not nearly one of these"
         )
 
 

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from openthoughts_dagster.generation.engines.prompts import has_lone_surrogate
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.lake.credentials import without_credentials
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.sources.confined import open_inside
 from openthoughts_dagster.storage import open_file_system
 

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any
 
 from openthoughts_dagster.recipe import Columns, ProceduralSource, Recipe
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.sampling import sample_positions
 
@@ -104,10 +104,10 @@ def _ended(source: ProceduralSource, index: int, process: subprocess.Popen[bytes
 def _refused(source: ProceduralSource, error: str, says: Any) -> SourceError:
     where = f"sources.{source.name}"
     if error == "family":
-        close = get_close_matches(source.family, says, n=3) or says[:5]
+        hint = did_you_mean(source.family, says, most=3) or f"the first are {', '.join(says[:5])}."
         return SourceError(
             f"{where}.family: reasoning_gym {version('reasoning-gym')} has no family {source.family!r}; "
-            f"did you mean {' or '.join(close)}? It has {len(says)}"
+            f"{hint} It has {len(says)}"
         )
     if error == "options":
         return SourceError(f"{where}.options: {source.family} does not take them: {says}")

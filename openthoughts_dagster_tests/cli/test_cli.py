@@ -90,7 +90,7 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
     seen = Watch(recipe, open_landing_zone(str(folder / "landing")), None).look({}, {}, 0, set())
-    assert seen.entries["gsm8k"].landed and not seen.entries["gsm8k"].problem
+    assert seen.sources["gsm8k"].landed and not seen.sources["gsm8k"].problem
 
 
 @pytest.mark.parametrize(
