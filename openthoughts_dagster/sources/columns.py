@@ -160,5 +160,5 @@ def _said(turn: Mapping[str, Any]) -> Any:
     said = turn.get("content") if turn.get("content") is not None else turn.get("value")
     if isinstance(said, list):  # parts of a message; one that is an image makes the question no text
         texts = [part.get("text") if isinstance(part, Mapping) else None for part in said]
-        return "\n".join(texts) if texts and all(isinstance(text, str) for text in texts) else said
+        return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else said
     return said

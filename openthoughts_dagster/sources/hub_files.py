@@ -100,7 +100,7 @@ def raw_json_files(builder: Any, rows: Any, split: str, columns: Columns) -> lis
 
 def raw_rows(source: str, file: File, columns: list[str]) -> Iterator[Row]:
     """The rows of a JSON file as they were written; columns of the dataset that a row has not are null."""
-    settings = FilesSource.model_construct(name=source, records=None)
+    settings = FilesSource(name=source, domain="any", reader="files", path=file.address)
     with reading(f"sources.{source}", file):
         for row in _JSON[file.format](settings, file):
             yield row if row.problem else Row(dict.fromkeys(columns) | dict(row.values), row.origin)

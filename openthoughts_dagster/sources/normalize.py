@@ -35,10 +35,10 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
     if problem := _not_a_question(columns.question, value, row.values):
         return problem
     clean = str if source.verbatim else clean_text
-    question, (answer, problem) = clean(value), _reference(columns, row.values)
+    question, (answer, unstored) = clean(value), _reference(columns, row.values)
     if not question.strip():
         return "no_question", f"{columns.question!r} holds no text but invisible characters: {quoted(ascii(value))}"
-    rest = _rest(columns, row.values) | ({ANSWER_PROBLEM: problem} if problem else {})
+    rest = _rest(columns, row.values) | ({ANSWER_PROBLEM: unstored} if unstored else {})
     return {
         "source": source.name,
         "question_id": text_hash(question),

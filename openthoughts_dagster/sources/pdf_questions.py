@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openthoughts_dagster.generation.json_replies import JsonReading, read_json_replies
+from openthoughts_dagster.generation.json_replies import read_json_replies
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.sources.contract import Row, quoted
+from openthoughts_dagster.sources.judging import judge_problem
 from openthoughts_dagster.sources.prompts import filled
 
 _TEXT = {"type": "string"}
@@ -85,8 +86,8 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskMo
     )
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
-        if problem := _problem(reply):
-            dropped.append(Row({}, group.origin, problem))
+        if reply.value is None:
+            dropped.append(Row({}, group.origin, judge_problem(reply)))
         elif not reply.value:
             dropped.append(Row({}, group.origin, ("no_pair", f"the judge found none in: {quoted(group.text)}")))
         else:
@@ -106,8 +107,8 @@ def _refined(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) ->
     replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _PAIR, _pair_of, attempts)
     refined, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
-        if problem := _problem(reply, "refining: "):
-            dropped.append(pair.row(problem))
+        if reply.value is None:
+            dropped.append(pair.row(judge_problem(reply, "refining: ")))
         else:
             refined.append(replace(pair, question=reply.value["question"], answer=reply.value["answer"]))
     return refined, dropped
@@ -117,18 +118,13 @@ def _kept(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tu
     replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _VERDICT, _verdict_of, attempts)
     kept, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
-        if problem := _problem(reply, "filtering: "):
-            dropped.append(pair.row(problem))
+        if reply.value is None:
+            dropped.append(pair.row(judge_problem(reply, "filtering: ")))
         elif reply.value:
             kept.append(pair)
         else:
             dropped.append(pair.row(("judged_unfit", f"the judge says no to: {quoted(pair.question)}")))
     return kept, dropped
-
-
-def _problem(reply: JsonReading, step: str = "") -> tuple[str, str] | None:
-    """Why a reply has no value, as reason and evidence; None when it has one."""
-    return None if reply.failure is None else (reply.failure, f"{step}{quoted(reply.evidence)}")
 
 
 def _filled(template: str, pair: _Pair) -> str:

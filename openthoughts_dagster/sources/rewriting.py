@@ -11,6 +11,7 @@ from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import text_hash, value_hash
 from openthoughts_dagster.recipe import Columns, Recipe, TableSource, identity_of
 from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError, quoted
+from openthoughts_dagster.sources.judging import judge_problem
 from openthoughts_dagster.sources.prompts import filled, read_prompt
 from openthoughts_dagster.sources.staged import StagedSource
 
@@ -70,8 +71,8 @@ def _written(
     replies = read_json_replies(prompts, ask, _QUESTION, _question_of, attempts)
     for document, reply in zip(documents.iter_rows(named=True), replies, strict=True):
         origin = json.loads(document["origin"]) | {"document": document["question_id"], **noted}
-        if reply.failure is not None:
-            yield Row({}, origin, (reply.failure, quoted(reply.evidence)))
+        if reply.value is None:
+            yield Row({}, origin, judge_problem(reply))
         elif not reply.value:
             yield Row(
                 {}, origin, ("nothing_written", f"the judge found no question in: {quoted(document['question'])}")
