@@ -91,6 +91,11 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
     seen = Watch(recipe, open_landing_zone(str(folder / "landing")), None).look({}, {}, 0, set())
     assert seen.sources["gsm8k"].landed and not seen.sources["gsm8k"].problem
+    again = ("sources", "add", str(GSM8K), "--domain", "math", "--answer", "answer", "--name", "gsm8k")
+    refused = run(*again)
+    assert refused.exit_code == 1 and "has landed before" in refused.output
+    assert run(*again, "--replace").exit_code == 0
+    assert (folder / "landing" / "gsm8k" / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize(
