@@ -71,7 +71,7 @@ class Watch:
         `turn` says whose turn it is to be looked up on the hub.
         """
         seen = Seen(dict(before))
-        number = max([number, *(entry.number for entry in before.values())])
+        number = known_before = max([number, *(entry.number for entry in before.values())])
         landed = self._scan(seen)
         states = dict(self._states(landed or {}, seen))
         self._forget(seen, landed)
@@ -92,7 +92,7 @@ class Watch:
             accepted, read = accepted + 1, read + state.size
             known = entry or WatchedSource(name, "", "", "", "", "", 0)
             baseline = entry is None and name in self._own and name in made
-            after = self._accepted(known, state, number if baseline else number + 1)
+            after = self._accepted(known, state, known_before if baseline else number + 1)
             number = max(number, after.number)
             seen.sources[name] = after
         self._conflicts(seen, landed)
