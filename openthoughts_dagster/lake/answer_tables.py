@@ -57,6 +57,12 @@ ANSWER_PLANS = Table(
         "shard": Column(pl.Int32, "Number of the shard; null when every sample was there already", nullable=True),
         "position": Column(pl.Int32, "Order of asking: the longest expected answers come first"),
         "expected_tokens": Column(pl.Float64, "Expected tokens of one answer"),
+        "first_sample": Column(
+            pl.Int32,
+            "Index of its first sample: above 0 where the same text stands before it",
+            default=0,
+            since=2,
+        ),
     },
     ("source", "teacher"),
 )
@@ -92,7 +98,9 @@ TRAINING_SETS = Table(
     "The rows that one student learns from, by name, without their texts.",
     {
         "training_set": Column(pl.String, "Name of the training set"),
-        "position": Column(pl.Int32, "Order of the rows in the training set, from 0"),
+        "position": Column(
+            pl.Int32, "Order of the rows, from 0; a row that is repeated has several"
+        ),
         "source": SOURCE,
         "question_id": _QUESTION_ID,
         "sample_index": _SAMPLE,

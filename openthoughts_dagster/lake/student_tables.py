@@ -3,9 +3,15 @@
 import polars as pl
 
 from openthoughts_dagster.lake.answer_tables import CELL
-from openthoughts_dagster.lake.table import Column, Table
+from openthoughts_dagster.lake.table import Column, Kind, Table
 
 _TIME = pl.Datetime("us", "UTC")
+
+
+def _later(kind: Kind, description: str) -> Column:
+    """A column that rows of earlier versions lack."""
+    return Column(kind, description, nullable=True, since=2)
+
 
 STUDENT_CHECKPOINTS = Table(
     "student_checkpoint",
@@ -35,6 +41,10 @@ BENCHMARK_SCORES = Table(
         "score": Column(pl.Float64, "The student's score from 0 to 1, mean over the repeats"),
         "repeats": Column(pl.Int32, "How often the item was answered"),
         "untrained_score": Column(pl.Float64, "Score of the student's base model before training, from 0 to 1"),
+        "position": _later(pl.Int32, "Place of the item in the benchmark, from 0; null in rows of earlier versions"),
+        "failed": _later(pl.Int32, "Number of samples whose requests failed, which count as wrong"),
+        "truncated": _later(pl.Int32, "Number of samples that were cut off at max_tokens"),
+        "no_answer": _later(pl.Int32, "Number of samples that were answered and in which no answer was found"),
     },
     ("source", "teacher"),
 )
@@ -54,15 +64,24 @@ def _ranking(by: str) -> Table:
                 pl.Float64, "Difference of `score` to the next, on the same items; null in the last row", nullable=True
             ),
             "difference_standard_error": Column(pl.Float64, "Standard error of `difference_to_next`", nullable=True),
-            "significant": Column(
-                pl.Boolean, "Whether `difference_to_next` is more than 2 of its standard errors", nullable=True
-            ),
+            "significant": Column(pl.Boolean, "Whether `p_value` is below 0.05", nullable=True),
             "gain_over_untrained": Column(
                 pl.Float64, "`score` less the score of the base model before training", nullable=True
             ),
             "items": Column(pl.Int64, "Number of benchmark items that were compared"),
             "cells": Column(pl.Int64, "Number of cells (a source with a teacher) that were compared"),
             "complete": Column(pl.Boolean, "False when it lacks a cell that others have"),
+            "p_value": _later(
+                pl.Float64, "Of `difference_to_next`, after Holm's correction over all neighbours, from 0 to 1"
+            ),
+            "best": _later(pl.Boolean, "Whether no other is better by more than chance"),
+            "detectable_difference": _later(
+                pl.Float64, "The smallest difference to the next that would have been found"
+            ),
+            "z_score": _later(pl.Float64, "Mean over benchmarks of the standardized scores"),
+            "failed": _later(pl.Int64, "Number of samples of the compared items whose requests failed"),
+            "truncated": _later(pl.Int64, "Number of samples of the compared items that were cut off"),
+            "no_answer": _later(pl.Int64, "Number of samples of the compared items in which no answer was found"),
         },
     )
 
