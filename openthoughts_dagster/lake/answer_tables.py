@@ -98,9 +98,7 @@ TRAINING_SETS = Table(
     "The rows that one student learns from, by name, without their texts.",
     {
         "training_set": Column(pl.String, "Name of the training set"),
-        "position": Column(
-            pl.Int32, "Order of the rows, from 0; a row that is repeated has several"
-        ),
+        "position": Column(pl.Int32, "Order of the rows, from 0; a row that is repeated has several"),
         "source": SOURCE,
         "question_id": _QUESTION_ID,
         "sample_index": _SAMPLE,

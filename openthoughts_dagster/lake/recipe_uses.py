@@ -17,6 +17,7 @@ from openthoughts_dagster.lake.schemas import LAKE_RECIPES
 
 _AFRESH = timedelta(days=1)  # more often, every start would be a new version of the table
 _ERRORS = (LakeError, pl.exceptions.PolarsError, OSError)
+_FEW_SECONDS = {"retry_timeout": "1s", "connect_timeout": "2s", "timeout": "5s"}
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,7 @@ def record_recipe_use(lake: Lake, recipe: str, location: str, now: datetime | No
     now, location = now or datetime.now(UTC), without_credentials(location)
     fingerprint = recipe_fingerprint(recipe, location)
     try:
+        lake = _impatient(lake)
         uses = lake.scan(LAKE_RECIPES, fingerprint=fingerprint).collect()
         if not uses.is_empty() and abs(now - uses["last_used_at"].max()) < _AFRESH:  # type: ignore[operator]
             return False
@@ -84,8 +86,13 @@ def other_recipes(lake: Lake, recipe: str, location: str) -> list[RecipeUse]:
     """
     fingerprint = recipe_fingerprint(recipe, without_credentials(location))
     try:
-        rows = lake.scan(LAKE_RECIPES).filter(pl.col("fingerprint") != fingerprint).collect()
+        rows = _impatient(lake).scan(LAKE_RECIPES).filter(pl.col("fingerprint") != fingerprint).collect()
     except _ERRORS as error:
         _log.warning("the recipes of the lake could not be listed: %s", without_credentials(error))
         return []
     return [RecipeUse(**row) for row in rows.sort("last_used_at", "location", descending=True).to_dicts()]
+
+
+def _impatient(lake: Lake) -> Lake:
+    """The same lake, without the minutes for which a store that does not answer is asked again."""
+    return Lake(lake.root, _FEW_SECONDS | lake.options) if "://" in lake.root else lake

@@ -1,6 +1,7 @@
 """A lake knows which recipes wrote to it."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from openthoughts_dagster.lake import LAKE_RECIPES, Lake, other_recipes, record_recipe_use
+from openthoughts_dagster_tests.object_store import ObjectStore
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINE = ("mine", "/recipes/mine/recipe.yaml")
@@ -30,6 +32,16 @@ def test_other_recipes_of_a_lake_are_listed_the_last_used_first(lake: Lake) -> N
         record_recipe_use(lake, *use, now=NOW + timedelta(hours=hours))
     assert [use.location for use in other_recipes(lake, *MINE)] == ["/elsewhere/mine/recipe.yaml", "quickstart"]
     assert [use.recipe for use in other_recipes(lake, "quickstart", "quickstart")] == ["mine", "mine"]
+
+
+def test_a_store_that_fails_is_given_up_in_seconds(store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+    lake = Lake("s3://lake/tables")
+    assert record_recipe_use(lake, "quickstart", "quickstart", now=NOW)
+    assert [use.recipe for use in other_recipes(lake, *MINE)] == ["quickstart"]
+    start = time.monotonic()
+    store.fault = lambda method, path: "503 Slow Down"
+    assert other_recipes(lake, *MINE) == []
+    assert time.monotonic() - start < 5 and "could not be listed" in caplog.text
 
 
 def test_a_lake_that_cannot_be_read_or_written_is_a_warning_and_no_error(
