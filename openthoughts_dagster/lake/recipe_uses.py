@@ -57,10 +57,10 @@ def record_recipe_use(lake: Lake, recipe: str, location: str, now: datetime | No
     try:
         lake = _impatient(lake)
         uses = lake.scan(LAKE_RECIPES, fingerprint=fingerprint).collect()
-        if not uses.is_empty() and abs(now - uses["last_used_at"].max()) < _AFRESH:  # type: ignore[operator]
+        known = uses.to_dicts()
+        if known and abs(now - known[0]["last_used_at"]) < _AFRESH:
             return False
-        first = now if uses.is_empty() else uses["first_used_at"].min()
-        use = RecipeUse(recipe, fingerprint, location, first, now)  # type: ignore[arg-type]
+        use = RecipeUse(recipe, fingerprint, location, known[0]["first_used_at"] if known else now, now)
         lake.replace(LAKE_RECIPES, pl.DataFrame([vars(use)], schema=LAKE_RECIPES.schema), fingerprint=fingerprint)
     except _ERRORS as error:
         _log.warning("the use of recipe %s could not be written down: %s", recipe, without_credentials(error))

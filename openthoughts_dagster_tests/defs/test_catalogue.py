@@ -19,11 +19,18 @@ from openthoughts_dagster.defs.reconcile import Edge, edges_of
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.lake import RAW_SOURCES, Lake, Table, frame_hash
+from openthoughts_dagster.lake import RAW_SOURCES, Column, Lake, Table, frame_hash
 from openthoughts_dagster.recipe import Recipe, load_recipe
 
 QUESTION_LENGTHS = Table(
-    "question_lengths", {"source": pl.String, "question_id": pl.String, "characters": pl.Int64}, ("source",)
+    "question_lengths",
+    "How long every question is.",
+    {
+        "source": Column(pl.String, "Name of the source"),
+        "question_id": Column(pl.String, "Id of the question"),
+        "characters": Column(pl.Int64, "Length of its text in characters"),
+    },
+    ("source",),
 )
 
 

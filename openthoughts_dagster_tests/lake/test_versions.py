@@ -25,8 +25,8 @@ OLD = Table(
 )
 NEW = replace(
     OLD,
-    definition=OLD.definition
-    | {
+    definition={
+        **OLD.definition,
         "colour": Column(pl.String, "Its colour; null where nobody looked", nullable=True, since=2),
         "domain": Column(pl.String, "Its domain", default="all", since=2),
         "parts": Column(pl.List(pl.Float32), "Sizes of its parts in metres", nullable=True, since=3),
@@ -123,7 +123,7 @@ def test_small_files_from_before_and_after_a_column_was_added_are_merged(lake: L
 
 def test_a_table_that_newer_code_changed_otherwise_is_refused(lake: Lake) -> None:
     lake.append(CHANGED, _new("new"))
-    for use in (lambda: lake.scan(NEW), *(lambda w=w: w(lake, NEW, _new("new")) for w in WRITES.values())):  # type: ignore[misc]
+    for use in (lambda: lake.scan(NEW), *(lambda w=w: w(lake, NEW, _new("new")) for w in WRITES.values())):
         with pytest.raises(LakeError, match=r"things: .*version 4.*this code knows version 3.*Upgrade this process"):
             use()
     assert _rows(lake, CHANGED) == [("a", "new", "red", "math")]
@@ -147,7 +147,7 @@ def test_a_table_that_another_tool_changed_is_refused_with_table_column_and_reme
     lake: Lake, rows: pl.DataFrame, partition: str, says: str
 ) -> None:
     write_deltalake(lake.address(OLD), rows.to_arrow(), partition_by=[partition])
-    for use in (lambda: lake.scan(NEW), *(lambda w=w: w(lake, NEW, _new("new")) for w in WRITES.values())):  # type: ignore[misc]
+    for use in (lambda: lake.scan(NEW), *(lambda w=w: w(lake, NEW, _new("new")) for w in WRITES.values())):
         with pytest.raises(LakeError) as caught:
             use()
         assert says in str(caught.value) and "has space" not in str(caught.value)
