@@ -21,6 +21,7 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
+from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe, RecipeError
 
@@ -163,7 +164,7 @@ def main() -> int:
         outcome = run_recipe(defs, recipe, instance)
     lake = Lake(settings.lake)
     for by, ranking in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
-        rows = lake.scan(ranking).collect()
+        rows = lake.scan(ranking).filter(domain=OVERALL).collect()
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
     print(
