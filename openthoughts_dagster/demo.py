@@ -148,8 +148,13 @@ def _alone(data: Path) -> Iterator[None]:
 
 def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
-    # The libraries below talk a lot, and ask the hub about models that are folders.
-    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
+    # The progress bars and warnings of other libraries would stand between the lines of the demo.
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }.items():
         os.environ.setdefault(name, value)
     start = time.monotonic()
     try:
