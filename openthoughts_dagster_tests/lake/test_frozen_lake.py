@@ -1,6 +1,7 @@
 """A lake that an earlier version wrote opens, is read and is written by this one."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_every_table_of_the_frozen_lake_is_written(frozen: Frozen) -> None:
         rows = frozen.lake.scan(table, **partition).collect()
         frozen.lake.replace(table, rows.head(1), **partition)
         assert frozen.lake.scan(table, **partition).collect().equals(rows.head(1)), table.name
-        frozen.lake.replace_batches(table, lambda rows=rows: [rows, rows], **partition)
+        frozen.lake.replace_batches(table, partial(list, [rows, rows]), **partition)
         assert frozen.lake.scan(table, **partition).collect().height == 2 * rows.height, table.name
         assert frozen.lake.scan(table).collect().schema == table.schema
 

@@ -1,4 +1,4 @@
-"""Container logs over TLS, as the API server asks a node's agent for them."""
+"""Container logs over TLS, as the API server asks a kubelet for them."""
 
 import ssl
 import threading

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, ApiError, Json
+from openthoughts_dagster_tests.kubelet.api import Api, ApiError, Json
 
 _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}

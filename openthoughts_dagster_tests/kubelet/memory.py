@@ -11,7 +11,7 @@ _SCANNED: tuple[float, dict[int, list[int]]] = (0.0, {})
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def held(pid: int) -> int:
+def tree_memory(pid: int) -> int:
     """Bytes of anonymous memory of the process and all that it started."""
     children, total, todo = _children(), 0, [pid]
     while todo:

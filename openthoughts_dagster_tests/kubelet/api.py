@@ -1,4 +1,4 @@
-"""The API server in plain dictionaries: what an agent reads, watches and patches."""
+"""The API server in plain dictionaries: what a kubelet reads, watches and patches."""
 
 import json
 from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE
 
 pytestmark = pytest.mark.kubernetes
@@ -24,14 +24,14 @@ SAFE = {
 
 
 @pytest.fixture(scope="module")
-def space(plane: ControlPlane, nodes: NodeAgents) -> Iterator[str]:
+def space(plane: ControlPlane, nodes: Kubelets) -> Iterator[str]:
     """A namespace under the restricted standard."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "agent", "labels": labels}}])
+    plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubelet", "labels": labels}}])
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    plane.apply([account], "agent")
-    yield "agent"
-    plane.core.delete_namespace("agent")
+    plane.apply([account], "kubelet")
+    yield "kubelet"
+    plane.core.delete_namespace("kubelet")
 
 
 def pod(name: str, *command: str, image: str = CODE_IMAGE, spec: Any = None, **container: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def pod(name: str, *command: str, image: str = CODE_IMAGE, spec: Any = None, **c
 
 
 def _read(plane: ControlPlane, name: str) -> Any:
-    return plane.core.read_namespaced_pod(name, "agent")
+    return plane.core.read_namespaced_pod(name, "kubelet")
 
 
 def over(plane: ControlPlane, name: str) -> Any:
@@ -71,7 +71,7 @@ print(json.dumps({
     "uid": os.getuid(), "env": dict(os.environ), "secrets": secrets, "namespace": namespace, "writable": writable,
     "config": pathlib.Path("/etc/app/a/settings.yaml").read_text(), "one": pathlib.Path("/etc/one").read_text(),
     "labels": pathlib.Path("/etc/pod/labels").read_text(), "before": pathlib.Path("/scratch/init").read_text(),
-    "torch": importlib.util.find_spec("torch") is not None, "peer": socket.gethostbyname("web.agent.svc"),
+    "torch": importlib.util.find_spec("torch") is not None, "peer": socket.gethostbyname("web.kubelet.svc"),
     "host": pathlib.Path("/etc/shadow").exists(), "processes": [p for p in os.listdir("/proc") if p.isdigit()],
 }))
 """
@@ -165,7 +165,7 @@ def test_pods_that_cannot_start_say_why(plane: ControlPlane, space: str) -> None
         plane.core.delete_namespaced_pod(name, space)
 
 
-def test_pods_end_as_they_do_on_a_cluster(plane: ControlPlane, nodes: NodeAgents, space: str) -> None:
+def test_pods_end_as_they_do_on_a_cluster(plane: ControlPlane, nodes: Kubelets, space: str) -> None:
     graceful = (
         "import signal,sys,time; signal.signal(15, lambda *_: sys.exit(3)); print('up', flush=True); time.sleep(600)"
     )
@@ -193,7 +193,7 @@ def test_pods_end_as_they_do_on_a_cluster(plane: ControlPlane, nodes: NodeAgents
 
 
 def test_a_deployment_is_ready_when_its_probe_passes_and_restarts_what_ends(
-    plane: ControlPlane, nodes: NodeAgents, space: str
+    plane: ControlPlane, nodes: Kubelets, space: str
 ) -> None:
     port = free_port()
     serve = f"sleep 1; cd /tmp; exec python -m http.server {port} --bind 127.0.0.1"

@@ -7,17 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, ApiError, Json, now
-from openthoughts_dagster_tests.kubernetes.node_agent.container import Container
-from openthoughts_dagster_tests.kubernetes.node_agent.images import Image
-from openthoughts_dagster_tests.kubernetes.node_agent.names import hostname, hosts_of
-from openthoughts_dagster_tests.kubernetes.node_agent.sandbox import Sandbox
-from openthoughts_dagster_tests.kubernetes.node_agent.values import NotThere, Objects, environment, expand
-from openthoughts_dagster_tests.kubernetes.node_agent.volumes import Volumes
+from openthoughts_dagster_tests.kubelet.api import Api, ApiError, Json, now
+from openthoughts_dagster_tests.kubelet.container import Container
+from openthoughts_dagster_tests.kubelet.images import Image
+from openthoughts_dagster_tests.kubelet.names import hostname, hosts_of
+from openthoughts_dagster_tests.kubelet.sandbox import Sandbox
+from openthoughts_dagster_tests.kubelet.values import NotThere, Objects, environment, expand
+from openthoughts_dagster_tests.kubelet.volumes import Volumes
 
 
-class Site(Protocol):
-    """What a pod's thread needs of the agent."""
+class PodHost(Protocol):
+    """What a pod's thread needs of its kubelet."""
 
     api: Api
     images: dict[str, Image]
@@ -28,25 +28,25 @@ class Site(Protocol):
 
     def event(self, pod: Json, kind: str, reason: str, message: str) -> None: ...
 
-    def gone(self, thread: "PodThread") -> None: ...
+    def pod_ended(self, thread: "PodWorker") -> None: ...
 
 
 class _Stopped(Exception):
     """The pod is to end: it was deleted, evicted, or its node vanished."""
 
 
-class PodThread(threading.Thread):
-    """Runs a pod, and tells its site when the processes have ended and when the pod is gone."""
+class PodWorker(threading.Thread):
+    """Runs a pod, and tells its kubelet when the processes have ended and when the pod is gone."""
 
-    def __init__(self, site: Site, pod: Json, folder: Path) -> None:
+    def __init__(self, host: PodHost, pod: Json, folder: Path) -> None:
         meta = pod["metadata"]
         super().__init__(name=f"pod {meta['namespace']}/{meta['name']}", daemon=True)
         self.pod, self.namespace, self.pod_name, self.uid = pod, meta["namespace"], meta["name"], meta["uid"]
         self.path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod_name}"
         self.folder = folder
-        self._site = site
+        self._host = host
         folder.mkdir(parents=True, exist_ok=True)
-        self._volumes = Volumes(site.api, pod, folder / "volumes", site.claims)
+        self._volumes = Volumes(host.api, pod, folder / "volumes", host.claims)
         self.inits = [Container(spec, self._launch) for spec in pod["spec"].get("initContainers", [])]
         self.containers = [Container(spec, self._launch) for spec in pod["spec"]["containers"]]
         self._ending, self._grace, self._deleted, self.vanished = threading.Event(), 0.0, False, False
@@ -62,7 +62,7 @@ class PodThread(threading.Thread):
         self._ending.set()
 
     def evict(self, reason: str, message: str) -> None:
-        """End at once as the node's agent does when it must get rid of a pod: it has failed, and says why."""
+        """End at once as the kubelet does when it must get rid of a pod: it has failed, and says why."""
         self._why = {"reason": reason, "message": message}
         self._ending.set()
 
@@ -83,8 +83,8 @@ class PodThread(threading.Thread):
         try:
             self._prepare()
             for container in self.inits:
-                self._finish(container)
-            self._look_after()
+                self._run_init_container(container)
+            self._supervise()
         except _Stopped:
             self._end()
         finally:
@@ -95,10 +95,10 @@ class PodThread(threading.Thread):
                 while not (self._deleted or self.vanished):
                     self._ending.wait(5)  # a pod that is over stays until it is deleted
                 if self._deleted and not self.vanished:
-                    self._let_go()
+                    self._delete_object()
             self._volumes.remove()
             shutil.rmtree(self.folder / "volumes", ignore_errors=True)
-            self._site.gone(self)
+            self._host.pod_ended(self)
 
     def _prepare(self) -> None:
         told = None
@@ -108,41 +108,41 @@ class PodThread(threading.Thread):
                 break
             except (NotThere, ApiError) as error:
                 if str(error) != told:
-                    self._site.event(self.pod, "Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
+                    self._host.event(self.pod, "Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
                 told = str(error)
                 self._pause(1)
         for container in [*self.inits, *self.containers]:
             image, tries = container.spec["image"], 0
-            while image not in self._site.images:
+            while image not in self._host.images:
                 message = f'failed to pull and unpack image "{image}": not found'
                 if tries == 0:
-                    self._site.event(self.pod, "Warning", "Failed", f'Failed to pull image "{image}": {message}')
-                    self._site.event(self.pod, "Warning", "Failed", "Error: ErrImagePull")
+                    self._host.event(self.pod, "Warning", "Failed", f'Failed to pull image "{image}": {message}')
+                    self._host.event(self.pod, "Warning", "Failed", "Error: ErrImagePull")
                     container.fail("ErrImagePull", message, waiting=True)
                 else:
                     message = f'Back-off pulling image "{image}": ErrImagePull: {message}'
                     if tries == 1:
-                        self._site.event(self.pod, "Normal", "BackOff", f'Back-off pulling image "{image}"')
-                        self._site.event(self.pod, "Warning", "Failed", "Error: ImagePullBackOff")
+                        self._host.event(self.pod, "Normal", "BackOff", f'Back-off pulling image "{image}"')
+                        self._host.event(self.pod, "Warning", "Failed", "Error: ImagePullBackOff")
                     container.fail("ImagePullBackOff", message, waiting=True)
                 tries += 1
                 self._pause(3)
-            self._pulled[container.name] = self._site.images[image]
+            self._pulled[container.name] = self._host.images[image]
 
     def _start(self, container: Container) -> None:
         told = None
         while not container.running:
             try:
                 container.start()
-                self._site.event(self.pod, "Normal", "Started", f"Container started: {container.name}")
+                self._host.event(self.pod, "Normal", "Started", f"Container started: {container.name}")
             except (NotThere, ApiError) as error:
                 container.fail("CreateContainerConfigError", str(error), waiting=True)
                 if str(error) != told:
-                    self._site.event(self.pod, "Warning", "Failed", f"Error: {error}")
+                    self._host.event(self.pod, "Warning", "Failed", f"Error: {error}")
                 told = str(error)
                 self._pause(1)
 
-    def _finish(self, container: Container) -> None:
+    def _run_init_container(self, container: Container) -> None:
         """Run an init container to its end; as often as needed unless the pod never restarts."""
         self._start(container)
         while container.exit_code != 0:
@@ -155,7 +155,7 @@ class PodThread(threading.Thread):
                 container.restart_when_due()
             self._pause(0.2)
 
-    def _look_after(self) -> None:
+    def _supervise(self) -> None:
         for container in self.containers:
             self._start(container)
         self._phase = "Running"
@@ -208,11 +208,11 @@ class PodThread(threading.Thread):
         if not self._deleted:
             self._ending.clear()
 
-    def _let_go(self) -> None:
+    def _delete_object(self) -> None:
         """The last delete: without it the object stays for ever."""
         while True:
             try:
-                self._site.api.delete(self.path, {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}})
+                self._host.api.delete(self.path, {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}})
                 return
             except ApiError as error:
                 if error.status in (404, 409) or self.vanished:
@@ -223,7 +223,7 @@ class PodThread(threading.Thread):
         status = self._status()
         while status != self._pushed and not self.vanished:
             try:
-                self._site.api.patch(f"{self.path}/status", {"metadata": {"uid": self.uid}, "status": status})
+                self._host.api.patch(f"{self.path}/status", {"metadata": {"uid": self.uid}, "status": status})
                 self._pushed = status
             except ApiError as error:
                 if error.status in (404, 409, 422):  # gone, or another pod of this name
@@ -256,7 +256,7 @@ class PodThread(threading.Thread):
 
     def _write_hosts(self) -> None:
         """Write /etc/hosts in place, so that a sandbox that has it sees new names."""
-        path, text = self.folder / "hosts", hosts_of(self._site.api, self.pod)
+        path, text = self.folder / "hosts", hosts_of(self._host.api, self.pod)
         if not path.exists() or path.read_text() != text:
             with path.open("r+" if path.exists() else "w") as file:
                 file.write(text)
@@ -271,8 +271,8 @@ class PodThread(threading.Thread):
         if security.get("runAsNonRoot") and user == 0:
             raise NotThere("container has runAsNonRoot and image will run as root")
         if command is None:
-            variables = dict(image.environment) | self._site.environment | {"HOSTNAME": hostname(self.pod)}
-            variables |= environment(self.pod, spec, Objects(self._site.api, self.namespace))
+            variables = dict(image.environment) | self._host.environment | {"HOSTNAME": hostname(self.pod)}
+            variables |= environment(self.pod, spec, Objects(self._host.api, self.namespace))
             self._variables[spec["name"]] = variables
             self._write_hosts()
             command = [expand(part, variables) for part in [*spec.get("command", []), *spec.get("args", [])]]

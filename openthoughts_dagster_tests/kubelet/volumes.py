@@ -4,9 +4,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, Json
-from openthoughts_dagster_tests.kubernetes.node_agent.sandbox import Mount
-from openthoughts_dagster_tests.kubernetes.node_agent.values import NotThere, Objects, field, resource
+from openthoughts_dagster_tests.kubelet.api import Api, Json
+from openthoughts_dagster_tests.kubelet.sandbox import Mount
+from openthoughts_dagster_tests.kubelet.values import NotThere, Objects, field, resource
 
 
 class Volumes:
@@ -75,7 +75,7 @@ class Volumes:
                         raise NotThere(f"references non-existent {kind[:-1]} key: {absent[0]}")
                     return {item["path"]: data[item["key"]] for item in about["items"] if item["key"] in data}
                 return data
-        raise NotThere(f"this agent has no volumes of {[key for key in source if key != 'name']}")
+        raise NotThere(f"the kubelet of the tests has no volumes of {[key for key in source if key != 'name']}")
 
     def _item(self, item: Json) -> str:
         if "fieldRef" in item:

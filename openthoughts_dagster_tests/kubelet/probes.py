@@ -6,8 +6,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Json
-from openthoughts_dagster_tests.kubernetes.node_agent.sandbox import Sandbox
+from openthoughts_dagster_tests.kubelet.api import Json
+from openthoughts_dagster_tests.kubelet.sandbox import Sandbox
 
 
 class Probe:

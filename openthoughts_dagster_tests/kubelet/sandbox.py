@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from openthoughts_dagster_tests.kubernetes.node_agent.images import Image
-from openthoughts_dagster_tests.kubernetes.node_agent.memory import held
+from openthoughts_dagster_tests.kubelet.images import Image
+from openthoughts_dagster_tests.kubelet.memory import tree_memory
 
 _FROM_HOST = ("ssl", "ca-certificates", "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf")
 _OF_HOST = (*_FROM_HOST, "resolv.conf", "localtime", "mime.types", "fonts")
@@ -111,7 +111,7 @@ class Sandbox:
 
     def memory(self) -> int:
         """Bytes that it and all that it started hold."""
-        return held(self.pid) if self.pid and self.poll() is None else 0
+        return tree_memory(self.pid) if self.pid and self.poll() is None else 0
 
 
 def _links() -> list[str]:

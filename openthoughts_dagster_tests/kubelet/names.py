@@ -1,6 +1,6 @@
 """The names that a cluster's DNS would know, as an /etc/hosts: all of them are this machine."""
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, Json
+from openthoughts_dagster_tests.kubelet.api import Api, Json
 
 
 def hosts_of(api: Api, pod: Json) -> str:

@@ -1,4 +1,4 @@
-"""The agent of all nodes: registers and reports them, follows their pods, and does to them what a test asks for."""
+"""The kubelets of the tests: they register and report nodes, run their pods, and lose them as a test asks."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from openthoughts_dagster_tests.e2e.servers import wait_for
+from openthoughts_dagster_tests.kubelet.api import Api, ApiError, Json, now
+from openthoughts_dagster_tests.kubelet.images import Image
+from openthoughts_dagster_tests.kubelet.logs import LogServer
+from openthoughts_dagster_tests.kubelet.nodes import Node
+from openthoughts_dagster_tests.kubelet.pod import PodWorker
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, ApiError, Json, now
-from openthoughts_dagster_tests.kubernetes.node_agent.images import Image
-from openthoughts_dagster_tests.kubernetes.node_agent.logs import LogServer
-from openthoughts_dagster_tests.kubernetes.node_agent.nodes import Node
-from openthoughts_dagster_tests.kubernetes.node_agent.pod import PodThread
 
 
-class NodeAgents:
+class Kubelets:
     """Nodes and what runs on them. Use as a context manager: at the end every process of every pod is gone."""
 
     evicted = "Evicted"
@@ -28,11 +28,11 @@ class NodeAgents:
         self._logs = LogServer(plane.certificate, plane.key, self._find_log)
         self._nodes: dict[str, Node] = {}
         self._absent: set[str] = set()
-        self._pods: dict[str, PodThread] = {}
+        self._pods: dict[str, PodWorker] = {}
         self._lock, self._closing = threading.RLock(), threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._beat)]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._watch_pods, self._heartbeat)]
 
-    def __enter__(self) -> "NodeAgents":
+    def __enter__(self) -> "Kubelets":
         for thread in self._threads:
             thread.start()
         return self
@@ -66,29 +66,29 @@ class NodeAgents:
     def vanish(self, name: str) -> None:
         """A machine dies: its processes are gone at once, and nothing is heard of it any more."""
         self._absent.add(name)
-        for pod in self._on(name):
+        for pod in self._pods_on(name):
             pod.vanish()
-        for pod in self._on(name):
+        for pod in self._pods_on(name):
             pod.join(20)
 
     def come_back(self, name: str) -> None:
         """The machine has been replaced under its old name; what ran there before is over."""
         self.join(self._nodes[name])
-        for pod in self._listed()["items"]:
+        for pod in self._list_pods()["items"]:
             if pod["spec"]["nodeName"] == name:
-                self._take(pod)
+                self._sync_pod(pod)
 
     def evict(self, namespace: str, pod: str, message: str) -> None:
         """The node is short of something and gets rid of a pod."""
-        thread = self.thread(namespace, pod)
+        thread = self.pod(namespace, pod)
         self.event(thread.pod, "Warning", "Evicted", message)
         thread.evict("Evicted", message)
 
     def oom_kill(self, namespace: str, pod: str) -> None:
         """The kernel kills a pod's processes for their memory."""
-        self.thread(namespace, pod).kill_for("OOMKilled")
+        self.pod(namespace, pod).kill_for("OOMKilled")
 
-    def thread(self, namespace: str, pod: str) -> PodThread:
+    def pod(self, namespace: str, pod: str) -> PodWorker:
         """What looks after a pod."""
         with self._lock:
             return next(t for t in self._pods.values() if (t.namespace, t.pod_name) == (namespace, pod))
@@ -100,7 +100,7 @@ class NodeAgents:
         return logs[0].read_text(errors="replace") if logs else ""
 
     def event(self, pod: Json, kind: str, reason: str, message: str) -> None:
-        """Record an event about a pod, as the node's agent."""
+        """Record an event about a pod, as the kubelet does."""
         meta = pod["metadata"]
         about = {"kind": "Pod", "apiVersion": "v1", "name": meta["name"], "namespace": meta["namespace"]}
         body = {
@@ -117,7 +117,7 @@ class NodeAgents:
         with suppress(ApiError):  # as with a kubelet: events are told when they can be
             self.api.post(f"/api/v1/namespaces/{meta['namespace']}/events", body)
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         ticks = 0
         while not self._closing.wait(2):
             ticks += 1
@@ -128,31 +128,31 @@ class NodeAgents:
                         if ticks % 5 == 0:
                             node.report(self.api, self._logs.port)
 
-    def _listed(self) -> Json:
+    def _list_pods(self) -> Json:
         return self.api.get("/api/v1/pods?fieldSelector=spec.nodeName!=")
 
-    def _follow(self) -> None:
+    def _watch_pods(self) -> None:
         """List, then watch, for ever: a server that is down is asked again every second."""
         while not self._closing.is_set():
             try:
-                listed = self._listed()
+                listed = self._list_pods()
                 there = {pod["metadata"]["uid"] for pod in listed["items"]}
                 for gone in [uid for uid in self._pods if uid not in there]:
-                    self._forget(gone)
+                    self._remove_pod(gone)
                 for pod in listed["items"]:
-                    self._take(pod)
+                    self._sync_pod(pod)
                 version = listed["metadata"]["resourceVersion"]
                 for event in self.api.watch("/api/v1/pods?fieldSelector=spec.nodeName!=", version, 20):
                     if self._closing.is_set():
                         return
                     if event["type"] == "DELETED":
-                        self._forget(event["object"]["metadata"]["uid"])
+                        self._remove_pod(event["object"]["metadata"]["uid"])
                     elif event["type"] != "BOOKMARK":
-                        self._take(event["object"])
+                        self._sync_pod(event["object"])
             except ApiError:
                 self._closing.wait(1)
 
-    def _take(self, pod: Json) -> None:
+    def _sync_pod(self, pod: Json) -> None:
         """Start a pod that is new here, or end one that is to go."""
         meta, node = pod["metadata"], pod["spec"].get("nodeName")
         if node not in self._nodes or node in self._absent or self._closing.is_set():
@@ -161,19 +161,19 @@ class NodeAgents:
             thread = self._pods.get(meta["uid"])
             if thread is None and pod["status"].get("phase") in ("Succeeded", "Failed"):
                 if "deletionTimestamp" in meta:
-                    self._let_go(pod)
+                    self._delete_object(pod)
                 return
             if thread is None and (pod["status"].get("phase") == "Running" or "deletionTimestamp" in meta):
-                self._lost(pod)
+                self._fail_lost_pod(pod)
                 return
             if thread is None:
                 folder = self._folder / "pods" / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
-                thread = self._pods[meta["uid"]] = PodThread(self, pod, folder)
+                thread = self._pods[meta["uid"]] = PodWorker(self, pod, folder)
                 thread.start()
             if "deletionTimestamp" in meta:
                 thread.delete(meta.get("deletionGracePeriodSeconds", 30))
 
-    def _lost(self, pod: Json) -> None:
+    def _fail_lost_pod(self, pod: Json) -> None:
         """A pod from before its node vanished: nobody knows how it ended."""
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
@@ -186,27 +186,27 @@ class NodeAgents:
             status = {"phase": "Failed", "containerStatuses": lost}
             self.api.patch(f"{path}/status", {"metadata": {"uid": meta["uid"]}, "status": status})
         if "deletionTimestamp" in meta:
-            self._let_go(pod)
+            self._delete_object(pod)
 
-    def _let_go(self, pod: Json) -> None:
+    def _delete_object(self, pod: Json) -> None:
         meta = pod["metadata"]
         with suppress(ApiError):
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}
             self.api.delete(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}", body)
 
-    def _forget(self, uid: str) -> None:
+    def _remove_pod(self, uid: str) -> None:
         """The object is gone: so is the pod, without a word."""
         with self._lock:
             thread = self._pods.get(uid)
         if thread:
             thread.vanish()
 
-    def gone(self, thread: PodThread) -> None:
+    def pod_ended(self, thread: PodWorker) -> None:
         """Nothing is left of it."""
         with self._lock:
             self._pods.pop(thread.uid, None)
 
-    def _on(self, node: str) -> list[PodThread]:
+    def _pods_on(self, node: str) -> list[PodWorker]:
         with self._lock:
             return [thread for thread in self._pods.values() if thread.pod["spec"]["nodeName"] == node]
 

@@ -4,10 +4,10 @@ import signal
 import time
 from collections.abc import Callable
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Json, now
-from openthoughts_dagster_tests.kubernetes.node_agent.probes import Probe
-from openthoughts_dagster_tests.kubernetes.node_agent.sandbox import Sandbox
-from openthoughts_dagster_tests.kubernetes.node_agent.values import quantity
+from openthoughts_dagster_tests.kubelet.api import Json, now
+from openthoughts_dagster_tests.kubelet.probes import Probe
+from openthoughts_dagster_tests.kubelet.sandbox import Sandbox
+from openthoughts_dagster_tests.kubelet.values import quantity
 
 
 class Container:

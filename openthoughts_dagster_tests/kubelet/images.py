@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HOUSE = Path(__file__).parents[3]
+HOUSE = Path(__file__).parents[2]
 _SITE = Path(sysconfig.get_paths()["purelib"])
 _HIDDEN_SITE = "/image/site-packages"
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from openthoughts_dagster_tests.kubernetes.node_agent.api import Api, ApiError, Json, now, now_micro
+from openthoughts_dagster_tests.kubelet.api import Api, ApiError, Json, now, now_micro
 
 GPU = "nvidia.com/gpu"
 
@@ -60,7 +60,7 @@ class Node:
         } | ({GPU: str(self.gpus)} if self.gpus else {})
         well = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
         conditions = [
-            {"type": kind, "status": status, "reason": "AgentReports", "lastHeartbeatTime": now()}
+            {"type": kind, "status": status, "reason": "KubeletReady", "lastHeartbeatTime": now()}
             for kind, status in well.items()
         ]
         status = {
