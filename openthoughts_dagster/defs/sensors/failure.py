@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from typing import Final
 
 import dagster as dg
 from dagster import RunStatusChangeRecordsFilter
@@ -13,7 +14,7 @@ from openthoughts_dagster.defs.settings import Settings
 _AT_ONCE = 20
 _TOLD_WITHIN_DAYS = 7
 _STEP_FAILED = dg.DagsterEventType.STEP_FAILURE
-_RUN_FAILED = dg.DagsterEventType.RUN_FAILURE
+_RUN_FAILED: Final = dg.DagsterEventType.RUN_FAILURE
 
 
 def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition:
