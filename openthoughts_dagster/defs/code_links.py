@@ -26,10 +26,10 @@ def code_references(make: Callable[..., dg.AssetsDefinition], repository: str = 
     # Code references are in beta in Dagster 1.13; a change there shows in the tests.
     warnings.filterwarnings("ignore", message=".*CodeReference", category=dg.BetaWarning)
     path, line = Path(make.__code__.co_filename), make.__code__.co_firstlineno
-    label = path.relative_to(_REPOSITORY).as_posix() if path.is_relative_to(_REPOSITORY) else path.name
+    inside = path.relative_to(_REPOSITORY).as_posix() if path.is_relative_to(_REPOSITORY) else path.name
     reference: dg.UrlCodeReference | dg.LocalFileCodeReference = (
-        dg.UrlCodeReference(url=f"{repository.rstrip('/')}/{label}#L{line}", label=label)
+        dg.UrlCodeReference(url=f"{repository.rstrip('/')}/{inside}#L{line}", label=path.name)
         if repository
-        else dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=label)
+        else dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=path.name)
     )
     return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}

@@ -82,7 +82,7 @@ def test_a_runs_log_and_a_partitions_pictures_and_tables_are_shown(live: Live, b
 
 def test_an_assets_page_describes_its_columns_and_a_rankings_page_shows_rounded_scores(browser: Browser) -> None:
     browser.open("/assets/benchmark_scores", "untrained_score")
-    browser.text("openthoughts_dagster/defs/assets/benchmark_scores.py").wait_for()
+    browser.text("benchmark_scores.py").wait_for()
     browser.picture("columns")
     browser.open("/assets/source_ranking?view=events", "next below")
     browser.text("%").wait_for()
