@@ -185,3 +185,12 @@ def test_assets_of_arms_and_of_teachers_need_no_more_than_their_entries(settings
     assert arms is not None and arms.get_partition_keys() == ["difficulty.hard", "difficulty.easy"]
     teachers = graph.get(dg.AssetKey("reasoning_dataset")).partitions_def
     assert teachers is not None and teachers.get_partition_keys() == [teacher.name for teacher in recipe.teachers]
+
+
+@pytest.mark.parametrize(
+    ("key", "lacks"), [("gone|worked", "source 'gone'"), ("two-digit-sums|gone", "teacher 'gone'")]
+)
+def test_a_partition_that_the_recipe_has_no_more_says_what_is_missing(key: str, lacks: str, recipe: Recipe) -> None:
+    with pytest.raises(KeyError) as error:
+        BY_CELL.labels_in(recipe, key)
+    assert f"recipe 'quickstart' has no {lacks}" in str(error.value) and "its data is kept" in str(error.value)
