@@ -50,6 +50,8 @@ def test_every_image_is_pinned(manifests: list[Manifest]) -> None:
     for name, pod in pod_specs(manifests).items():
         for container in _containers(pod):
             assert re.search(r":v?\d+\.\d+[.\d]*$", container["image"]), f"{name}: {container['image']}"
+            hosts = [part for part in container["image"].split("/")[:-1] if "." in part or ":" in part]
+            assert len(hosts) <= 1, f"{name}: two registries in {container['image']}"
 
 
 def test_no_secret_is_written_into_a_manifest(manifests: list[Manifest]) -> None:
