@@ -27,7 +27,7 @@ name them (`ci/mirror-values.yaml` in the repository is an example):
 
 | image | value |
 |---|---|
-| `openthoughts-code`, built from the Dockerfile | `images.code`, `dagster.dagsterWebserver.image`, `dagster.dagsterDaemon.image` |
+| `openthoughts-code`, built from the Dockerfile | `images.code`, and `image` of webserver and daemon |
 | `openthoughts-gpu` or `openthoughts-cpu`, built from the Dockerfile | `images.gpu` |
 | `docker.io/library/postgres`, only its `pg_isready` | `dagster.postgresql.image` |
 | `quay.io/oauth2-proxy/oauth2-proxy` | `loginProxy.image` |

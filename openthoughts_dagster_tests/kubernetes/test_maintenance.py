@@ -33,7 +33,7 @@ def test_helm_test_says_that_the_release_is_well(here: Installed) -> None:
 
 
 def test_the_database_is_migrated_from_the_code_location(here: Installed) -> None:
-    """As `kubectl exec deployment/openthoughts-code -- dagster instance migrate`: the same pod, with another command."""
+    """As by `kubectl exec deployment/openthoughts-code -- dagster instance migrate`, in a pod of its own."""
     spec = find(here.manifests, "Deployment", "openthoughts-code")["spec"]["template"]["spec"]
     container = {key: value for key, value in spec["containers"][0].items() if not key.endswith("Probe")}
     migrating = spec | {"containers": [container | {"args": ["dagster", "instance", "migrate"], "ports": []}]}
