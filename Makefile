@@ -18,7 +18,7 @@ help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
 	@echo "make audit   known vulnerabilities of the pinned versions, where an advisory source can be reached"
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
@@ -49,6 +49,7 @@ test-cluster: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
 
 audit: .venv/installed

@@ -53,7 +53,7 @@ def scheduler_by_group(config: pytest.Config, log: Any) -> Any:
     """A scheduler of pytest-xdist that keeps the tests of a group together."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    class GroupScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 

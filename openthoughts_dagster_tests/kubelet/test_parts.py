@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ from openthoughts_dagster_tests.kubelet.names import hostname
 from openthoughts_dagster_tests.kubelet.probes import Probe
 from openthoughts_dagster_tests.kubelet.values import expand, field, quantity, resource
 
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "web-0", "labels": {"app": "web", "zone": "a"}, "annotations": {"note": "x"}},
     "spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "1500m", "memory": "2Gi"}}}]},
 }

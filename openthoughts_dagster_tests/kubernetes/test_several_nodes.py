@@ -21,7 +21,7 @@ from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
 from openthoughts_dagster_tests.kubernetes.rendering import rendered
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
-from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
+from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 pytestmark = pytest.mark.kubernetes
 
@@ -153,14 +153,14 @@ def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trai
     said = steps.log("killed")
 
     alone_student = student(str(untrained_model))
-    alone = train_student(alone_student, locate(alone_student, Path()), ROWS, tmp_path, print, processes=1)
+    alone = train_student(alone_student, locate(alone_student, Path()), ROWS, students_in(tmp_path), print, processes=1)
     assert "trained {" in said, said
     together = Trained(**json.loads(said.partition("trained ")[2].splitlines()[0]))
     assert f"OOMKilled: exit code 137, killed (SIGKILL) (pod {second}" in said
     assert "student: going on from checkpoint-" in said and "student: step 30 of 30" in said
     assert_same(alone, together, Folders(tmp_path / "cache").fetch(together.path))
     assert steps.left("killed") == []
-    assert not [key for key in store.keys("bucket") if ".job/" in key or ".partial/" in key]
+    assert not [key for key in store.keys("bucket") if ".job/" in key or ".partial/" in key or ".claim/" in key]
 
 
 def test_a_step_that_is_stopped_takes_its_training_with_it(steps: Steps, plane: ControlPlane, tmp_path: Path) -> None:

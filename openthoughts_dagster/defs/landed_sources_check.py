@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from openthoughts_dagster.defs.resources import LakeResource
-from openthoughts_dagster.defs.work import resumable
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.landing import Catalog, Entry
 
 _RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
