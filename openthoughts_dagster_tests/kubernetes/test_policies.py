@@ -115,6 +115,7 @@ def test_policies_choose_pods_that_there_are(manifests: list[Manifest]) -> None:
     pods = launched + [
         each["spec"]["template"]["metadata"]["labels"] for each in manifests if each["kind"] == "Deployment"
     ]
+    pods += [each["metadata"]["labels"] for each in rendered(hooks=True)]  # of `helm test`
     for policy in (each for each in manifests if each["kind"] == "NetworkPolicy"):
         rules = [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
         peers = [peer for rule in rules for peer in [*rule.get("from", []), *rule.get("to", [])]]
