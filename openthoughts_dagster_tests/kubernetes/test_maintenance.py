@@ -21,7 +21,8 @@ def _run(release: Installed, name: str, spec: Manifest) -> tuple[str, str]:
 
     try:
         wait_for(lambda: phase() in ("Succeeded", "Failed"), 120, f"the end of {name}")
-        return phase(), release.nodes.log(release.namespace, name)
+        log = release.core.read_namespaced_pod_log(name, release.namespace, _preload_content=False)
+        return phase(), log.data.decode()
     finally:
         release.core.delete_namespaced_pod(name, release.namespace)
 
