@@ -57,7 +57,10 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     """
     folders = folders or Folders()
     if reference.engine == "openai":
-        identity, tokenizer = ModelIdentity(reference.model, reference.revision or "served"), reference.tokenizer
+        extra = reference.parameters.extra
+        asked_with = json.dumps(extra, sort_keys=True) if extra else ""
+        identity = ModelIdentity(reference.model, reference.revision or "served", asked_with=asked_with)
+        tokenizer = reference.tokenizer
         if tokenizer is not None and "://" in tokenizer:
             tokenizer = str(_fetched(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0])
         elif tokenizer is not None and _is_folder(tokenizer):

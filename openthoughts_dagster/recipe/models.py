@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -11,7 +10,7 @@ from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, S
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
-from openthoughts_dagster.recipe.serving import Retry, VllmOptions
+from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
 
 EngineName = Literal["auto", "vllm", "transformers", "openai"]
 
@@ -76,7 +75,15 @@ class ModelReference(RecipeModel):
         description="For engine openai: folder or hub id of the served model's tokenizer. With it we apply the chat "
         "template and ask /completions with the rendered prompt; without it the server applies its own.",
     )
-    retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="Patience with requests that fail.")
+    parameters: Annotated[RequestParameters, Identity.NEVER] = Field(
+        default=RequestParameters(), description="For engine openai: how its server wants parameters."
+    )
+    stream: Annotated[Literal["auto", "always", "never"], Identity.NEVER] = Field(
+        "auto",
+        description="For engine openai: whether answers are streamed, so that no gateway ends a long one. auto streams "
+        "where max_tokens is 8192 or more and the server is no vLLM, and everywhere once a gateway has timed out.",
+    )
+    retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="What is done about failures.")
     vllm: Annotated[VllmOptions, Identity.NEVER] = Field(
         default=VllmOptions(), description="What engine vllm is told beyond these settings."
     )
@@ -102,14 +109,11 @@ class ModelReference(RecipeModel):
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """A server's settings for an engine that asks no server."""
         engine = raw.get("engine", "auto")
-        for field in ("base_url", "api_key_env", "tokenizer"):
+        for field in ("base_url", "api_key_env", "tokenizer", "parameters"):
             if engine != "openai" and raw.get(field):
                 yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
-        if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
-            yield (
-                ("base_url",),
-                "must hold no password and got one: name the variable of the key in api_key_env",
-            )
+        if isinstance(url := raw.get("base_url"), str) and (problem := address_problem(url)):
+            yield ("base_url",), problem
         if engine not in ("vllm", "auto") and raw.get("vllm"):
             yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
 
