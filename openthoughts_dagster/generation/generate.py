@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import polars as pl
 
@@ -58,7 +59,9 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
         for i, text, key in zip(members, texts, completion_keys(model.identity, texts, sampling, schema), strict=True):
             keys[i], rendered[i] = key, text
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
-    missing = missing_samples(lake, model, pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes]))
+    schemas = _schemas(prompts)
+    key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
+    missing = missing_samples(lake, model, key_series, samples, sampling, schemas)
     requests = {
         (key, index): Request(key, index, text, sampling, messages_for(model.reference, p.user), p.json_schema)
         for key, text, p, lacking in zip(keys, rendered, prompts, missing, strict=True)
@@ -140,10 +143,16 @@ def ledger_client(
             total = len(planned.missing)
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
             spent.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
-        answers = read_answers(lake, model, [key for samples in planned.wanted for key, _ in samples])
+        keys = [key for samples in planned.wanted for key, _ in samples]
+        answers = read_answers(lake, model, keys, sampling, _schemas(prompts))
         return [[answers[sample] for sample in samples] for samples in planned.wanted]
 
     return ask
+
+
+def _schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
+    """The different JSON schemas of prompts; a million prompts share the same few objects."""
+    return list({id(prompt.json_schema): prompt.json_schema for prompt in prompts}.values())
 
 
 def _progress(spent: Usage, done: int, total: int, seconds: float) -> str:

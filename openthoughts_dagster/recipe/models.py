@@ -1,10 +1,12 @@
 """The language models of a recipe: judges, teachers and the student, with how they sample and what they cost."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from openthoughts_dagster.recipe.engines import ENGINES, foreign_setting, known_engine
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
@@ -12,7 +14,7 @@ from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
 
-EngineName = Literal["auto", "vllm", "transformers", "openai"]
+EngineName = Annotated[str, AfterValidator(known_engine)]
 
 
 class RepetitionGuard(RecipeModel):
@@ -93,6 +95,11 @@ class ModelReference(RecipeModel):
     dtype: Annotated[str, Identity.NEVER] = Field("auto", description="Weights and activations type, e.g. bfloat16.")
     max_model_len: Positive | None = Field(None, description="Longest prompt + completion in tokens.")
     system_prompt: str | None = Field(None, description="System message; the paper's teachers have none.")
+    template_date: date | None = Field(
+        None,
+        description="The date that a chat template writes as today's, e.g. 2026-11-25. Templates that write one "
+        "need it: else every key would be new each day.",
+    )
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
     hardware: Annotated[Hardware, Identity.NEVER] = Field(
         default=Hardware(), description="What one engine needs: a mapping, or a shape's name such as h100x2."
@@ -107,15 +114,13 @@ class ModelReference(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A server's settings for an engine that asks no server."""
+        """Settings of another engine, and an address that cannot be one."""
         engine = raw.get("engine", "auto")
-        for field in ("base_url", "api_key_env", "tokenizer", "parameters"):
-            if engine != "openai" and raw.get(field):
-                yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
+        for field in sorted({setting for entry in ENGINES.values() for setting in entry.settings}):
+            if raw.get(field) and isinstance(engine, str) and (owner := foreign_setting(engine, field)):
+                yield (field,), f"is for engine {owner}, and this model's engine is {engine!r}; change one of the two"
         if isinstance(url := raw.get("base_url"), str) and (problem := address_problem(url)):
             yield ("base_url",), problem
-        if engine not in ("vllm", "auto") and raw.get("vllm"):
-            yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
 
 
 class Judge(ModelReference):

@@ -118,6 +118,20 @@ def test_doctor_says_whether_the_recipe_fits_the_cluster(folder: Path, monkeypat
     assert "PROBLEM cluster: work.cpu.pod: no pod that Kubernetes would take" in run("doctor").output
 
 
+def test_doctor_asks_of_each_engine_only_what_it_needs_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"aiohttp"}
+    monkeypatch.setattr("openthoughts_dagster.recipe.engines.find_spec", lambda name: name if name in here else None)
+    output = run("doctor").output
+    assert "ok      teacher teacher: served@served on openai" in output
+    assert "PROBLEM student student: engine transformers needs the package torch" in output
+    (folder / "cluster.yaml").write_text("images: {code: c, gpu: g}\n")
+    monkeypatch.setenv("OPENTHOUGHTS_EXECUTOR", "kubernetes")
+    monkeypatch.setenv("OPENTHOUGHTS_CLUSTER", str(folder / "cluster.yaml"))
+    assert "needs the package" not in run("doctor").output
+    here.clear()
+    assert "aiohttp, which is not installed here: pip install 'openthoughts-dagster[servers]'" in run("doctor").output
+
+
 def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("doctor")
     assert done.exit_code == 1
