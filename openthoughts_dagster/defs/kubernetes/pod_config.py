@@ -7,7 +7,7 @@ from typing import Any
 from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merged
-from openthoughts_dagster.cluster.work import (
+from openthoughts_dagster.cluster.step_work import (
     StepWork,
     reading_work,
     scoring_work,
