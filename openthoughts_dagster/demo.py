@@ -21,9 +21,16 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
+from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe, RecipeError
 
+_QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # transformers' bars too
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
 _PID = "openthoughts/demo_pid"
 _ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
@@ -148,7 +155,7 @@ def _alone(data: Path) -> Iterator[None]:
 def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
     # The libraries below talk a lot, and ask the hub about models that are folders.
-    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
+    for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     start = time.monotonic()
     try:
@@ -160,7 +167,11 @@ def main() -> int:
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with _alone(settings.data), dg.DagsterInstance.get() as instance:
-        outcome = run_recipe(defs, recipe, instance)
+        try:
+            outcome = run_recipe(defs, recipe, instance)
+        finally:
+            # Not when the interpreter goes down: vLLM would see its worker killed first, and say so at length.
+            engine_pool().close()
     lake = Lake(settings.lake)
     for by, ranking in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
         rows = lake.scan(ranking).collect()
