@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.generation.generate import ledger_client, plan
-from openthoughts_dagster.generation.ledger import chosen_completions
+from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Answer, Completion, ModelIdentity, Prompt, Request
@@ -80,3 +80,15 @@ def test_answers_that_were_paid_for_under_both_caps_stay_those_of_their_own(lake
 
     chosen: Any = chosen_completions(lake, model, pl.Series(keys), ["completion_tokens", "sampling"], high).collect()
     assert set(chosen["sampling"]) == {high.model_dump_json(exclude_none=True)} and chosen.height == 6
+
+
+def test_permanent_failures_are_wanted_again_where_a_person_asks_for_it(lake: Lake, model: Model) -> None:
+    def refuses(number: int, request: Request) -> Completion:
+        return Completion(request, "", "content_filter", 3, 0, 0.1, error="filtered", permanent=True)
+
+    ask = ledger_client(lake, FaultyPool(refuses), model, Sampling(), Usage(), Purpose("a", "s"), print)
+    ask([Prompt("0?")])
+    [[(key, _)]] = plan(lake, model, [Prompt("0?")], Sampling()).wanted
+    keys, samples = pl.Series([key]), pl.Series([[0]])
+    assert missing_samples(lake, model, keys, samples).to_list() == [[]]
+    assert missing_samples(lake, model, keys, samples, retry_permanent=True).to_list() == [[0]]
