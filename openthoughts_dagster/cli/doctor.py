@@ -18,10 +18,9 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import RAW_SOURCES, TABLES, Lake
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
+from openthoughts_dagster.recipe.engines import engine_entry
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
-
-_LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
 
 
 @dataclass(frozen=True)
@@ -186,11 +185,10 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     ]
     for role, reference in roles:
         what = f"{role} {reference.name}"
-        library = _LIBRARIES.get(reference.engine)
-        if library and find_spec(library) is None:
-            extra = "vllm" if library == "vllm" else "models"
-            says = f"engine {reference.engine} is not installed: pip install 'openthoughts-dagster[{extra}]'"
-            yield Finding(what, False, says)
+        entry = engine_entry(reference.engine)
+        if not entry.is_installed() and not (settings.executor == "kubernetes" and not entry.is_server):
+            says = f"engine {entry.name} needs the package {entry.package}, which is not installed here"
+            yield Finding(what, False, f"{says}: {entry.how_to_install()}")
             continue
         if reference.api_key_env and not os.environ.get(reference.api_key_env):
             yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
@@ -202,4 +200,5 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
             says = "is made by the asset quickstart_models: materialize it" if made else str(error)
             yield Finding(what, None if made else False, says)
             continue
-        yield Finding(what, True, f"{located.identity.partition} on {reference.engine}")
+        where = "" if entry.is_installed() else ", in pods of its own: it is not installed here"
+        yield Finding(what, True, f"{located.identity.partition} on {entry.name}{where}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
-from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
+from openthoughts_dagster.generation.requests import FINISHED, Answer, AskModel, Prompt
 from openthoughts_dagster.recipe import Sampling
 
 
@@ -62,7 +62,7 @@ def _model_class() -> type[Any]:
             for answer in answers:
                 if answer.error is not None:
                     self.faults[doc.task_name, doc.id, "failed"] += 1
-                elif answer.finish_reason in ("length", "repetition"):
+                elif answer.finish_reason not in FINISHED:
                     self.faults[doc.task_name, doc.id, "truncated"] += 1
             return ModelResponse(
                 input=prompt.user,

@@ -1,6 +1,9 @@
 """The command line, over a lake and an instance of its own."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -8,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from openthoughts_dagster.cli import main
+from openthoughts_dagster.cli.doctor import _models
+from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake
 from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
@@ -121,6 +126,22 @@ def test_doctor_says_whether_the_recipe_fits_the_cluster(folder: Path, monkeypat
     misspelt = "images: {code: c, gpu: g}\nwork: {cpu: {pod: {pod_spec_config: {nodeSelecto: {}}}}}\n"
     (folder / "cluster.yaml").write_text(misspelt)
     assert "PROBLEM cluster: work.cpu.pod: no pod that Kubernetes would take" in run("doctor").output
+
+
+def test_doctor_asks_of_each_engine_only_what_it_needs_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"aiohttp"}
+    monkeypatch.setattr("openthoughts_dagster.recipe.engines.find_spec", lambda name: name if name in here else None)
+    settings = Settings.from_environment()
+
+    def told(**changed: Any) -> str:
+        found = _models(settings.load_recipe(), replace(settings, **changed))
+        return "\n".join(f"{finding.what}: {finding.good} {finding.says}" for finding in found)
+
+    assert re.search(r"^teacher \S+: True \S+@\S+ on openai$", told(), re.MULTILINE)
+    assert "student student: False engine transformers needs the package torch" in told()
+    assert "needs the package" not in told(executor="kubernetes")
+    here.clear()
+    assert "aiohttp, which is not installed here: pip install 'openthoughts-dagster[servers]'" in told()
 
 
 def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

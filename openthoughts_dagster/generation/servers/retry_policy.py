@@ -12,14 +12,22 @@ from openthoughts_dagster.recipe import Retry
 
 T = TypeVar("T")
 
+_GATEWAY_ATTEMPTS = 3  # the server behind the gateway went on, and is paid for every attempt
 
-class Kind(Enum):
+
+class FailureKind(Enum):
     """What a failed attempt says about the next one."""
 
-    BROKEN = "this attempt failed; the next may not"
-    BUSY = "the server asks everybody to wait"
-    GONE = "nobody answers at the server's address"
-    REFUSED = "the server will never answer this request"
+    ATTEMPT_FAILED = "this attempt failed; the next may not"
+    GATEWAY_TIMEOUT = "a gateway did not wait for the answer, which is paid for all the same"
+    RATE_LIMITED = "the server asks everybody to wait"
+    UNAVAILABLE = "the server is starting, restarting or overloaded"
+    UNREACHABLE = "nobody answers at the server's address"
+    REJECTED = "the server will never answer this request"
+
+
+class FatalServerError(Exception):
+    """A server that will answer no request of this model: a wrong key, an unknown model, an empty account."""
 
 
 class RequestFailed(Exception):
@@ -30,14 +38,22 @@ class RequestFailed(Exception):
     """
 
     def __init__(
-        self, problem: str, kind: Kind, wait: float | None = None, reason: str = "error", permanent: bool = False
+        self, problem: str, kind: FailureKind, wait: float | None = None, reason: str = "error", permanent: bool = False
     ) -> None:
         super().__init__(problem)
+        self.problem = problem
         self.kind = kind
         self.wait = wait
         self.reason = reason
         self.permanent = permanent
         self.retries = 0
+
+    def add_setting(self, setting: str) -> None:
+        """Say in the message which setting of the recipe decided that the request is given up."""
+        self.problem = f"{self.problem} ({setting})"
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 class RetryPolicy:
@@ -54,7 +70,7 @@ class RetryPolicy:
 
     async def ask(self, attempt: Callable[[], Awaitable[T]]) -> tuple[T, int]:
         """The first answer of `attempt`, and how often it was repeated. Raises RequestFailed when it gives up."""
-        retries, broken, unanswered_since, asked_to_wait = 0, 0, time.monotonic(), 0.0
+        retries, attempts, since, asked_to_wait = 0, 0, time.monotonic(), 0.0
         while True:
             await self._cool_down(retries)
             try:
@@ -62,25 +78,48 @@ class RetryPolicy:
             except RequestFailed as failure:
                 now, failure.retries = time.monotonic(), retries
                 asked_to_wait = max(asked_to_wait, failure.wait or 0.0)
-                if failure.kind is Kind.REFUSED:
+                attempts += failure.kind in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT)
+                if failure.kind is FailureKind.REJECTED:
                     self._answered_at = now
                     raise
-                if failure.kind is Kind.BROKEN:
-                    broken += 1
-                    if broken >= self._retry.attempts:
-                        raise
-                left = max(self._retry.patience, 2 * asked_to_wait) - (now - max(unanswered_since, self._answered_at))
-                if (failure.kind is not Kind.BROKEN and left <= 0) or asked_to_wait > self._retry.request_seconds:
+                left = self._seconds_left(failure.kind, now, since, asked_to_wait)
+                if setting := self._gives_up(failure.kind, attempts, left, asked_to_wait):
+                    failure.add_setting(setting)
                     raise
                 wait = self._backoff(retries)
-                if failure.kind is Kind.BUSY:
+                if failure.kind is FailureKind.RATE_LIMITED or failure.wait is not None:
                     self._resume_at = max(self._resume_at, now + (wait if failure.wait is None else failure.wait))
                 else:
-                    await asyncio.sleep(min(wait, left) if failure.kind is Kind.GONE else wait)
+                    await asyncio.sleep(min(wait, max(0.0, left)))
                 retries += 1
             else:
                 self._answered_at = time.monotonic()
                 return answer, retries
+
+    def _seconds_left(self, kind: FailureKind, now: float, since: float, asked_to_wait: float) -> float:
+        """For how long a request is still tried whose failure says nothing about itself.
+
+        A server that asks everybody to wait, or that is gone, is judged by its last answer to anybody. One that is
+        unavailable may be so for this request alone, so that its own time counts.
+        """
+        if kind in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT):
+            return self._retry.longest_wait
+        if kind is not FailureKind.UNAVAILABLE:
+            since = max(since, self._answered_at)
+        return max(self._retry.patience, 2 * asked_to_wait) - (now - since)
+
+    def _gives_up(self, kind: FailureKind, attempts: int, left: float, asked_to_wait: float) -> str | None:
+        """The setting by which a request is given up now, with its value; None while it is tried again."""
+        retry = self._retry
+        if asked_to_wait > retry.request_seconds:
+            return f"it asks to wait {asked_to_wait:,.0f} s; retry.request_seconds is {retry.request_seconds:g}"
+        if kind is FailureKind.GATEWAY_TIMEOUT and attempts >= min(_GATEWAY_ATTEMPTS, retry.attempts):
+            return f"given up after {attempts} attempts, for each is paid for: set stream: always"
+        if kind is FailureKind.ATTEMPT_FAILED and attempts >= retry.attempts:
+            return f"given up after {attempts} attempts: retry.attempts"
+        if kind not in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT) and left <= 0:
+            return f"given up after {retry.patience:g} s: retry.patience"
+        return None
 
     def _backoff(self, retries: int) -> float:
         return random.uniform(0, min(self._retry.longest_wait, self._retry.first_wait * 2.0 ** min(retries, 60)))
