@@ -23,8 +23,8 @@ from questions_corpus import Corpus, leaks, questions
 from rapidfuzz import fuzz, process
 
 from openthoughts_dagster.questions.decontaminate import find_leaks
-from openthoughts_dagster.questions.duplicates import Duplicates, find_duplicates
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Decontamination, Dedup
 
 _PEERS = ["rensa==0.5.0", "duckdb==2.0.0", "datasketch==2.0.0", "datatrove[io,processing]==0.10.1", "spacy"]

@@ -3,8 +3,8 @@
 from openthoughts_dagster.questions.curate import Curated, curate, duplicates_of, leaks_of, source_sample
 from openthoughts_dagster.questions.decontaminate import find_leaks, with_splits
 from openthoughts_dagster.questions.dedup import deduplicate_sources
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.questions.scoring import Scored, read_prompt, score_questions
-from openthoughts_dagster.questions.texts import Texts
 
 __all__ = [
     "Curated",

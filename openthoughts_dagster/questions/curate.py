@@ -14,10 +14,10 @@ from openthoughts_dagster.lake import REJECTED_QUESTIONS, text_hash
 from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks, without
 from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
-from openthoughts_dagster.questions.ngrams import CommonNgram
+from openthoughts_dagster.questions.matching.instructions import CommonNgram
+from openthoughts_dagster.questions.matching.similar import Edges, similar_pairs
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.questions.select import rank_by_id, select_top
-from openthoughts_dagster.questions.similar import Edges, similar_pairs
-from openthoughts_dagster.questions.texts import Texts
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
 
 _IN_MEMORY = 500_000

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from openthoughts_dagster.questions.decisions import Decision, shown
-from openthoughts_dagster.questions.duplicates import find_duplicates
-from openthoughts_dagster.questions.similar import Edges, Positions, similar_pairs
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching.duplicates import find_duplicates
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, similar_pairs
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Dedup
 
 

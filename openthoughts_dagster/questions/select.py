@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.questions.similar import Positions
+from openthoughts_dagster.questions.matching.similar import Positions
 
 
 @dataclass(frozen=True)

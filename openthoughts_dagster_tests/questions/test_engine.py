@@ -9,8 +9,8 @@ import pytest
 
 from openthoughts_dagster.questions import Texts, deduplicate_sources, find_leaks
 from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions, deduplicate
-from openthoughts_dagster.questions.duplicates import find_duplicates, plain
-from openthoughts_dagster.questions.ngrams import words_of
+from openthoughts_dagster.questions.matching.duplicates import find_duplicates, plain
+from openthoughts_dagster.questions.matching.tokens import words_of
 from openthoughts_dagster.recipe import Decontamination, Dedup
 
 WORDS = """
@@ -190,7 +190,7 @@ def test_texts_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
 
 def test_tokens_of_a_model_count_where_the_recipe_names_it(untrained_model: Path) -> None:
     """The paper counts the tokens of a model: here one whose digits are tokens by themselves."""
-    from openthoughts_dagster.questions.ngrams import tokens_of
+    from openthoughts_dagster.questions.matching.tokens import tokens_of
 
     known, rng = "Compute 12345 + 67890 and explain.", random.Random(0)
     benchmarks = pl.DataFrame({"benchmark": ["b"], "question": [known]})

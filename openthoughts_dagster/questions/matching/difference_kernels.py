@@ -1,0 +1,337 @@
+"""Compiled loops that say in what two similar texts differ. Imported inside functions, as text_kernels is.
+
+A text becomes marks: words, numbers and signs, without what is formatting. Two texts ask the same when they have the
+same marks; a word may stand for another one that is spelled nearly the same, which is told to whoever knows the words.
+"""
+
+import numpy as np
+
+from openthoughts_dagster.questions.matching.hash_table import cell_of
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, mixed
+
+_FIRST = np.uint64(0xCBF29CE484222325)
+_PRIME = np.uint64(0x100000001B3)
+WORD, OTHER = 1, 2
+_INDENT, _DEDENT = np.uint64(0x1F83D9ABFB41BD6B), np.uint64(0x5BE0CD19137E2179)
+_DEEPEST = 64
+
+
+@_compiled
+def _letter(data, at, end):  # type: ignore[no-untyped-def]
+    """Bytes of the letter at `at`, 0 when it is none; scripts without spaces are signs, one by one."""
+    byte = data[at]
+    if byte < 0x80:
+        return 1 if 65 <= byte <= 90 or 97 <= byte <= 122 else 0
+    if byte < 0xE0:
+        second = data[at + 1] if at + 1 < end else np.uint8(0)
+        digit = (byte == 0xD9 and 0xA0 <= second <= 0xA9) or (byte == 0xDB and 0xB0 <= second <= 0xB9)
+        return 0 if byte == 0xC2 or (byte == 0xC3 and second in (0x97, 0xB7)) or digit else 2
+    if byte == 0xE0:
+        return 3 if at + 1 < end and data[at + 1] < 0xB8 else 0
+    return 3 if byte == 0xE1 else 0
+
+
+@_compiled
+def _size(byte):  # type: ignore[no-untyped-def]
+    """Bytes of the character that begins with `byte`."""
+    return 1 if byte < 0xC0 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+
+
+@_compiled
+def _lower(byte):  # type: ignore[no-untyped-def]
+    return byte + np.uint8(32) if 65 <= byte <= 90 else byte
+
+
+@_compiled
+def _hashed(data, start, end, lower):  # type: ignore[no-untyped-def]
+    hashed = _FIRST
+    for at in range(start, end):
+        hashed = (hashed ^ np.uint64(_lower(data[at]) if lower else data[at])) * _PRIME
+    return mixed(hashed)
+
+
+@_compiled
+def _blank(byte):  # type: ignore[no-untyped-def]
+    return byte <= 32
+
+
+@_compiled
+def _is_formatting(data, at, start, end):  # type: ignore[no-untyped-def]
+    """Whether the ASCII sign at `at` says nothing: punctuation of a sentence, quotation of code, LaTeX's dollars."""
+    byte = data[at]
+    before = data[at - 1] if at > start else np.uint8(32)
+    after = data[at + 1] if at + 1 < end else np.uint8(32)
+    if byte in (36, 44, 46, 96):  # $ , . `
+        return True
+    closes = _blank(after) or after in (34, 36, 39, 41)  # " $ ' )
+    if byte in (58, 59, 63):  # : ; ?
+        return closes and not _blank(before)
+    if byte == 33:  # !, but not a factorial
+        long = at - 2 >= start and _letter(data, at - 1, end) == 1 and _letter(data, at - 2, end) == 1
+        return closes and long
+    if byte == 42:  # the asterisks of bold text
+        opening = after == 42 and (at == start or _blank(before)) and at + 2 < end and _letter(data, at + 2, end) > 0
+        second = before == 42 and (at - 1 == start or _blank(data[at - 2])) and _letter(data, at, end) == 0
+        second &= at + 1 < end and _letter(data, at + 1, end) > 0
+        closing = after == 42 and not _blank(before) and (at + 2 >= end or _blank(data[at + 2]))
+        last = before == 42 and (at + 1 >= end or _blank(after)) and at - 2 >= start and not _blank(data[at - 2])
+        return opening or second or closing or last
+    return False
+
+
+@_compiled
+def _is_program(data, start, end):  # type: ignore[no-untyped-def]
+    """Whether a line ends with a colon and the next one is indented: there white space is part of the program."""
+    for at in range(start, end - 2):
+        if data[at] == 10 and data[at - 1 if at > start else at] == 58 and data[at + 1] in (9, 32):
+            return True
+    return False
+
+
+@_compiled
+def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_offsets):  # type: ignore[no-untyped-def]
+    """Marks of all texts: hash, kind, and the bytes that each is of; returns how many.
+
+    `names` is a hash table of commands and characters that have another spelling, and `canonical` what each stands for;
+    0 is nothing at all. There are at most two marks to a byte.
+    """
+    found = 0
+    mark_offsets[0] = 0
+    levels = np.zeros(_DEEPEST, np.int64)
+    for text in range(len(offsets) - 1):
+        at, end, start = offsets[text], offsets[text + 1], offsets[text]
+        program = _is_program(data, start, end)
+        depth = 0
+        group = False  # whether a brace would enclose the argument of a command, an index or an exponent
+        while at < end:
+            byte = data[at]
+            if _blank(byte):
+                at += 1
+                if byte != 10 or not program:
+                    continue
+                width = 0
+                while at < end and data[at] in (9, 32):
+                    width += 4 if data[at] == 9 else 1
+                    at += 1
+                if at == end or data[at] == 10 or data[at] == 13:
+                    continue
+                if width > levels[depth] and depth + 1 < _DEEPEST:
+                    depth += 1
+                    levels[depth] = width
+                    values[found], kinds[found], starts[found], ends[found] = _INDENT, OTHER, at, at
+                    found += 1
+                while width < levels[depth]:
+                    depth -= 1
+                    values[found], kinds[found], starts[found], ends[found] = _DEDENT, OTHER, at, at
+                    found += 1
+                continue
+            begin, kind = at, OTHER
+            if _letter(data, at, end):
+                kind = WORD
+                letters = 0
+                while at < end:
+                    size = _letter(data, at, end)
+                    if size == 0 and letters > 1 and data[at] == 39 and at + 1 < end and _letter(data, at + 1, end):
+                        at += 1
+                        continue
+                    if size == 0:
+                        break
+                    letters += 1
+                    at += size
+                single = at - begin == 1 and _lower(data[begin]) not in (97, 105)
+                value = _hashed(data, begin, at, not single)
+                group = False
+            elif 48 <= byte <= 57:
+                value = _FIRST
+                while at < end:
+                    digit = 48 <= data[at] <= 57
+                    inner = data[at] in (44, 46) and at + 1 < end and 48 <= data[at + 1] <= 57
+                    if inner and data[at] == 44:  # a comma between thousands
+                        inner = at + 3 < end and 48 <= data[at + 2] <= 57 and 48 <= data[at + 3] <= 57
+                        inner &= at + 4 >= end or not 48 <= data[at + 4] <= 57
+                        inner &= at - begin <= 3 or data[at - 4] == 44
+                    if not digit and not inner:
+                        break
+                    if data[at] != 44:
+                        value = (value ^ np.uint64(data[at])) * _PRIME
+                    at += 1
+                value = mixed(value)
+                group = False
+            else:
+                if byte == 92 and at + 1 < end and _letter(data, at + 1, end) == 1:
+                    at += 1
+                    while at < end and _letter(data, at, end) == 1:
+                        at += 1
+                else:
+                    at = min(end, at + (2 if byte == 92 else _size(byte)))
+                if at == begin + 1 and _is_formatting(data, begin, start, end):
+                    continue
+                value = _hashed(data, begin, at, False)
+                cell = cell_of(value, names)
+                if cell >= 0:
+                    value = canonical[cell]
+                if value == 0:
+                    continue
+                if group and at == begin + 1 and byte == 123:  # {x}: an argument of one mark needs no braces
+                    inside = at
+                    while inside < end and _blank(data[inside]):
+                        inside += 1
+                    close = inside
+                    digits = close < end and 48 <= data[close] <= 57
+                    while close < end and (
+                        48 <= data[close] <= 57 if digits else _letter(data, close, end) == 1
+                    ):
+                        close += 1
+                    last = close
+                    while close < end and _blank(data[close]):
+                        close += 1
+                    if last > inside and close < end and data[close] == 125:
+                        single = last - inside == 1 and _lower(data[inside]) not in (97, 105)
+                        value = mixed(_FIRST) if digits else _hashed(data, inside, last, not single)
+                        if digits:
+                            value = _FIRST
+                            for digit_at in range(inside, last):
+                                value = (value ^ np.uint64(data[digit_at])) * _PRIME
+                            value = mixed(value)
+                        values[found], kinds[found] = value, OTHER if digits else WORD
+                        starts[found], ends[found] = inside, last
+                        found += 1
+                        at = close + 1
+                        continue
+                group = byte in (92, 94, 95)
+            values[found], kinds[found], starts[found], ends[found] = value, kind, begin, at
+            found += 1
+        mark_offsets[text + 1] = found
+    return found
+
+
+@_compiled
+def _nearly(data, one, one_end, other, other_end):  # type: ignore[no-untyped-def]
+    """Whether two words differ as a word and its misspelling: the first letter is right and little else is not.
+
+    One letter too many, missing, wrong or in its neighbour's place; in words of six letters also two that are one each.
+    """
+    size, other_size = one_end - one, other_end - other
+    if min(size, other_size) < 4 or abs(size - other_size) > 2 or _lower(data[one]) != _lower(data[other]):
+        return False
+    first = 0
+    while first < min(size, other_size) and _lower(data[one + first]) == _lower(data[other + first]):
+        first += 1
+    last = 0
+    while (
+        last < min(size, other_size) - first
+        and _lower(data[one_end - 1 - last]) == _lower(data[other_end - 1 - last])
+    ):
+        last += 1
+    rest, other_rest = size - first - last, other_size - first - last
+    if rest <= 1 and other_rest <= 1:
+        return True
+    if rest == 2 and other_rest == 2:
+        swapped = _lower(data[one + first]) == _lower(data[other + first + 1])
+        if swapped and _lower(data[one + first + 1]) == _lower(data[other + first]):
+            return True
+    if min(size, other_size) < 6 or rest > 8 or other_rest > 8:
+        return False
+    # Two letters are inserted or deleted, no more: the common subsequence of what is left has all but those.
+    table = np.zeros((10, 10), np.int64)
+    for row in range(rest):
+        for column in range(other_rest):
+            if _lower(data[one + first + row]) == _lower(data[other + first + column]):
+                table[row + 1, column + 1] = table[row, column] + 1
+            else:
+                table[row + 1, column + 1] = max(table[row, column + 1], table[row + 1, column])
+    return rest + other_rest - 2 * table[rest, other_rest] <= 2
+
+
+@_compiled
+def _is_number(data, start, end, value, numbers):  # type: ignore[no-untyped-def]
+    """Whether a word is a number's name, or Roman."""
+    if cell_of(value, numbers) >= 0:
+        return True
+    for at in range(start, end):
+        if _lower(data[at]) not in (99, 100, 105, 108, 109, 118, 120):
+            return False
+    return True
+
+
+@_compiled
+def compare(  # type: ignore[no-untyped-def]
+    data, values, kinds, starts, ends, offsets, numbers, ones, others, same, pairs, changed, changed_to
+):
+    """For each pair of texts whether they have the same marks, but for words that are spelled nearly the same.
+
+    Those are told: the pair, and the two marks. Returns how many; those that do not fit are only counted.
+    """
+    found = 0
+    for pair in range(len(ones)):
+        one, one_end = offsets[ones[pair]], offsets[ones[pair] + 1]
+        other, other_end = offsets[others[pair]], offsets[others[pair] + 1]
+        begin = found
+        alike = True
+        while one < one_end and other < other_end:
+            if values[one] == values[other] and kinds[one] == kinds[other]:
+                one, other = one + 1, other + 1
+                continue
+            alike = kinds[one] == WORD and kinds[other] == WORD
+            if not alike:
+                break
+            joined = _joined(data, kinds, starts, ends, one, one_end, other)
+            other_joined = _joined(data, kinds, starts, ends, other, other_end, one)
+            if joined or other_joined:
+                one, other = one + (2 if joined else 1), other + (1 if joined else 2)
+                continue
+            alike = _nearly(data, starts[one], ends[one], starts[other], ends[other])
+            alike &= not _is_number(data, starts[one], ends[one], values[one], numbers)
+            alike &= not _is_number(data, starts[other], ends[other], values[other], numbers)
+            if not alike:
+                break
+            if found < len(pairs):
+                pairs[found], changed[found], changed_to[found] = pair, one, other
+            found += 1
+            one, other = one + 1, other + 1
+        same[pair] = alike and one == one_end and other == other_end
+        if not same[pair]:
+            found = begin
+    return found
+
+
+@_compiled
+def _joined(data, kinds, starts, ends, one, one_end, other):  # type: ignore[no-untyped-def]
+    """Whether two words in a row of one text are one word of the other."""
+    if one + 1 >= one_end or kinds[one + 1] != WORD:
+        return False
+    first, second, whole = ends[one] - starts[one], ends[one + 1] - starts[one + 1], ends[other] - starts[other]
+    if first + second != whole:
+        return False
+    for at in range(whole):
+        letter = data[starts[one] + at] if at < first else data[starts[one + 1] + at - first]
+        if _lower(letter) != _lower(data[starts[other] + at]):
+            return False
+    return True
+
+
+@_compiled
+def word_contexts(values, kinds, offsets, cells, places, most, counts, contexts):  # type: ignore[no-untyped-def]
+    """How often each word of the table occurs, and in which different contexts, up to as many as `contexts` has columns.
+
+    A context is the mark before and the mark after a word.
+    """
+    for text in range(len(offsets) - 1):
+        first, last = offsets[text], offsets[text + 1]
+        for at in range(first, last):
+            if kinds[at] != WORD:
+                continue
+            cell = cell_of(values[at], cells)
+            if cell < 0:
+                continue
+            place = places[cell]
+            counts[place] += 1
+            before = values[at - 1] if at > first else np.uint64(1)
+            after = values[at + 1] if at + 1 < last else np.uint64(2)
+            context = max(np.uint64(1), mixed(mixed(before) ^ after))
+            for slot in range(most):
+                if contexts[place, slot] == context:
+                    break
+                if contexts[place, slot] == 0:
+                    contexts[place, slot] = context
+                    break
