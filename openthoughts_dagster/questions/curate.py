@@ -23,6 +23,11 @@ from openthoughts_dagster.recipe import Decontamination, DomainQuestions
 _IN_MEMORY = 500_000
 _BATCH = 100_000
 _SAMPLE = 100_000
+_SHOWN = 200
+
+
+class NothingLeftError(ValueError):
+    """Curation dropped every question of a source; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,39 @@ class Curated:
     def rejected(self) -> pl.DataFrame:
         """Rows of rejected_questions."""
         return pl.concat([REJECTED_QUESTIONS.schema.to_frame(), *self.rejected_batches()])
+
+    def require_questions(self) -> None:
+        """Raise NothingLeftError when there were questions and none stays; the message has the best five matches."""
+        if len(self.ids) == 0 or self.reasons.null_count():
+            return
+        counts = self.reasons.value_counts(sort=True).rows()
+        went = ", ".join(f"{count:,} went as {reason}" for reason, count in counts)
+        if len(counts) == 1:
+            went = f"all {len(self.ids):,} went as {counts[0][0]}"
+        matches = sorted(
+            (-float(str(why.evidence.get("similarity", 100))), position)
+            for position, why in self.evidence.items()
+            if "text" in why.evidence
+        )[:5]
+        texts = self.examples_at([position for _, position in matches])
+        lines = [
+            f"- {text!r} matches {str(self.evidence[position].evidence['text'])[:_SHOWN]!r} of "
+            f"{self.evidence[position].evidence.get('benchmark') or self.evidence[position].evidence.get('of')}"
+            + (f", similarity {-ratio:.1f}" if "similarity" in self.evidence[position].evidence else "")
+            for (ratio, position), text in zip(matches, texts, strict=True)
+        ]
+        best = "\nThe best matches:\n" + "\n".join(lines) if lines else ""
+        raise NothingLeftError(
+            f"no question is left of {len(self.ids):,}: {went}. Correct the recipe's selection, decontamination or "
+            f"dedup if that is wrong; `openthoughts leaks` shows dropped questions beside what they matched.{best}"
+        )
+
+    def examples_at(self, positions: Sequence[int]) -> list[str]:
+        """The beginnings of the questions at some positions."""
+        wanted = self.ids.gather(positions)
+        texts = self.scored.filter(pl.col("question_id").is_in(wanted.implode())).select("question_id", "question")
+        found = dict(texts.collect().iter_rows())
+        return [found[id_][:_SHOWN] for id_ in wanted]
 
     def best(self, count: int) -> pl.DataFrame:
         """The best questions that stay, without the rest."""
@@ -141,13 +179,32 @@ def curate(
     sample: int | None = None,
     ray: str = "",
 ) -> Curated:
-    """The questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
+    """Choose the questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
 
-    Of a group of duplicates the one with the best score stays, ties by question_id. `against` are the addresses of
-    what older releases have, and `sample` is how many questions of the source are wanted in the end. `scored` is read
-    in batches and several times; of more than half a million questions the texts are kept in a temporary file, so
-    that memory holds about 150 bytes a question, whatever their length. With `ray`, the address of a Ray cluster,
-    leaks and similar pairs are looked for there, and are the same.
+    Of a group of duplicates the one with the best score stays, ties by question_id. Of more than half a million
+    questions the texts are kept in a temporary file, so that memory holds about 150 bytes a question.
+
+    Args:
+        scored: Rows of the table scored_questions of one source; they are read in batches, and several times.
+        settings: Selection and deduplication of the source's domain.
+        decontamination: When a question counts as leaked.
+        benchmarks: Questions that may not be trained on: columns benchmark, question and, where it is known, split.
+        against: Addresses of tables or files with the questions of older releases, which are not wanted again.
+        sample: How many questions of the source are wanted in the end; all when None.
+        ray: Address of a Ray cluster that looks for leaks and similar pairs, and finds the same; this machine when "".
+
+    Returns:
+        Which questions stay, and for each of the others a reason with its evidence.
+
+    Raises:
+        AcceptedError: The questions of an older release cannot be read.
+        RayError: The cluster cannot be reached.
+        ValueError: The tokenizer of the decontamination cannot be loaded.
+
+    Example:
+        >>> curated = curate(lake.scan(SCORED_QUESTIONS, source="mine"), recipe.domain("math"), recipe.decontamination,
+        ...                  benchmarks)  # doctest: +SKIP
+        >>> curated.questions, curated.rejected  # doctest: +SKIP
     """
     finder = Finder() if not ray else distributed_finder(ray)
     rows = scored.lazy()

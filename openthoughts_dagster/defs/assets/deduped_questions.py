@@ -12,7 +12,7 @@ from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.work import resumable
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
-from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with_splits
+from openthoughts_dagster.questions import compared_questions, curate, duplicates_of, leaks_of
 from openthoughts_dagster.recipe import Recipe
 
 
@@ -43,13 +43,14 @@ def deduped_questions_asset(recipe: Recipe, ray: str = "") -> dg.AssetsDefinitio
             tables.scan(SCORED_QUESTIONS, source=source),
             settings,
             recipe.decontamination,
-            with_splits(benchmarks, recipe.evaluation),
+            compared_questions(benchmarks, recipe.evaluation, recipe.decontamination, recipe.path),
             [recipe.path(path) for path in settings.dedup.against],
             settings.downsample.get(source),
             ray,
         )
         stage = {"source": source, "stage": "deduped_questions"}
         rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
+        curated.require_questions()
         kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
         examples = curated.examples(20)
         return dg.MaterializeResult(

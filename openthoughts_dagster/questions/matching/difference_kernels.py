@@ -7,7 +7,7 @@ same marks; a word may stand for another one that is spelled nearly the same, wh
 import numpy as np
 
 from openthoughts_dagster.questions.matching.hash_table import cell_of
-from openthoughts_dagster.questions.matching.text_kernels import _compiled, mixed
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, longest, mixed
 
 _FIRST = np.uint64(0xCBF29CE484222325)
 _PRIME = np.uint64(0x100000001B3)
@@ -17,18 +17,21 @@ _DEEPEST = 64
 
 
 @_compiled
-def _letter(data, at, end):  # type: ignore[no-untyped-def]
-    """Bytes of the letter at `at`, 0 when it is none; scripts without spaces are signs, one by one."""
-    byte = data[at]
-    if byte < 0x80:
-        return 1 if 65 <= byte <= 90 or 97 <= byte <= 122 else 0
-    if byte < 0xE0:
-        second = data[at + 1] if at + 1 < end else np.uint8(0)
-        digit = (byte == 0xD9 and 0xA0 <= second <= 0xA9) or (byte == 0xDB and 0xB0 <= second <= 0xB9)
-        return 0 if byte == 0xC2 or (byte == 0xC3 and second in (0x97, 0xB7)) or digit else 2
-    if byte == 0xE0:
-        return 3 if at + 1 < end and data[at + 1] < 0xB8 else 0
-    return 3 if byte == 0xE1 else 0
+def _letters(data, start, end, out):  # type: ignore[no-untyped-def]
+    """Bytes of the letter that begins at each byte, 0 where none does; scripts without spaces are signs, one by one."""
+    for at in range(start, end):
+        byte, second = data[at], data[at + 1] if at + 1 < end else np.uint8(0)
+        size = 0
+        if 65 <= byte <= 90 or 97 <= byte <= 122:
+            size = 1
+        elif 0xC3 <= byte < 0xE0:
+            digit = (byte == 0xD9 and 0xA0 <= second <= 0xA9) or (byte == 0xDB and 0xB0 <= second <= 0xB9)
+            size = 0 if digit or (byte == 0xC3 and (second == 0x97 or second == 0xB7)) else 2
+        elif byte == 0xE1 or (byte == 0xE0 and second < 0xB8):
+            size = 3
+        out[at - start] = size
+    out[end - start] = 0
+    out[end - start + 1] = 0
 
 
 @_compiled
@@ -56,7 +59,7 @@ def _blank(byte):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _is_formatting(data, at, start, end):  # type: ignore[no-untyped-def]
+def _is_formatting(data, letters, at, start, end):  # type: ignore[no-untyped-def]
     """Whether the ASCII sign at `at` says nothing: punctuation of a sentence, quotation of code, LaTeX's dollars."""
     byte = data[at]
     before = data[at - 1] if at > start else np.uint8(32)
@@ -67,12 +70,12 @@ def _is_formatting(data, at, start, end):  # type: ignore[no-untyped-def]
     if byte in (58, 59, 63):  # : ; ?
         return closes and not _blank(before)
     if byte == 33:  # !, but not a factorial
-        long = at - 2 >= start and _letter(data, at - 1, end) == 1 and _letter(data, at - 2, end) == 1
+        long = at - 2 >= start and letters[at - 1 - start] == 1 and letters[at - 2 - start] == 1
         return closes and long
     if byte == 42:  # the asterisks of bold text
-        opening = after == 42 and (at == start or _blank(before)) and at + 2 < end and _letter(data, at + 2, end) > 0
-        second = before == 42 and (at - 1 == start or _blank(data[at - 2])) and _letter(data, at, end) == 0
-        second &= at + 1 < end and _letter(data, at + 1, end) > 0
+        opening = after == 42 and (at == start or _blank(before)) and at + 2 < end and letters[at + 2 - start] > 0
+        second = before == 42 and (at - 1 == start or _blank(data[at - 2])) and letters[at - start] == 0
+        second &= at + 1 < end and letters[at + 1 - start] > 0
         closing = after == 42 and not _blank(before) and (at + 2 >= end or _blank(data[at + 2]))
         last = before == 42 and (at + 1 >= end or _blank(after)) and at - 2 >= start and not _blank(data[at - 2])
         return opening or second or closing or last
@@ -98,8 +101,10 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
     found = 0
     mark_offsets[0] = 0
     levels = np.zeros(_DEEPEST, np.int64)
+    letters = np.zeros(longest(offsets) + 2, np.uint8)
     for text in range(len(offsets) - 1):
         at, end, start = offsets[text], offsets[text + 1], offsets[text]
+        _letters(data, start, end, letters)
         program = _is_program(data, start, end)
         depth = 0
         group = False  # whether a brace would enclose the argument of a command, an index or an exponent
@@ -126,17 +131,17 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
                     found += 1
                 continue
             begin, kind = at, OTHER
-            if _letter(data, at, end):
+            if letters[at - start]:
                 kind = WORD
-                letters = 0
+                length = 0
                 while at < end:
-                    size = _letter(data, at, end)
-                    if size == 0 and letters > 1 and data[at] == 39 and at + 1 < end and _letter(data, at + 1, end):
+                    size = letters[at - start]
+                    if size == 0 and length > 1 and data[at] == 39 and at + 1 < end and letters[at + 1 - start]:
                         at += 1
                         continue
                     if size == 0:
                         break
-                    letters += 1
+                    length += 1
                     at += size
                 single = at - begin == 1 and _lower(data[begin]) not in (97, 105)
                 value = _hashed(data, begin, at, not single)
@@ -158,13 +163,13 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
                 value = mixed(value)
                 group = False
             else:
-                if byte == 92 and at + 1 < end and _letter(data, at + 1, end) == 1:
+                if byte == 92 and at + 1 < end and letters[at + 1 - start] == 1:
                     at += 1
-                    while at < end and _letter(data, at, end) == 1:
+                    while at < end and letters[at - start] == 1:
                         at += 1
                 else:
                     at = min(end, at + (2 if byte == 92 else _size(byte)))
-                if at == begin + 1 and _is_formatting(data, begin, start, end):
+                if at == begin + 1 and _is_formatting(data, letters, begin, start, end):
                     continue
                 value = _hashed(data, begin, at, False)
                 cell = cell_of(value, names)
@@ -178,21 +183,14 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
                         inside += 1
                     close = inside
                     digits = close < end and 48 <= data[close] <= 57
-                    while close < end and (
-                        48 <= data[close] <= 57 if digits else _letter(data, close, end) == 1
-                    ):
+                    while close < end and (48 <= data[close] <= 57 if digits else letters[close - start] == 1):
                         close += 1
                     last = close
                     while close < end and _blank(data[close]):
                         close += 1
                     if last > inside and close < end and data[close] == 125:
                         single = last - inside == 1 and _lower(data[inside]) not in (97, 105)
-                        value = mixed(_FIRST) if digits else _hashed(data, inside, last, not single)
-                        if digits:
-                            value = _FIRST
-                            for digit_at in range(inside, last):
-                                value = (value ^ np.uint64(data[digit_at])) * _PRIME
-                            value = mixed(value)
+                        value = _hashed(data, inside, last, not single)
                         values[found], kinds[found] = value, OTHER if digits else WORD
                         starts[found], ends[found] = inside, last
                         found += 1
@@ -218,9 +216,8 @@ def _nearly(data, one, one_end, other, other_end):  # type: ignore[no-untyped-de
     while first < min(size, other_size) and _lower(data[one + first]) == _lower(data[other + first]):
         first += 1
     last = 0
-    while (
-        last < min(size, other_size) - first
-        and _lower(data[one_end - 1 - last]) == _lower(data[other_end - 1 - last])
+    while last < min(size, other_size) - first and _lower(data[one_end - 1 - last]) == _lower(
+        data[other_end - 1 - last]
     ):
         last += 1
     rest, other_rest = size - first - last, other_size - first - last

@@ -32,12 +32,69 @@ _SPELLINGS = {
     "，": "", "。": "", "、": "", "．": "", "\u00a0": "", "\u3000": "", "\u200b": "", "\ufeff": "", "\u2009": "",
     "\u202f": "", "\u00ad": "", "\u200c": "", "\u200d": "", "•": "",
 }  # fmt: skip
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion "
-    "first second third fourth fifth sixth seventh eighth ninth tenth half halves thirds quarter quarters once twice "
-    "thrice double triple dozen fourths fifths sixths sevenths eighths ninths tenths"
-).split()  # noqa: SIM905 - read as text
+_NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "thirty",
+    "forty",
+    "fifty",
+    "sixty",
+    "seventy",
+    "eighty",
+    "ninety",
+    "hundred",
+    "thousand",
+    "million",
+    "billion",
+    "trillion",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "half",
+    "halves",
+    "thirds",
+    "quarter",
+    "quarters",
+    "once",
+    "twice",
+    "thrice",
+    "double",
+    "triple",
+    "dozen",
+    "fourths",
+    "fifths",
+    "sixths",
+    "sevenths",
+    "eighths",
+    "ninths",
+    "tenths",
+]
 
 
 class Marks:
@@ -141,6 +198,4 @@ def _hashes(names: list[str], lower: bool) -> npt.NDArray[np.uint64]:
 
     texts = Texts.of(pl.Series(names, dtype=pl.String))
     bounds = zip(texts.offsets[:-1], texts.offsets[1:], strict=True)
-    return np.array(
-        [difference_kernels._hashed(texts.data, start, end, lower) for start, end in bounds], np.uint64
-    )
+    return np.array([difference_kernels._hashed(texts.data, start, end, lower) for start, end in bounds], np.uint64)
