@@ -1,4 +1,4 @@
-"""Questions that may not be trained on and are no benchmark of the recipe: from data sets of the hub, and from files."""
+"""Questions that may not be trained on and are no benchmark of the recipe: data sets of the hub, and files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,7 +68,8 @@ def _read_file(name: str, resolve: Callable[[str], str]) -> tuple[str, str, list
         rows = pl.read_parquet(where) if path.endswith(".parquet") else pl.read_ndjson(where, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise QuestionSetError(
-            f"{where} cannot be read: {(str(error).splitlines() or [''])[0]}. Relative paths start at the recipe's folder"
+            f"{where} cannot be read: {(str(error).splitlines() or [''])[0]}. Relative paths start at the recipe's "
+            "folder"
         ) from error
     return path, Path(path).name, _questions(rows.iter_rows(named=True), column, rows.columns)
 

@@ -245,7 +245,7 @@ def _is_number(data, start, end, value, numbers):  # type: ignore[no-untyped-def
     """Whether a word is a number's name, or Roman."""
     if cell_of(value, numbers) >= 0:
         return True
-    for at in range(start, end):
+    for at in range(start, end):  # noqa: SIM110 - numba compiles loops
         if _lower(data[at]) not in (99, 100, 105, 108, 109, 118, 120):
             return False
     return True
@@ -309,10 +309,7 @@ def _joined(data, kinds, starts, ends, one, one_end, other):  # type: ignore[no-
 
 @_compiled
 def word_contexts(values, kinds, offsets, cells, places, most, counts, contexts):  # type: ignore[no-untyped-def]
-    """How often each word of the table occurs, and in which different contexts, up to as many as `contexts` has columns.
-
-    A context is the mark before and the mark after a word.
-    """
+    """How often each word of the table occurs, and up to `most` different contexts: the marks before and after it."""
     for text in range(len(offsets) - 1):
         first, last = offsets[text], offsets[text + 1]
         for at in range(first, last):

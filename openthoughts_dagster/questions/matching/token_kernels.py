@@ -54,8 +54,6 @@ def _normal_kind(data, at, end):  # type: ignore[no-untyped-def]
         sign = byte == 0xC2 or (byte == 0xC3 and (second == 0x97 or second == 0xB7))
         comma = byte == 0xD8 and (second == 0x8C or second == 0x9B or second == 0x9F)  # of Arabic
         comma |= byte == 0xDB and second == 0x94
-            byte == 0xDB and second == 0x94
-        )
         return (_BOUNDARY if sign or comma else _INSIDE), 2, _WORD
     if byte >= 0xF0:
         return (_GAP if byte == 0xF0 and second == 0x9F else _ALONE), 4, _HALF_WORD
