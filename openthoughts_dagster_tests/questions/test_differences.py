@@ -30,7 +30,7 @@ def test_a_pair_of_similar_problems_is_judged_by_its_difference(case: dict[str, 
     [
         (r"Compute $3\times4$.", "Compute $3 × 4$."),
         (r"Solve \(x \leq 4\).", "Solve $x ≤ 4$."),
-        (r"Evaluate $\dfrac12$ now", r"Evaluate $\frac{1}{2}$ now"),
+        (r"Evaluate $\dfrac 1 2$ now", r"Evaluate $\frac{1}{2}$ now"),
         (r"Find $x^{2}$ for all x", r"Find $x^2$ for all x"),
         ("Say “yes” or don’t.", 'say "yes" or don\'t'),
         ("Do **not** move.", "Do not move."),

@@ -41,17 +41,17 @@ triple dozen thirds fourths fifths sixths sevenths eighths ninths tenths
 
 
 class Marks:
-    """The marks of texts, as difference_kernels makes them."""
+    """The marks of texts, as mark_kernels makes them."""
 
     def __init__(self, texts: Texts) -> None:
-        from openthoughts_dagster.questions.matching import difference_kernels
+        from openthoughts_dagster.questions.matching import mark_kernels
 
         room = 2 * int(texts.offsets[-1] - texts.offsets[0]) + 1
         self.data = texts.data
         self.values, self.kinds = np.empty(room, np.uint64), np.empty(room, np.uint8)
         self.starts, self.ends = np.empty(room, np.int64), np.empty(room, np.int64)
         self.offsets = np.empty(len(texts) + 1, np.int64)
-        difference_kernels.marks(
+        mark_kernels.marks(
             *(texts.data, texts.offsets, *_spellings(), self.values, self.kinds, self.starts, self.ends, self.offsets)
         )
 
@@ -136,8 +136,8 @@ def _number_names() -> npt.NDArray[np.uint64]:
 
 
 def _hashes(names: list[str], lower: bool) -> npt.NDArray[np.uint64]:
-    from openthoughts_dagster.questions.matching import difference_kernels
+    from openthoughts_dagster.questions.matching import mark_kernels
 
     texts = Texts.of(pl.Series(names, dtype=pl.String))
     bounds = zip(texts.offsets[:-1], texts.offsets[1:], strict=True)
-    return np.array([difference_kernels._hashed(texts.data, start, end, lower) for start, end in bounds], np.uint64)
+    return np.array([mark_kernels.hashed_bytes(texts.data, start, end, lower) for start, end in bounds], np.uint64)

@@ -12,6 +12,7 @@ from openthoughts_dagster.questions.matching.text_kernels import _MIX, _compiled
 _BASE = np.uint64(0x5851F42D4C957F2D)
 _INVERSE = np.uint64(pow(0x5851F42D4C957F2D, -1, 1 << 64))
 _CONTEXT = 8  # tokens beside a run that say whether it stands beside different questions
+_DIFFERENT = 14
 _END = np.uint64(0x9FB21C651E98DF25)
 
 
@@ -51,7 +52,7 @@ def all_runs(values, weights, offsets, wanted, owners, begins, run_ends, hashes)
 
 @_compiled
 def says_something(values, data, starts, ends, begins, run_ends, out):  # type: ignore[no-untyped-def]
-    """Which runs have at least half as many different tokens as tokens, and are more than counting on."""
+    """Which runs have different tokens, half of them or seven, and are more than counting on."""
     for run in range(len(begins)):
         first, last = begins[run], run_ends[run]
         different = 0
@@ -73,7 +74,7 @@ def says_something(values, data, starts, ends, begins, run_ends, out):  # type: 
             if token > first + 1 and number - before != step:
                 counting = False
             step, before = number - before, number
-        out[run] = 2 * different >= last - first and not counting
+        out[run] = 2 * different >= min(last - first, _DIFFERENT) and not counting
 
 
 @_compiled
@@ -230,12 +231,12 @@ def find_whole(  # type: ignore[no-untyped-def]
         first, last = offsets[text], offsets[text + 1]
         for at in range(runs_of(values, weights, first, last, wanted, hashes, run_ends)):
             begin = first + at
-            cell = cell_of(hashes[at], cells) if bounds[begin] & 1 else -1
+            cell = cell_of(hashes[at], cells) if (bounds[begin] & 1) != 0 else -1
             place = places[cell] if cell >= 0 else -1
             while place >= 0 and found[text, 0] < 0:
                 start = known_offsets[owners[place]]
                 size = known_offsets[owners[place] + 1] - start
-                same = begin + size <= last and bounds[begin + size - 1] & 2
+                same = begin + size <= last and (bounds[begin + size - 1] & 2) != 0
                 told = 0
                 for token in range(size if same else 0):
                     same &= values[begin + token] == known_values[start + token]
