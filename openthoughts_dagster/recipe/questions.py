@@ -115,7 +115,14 @@ class Selection(RecipeModel):
     """Which scored questions of a source go on: the top by rank, never a threshold."""
 
     by: Slug = Field(description="Name of the score to rank by.")
-    count: Positive = Field(description="Questions kept per source.")
+    count: Positive = Field(
+        description="Questions kept per source. Exact copies count once, unless the domain keeps duplicates."
+    )
+    refill: bool = Field(
+        False,
+        description="Go on in the ranking until so many questions are left after decontamination and dedup. false "
+        "selects first, so that fewer are left.",
+    )
 
 
 class Dedup(RecipeModel):
