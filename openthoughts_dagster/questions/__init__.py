@@ -1,13 +1,7 @@
 """From scored questions to the set that teachers answer."""
 
-from openthoughts_dagster.questions.curate import (
-    Curated,
-    NothingLeftError,
-    curate,
-    duplicates_of,
-    leaks_of,
-    source_sample,
-)
+from openthoughts_dagster.questions.curate import curate, source_sample
+from openthoughts_dagster.questions.curated import Curated, NothingLeftError, duplicates_of, leaks_of
 from openthoughts_dagster.questions.decontaminate import find_leaks, with_splits
 from openthoughts_dagster.questions.dedup import deduplicate_sources
 from openthoughts_dagster.questions.matching import Texts

@@ -92,9 +92,8 @@ def curate(
     del head
     limit = wanted.count if wanted else 1
     while True:
-        steps = _after_selection(
-            rows, ids, rank, number < limit, settings, decontamination, benchmarks, against, finder
-        )
+        kept = number < limit
+        steps = _after_selection(rows, ids, rank, kept, settings, decontamination, benchmarks, against, finder)
         missing = wanted.count - len(steps.positions) if wanted and wanted.refill else 0
         if missing <= 0 or limit > number.max(initial=0):
             break
