@@ -75,7 +75,7 @@ class Curated:
 
     def examples_at(self, positions: Sequence[int]) -> list[str]:
         """The beginnings of the questions at some positions."""
-        wanted = self.ids.gather(positions)
+        wanted = self.ids.gather(list(positions))
         texts = self.scored.filter(pl.col("question_id").is_in(wanted.implode())).select("question_id", "question")
         found = dict(texts.collect().iter_rows())
         return [found[id_][:_SHOWN] for id_ in wanted]

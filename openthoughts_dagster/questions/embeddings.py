@@ -22,8 +22,6 @@ _TOKENS = 512
 _ATTEMPTS = 5
 _AT_ONCE = 4096  # vectors in memory
 _COMMIT_SECONDS = 15
-_BATCHES = 16  # that sentence-transformers sorts by length, and a block has
-_POOLING = {"mean": "mean", "first": "cls", "last": "lasttoken"}
 _DEFAULT_URL = "https://api.openai.com/v1"
 
 
@@ -135,27 +133,37 @@ class _Transformers:
         self.name = f"{settings.model}@{revision} {settings.pooling}"
 
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
-        """In batches, on a GPU where there is one; at most 512 tokens of each text count."""
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+        """In batches, on a GPU where there is one."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
 
-        settings, pinned = self._settings, {"revision": self._settings.revision}
+        settings = self._settings
         with _named(settings):
-            # The recipe says how states are pooled. What a model's own files say about it would change the vectors of
-            # an encoder that the lake has already, under the same name.
-            words = Transformer(
-                settings.model, model_kwargs=dict(pinned), processor_kwargs=dict(pinned), config_kwargs=dict(pinned)
-            )
-        tokenizer = words.tokenizer
-        words.max_seq_length = min(_TOKENS, tokenizer.model_max_length)
+            tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=settings.revision)
+            model = AutoModel.from_pretrained(settings.model, revision=settings.revision).eval()
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        pooling = Pooling(words.get_embedding_dimension(), _POOLING[settings.pooling])
-        encoder = SentenceTransformer(modules=[words, pooling, Normalize()])
-        for start in range(0, len(texts), settings.batch_size * _BATCHES):
-            block = list(texts[start : start + settings.batch_size * _BATCHES])
-            yield _unit(encoder.encode(block, batch_size=settings.batch_size, show_progress_bar=False))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model.to(device)
+        for start in range(0, len(texts), settings.batch_size):
+            batch = tokenizer(
+                list(texts[start : start + settings.batch_size]),
+                padding=True,
+                truncation=True,
+                max_length=min(_TOKENS, tokenizer.model_max_length),
+                return_tensors="pt",
+            ).to(device)
+            with torch.inference_mode():
+                states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+            if settings.pooling == "mean":
+                pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            elif settings.pooling == "first":
+                pooled = states[:, 0]
+            else:
+                pooled = states[torch.arange(len(states)), (batch["attention_mask"].sum(1) - 1).clamp(min=0)]
+            yield _unit(pooled.float().cpu().numpy())
 
 
 @contextmanager
