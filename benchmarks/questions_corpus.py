@@ -215,17 +215,21 @@ def problems(count: int, seed: int, planted: float = 0.2) -> tuple[Corpus, set[i
     texts: list[str] = []
     truth: list[tuple[int, int, float]] = []
     others: set[int] = set()
+    originals: list[int] = []
     for number in range(count):
         kind = rng.random() if texts else 1.0
         if kind < 2 * planted:
-            of = rng.randrange(len(texts))
-            text = rng.choice(_SAME if kind < planted else _DIFFERENT)(texts[of], rng)
-            if kind < planted:
+            # One look-alike to a question of its own: two could be equal, or one take back the other's change.
+            same = kind < planted or not originals
+            of = rng.randrange(len(texts)) if same else originals.pop(rng.randrange(len(originals)))
+            text = rng.choice(_SAME if same else _DIFFERENT)(texts[of], rng)
+            if same:
                 truth.append((number, of, fuzz.ratio(text, texts[of])))
             else:
                 others.add(number)
         else:
             text = code_task(rng) if rng.random() < 1 / 3 else word_problem(rng)
+            originals.append(number)
         texts.append(text)
     return Corpus(_rows(texts), _truth(truth)), others
 
