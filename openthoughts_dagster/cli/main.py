@@ -12,6 +12,7 @@ from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.tables import table
@@ -75,6 +76,9 @@ def main(context: click.Context) -> None:
         context.obj = Deployment(Settings.from_environment())
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+
+
+main.add_command(leaks)
 
 
 @main.command()

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from openthoughts_dagster.questions.texts import WORKERS, Texts, in_parallel, split
+from openthoughts_dagster.questions.matching.texts import WORKERS, Texts, in_parallel, split
 
 _CAP = 10
 BANDS = 4
@@ -87,7 +87,7 @@ def band_neighbours(
     similarity: float,
 ) -> list[npt.NDArray[np.uint64]]:
     """Pairs of texts that have the key of a band in common: neighbours, and each with the first."""
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import pair_kernels
 
     def neighbours(band: int) -> npt.NDArray[np.uint64]:
         keys = np.ascontiguousarray(bands[:, band])
@@ -121,14 +121,14 @@ def common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], f
 
     They are in too many texts to make a pair, however many texts follow: leaving them out early changes nothing.
     """
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import hash_table
 
     first, nothing = Texts(texts.data, texts.offsets[: _SAMPLE + 1]), np.zeros(1, np.uint64)
     entries = entries_of(first, wanted, nothing, _KEY_BITS, 0, 0, 1 << 64, np.empty((0, 0), np.uint64))
     grams, times = np.unique(entries >> np.uint64(_KEY_BITS), return_counts=True)
     often = times > _CAP
     table = np.zeros(1 << (4 * int(often.sum()) + 1).bit_length(), np.uint64)
-    pair_kernels.fill_keys(grams[often], table)
+    hash_table.insert_all(grams[often], table, np.zeros(0, np.int64))
     return table, 1 - float(times[often].sum()) / max(1, len(entries))
 
 
@@ -143,7 +143,7 @@ def entries_of(
     bands: npt.NDArray[np.uint64],
 ) -> npt.NDArray[np.uint64]:
     """The sampled grams of `texts`, whose first one is number `base`; fills `bands` when it has rows."""
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import pair_kernels
 
     out = np.empty(int(1.25 * np.minimum(np.diff(texts.offsets), wanted).sum()) + 4096, np.uint64)
     while True:
@@ -174,7 +174,7 @@ class Parted:
 
 def parted(values: npt.NDArray[np.uint64]) -> Parted:
     """Values in parts small enough for a processor's cache."""
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import pair_kernels
 
     out, edges = np.empty(len(values), np.uint64), np.empty(_PARTS + 1, np.int64)
     pair_kernels.partitioned(values, 64 - _PARTS.bit_length() + 1, out, edges)
@@ -195,7 +195,7 @@ def raw_pairs(
     similarity: float,
 ) -> npt.NDArray[np.uint64]:
     """Pairs that have a rare gram in common and may be similar, each once."""
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import pair_kernels
 
     cells = 1 << max(4, (len(entries) * 3 // 2).bit_length())
     keys, heads, counts = np.zeros(cells, np.uint64), np.zeros(cells, np.int32), np.zeros(cells, np.int32)
@@ -221,7 +221,7 @@ def verified(
     similarity: float,
 ) -> Edges:
     """The pairs whose ratio is `similarity` or more, where few of them are; `ones` are sorted."""
-    from openthoughts_dagster.questions import compare_kernels
+    from openthoughts_dagster.questions.matching import compare_kernels
 
     keep = np.empty(len(ones), np.bool_)
 

@@ -2,161 +2,11 @@
 
 import numpy as np
 
-from openthoughts_dagster.questions.compare_kernels import bits_in
-from openthoughts_dagster.questions.kernels import _compiled, compacted, longest, mixed
+from openthoughts_dagster.questions.matching.compare_kernels import bits_in
+from openthoughts_dagster.questions.matching.hash_table import cell_of
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, compacted, longest, mixed
 
-_FIRST = np.uint64(0xCBF29CE484222325)
-_PRIME = np.uint64(0x100000001B3)
-_BASE = np.uint64(0x5851F42D4C957F2D)
 _SHORT = 24  # characters: texts too short for grams to tell apart, compared with all others that are as short
-
-
-@_compiled
-def _kind(data, at, end):  # type: ignore[no-untyped-def]
-    """Of the character at `at`: 0 between words, 1 in a word, 2 a word by itself; and its bytes. As ngrams._WORD."""
-    byte = data[at]
-    if byte < 0x80:
-        if byte <= 0x20:
-            return 0, 1
-        word = 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 95
-        return (1 if word else 2), 1
-    if byte < 0xE0:
-        if byte == 0xC2:
-            return (0 if at + 1 < end and data[at + 1] == 0xA0 else 2), 2
-        return 1, 2
-    if byte < 0xF0:
-        if byte < 0xE2:
-            return 1, 3
-        if at + 2 < end:
-            second, third = data[at + 1], data[at + 2]
-            if byte == 0xE2 and second == 0x80 and (third <= 0x8A or third == 0xAF):
-                return 0, 3
-            if byte == 0xE3 and second == 0x80 and third == 0x80:
-                return 0, 3
-        return 2, 3
-    return 2, 4
-
-
-@_compiled
-def word_runs(data, start, end, length, hashes, starts, ends):  # type: ignore[no-untyped-def]
-    """Hashes of every run of `length` words of a text, and where each begins and ends; returns how many."""
-    gone = np.uint64(1)
-    for _ in range(length):
-        gone *= _BASE
-    words = np.zeros(length, np.uint64)
-    places = np.zeros(length, np.int64)
-    seen = 0
-    found = 0
-    run = np.uint64(0)
-    at = start
-    while at < end:
-        kind, size = _kind(data, at, end)
-        if kind == 0:
-            at += size
-            continue
-        begin = at
-        word = _FIRST
-        while True:
-            for byte in range(at, min(end, at + size)):
-                word = (word ^ np.uint64(data[byte])) * _PRIME
-            at += size
-            if kind == 2 or at >= end:
-                break
-            kind, size = _kind(data, at, end)
-            if kind != 1:
-                break
-        slot = seen % length
-        word = mixed(word)
-        run = run * _BASE + word - gone * words[slot]
-        words[slot] = word
-        places[slot] = begin
-        seen += 1
-        if seen >= length:
-            hashes[found] = mixed(run)
-            starts[found] = places[seen % length]
-            ends[found] = min(at, end)
-            found += 1
-    return found
-
-
-@_compiled
-def all_runs(data, offsets, length, owners, hashes):  # type: ignore[no-untyped-def]
-    """The runs of all texts, with the text that each is from; returns how many."""
-    room = longest(offsets) + 1
-    starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
-    found = 0
-    for text in range(len(offsets) - 1):
-        more = word_runs(data, offsets[text], offsets[text + 1], length, hashes[found:], starts, ends)
-        owners[found : found + more] = text
-        found += more
-    return found
-
-
-@_compiled
-def fill_table(keys, table):  # type: ignore[no-untyped-def]
-    """A hash table (size a power of 2) of positions in `keys`, which are distinct hashes; -1 is empty."""
-    mask = len(table) - 1
-    for position in range(len(keys)):
-        cell = np.int64(keys[position]) & mask
-        while table[cell] >= 0:
-            cell = (cell + 1) & mask
-        table[cell] = position
-
-
-@_compiled
-def _place(key, keys, table):  # type: ignore[no-untyped-def]
-    mask = len(table) - 1
-    cell = np.int64(key) & mask
-    while table[cell] >= 0:
-        if keys[table[cell]] == key:
-            return table[cell]
-        cell = (cell + 1) & mask
-    return -1
-
-
-@_compiled
-def count_runs(data, offsets, length, keys, table, counts):  # type: ignore[no-untyped-def]
-    """In how many of the texts each of `keys` occurs."""
-    room = longest(offsets) + 1
-    hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    seen = np.full(len(keys), -1, np.int64)
-    for text in range(len(offsets) - 1):
-        for at in range(word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)):
-            place = _place(hashes[at], keys, table)
-            if place >= 0 and seen[place] != text:
-                seen[place] = text
-                counts[place] += 1
-
-
-@_compiled
-def find_runs(data, offsets, length, keys, table, common, found):  # type: ignore[no-untyped-def]
-    """For each text the first of `keys` that leaks: its place, and where it is; -1 where there is none.
-
-    Runs that are `common` are no leaks, and neither are runs of which more than half the words stand in a common one.
-    """
-    room = longest(offsets) + 1
-    hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    places, told = np.empty(room, np.int64), np.empty(room + length + 1, np.int64)
-    for text in range(len(offsets) - 1):
-        found[text, 0] = -1
-        number = word_runs(data, offsets[text], offsets[text + 1], length, hashes, starts, ends)
-        some = False
-        for at in range(number):
-            places[at] = _place(hashes[at], keys, table)
-            some |= places[at] >= 0
-        if not some:
-            continue
-        until = 0
-        told[0] = 0
-        for word in range(number + length - 1):
-            if word < number and places[word] >= 0 and common[places[word]]:
-                until = word + length
-            told[word + 1] = told[word] + (word < until)
-        for at in range(number):
-            place = places[at]
-            if place >= 0 and not common[place] and 2 * (told[at + length] - told[at]) <= length:
-                found[text, 0], found[text, 1], found[text, 2] = place, starts[at], ends[at]
-                break
 
 
 @_compiled
@@ -255,8 +105,8 @@ def nearest(  # type: ignore[no-untyped-def]
     offsets,
     lengths,
     size,
-    keys,
-    table,
+    cells,
+    places,
     begins,
     owners,
     weights,
@@ -287,8 +137,9 @@ def nearest(  # type: ignore[no-untyped-def]
         number = compacted(data, offsets[text], offsets[text + 1], scratch) if asked[text] else 0
         reached = 0
         for at in range(size - 1, number):
-            place = _place(mixed(scratch[at] & mask), keys, table)
-            if place >= 0:
+            cell = cell_of(mixed(scratch[at] & mask), cells)
+            if cell >= 0:
+                place = places[cell]
                 weight = weights[place]
                 for owner in range(begins[place], begins[place + 1]):
                     question = owners[owner]

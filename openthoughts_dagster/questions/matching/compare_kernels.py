@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openthoughts_dagster.questions.kernels import _ALL, _ONE, _compiled
+from openthoughts_dagster.questions.matching.text_kernels import _ALL, _ONE, _compiled
 
 
 @_compiled

@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from openthoughts_dagster.questions.compare_kernels import possible
-from openthoughts_dagster.questions.kernels import _ALL, _MIX, _ONE, _compiled, compacted, longest, mixed, sampled_grams
+from openthoughts_dagster.questions.matching.compare_kernels import possible
+from openthoughts_dagster.questions.matching.hash_table import cell_of, insert
+from openthoughts_dagster.questions.matching.text_kernels import (
+    _ALL,
+    _MIX,
+    _ONE,
+    _compiled,
+    compacted,
+    longest,
+    mixed,
+    sampled_grams,
+)
 
 _KEY_BITS = np.uint64(24)  # of a gram's hash that the table of common grams leaves out
 
@@ -23,7 +33,7 @@ def _lane(length, lane):  # type: ignore[no-untyped-def]
 
 @_compiled
 def gram_entries(data, offsets, wanted, common, text_bits, base, low, high, entries, bands):  # type: ignore[no-untyped-def]
-    """Sampled grams that are not `common` (a table of `fill_keys`): key << text_bits | text; returns how many.
+    """Sampled grams that are not `common` (a hash table): key << text_bits | text; returns how many.
 
     Only keys from low to high. Text number 0 is number `base`. Where `bands` (texts x bands) has rows, they get
     MinHash keys of four values each over all sampled grams, for families of texts that have no rare gram. Entries that
@@ -53,7 +63,7 @@ def gram_entries(data, offsets, wanted, common, text_bits, base, low, high, entr
                     least[place] = min(least[place], grams[at])
             for at in range(sampled):
                 key = grams[at] >> room
-                if low <= key < high and not has_key(common, grams[at] >> _KEY_BITS):
+                if low <= key < high and cell_of(grams[at] >> _KEY_BITS, common) < 0:
                     if found < len(entries):
                         entries[found] = (key << room) | np.uint64(base + text)
                     found += 1
@@ -63,29 +73,6 @@ def gram_entries(data, offsets, wanted, common, text_bits, base, low, high, entr
                 key = mixed(key ^ least[at])
             bands[text, band] = key
     return found
-
-
-@_compiled
-def fill_keys(keys, table):  # type: ignore[no-untyped-def]
-    """Put hashes into a table, whose size is a power of two and larger; 0 is an empty cell."""
-    mask = np.uint64(len(table) - 1)
-    for key in keys:
-        cell = np.int64(key & mask)
-        while table[cell] != 0 and table[cell] != key:
-            cell = (cell + 1) & np.int64(mask)
-        table[cell] = key
-
-
-@_compiled
-def has_key(table, key):  # type: ignore[no-untyped-def]
-    """Whether a hash is in a table of `fill_keys`."""
-    mask = len(table) - 1
-    cell = np.int64(key & np.uint64(mask))
-    while table[cell] != 0:
-        if table[cell] == key:
-            return True
-        cell = (cell + 1) & mask
-    return False
 
 
 @_compiled
@@ -110,13 +97,10 @@ def chained(entries, text_bits, cap, keys, heads, counts, following):  # type: i
     `keys`, `heads` and `counts` are a hash table, zeroed, whose size is a power of two and larger than `entries`;
     `following` has the next entry of a chain for each entry. Numbers of entries start at 1.
     """
-    mask, room = np.int64(len(keys) - 1), np.uint64(text_bits)
+    room = np.uint64(text_bits)
     for at in range(len(entries)):
         key = (entries[at] >> room) + _ONE
-        cell = np.int64(key) & mask
-        while keys[cell] != 0 and keys[cell] != key:
-            cell = (cell + 1) & mask
-        keys[cell] = key
+        cell = insert(key, keys)
         following[at] = heads[cell]
         heads[cell] = at + 1
         counts[cell] += 1

@@ -1,18 +1,17 @@
 """Which texts repeat which: exactly, or with a similarity, in connected components of which one text stays."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from openthoughts_dagster.questions.similar import Edges, Positions, measured, similar_pairs
-from openthoughts_dagster.questions.texts import WORKERS, Texts
+from openthoughts_dagster.questions.matching.differences import same_problems
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, measured, similar_pairs
+from openthoughts_dagster.questions.matching.texts import WORKERS, Texts
 from openthoughts_dagster.recipe import Dedup
 
 _BLOCK = 512
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*|[+*/^=<>%]|(?<=[\s\d)])[-−](?=[\s\d(])")
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ def find_duplicates(
     """The texts that repeat another one; of each component the text with the smallest `rank` stays.
 
     Exact duplicates are equal but for white space around the text and at the ends of its lines. Fuzzy ones have a
-    ratio of `settings.similarity` or more and, when `settings.same_numbers`, the same numbers and operators. `pairs`
-    finds the similar ones.
+    ratio of `settings.similarity` or more and, when `settings.same_numbers`, differ in nothing but formatting and
+    misspellings. `pairs` finds the similar ones.
     """
     first = _first_of_equals(texts, rank)
     exact = np.nonzero(first != np.arange(len(texts)))[0]
@@ -47,7 +46,7 @@ def find_duplicates(
     subset = texts.subset(distinct) if len(exact) else texts
     edges = (all_pairs if settings.brute_force else pairs)(subset, settings.similarity)
     if settings.same_numbers:
-        edges = with_same_numbers(subset, edges)
+        edges = same_problems(subset, edges)
     positions, of, ratios, kept = _components(subset, rank[distinct], edges, settings)
     stays = np.arange(len(texts))
     stays[distinct[positions]] = distinct[kept]
@@ -85,23 +84,6 @@ def all_pairs(texts: Texts, similarity: float) -> Edges:
     return Edges(np.concatenate(ones), np.concatenate(others), np.concatenate(ratios))
 
 
-def with_same_numbers(texts: Texts, edges: Edges) -> Edges:
-    """The pairs that have the same numbers and operators in the same order."""
-    numbers: dict[int, list[str]] = {}
-
-    def of(position: int) -> list[str]:
-        if position not in numbers:
-            numbers[position] = _NUMBERS.findall(texts[position])
-        return numbers[position]
-
-    same = np.fromiter(
-        (of(int(one)) == of(int(other)) for one, other in zip(edges.ones, edges.others, strict=True)),
-        np.bool_,
-        len(edges.ones),
-    )
-    return Edges(edges.ones[same], edges.others[same], edges.ratios[same])
-
-
 def _first_of_equals(texts: Texts, rank: Positions) -> Positions:
     """For each text the one with the smallest rank that equals it; hashes find them, the texts decide."""
     hashes = texts.hashes()
@@ -132,7 +114,7 @@ def _components(
     texts: Texts, rank: Positions, edges: Edges, settings: Dedup
 ) -> tuple[Positions, Positions, npt.NDArray[np.float64], Positions]:
     """Texts that go, what they repeat, the ratio, and what stays, by position."""
-    from openthoughts_dagster.questions import pair_kernels
+    from openthoughts_dagster.questions.matching import pair_kernels
 
     roots = np.arange(len(texts))
     pair_kernels.join_components(roots, edges.ones, edges.others)
@@ -146,7 +128,7 @@ def _components(
     rest = np.nonzero(ratios == 0)[0]  # joined to what stays by way of others, and perhaps similar to it all the same
     more = measured(texts, texts, positions[rest], kept[rest], settings.similarity)
     if settings.same_numbers:
-        more = with_same_numbers(texts, more)
+        more = same_problems(texts, more)
     ratios[np.searchsorted(positions, more.ones)] = more.ratios
     direct = ratios > 0
     if not direct.all():

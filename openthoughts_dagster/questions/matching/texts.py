@@ -65,6 +65,24 @@ class Texts:
         listed: list[str] = pa.Array.from_buffers(pa.large_string(), len(some), buffers).to_pylist()
         return listed
 
+    def series(self) -> pl.Series:
+        """The texts as a column."""
+        import pyarrow as pa
+
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(self.offsets)), pa.py_buffer(self.data)]
+        return pl.Series("text", pa.Array.from_buffers(pa.large_string(), len(self), buffers), dtype=pl.String)
+
+    @classmethod
+    def concatenated(cls, parts: "list[Texts]", number: int) -> "Texts":
+        """The texts of all parts, `number` of them, as one collection in memory."""
+        if len(parts) == 1:
+            return parts[0]
+        sizes = [np.diff(part.offsets) for part in parts]
+        offsets = np.concatenate([np.zeros(1, np.int64), *sizes]).cumsum()
+        assert len(offsets) == number + 1
+        data = [part.data[part.offsets[0] : part.offsets[-1]] for part in parts]
+        return cls(np.concatenate([np.zeros(0, np.uint8), *data]), offsets)
+
     def chunks(self, size: int) -> Iterator[tuple[int, "Texts"]]:
         """Parts of about `size` bytes, each with the position of its first text."""
         first, number = 0, len(self)
@@ -76,7 +94,7 @@ class Texts:
 
     def subset(self, positions: npt.NDArray[np.int64], folder: Path | None = None) -> "Texts":
         """Only the texts at `positions`, in memory, or mapped from a file in `folder`."""
-        from openthoughts_dagster.questions import kernels
+        from openthoughts_dagster.questions.matching import text_kernels
 
         sizes = np.diff(self.offsets)[positions]
         offsets = np.concatenate([np.zeros(1, np.int64), sizes.cumsum()])
@@ -87,7 +105,7 @@ class Texts:
 
         def gather(first: int, part: "Texts") -> None:
             out = part.data[part.offsets[0] : part.offsets[-1]]
-            kernels.gathered(self.data, self.offsets, positions[first : first + len(part)], out)
+            text_kernels.gathered(self.data, self.offsets, positions[first : first + len(part)], out)
 
         for first, block in Texts(data, offsets).chunks(_BLOCK):
             in_parallel(gather, [(first + start, part) for start, part in block.chunks(_PART)])
@@ -96,31 +114,31 @@ class Texts:
 
     def lengths(self) -> npt.NDArray[np.int64]:
         """Characters of each text, negative where not all are ASCII."""
-        from openthoughts_dagster.questions import kernels
+        from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty(len(self), np.int64)
         in_parallel(
-            lambda first, last: kernels.text_lengths(self.data, self.offsets, first, last, out), split(len(self))
+            lambda first, last: text_kernels.text_lengths(self.data, self.offsets, first, last, out), split(len(self))
         )
         return out
 
     def letters(self) -> npt.NDArray[np.uint8]:
         """How often bytes of each of 64 classes are in each text, at most 255."""
-        from openthoughts_dagster.questions import kernels
+        from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty((len(self), 64), np.uint8)
         in_parallel(
-            lambda first, last: kernels.letter_counts(self.data, self.offsets, first, last, out), split(len(self))
+            lambda first, last: text_kernels.letter_counts(self.data, self.offsets, first, last, out), split(len(self))
         )
         return out
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """A hash of each text, where white space around it and at the ends of its lines does not count."""
-        from openthoughts_dagster.questions import kernels
+        from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty(len(self), np.uint64)
         in_parallel(
-            lambda first, last: kernels.text_hashes(self.data, self.offsets, first, last, out), split(len(self))
+            lambda first, last: text_kernels.text_hashes(self.data, self.offsets, first, last, out), split(len(self))
         )
         return out
 
