@@ -108,7 +108,7 @@ def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: st
         builder = load_dataset_builder(copy.address, **arguments)
         if builder.name == "csv":  # as the file has them: 0050 and NA are what somebody wrote
             check_data_files(builder, copy, where)
-            first = next(iter(next(iter(builder.as_streaming_dataset().values()))), {})  # its keys are the columns
+            first: Any = next(iter(next(iter(builder.as_streaming_dataset().values()))), {})  # its keys are the columns
             builder = load_dataset_builder(copy.address, **arguments, **csv_settings(list(first), texts))
         check_data_files(builder, copy, where)
         splits = builder.as_streaming_dataset()
