@@ -13,13 +13,14 @@ import traceback
 import types
 from typing import Any, NoReturn
 
+from openthoughts_dagster.evaluation.confined.restrictions import Restrictions
 from openthoughts_dagster.evaluation.confined.values import dump_value, load_value
 
 _REQUEST, _REPLY = 3, 4  # descriptors of a program whose functions are called
 _TAIL = 2_000  # characters of an error that are kept
 
 
-def become_program(confine: Confinement, limits: Any, pipes: Any, calls: Any, tell: int, run: Any) -> NoReturn:
+def become_program(confine: Restrictions, limits: Any, pipes: Any, calls: Any, tell: int, run: Any) -> NoReturn:
     """What the forked child does: take its pipes, restrict itself, say so, run, and end without returning."""
     try:
         tell = _moved(tell, 62)

@@ -41,7 +41,7 @@ Confinement = Literal["auto", "bubblewrap", "landlock", "none"]
 _PACKAGE = __name__.rpartition(".")[0]
 _START_SECONDS, _GRACE_SECONDS = 20.0, 10.0
 _MOST_THREADS = 64  # of programs, beyond what their user runs already
-_INSIDE = ("kernel", "values", "child", "watching", "runner")  # in the order of their imports
+_INSIDE = ("kernel", "values", "restrictions", "child", "watching", "runner")  # in the order of their imports
 _LOST = "the confined interpreter ended"
 
 
@@ -121,9 +121,9 @@ class ProgramPool:
             except ConfinementError as error:
                 reasons.append(f"{way}: {error}")
         raise ConfinementError(
-            "programs that a model wrote cannot be confined on this machine, so they are not run. "
-            f"{'; '.join(reasons)}. Install bubblewrap where user namespaces are allowed, or use a kernel with Landlock "
-            "(5.13 or newer, not disabled by lsm=); `evaluation.confinement: none` in the recipe runs them unconfined"
+            f"programs that a model wrote cannot be confined on this machine, so they are not run. {'; '.join(reasons)}. "
+            "Install bubblewrap where user namespaces are allowed, or use a kernel with Landlock (5.13 or newer, not "
+            "disabled by lsm=); `evaluation.confinement: none` in the recipe runs them unconfined"
         )
 
     def _run_one(self, task: Task, limits: Limits) -> Outcome:

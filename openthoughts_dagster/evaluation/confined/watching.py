@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from openthoughts_dagster.evaluation.confined.child import become_program
+from openthoughts_dagster.evaluation.confined.restrictions import Restrictions
 
 _TAIL = 2_000  # bytes of an error that are kept
 _BLOCK = 1 << 16
@@ -25,7 +26,7 @@ class Program:
     """A confined child process and the pipes to it."""
 
     def __init__(
-        self, confine: Confinement, limits: dict[str, Any], called: bool, run: Any, others: tuple["Program", ...] = ()
+        self, confine: Restrictions, limits: dict[str, Any], called: bool, run: Any, others: tuple["Program", ...] = ()
     ) -> None:
         pipes = [os.pipe() for _ in range(3)]
         calls = [os.pipe() for _ in range(2)] if called else [others[0].calls()] if others else []
