@@ -15,10 +15,10 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling
 from openthoughts_dagster.sources import ReaderContext
 from openthoughts_dagster.storage import Folders, joined, local_path
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training.students import Students
 
 
 @cache
@@ -69,17 +69,17 @@ class ModelsResource(dg.ConfigurableResource):
         return Folders(Path(self.data) / "cache")
 
     def address(self, *below: str) -> str:
-        """Where something belongs, such as `address("students", source, teacher)`."""
+        """Where something belongs, such as `address("evaluations", source, teacher)`."""
         return joined(self.files or self.data, *below)
 
     def workplace(self, *below: str) -> Path:
         """Where this machine makes it: at its address when that is a folder, else in a folder of its own."""
         return local_path(self.address(*below)) or Path(self.data).joinpath(*below)
 
-    def shared_students(self, *below: str) -> SharedStudents | None:
-        """The students at an address in a store; None for those in a folder."""
-        address = self.address(*below)
-        return None if local_path(address) else SharedStudents(address, self.folders.cache)
+    @property
+    def students(self) -> Students:
+        """Where students are, whoever asks for them."""
+        return Students(self.address("students"), self.workplace("students"), self.folders.cache)
 
     @property
     def pool(self) -> EnginePool:
@@ -101,3 +101,14 @@ class ModelsResource(dg.ConfigurableResource):
     ) -> AskModel:
         """A function that asks the model, through the ledger; costs are added to `spent`."""
         return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)
+
+    def judges(
+        self, lake: Lake, recipe: Recipe, spent: Usage, purpose: Purpose, log: Callable[[str], None]
+    ) -> Callable[[str], AskModel]:
+        """A function that opens a judge of the recipe by its name, through the ledger."""
+
+        def judge(name: str) -> AskModel:
+            reference = recipe.judge(name)
+            return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log)
+
+        return judge

@@ -116,6 +116,7 @@ ANSWER_PLANS = Table(
         "shard": pl.Int32,  # null when every sample was there already
         "position": pl.Int32,  # order of asking: the longest expected answers first
         "expected_tokens": pl.Float64,  # of one answer
+        "first_sample": pl.Int32,  # index of its first sample: above 0 where the same text stands before it
     },
     ("source", "teacher"),
     frozenset({"shard"}),
@@ -137,6 +138,19 @@ REJECTED_ANSWERS = Table(
     "rejected_answers",
     _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT, "reason": _TEXT, "evidence": _TEXT},
     ("source", "teacher"),
+)
+TRAINING_SETS = Table(
+    "training_sets",
+    {
+        "training_set": _TEXT,  # name of the set
+        "position": pl.Int32,  # order of the rows; a row that is repeated has several
+        "source": _TEXT,
+        "question_id": _TEXT,
+        "sample_index": pl.Int32,
+        "model": _TEXT,  # where in the ledger the text is
+        "completion_id": _TEXT,
+    },
+    ("training_set",),
 )
 GENERATION_COSTS = Table(
     "generation_costs",
@@ -256,6 +270,7 @@ TABLES = {
         ANSWER_PLANS,
         TEACHER_ANSWERS,
         REJECTED_ANSWERS,
+        TRAINING_SETS,
         GENERATION_COSTS,
         STUDENT_CHECKPOINTS,
         BENCHMARK_SCORES,

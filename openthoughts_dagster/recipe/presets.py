@@ -22,7 +22,14 @@ class TrainingPreset(RecipeModel):
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of steps with rising learning rate.")
     scheduler: str = Field("cosine", description="Learning rate schedule.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
-    bf16: bool = Field(True, description="Train in bfloat16.")
+    bf16: bool = Field(
+        True, description="Compute in bfloat16 (autocast); weights and optimizer stay as `weights` says."
+    )
+    weights: Annotated[Literal["float32", "bfloat16"], Identity.UNLESS_DEFAULT] = Field(
+        "float32",
+        description="Number format of the weights that are trained and of the optimizer's state. bfloat16 halves the "
+        "memory, and small updates are rounded away: another student, and a worse one.",
+    )
     gradient_checkpointing: Annotated[bool, Identity.NEVER] = Field(True, description="Trade compute for memory.")
     sharding: Annotated[Literal["none", "fsdp"], Identity.NEVER] = Field(
         "none",

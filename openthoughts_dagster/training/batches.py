@@ -1,4 +1,4 @@
-"""How a global batch is dealt to the processes of a training."""
+"""How a global batch is split between the processes of a training."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,24 @@ class Batches:
 
 
 def split_batch(settings: TrainingPreset, processes: int) -> Batches:
-    """Deal `global_batch_size` rows to `processes`, exactly: another batch size would be another student.
+    """Split `global_batch_size` rows between processes, exactly: another batch size would be another student.
 
-    Raises TrainingError where it cannot be done, and says which numbers can.
+    Args:
+        settings: The student's settings, of which the batch sizes count.
+        processes: How many processes train, on all machines together.
+
+    Returns:
+        Rows per process and pass, and passes per optimizer step.
+
+    Raises:
+        TrainingError: The rows cannot be split so; the message says which numbers can.
     """
     whole = settings.global_batch_size
     if whole % processes:
         fitting = [count for count in range(1, whole + 1) if whole % count == 0]
         near = [max(c for c in fitting if c < processes), *[c for c in fitting if c > processes][:1]]
         raise TrainingError(
-            f"student: a global batch of {whole} rows cannot be dealt to {processes} processes: train on "
+            f"student: a global batch of {whole} rows cannot be split between {processes} processes: train on "
             f"{' or '.join(map(str, near))} (hardware.count x hardware.nodes), or set training.global_batch_size to a "
             f"multiple of {processes}"
         )

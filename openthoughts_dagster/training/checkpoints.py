@@ -1,6 +1,5 @@
-"""Trainings whose machines come and go: finished students and checkpoints in an object store."""
+"""Trainings whose machines come and go: their checkpoints in an object store until the student is finished."""
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -8,59 +7,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage import Folders, StorageError, joined
+from openthoughts_dagster.storage import StorageError, joined
+from openthoughts_dagster.training.students import Students
 
 _KEPT = 2
 _PREFIX = "checkpoint-"
 
 
 @dataclass(frozen=True)
-class SharedStudents:
-    """The students of one cell in an object store: each at ADDRESS/FINGERPRINT, its checkpoints beside it until then.
+class StoredTraining:
+    """The unfinished training of one student whose place is an object store.
 
-    Another machine finds what this one uploaded. `cache` is a folder of this machine. Methods raise StorageError.
+    Its checkpoints are beside the student's own address. Another machine finds what this one uploaded. Methods raise
+    StorageError.
     """
 
-    address: str
-    cache: Path
+    students: Students
+    fingerprint: str
 
-    @property
-    def _folders(self) -> Folders:
-        return Folders(self.cache)
-
-    def student(self, fingerprint: str) -> str:
-        """The address of a student."""
-        return joined(self.address, fingerprint)
-
-    def report(self, fingerprint: str, name: str) -> dict[str, Any] | None:
-        """The JSON file `name` of a finished student; None while it is not finished."""
-        if self._folders.manifest(self.student(fingerprint)) is None:
-            return None
-        report: dict[str, Any] = json.loads(self._folders.read(self.student(fingerprint), name))
-        return report
-
-    def put_job(self, fingerprint: str, folder: Path) -> str:
+    def put_job(self, folder: Path) -> str:
         """Upload what other machines train a student from; returns where. It is deleted when the student is there."""
-        address = self._job(fingerprint)
-        self._folders.put(folder, address, replace=True)
-        return address
+        self.students.folders.put(folder, self._job, replace=True)
+        return self._job
 
-    def newest(self, fingerprint: str) -> str:
+    def newest(self) -> str:
         """The name of the newest uploaded checkpoint; empty without one."""
-        return max(self._folders.names(self._partial(fingerprint)), key=_step, default="")
+        return max(self.students.folders.names(self._partial), key=step_of, default="")
 
-    def fetch_last(self, fingerprint: str, partial: Path, log: Callable[[str], None]) -> None:
+    def fetch_last(self, partial: Path, log: Callable[[str], None]) -> None:
         """Bring the newest uploaded checkpoint to `partial`, unless one as new is there.
 
         One that was damaged in the store is said and passed over for the one before.
         """
-        place = self._partial(fingerprint)
-        here = max((_step(path.name) for path in partial.glob(f"{_PREFIX}*")), default=-1)
-        for name in sorted(self._folders.names(place), key=_step, reverse=True):
-            if _step(name) <= here:
+        folders = self.students.folders
+        here = max((step_of(path.name) for path in partial.glob(f"{_PREFIX}*")), default=-1)
+        stored = [(step_of(name), joined(place, name)) for place in self._partials() for name in folders.names(place)]
+        for step, address in sorted(stored, reverse=True):
+            if step <= here:
                 return
+            place, _, name = address.rpartition("/")
             try:
-                fetched = self._folders.fetch(joined(place, name))
+                fetched = folders.fetch(address)
             except StorageError as error:
                 log(f"student: {name} cannot be used: {error}")
                 continue
@@ -69,20 +56,21 @@ class SharedStudents:
             log(f"student: {name} fetched from {place}")
             return
 
-    def publish(self, fingerprint: str, folder: Path) -> None:
+    def publish(self, folder: Path) -> None:
         """Upload a finished student, and delete its checkpoints. Where another machine was first, its student stays."""
-        self._folders.put(folder, self.student(fingerprint))
-        self._folders.remove(self._partial(fingerprint))
-        self._folders.remove(self._job(fingerprint))
+        folders = self.students.folders
+        folders.put(folder, self.students.address(self.fingerprint))
+        for place in (*self._partials(), self._job):
+            folders.remove(place)
 
-    def upload(self, fingerprint: str, checkpoint: Path) -> None:
+    def upload(self, checkpoint: Path) -> None:
         """Upload a checkpoint, and delete all but the newest two."""
-        place = self._partial(fingerprint)
-        self._folders.put(checkpoint, joined(place, checkpoint.name))
-        for name in sorted(self._folders.names(place), key=_step)[:-_KEPT]:
-            self._folders.remove(joined(place, name))
+        folders = self.students.folders
+        folders.put(checkpoint, joined(self._partial, checkpoint.name))
+        for name in sorted(folders.names(self._partial), key=step_of)[:-_KEPT]:
+            folders.remove(joined(self._partial, name))
 
-    def uploads(self, fingerprint: str, partial: Path, log: Callable[[str], None]) -> Any:
+    def uploads(self, partial: Path, log: Callable[[str], None]) -> Any:
         """A TrainerCallback that uploads each checkpoint that the trainer saves below `partial`; for all processes.
 
         In a thread, so that training goes on meanwhile. A checkpoint that cannot be uploaded is said and passed over:
@@ -95,7 +83,7 @@ class SharedStudents:
 
         def upload(checkpoint: Path) -> None:
             try:
-                self.upload(fingerprint, checkpoint)
+                self.upload(checkpoint)
             except (StorageError, OSError) as error:
                 log(f"student: {checkpoint.name} was not uploaded, training goes on: {error}")
 
@@ -120,13 +108,20 @@ class SharedStudents:
 
         return Uploads()
 
-    def _job(self, fingerprint: str) -> str:
-        return joined(self.address, f"{fingerprint}.job")
+    @property
+    def _job(self) -> str:
+        return joined(self.students.root, f"{self.fingerprint}.job")
 
-    def _partial(self, fingerprint: str) -> str:
-        return joined(self.address, f"{fingerprint}.partial")
+    @property
+    def _partial(self) -> str:
+        return joined(self.students.root, f"{self.fingerprint}.partial")
+
+    def _partials(self) -> list[str]:
+        """Where checkpoints may be: beside the student, and where an earlier version was interrupted."""
+        return [self._partial, *self.students.old_addresses(f"{self.fingerprint}.partial")]
 
 
-def _step(name: str) -> int:
+def step_of(name: str) -> int:
+    """The step of a checkpoint's name; -1 for a name of something else."""
     number = name.removeprefix(_PREFIX)
     return int(number) if number.isdigit() else -1

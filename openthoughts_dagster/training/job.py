@@ -9,7 +9,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training.students import Students
 
 JOB = "job.json"
 _ROWS = "rows.parquet"
@@ -17,12 +17,12 @@ _ROWS = "rows.parquet"
 
 @dataclass(frozen=True)
 class Job:
-    """What a student is trained from: settings, base weights and rows (question, text); where its checkpoints go."""
+    """What a student is trained from: settings, base weights and rows (question, text); where students are."""
 
     student: Student
     base: Model
     rows: pl.DataFrame
-    shared: SharedStudents | None = None
+    students: Students
 
     def write(self, folder: Path) -> None:
         """Leave the job in `folder`; job.json is written last."""
@@ -31,7 +31,7 @@ class Job:
         content = {
             "student": self.student.model_dump(mode="json", exclude_unset=True),  # rules look at what was set
             "base": {"address": self.base.address, "identity": asdict(self.base.identity)},
-            "shared": None if self.shared is None else [self.shared.address, str(self.shared.cache)],
+            "students": {"root": self.students.root, **self._folders()},
         }
         (folder / JOB).write_text(json.dumps(content, indent=1))
 
@@ -41,5 +41,9 @@ class Job:
         content = json.loads((folder / JOB).read_text())
         student = Student.model_validate(content["student"])
         base = Model(student, content["base"]["address"], ModelIdentity(**content["base"]["identity"]))
-        shared = content["shared"] and SharedStudents(content["shared"][0], Path(content["shared"][1]))
-        return cls(student, base, pl.read_parquet(folder / _ROWS), shared)
+        place = content["students"]
+        students = Students(place["root"], Path(place["scratch"]), Path(place["cache"]))
+        return cls(student, base, pl.read_parquet(folder / _ROWS), students)
+
+    def _folders(self) -> dict[str, str]:
+        return {"scratch": str(self.students.scratch), "cache": str(self.students.cache)}

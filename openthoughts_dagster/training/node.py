@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openthoughts_dagster.storage import Folders, local_path
+from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
 
@@ -30,8 +31,7 @@ def prepare(address: str, scratch: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(folders.fetch(address), folder)
     job = Job.read(folder)
-    assert job.shared is not None
-    shared, base = replace(job.shared, cache=folders.cache), job.base
+    students, base = replace(job.students, scratch=scratch / "training", cache=folders.cache), job.base
     if "://" in base.identity.model_id:
         base = replace(base, address=str(folders.fetch(base.identity.model_id)))
     elif base.identity.local and not Path(base.address).is_dir():
@@ -39,8 +39,8 @@ def prepare(address: str, scratch: Path) -> Path:
             f"student: the base model {base.address} is a folder that this machine does not have: put it into the "
             "object store (openthoughts files put) and name its address as the student's `model`"
         )
-    replace(job, base=base, shared=shared).write(folder)
-    shared.fetch_last(fingerprint, folder, lambda line: print(line, flush=True))
+    replace(job, base=base, students=students).write(folder)
+    StoredTraining(students, fingerprint).fetch_last(folder, lambda line: print(line, flush=True))
     return folder
 
 

@@ -2,21 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import split_batch
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.students import REPORT
 from openthoughts_dagster.training.trainer import build_trainer
 
-REPORT = "training.json"
 FINAL = "final"
 _SHARDED = "pytorch_model_fsdp.bin"  # weights as FSDP's checkpoints have them
 
@@ -35,6 +36,14 @@ class Trained:
     losses: list[tuple[int, float]]
     reused: bool = False
 
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any], path: str, reused: bool) -> "Trained":
+        """What a student's report says, also one of an older or newer version, which has other fields."""
+        names = {field.name for field in fields(cls)}
+        return cls(
+            **({name: value for name, value in report.items() if name in names} | {"path": path, "reused": reused})
+        )
+
 
 def run_training(
     student: Student,
@@ -43,18 +52,18 @@ def run_training(
     partial: Path,
     processes: int,
     log: Callable[[str], None],
-    shared: SharedStudents | None = None,
+    stored: StoredTraining | None = None,
 ) -> None:
     """Train in this process, one of `processes`, and leave weights and report in `partial`/final.
 
-    Goes on from the last whole checkpoint below `partial`; its checkpoints are uploaded to `shared`. Raises
+    Goes on from the last whole checkpoint below `partial`; its checkpoints are uploaded to `stored`. Raises
     TrainingError.
     """
     batches, start = split_batch(student.settings(), processes), time.monotonic()
     dataset, tokens, dropped = training_dataset(student, base, rows)
     trainer = build_trainer(student, base, dataset, batches, partial, log)
-    if shared is not None:
-        trainer.add_callback(shared.uploads(partial.with_suffix("").name, partial, log))
+    if stored is not None:
+        trainer.add_callback(stored.uploads(partial, log))
     last = last_checkpoint(partial, trainer.is_fsdp_enabled)
     if processes > 1:
         _check_agreed(last)

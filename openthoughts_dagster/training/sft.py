@@ -1,6 +1,5 @@
 """Supervised fine-tuning with TRL, kept by fingerprint and resumed where it was interrupted."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,87 +11,127 @@ from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import frame_hash, value_hash
 from openthoughts_dagster.recipe import Student, identity_of
 from openthoughts_dagster.training.batches import split_batch
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
-from openthoughts_dagster.training.run import FINAL, REPORT, Trained, last_checkpoint, run_training
+from openthoughts_dagster.training.run import FINAL, Trained, last_checkpoint, run_training
+from openthoughts_dagster.training.students import REPORT, Students
 
 Launch = Callable[[str, str, Callable[[], str]], None]
 """Trains the job at an address on other machines: address, fingerprint, and what tells how far it is: the name of the
 newest checkpoint, `final` when the student is there. Returns when it is."""
+
+# Earlier versions kept the weights themselves in bfloat16 on an accelerator, and wrote nothing of it into fingerprints:
+# with the learning rates of fine-tuning most of those weights never move. What they trained is another student.
+_PRECISION = "float32 weights, bfloat16 autocast"
 
 
 def train_student(
     student: Student,
     base: Model,
     rows: pl.DataFrame,
-    folder: Path,
+    students: Students,
     log: Callable[[str], None],
     processes: int | None = None,
-    shared: SharedStudents | None = None,
     launch: Launch | None = None,
 ) -> Trained:
-    """Fine-tune `base` on `rows` (question, text) and leave a checkpoint folder below `folder`.
+    """Fine-tune a base model on rows, once for each fingerprint.
 
-    The same base, rows and settings have the same fingerprint and are trained once, in however many processes; an
-    interrupted training goes on from its last checkpoint. A folder without `.partial` in its name is always complete.
-    With `shared` the student is looked for there first and is there in the end, and its checkpoints meanwhile: another
-    machine goes on from them. `processes` on this machine: None for one on each accelerator that the student asks for
-    and the machine has; with `launch` other machines train it. Raises TrainingError when no row is left to train on, or
-    when the batch cannot be dealt to the processes.
+    The same base, rows and settings have the same fingerprint, and they are one student, in however many processes it
+    was trained and whoever asked for it. An interrupted training goes on from its last checkpoint. When two runs train
+    one student at once, the second waits and takes what the first made.
+
+    Args:
+        student: The settings, as the recipe has them.
+        base: The weights that are trained, as `locate` finds them.
+        rows: What the student learns from, with columns question and text, in the order that the seed shuffles.
+        students: Where students are. A finished one is looked for there first, and is there in the end.
+        log: Takes the lines of progress, each beginning with "student: ".
+        processes: How many processes of this machine train it; None for one on each accelerator that the student asks
+            for and the machine has.
+        launch: Trains on other machines instead, as `nodes_launch` does.
+
+    Returns:
+        Where the student is and how its training went. `reused` says that it was there before.
+
+    Raises:
+        TrainingError: No row is left to train on, the batch cannot be split between the processes, or the training
+            failed.
+        StorageError: The object store could not be read or written.
     """
     fingerprint = student_fingerprint(student, base, rows)
-    done, partial = folder / fingerprint, folder / f"{fingerprint}.partial"
-    if shared is not None and (report := shared.report(fingerprint, REPORT)) is not None:
-        return Trained(**(report | {"path": shared.student(fingerprint), "reused": True}))
-    reused = done.is_dir()
-    if launch is not None and shared is not None:
-        return _launched(Job(student, base, rows, shared), fingerprint, shared, launch)
-    if launch is not None and not reused:
-        check_batch_divides(student)
-        Job(student, base, rows).write(partial)
-        launch(str(partial), fingerprint, lambda: _newest(partial))
-        (partial / FINAL).rename(done)
-    elif not reused:
-        here = processes or _accelerators(student, log)
-        split_batch(student.settings(), here)
-        if shared is not None:
-            shared.fetch_last(fingerprint, partial, log)
-        if here == 1 and not _several_visible():
-            run_training(student, base, rows, partial, 1, log, shared)
-        else:
-            Job(student, base, rows, shared).write(partial)
-            torchrun(partial, here, log)
-        (partial / FINAL).rename(done)
-    shutil.rmtree(partial, ignore_errors=True)
-    report, path = json.loads((done / REPORT).read_text()), str(done)
-    if shared is not None:
-        shared.publish(fingerprint, done)
-        path = shared.student(fingerprint)
-    return Trained(**(report | {"path": path, "reused": reused}))
+    if (trained := _finished(students, fingerprint)) is not None:
+        return trained
+    with students.hold(fingerprint, log):
+        if (trained := _finished(students, fingerprint)) is not None:
+            return trained
+        students.adopt_interrupted(fingerprint, log)
+        job, stored = Job(student, base, rows, students), None
+        if students.in_store:
+            stored = StoredTraining(students, fingerprint)
+        if launch is not None:
+            return _train_elsewhere(job, fingerprint, stored, launch)
+        return _train_here(job, fingerprint, stored, processes or _accelerators(student, log), log)
 
 
 def check_batch_divides(student: Student) -> None:
-    """Raise TrainingError when a student's batch cannot be dealt to the processes that its hardware has."""
+    """Raise TrainingError when a student's batch cannot be split between the processes that its hardware has."""
     split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
 
 
-def _launched(job: Job, fingerprint: str, shared: SharedStudents, launch: Launch) -> Trained:
-    """The student that other machines left in the store."""
+def _finished(students: Students, fingerprint: str) -> Trained | None:
+    address = students.find(fingerprint)
+    return None if address is None else Trained.from_report(students.report(address), address, reused=True)
+
+
+def _train_here(
+    job: Job, fingerprint: str, stored: StoredTraining | None, processes: int, log: Callable[[str], None]
+) -> Trained:
+    """The student that processes of this machine train."""
+    done, partial = job.students.workplace / fingerprint, job.students.partial(fingerprint)
+    if not done.is_dir():  # where it is, its upload was interrupted
+        split_batch(job.student.settings(), processes)
+        if stored is not None:
+            stored.fetch_last(partial, log)
+        if processes == 1 and not _several_visible():
+            run_training(job.student, job.base, job.rows, partial, 1, log, stored)
+        else:
+            job.write(partial)
+            torchrun(partial, processes, log)
+        (partial / FINAL).rename(done)
+    shutil.rmtree(partial, ignore_errors=True)
+    if stored is not None:
+        stored.publish(done)
+    return _trained(job.students, fingerprint)
+
+
+def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, launch: Launch) -> Trained:
+    """The student that other machines train, from a job in a folder that they see or in the store."""
     check_batch_divides(job.student)
+    if stored is None:
+        partial = job.students.partial(fingerprint)
+        job.write(partial)
+        launch(str(partial), fingerprint, lambda: _newest(partial))
+        (partial / FINAL).rename(job.students.workplace / fingerprint)
+        shutil.rmtree(partial, ignore_errors=True)
+        return _trained(job.students, fingerprint)
     with TemporaryDirectory() as folder:
         job.write(Path(folder))
-        address = shared.put_job(fingerprint, Path(folder))
+        address = stored.put_job(Path(folder))
 
     def progress() -> str:
-        return FINAL if shared.report(fingerprint, REPORT) else shared.newest(fingerprint)
+        return FINAL if job.students.find(fingerprint) else stored.newest()
 
     launch(address, fingerprint, progress)
-    report = shared.report(fingerprint, REPORT)
-    if report is None:
-        raise TrainingError(f"student: its training ended and left nothing at {shared.student(fingerprint)}")
-    return Trained(**(report | {"path": shared.student(fingerprint)}))
+    return _trained(job.students, fingerprint)
+
+
+def _trained(students: Students, fingerprint: str) -> Trained:
+    address = students.find(fingerprint)
+    if address is None:
+        raise TrainingError(f"student: its training ended and left nothing at {students.address(fingerprint)}")
+    return Trained.from_report(students.report(address), address, reused=False)
 
 
 def _newest(partial: Path) -> str:
@@ -104,14 +143,17 @@ def _newest(partial: Path) -> str:
 
 def student_fingerprint(student: Student, base: Model, rows: pl.DataFrame) -> str:
     """What names a student: all that it learns from, and nothing of the machines that train it."""
+    settings = student.settings()
     recipe = {
         "base": base.identity.partition,
         "rows": frame_hash(rows.select("question", "text").with_row_index("position")),
-        "settings": identity_of(student.settings()),
+        "settings": identity_of(settings),
         "too_long": student.too_long,
         "system_prompt": student.system_prompt,
         "seed": student.seed,
     }
+    if settings.bf16 and settings.weights == "float32":
+        recipe["precision"] = _PRECISION
     return value_hash(recipe)
 
 

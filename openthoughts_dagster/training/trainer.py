@@ -54,8 +54,9 @@ def build_trainer(
         data_seed=student.seed,
         **_memory(settings, batches.processes),
     )
-    dtype = torch.bfloat16 if settings.bf16 and accelerated else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base.address, revision=base.reference.revision, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(
+        base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
+    )
     tokenizer = load_tokenizer(base.address, base.reference.revision, base.identity.revision)
     logged = time.monotonic()
 

@@ -5,6 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import FAILED
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.run import FINAL, run_training
@@ -21,10 +22,11 @@ def main(folder: str) -> int:
     try:
         job = Job.read(Path(folder))
         partial = Path(folder)
-        run_training(job.student, job.base, job.rows, partial, processes, log, job.shared)
-        if rank == 0 and job.shared is not None and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+        stored = StoredTraining(job.students, partial.with_suffix("").name) if job.students.in_store else None
+        run_training(job.student, job.base, job.rows, partial, processes, log, stored)
+        if rank == 0 and stored is not None and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
             # the step that asked for it is on another machine
-            job.shared.publish(partial.with_suffix("").name, partial / FINAL)
+            stored.publish(partial / FINAL)
     except Exception as error:
         traceback.print_exc()
         print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)

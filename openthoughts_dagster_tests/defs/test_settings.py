@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from openthoughts_dagster.defs.resources import ModelsResource
-from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.recipe import load_recipe
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training import Students
 
 
 def test_files_are_in_the_data_folder_unless_they_have_an_address_of_their_own(tmp_path: Path) -> None:
@@ -22,14 +22,14 @@ def test_files_are_in_the_data_folder_unless_they_have_an_address_of_their_own(t
 
 
 def test_students_are_made_at_their_address_where_that_is_a_folder_and_uploaded_where_it_is_not(tmp_path: Path) -> None:
-    cell, data, mounted = ("students", "a", "t"), tmp_path / "data", tmp_path / "mounted"
+    data, mounted = tmp_path / "data", tmp_path / "mounted"
     alone, shared, stored = (
         ModelsResource(recipe_folder="", data=str(data), files=files) for files in ("", str(mounted), "s3://b/files")
     )
-    assert (alone.workplace(*cell), alone.shared_students(*cell)) == (data / "students" / "a" / "t", None)
-    assert (shared.workplace(*cell), shared.shared_students(*cell)) == (mounted / "students" / "a" / "t", None)
-    assert stored.workplace(*cell) == data / "students" / "a" / "t"
-    assert stored.shared_students(*cell) == SharedStudents("s3://b/files/students/a/t", data / "cache")
+    assert alone.students.workplace == data / "students" and not alone.students.in_store
+    assert shared.students.workplace == mounted / "students" and not shared.students.in_store
+    assert stored.students == Students("s3://b/files/students", data / "students", data / "cache")
+    assert stored.students.workplace == data / "students" and stored.students.in_store
     report = mounted / "evaluations" / "results.json"
     assert shared.folders.put_files(report.parent, [report], shared.address("evaluations")) == [str(report)]
 
@@ -39,3 +39,16 @@ def test_an_address_with_keys_in_it_is_refused_without_repeating_them(name: str)
     with pytest.raises(ValueError, match=f"{name} has credentials.*AWS_") as caught:
         Settings.from_environment({name: "s3://AKIAX:hidden@bucket/lake"})
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENTHOUGHTS_TICK_SECONDS", "OPENTHOUGHTS_GRACE_SECONDS"])
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5"])
+def test_seconds_that_are_no_whole_number_name_their_variable(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: must be a whole number of seconds.*got '{value}'"):
+        Settings.from_environment({name: value})
+
+
+def test_the_instance_is_with_the_data_unless_dagster_home_names_another(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path)})
+    assert dagster_home(settings, {}) == tmp_path / "dagster"
+    assert dagster_home(settings, {"DAGSTER_HOME": "/elsewhere"}) == Path("/elsewhere")

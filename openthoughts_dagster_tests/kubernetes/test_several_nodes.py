@@ -16,12 +16,12 @@ from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster.training import Trained, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
 from openthoughts_dagster_tests.kubernetes.rendering import rendered
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
-from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
+from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 pytestmark = pytest.mark.kubernetes
 
@@ -46,7 +46,7 @@ def store(untrained_model: Path) -> Iterator[ObjectStore]:
 
 
 @pytest.fixture(scope="module")
-def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterator[str]:
+def space(plane: ControlPlane, nodes: Kubelets, store: ObjectStore) -> Iterator[str]:
     """A namespace under the restricted standard, with what the chart gives steps: an account and its rights."""
     rights = [
         manifest
@@ -76,7 +76,7 @@ def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterato
 class Steps:
     """Steps of one namespace: Pods that start trainings."""
 
-    def __init__(self, plane: ControlPlane, nodes: NodeAgents) -> None:
+    def __init__(self, plane: ControlPlane, nodes: Kubelets) -> None:
         self._plane, self._nodes = plane, nodes
 
     def start(self, name: str, student: Student, folder: Path) -> None:
@@ -125,7 +125,7 @@ class Steps:
 
 
 @pytest.fixture(scope="module")
-def steps(plane: ControlPlane, nodes: NodeAgents, space: str) -> Steps:
+def steps(plane: ControlPlane, nodes: Kubelets, space: str) -> Steps:
     return Steps(plane, nodes)
 
 
@@ -137,7 +137,7 @@ def student(base: str, **hardware: Any) -> Student:
 
 
 def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trains(
-    steps: Steps, nodes: NodeAgents, store: ObjectStore, untrained_model: Path, tmp_path: Path
+    steps: Steps, nodes: Kubelets, store: ObjectStore, untrained_model: Path, tmp_path: Path
 ) -> None:
     steps.start("killed", student("s3://bucket/models/base"), tmp_path)
 
@@ -153,14 +153,14 @@ def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trai
     said = steps.log("killed")
 
     alone_student = student(str(untrained_model))
-    alone = train_student(alone_student, locate(alone_student, Path()), ROWS, tmp_path, print, processes=1)
+    alone = train_student(alone_student, locate(alone_student, Path()), ROWS, students_in(tmp_path), print, processes=1)
     assert "trained {" in said, said
     together = Trained(**json.loads(said.partition("trained ")[2].splitlines()[0]))
     assert f"OOMKilled: exit code 137, killed (SIGKILL) (pod {second}" in said
     assert "student: going on from checkpoint-" in said and "student: step 30 of 30" in said
     assert_same(alone, together, Folders(tmp_path / "cache").fetch(together.path))
     assert steps.left("killed") == []
-    assert not [key for key in store.keys("bucket") if ".job/" in key or ".partial/" in key]
+    assert not [key for key in store.keys("bucket") if ".job/" in key or ".partial/" in key or ".claim/" in key]
 
 
 def test_a_step_that_is_stopped_takes_its_training_with_it(steps: Steps, plane: ControlPlane, tmp_path: Path) -> None:

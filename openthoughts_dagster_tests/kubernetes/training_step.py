@@ -17,8 +17,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders
-from openthoughts_dagster.training import train_student
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training import Students, train_student
 
 
 def main(student_file: str, rows_file: str, port: str, students: str) -> None:
@@ -28,8 +27,8 @@ def main(student_file: str, rows_file: str, port: str, students: str) -> None:
     student = Student.model_validate_json(Path(student_file).read_bytes())
     launch = nodes_launch(student, log, int(port))
     base = locate(student, Path(), Folders(settings.cache), weights=False)
-    rows, shared = pl.read_parquet(rows_file), SharedStudents(students, settings.cache)
-    trained = train_student(student, base, rows, settings.data / "students", log, shared=shared, launch=launch)
+    place = Students(students, settings.data / "students", settings.cache)
+    trained = train_student(student, base, pl.read_parquet(rows_file), place, log, launch=launch)
     assert "torch" not in sys.modules
     print(f"trained {json.dumps(asdict(trained))}", flush=True)
 

@@ -50,6 +50,19 @@ def test_students_that_trained_in_float32_keep_their_fingerprint() -> None:
     assert student_fingerprint(student, Model(student, "m", HUB), ROWS) == "8c7d725b4e6e47d33ce6f2810ca4ce85"
 
 
+def test_the_number_format_of_weights_is_part_of_a_fingerprint() -> None:
+    """bf16 once meant weights in bfloat16 on an accelerator: those students are not the ones of today."""
+    settings = [
+        SMALL,
+        SMALL.model_copy(update={"bf16": True}),
+        SMALL.model_copy(update={"bf16": True, "weights": "bfloat16"}),
+    ]
+    students = [Student(name="student", model="m", training=each) for each in settings]
+    found = [student_fingerprint(student, Model(student, "m", HUB), ROWS) for student in students]
+    of_earlier_versions = "1747ad5c3011e12099fb8783faba8356"
+    assert len({*found, of_earlier_versions}) == 4
+
+
 def test_prices_hardware_and_speed_are_no_part_of_a_students_identity() -> None:
     cheap = Student(name="student", model="m", training=SMALL)
     dear = cheap.model_copy(

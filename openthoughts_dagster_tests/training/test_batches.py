@@ -1,4 +1,4 @@
-"""A global batch is dealt to the processes exactly, or not at all."""
+"""A global batch is split between the processes exactly, or not at all."""
 
 import pytest
 
@@ -14,13 +14,13 @@ def settings(whole: int, per_device: int) -> TrainingPreset:
 @pytest.mark.parametrize("processes", [1, 2, 8, 32])
 def test_the_product_is_the_global_batch(processes: int) -> None:
     for whole, per_device in ((96, 1), (128, 4), (512, 16), (96, 96)):
-        dealt = split_batch(settings(whole, per_device), processes)
-        assert dealt.per_device * dealt.accumulation * dealt.processes == whole
-        assert dealt.per_device <= per_device
+        batches = split_batch(settings(whole, per_device), processes)
+        assert batches.per_device * batches.accumulation * batches.processes == whole
+        assert batches.per_device <= per_device
 
 
 def test_processes_that_do_not_divide_the_batch_are_an_error_that_says_which_do() -> None:
-    with pytest.raises(TrainingError, match=r"96 rows cannot be dealt to 5 processes: train on 4 or 6 .* of 5"):
+    with pytest.raises(TrainingError, match=r"96 rows cannot be split between 5 processes: train on 4 or 6 .* of 5"):
         split_batch(settings(96, 1), 5)
 
 

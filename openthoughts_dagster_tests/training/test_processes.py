@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Hardware, Student
 from openthoughts_dagster.training import Trained, TrainingError, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port
-from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
+from openthoughts_dagster_tests.processes import run_beside
+from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 # 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
 ROWS = sums(70, lengths=7)
@@ -36,7 +38,7 @@ def base(student: Student) -> Model:
 
 @pytest.fixture(scope="module")
 def alone(student: Student, base: Model, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_student(student, base, ROWS, tmp_path_factory.mktemp("alone"), print, processes=1)
+    return train_student(student, base, ROWS, students_in(tmp_path_factory.mktemp("alone")), print, processes=1)
 
 
 def assert_same(one: Trained, other: Trained, tolerance: float = 1e-5) -> None:
@@ -55,11 +57,23 @@ def with_settings(student: Student, **settings: Any) -> Student:
     return student.model_copy(update={"training": TRAINING.model_copy(update=settings)})
 
 
+def torchrun() -> psutil.Process:
+    """The child that starts and watches the processes of a training."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # it has ended, and has no command line any more
+            if "torch.distributed.run" in child.cmdline():
+                found.append(child)
+    assert len(found) == 1, f"one torchrun among the children, not {found}"
+    return found[0]
+
+
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_two_processes_train_the_student_that_one_trains(
     student: Student, base: Model, alone: Trained, tmp_path: Path, sharding: str
 ) -> None:
-    together = train_student(with_settings(student, sharding=sharding), base, ROWS, tmp_path, print, processes=2)
+    sharded = with_settings(student, sharding=sharding)
+    together = train_student(sharded, base, ROWS, students_in(tmp_path), print, processes=2)
 
     assert_same(alone, together)
     assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
@@ -71,29 +85,23 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
     student: Student, base: Model, tmp_path: Path, sharding: str
 ) -> None:
     longer = with_settings(student, epochs=4, sharding=sharding)
-    partial, ended = tmp_path / "two", threading.Event()
+    folder = tmp_path / "two"
 
-    def kill_one() -> None:
+    def kill_one(ended: threading.Event) -> None:
         while not ended.wait(0.02):
-            if any(partial.glob("*.partial/checkpoint-8/trainer_state.json")):  # in the middle of the second epoch
-                # other children are what earlier tests left in this process, such as a resource tracker
-                (torchrun,) = [c for c in psutil.Process().children() if "torch.distributed.run" in c.cmdline()]
-                os.kill(torchrun.children()[-1].pid, signal.SIGKILL)
+            if any(folder.glob("*.partial/checkpoint-8/trainer_state.json")):  # in the middle of the second epoch
+                os.kill(torchrun().children()[-1].pid, signal.SIGKILL)
                 return
+        raise AssertionError("the training ended before a process of it was killed")
 
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    try:
-        with pytest.raises(TrainingError, match=r"a process was ended by signal 9.*materialize again"):
-            train_student(longer, base, ROWS, partial, print, processes=2)
-    finally:
-        ended.set()
-        killer.join()
+    with run_beside(kill_one), pytest.raises(TrainingError, match=r"was ended by signal 9.*materialize again"):
+        train_student(longer, base, ROWS, students_in(folder), print, processes=2)
     lines: list[str] = []
-    resumed = train_student(longer, base, ROWS, partial, lines.append, processes=2)
+    resumed = train_student(longer, base, ROWS, students_in(folder), lines.append, processes=2)
 
     assert any(line.startswith("student: going on from checkpoint-") for line in lines)
-    assert_same(train_student(longer, base, ROWS, tmp_path / "one", print, processes=1), resumed, tolerance=1e-4)
+    alone = train_student(longer, base, ROWS, students_in(tmp_path / "one"), print, processes=1)
+    assert_same(alone, resumed, tolerance=1e-4)
 
 
 def test_two_machines_that_share_a_folder_train_the_student_that_one_process_trains(
@@ -106,11 +114,16 @@ def test_two_machines_that_share_a_folder_train_the_student_that_one_process_tra
         command = [sys.executable, "-m", "openthoughts_dagster.training.node", address]
         command += ["--nodes", "2", "--processes", "1", "--master", "localhost", "--port", str(port)]
         machines = [subprocess.Popen(command, env=os.environ | {"JOB_COMPLETION_INDEX": str(n)}) for n in range(2)]
-        assert [machine.wait(300) for machine in machines] == [0, 0]
+        try:
+            assert [machine.wait(300) for machine in machines] == [0, 0]
+        finally:
+            for machine in machines:
+                machine.kill()
+                machine.wait()
         assert progress() == "final"
 
     nodes = student.model_copy(update={"hardware": Hardware(nodes=2)})
-    together = train_student(nodes, base, ROWS, tmp_path, print, launch=launch)
+    together = train_student(nodes, base, ROWS, students_in(tmp_path), print, launch=launch)
 
     assert_same(alone, together)
     assert [path.name for path in tmp_path.iterdir()] == [alone.fingerprint]
@@ -118,4 +131,4 @@ def test_two_machines_that_share_a_folder_train_the_student_that_one_process_tra
 
 def test_what_is_wrong_in_a_process_is_the_error_of_the_step(student: Student, base: Model, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="TrainingError: student: no row to train on"):
-        train_student(student, base, ROWS.head(0), tmp_path, print, processes=2)
+        train_student(student, base, ROWS.head(0), students_in(tmp_path), print, processes=2)

@@ -12,7 +12,7 @@ from openthoughts_dagster.training import TrainingError, run, train_student
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.dataset import training_dataset
 from openthoughts_dagster.training.trainer import build_trainer
-from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
+from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 ROWS = sums(64)
 TRAINING = quick_training(epochs=4)
@@ -29,8 +29,8 @@ def base(student: Student) -> Model:
 
 
 def test_the_loss_falls_and_the_same_training_is_not_done_twice(student: Student, base: Model, tmp_path: Path) -> None:
-    first = train_student(student, base, ROWS, tmp_path, print)
-    again = train_student(student, base, ROWS, tmp_path, print)
+    first = train_student(student, base, ROWS, students_in(tmp_path), print)
+    again = train_student(student, base, ROWS, students_in(tmp_path), print)
 
     assert first.losses[-1][1] < first.losses[0][1]
     assert (first.reused, again.reused) == (False, True)
@@ -41,7 +41,7 @@ def test_the_loss_falls_and_the_same_training_is_not_done_twice(student: Student
 def test_other_rows_or_settings_are_another_student(student: Student, base: Model, tmp_path: Path) -> None:
     short = TRAINING.model_copy(update={"epochs": 1.0})
     students = [
-        train_student(each, base, rows, tmp_path, print).fingerprint
+        train_student(each, base, rows, students_in(tmp_path), print).fingerprint
         for each, rows in (
             (student.model_copy(update={"training": short}), ROWS),
             (student.model_copy(update={"training": short, "seed": 1}), ROWS),
@@ -54,7 +54,7 @@ def test_other_rows_or_settings_are_another_student(student: Student, base: Mode
 def test_an_interrupted_training_goes_on_to_the_same_student(
     student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train_student(student, base, ROWS, tmp_path / "whole", print)
+    whole = train_student(student, base, ROWS, students_in(tmp_path / "whole"), print)
     made = build_trainer
 
     def interrupted(*arguments: Any) -> Any:
@@ -71,11 +71,11 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
 
     monkeypatch.setattr(run, "build_trainer", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_student(student, base, ROWS, tmp_path / "part", print)
+        train_student(student, base, ROWS, students_in(tmp_path / "part"), print)
     assert [path.suffix for path in (tmp_path / "part").iterdir()] == [".partial"]
     monkeypatch.setattr(run, "build_trainer", made)
     lines: list[str] = []
-    resumed = train_student(student, base, ROWS, tmp_path / "part", lines.append)
+    resumed = train_student(student, base, ROWS, students_in(tmp_path / "part"), lines.append)
 
     assert "student: going on from checkpoint-8" in lines
     assert resumed.steps == 16
@@ -109,12 +109,12 @@ def test_rows_longer_than_max_length_are_dropped_and_counted(student: Student, b
     rows = pl.concat([ROWS.head(30), pl.DataFrame({"question": ["long?"], "text": ["1 " * 200]})])
     short = student.model_copy(update={"training": TRAINING.model_copy(update={"epochs": 1.0})})
 
-    trained = train_student(short, base, rows, tmp_path, print)
+    trained = train_student(short, base, rows, students_in(tmp_path), print)
 
     assert (trained.rows, trained.dropped_rows) == (30, 1)
 
 
 def test_no_row_to_train_on_is_an_error_that_says_where_to_look(student: Student, base: Model, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no row to train on: 0 answers.*rejected_answers"):
-        train_student(student, base, ROWS.head(0), tmp_path, print)
+        train_student(student, base, ROWS.head(0), students_in(tmp_path), print)
     assert not list(tmp_path.iterdir())

@@ -12,14 +12,14 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import ModelReference, Student
 from openthoughts_dagster.storage import Folders
-from openthoughts_dagster.training import Trained, train_student
-from openthoughts_dagster.training.checkpoints import SharedStudents
+from openthoughts_dagster.training import Students, Trained, claims, train_student
+from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster_tests.object_store import ObjectStore
-from openthoughts_dagster_tests.training.tiny_training import quick_training, sums
+from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 ROWS = sums(32)
 TRAINING = quick_training(global_batch_size=8, per_device_batch_size=8, save_steps=3)
-CELL = "s3://files/students/a/b"
+ROOT = "s3://files/students"
 
 
 def train(pod: Path, base: str, log: list[str], stop_at: int = 0) -> Trained:
@@ -28,10 +28,10 @@ def train(pod: Path, base: str, log: list[str], stop_at: int = 0) -> Trained:
     With `stop_at` the pod is killed while it takes that step, as by a preemption without grace.
     """
     student, folders = Student(name="student", model=base, training=TRAINING, rows=32), Folders(pod / "cache")
-    shared = SharedStudents(CELL, folders.cache)
+    students = Students(ROOT, pod / "students", folders.cache)
     if stop_at:
         _die_at(stop_at)
-    return train_student(student, locate(student, Path(), folders), ROWS, pod / "students", log.append, 1, shared)
+    return train_student(student, locate(student, Path(), folders), ROWS, students, log.append, 1)
 
 
 def _die_at(step: int) -> None:
@@ -54,24 +54,26 @@ def base(store: ObjectStore, untrained_model: Path, tmp_path: Path) -> str:
 
 
 def test_a_training_whose_pod_was_killed_goes_on_in_another_pod_to_the_same_student(
-    base: str, store: ObjectStore, tmp_path: Path
+    base: str, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(claims, "STALE_SECONDS", 0.5)  # the killed pod could not give its claim back
     code = f"from {__name__} import *; train(Path(sys.argv[1]), sys.argv[2], [], stop_at=7)"
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "first"), base], timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL
 
     lines: list[str] = []
     resumed = train(tmp_path / "second", base, lines)
+    assert sum("another run trains" in line for line in lines) == 1
 
     # the upload of the newest checkpoint may have died with the pod
     assert any(line in lines for line in ("student: going on from checkpoint-6", "student: going on from checkpoint-3"))
-    assert (resumed.path, resumed.steps, resumed.reused) == (f"{CELL}/{resumed.fingerprint}", 8, False)
-    assert not [key for key in store.keys("files") if ".partial" in key]
+    assert (resumed.path, resumed.steps, resumed.reused) == (f"{ROOT}/{resumed.fingerprint}", 8, False)
+    assert not [key for key in store.keys("files") if ".partial" in key or ".claim" in key]
     whole = train_student(
         Student(name="student", model=base, training=TRAINING, rows=32),
         locate(ModelReference(name="s", model=base), Path(), Folders(tmp_path / "third")),
         ROWS,
-        tmp_path / "whole",
+        students_in(tmp_path / "whole"),
         print,
         1,
     )
@@ -101,16 +103,17 @@ def test_a_student_trained_in_one_pod_is_the_same_model_in_another_and_not_train
 def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     store: ObjectStore, tmp_path: Path, untrained_model: Path
 ) -> None:
-    shared, lines = SharedStudents(CELL, tmp_path / "cache"), list[str]()
+    students, lines = Students(ROOT, tmp_path, tmp_path / "cache"), list[str]()
+    stored = StoredTraining(students, "f")
     for step in (8, 9, 10):
         made = tmp_path / f"checkpoint-{step}"
         made.mkdir()
         (made / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
-        shared.upload("f", made)
-    assert shared._folders.names(f"{CELL}/f.partial") == ["checkpoint-10", "checkpoint-9"]
+        stored.upload(made)
+    assert students.folders.names(f"{ROOT}/f.partial") == ["checkpoint-10", "checkpoint-9"]
     [newest] = [key for key in store.keys("files") if "checkpoint-10/" in key and key.endswith("state.json")]
     store.client().put_object(Bucket="files", Key=newest, Body=b"{}")
-    shared.fetch_last("f", tmp_path / "f.partial", lines.append)
+    stored.fetch_last(tmp_path / "f.partial", lines.append)
     assert [path.name for path in (tmp_path / "f.partial").iterdir()] == ["checkpoint-9"]
     assert "checkpoint-10 cannot be used" in lines[0] and "checkpoint-9 fetched" in lines[1]
 

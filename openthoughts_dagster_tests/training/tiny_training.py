@@ -1,10 +1,12 @@
 """A training of seconds: sums with worked answers, and settings under which a tiny student learns them."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from openthoughts_dagster.recipe import TrainingPreset
+from openthoughts_dagster.training import Students
 
 
 def sums(count: int, lengths: int = 1) -> pl.DataFrame:
@@ -30,3 +32,8 @@ def quick_training(**changes: Any) -> TrainingPreset:
         "save_steps": 4,
     }
     return TrainingPreset.model_validate(settings | changes)
+
+
+def students_in(folder: Path) -> Students:
+    """Students in a folder of this machine."""
+    return Students(str(folder), folder, folder.parent / "cache")

@@ -1,0 +1,124 @@
+"""One training of a student at a time: a locked file on one file system, a claim in an object store.
+
+A claim saves work. It is not what keeps students whole: where two runs train one student all the same, because a store
+did not answer for minutes, the student that is finished first stays.
+"""
+
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from openthoughts_dagster.storage import StorageError, joined
+from openthoughts_dagster.storage.addresses import reached
+
+RENEW_SECONDS = 10.0
+STALE_SECONDS = 60.0
+"""A claim that nobody renewed for so long is taken over: its owner was killed."""
+
+
+@contextmanager
+def hold_file(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock on `path` inside the block; calls `waiting` once when another process has it.
+
+    The lock ends with the process that holds it. The file is deleted afterwards.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = False
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not said:
+                    said = True
+                    waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_file_at(lock, path):
+                continue  # the process that held it has deleted it, and a third may hold a new one
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(lock)
+
+
+def _is_file_at(lock: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the claim at an address in an object store inside the block; calls `waiting` once when another run has it.
+
+    A claim is an object with a number that its owner writes anew all the time. Whoever takes one over creates the next
+    number, which a store grants to one process only. Raises StorageError.
+    """
+    number = _acquire(address, waiting)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEW_SECONDS):
+            with suppress(StorageError), reached(address, "written") as (system, root):
+                system.pipe_file(f"{root}/{number}", uuid.uuid4().bytes)
+
+    renewing = threading.Thread(target=renew, daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+        with suppress(StorageError), reached(address, "deleted") as (system, root):
+            for old in range(1, number + 1):
+                with suppress(FileNotFoundError):
+                    system.rm_file(f"{root}/{old}")
+
+
+def _acquire(address: str, waiting: Callable[[], None]) -> int:
+    known, since, said = (0, b""), time.monotonic(), False
+    while True:
+        newest = _newest(address)
+        if newest != known:
+            known, since = newest, time.monotonic()
+        if not newest[0] or time.monotonic() - since > STALE_SECONDS:
+            if _created(joined(address, str(newest[0] + 1))):
+                return newest[0] + 1
+            continue
+        if not said:
+            said = True
+            waiting()
+        time.sleep(min(2.0, STALE_SECONDS / 4))
+
+
+def _newest(address: str) -> tuple[int, bytes]:
+    """The number of the claim that counts, 0 without one, and what its owner wrote last."""
+    with reached(address, "read") as (system, root):
+        system.invalidate_cache(root)
+        try:
+            numbers = [int(path.rpartition("/")[2]) for path in system.find(root)]
+            number = max(numbers, default=0)
+            return (number, bytes(system.cat_file(f"{root}/{number}"))) if number else (0, b"")
+        except FileNotFoundError:
+            return 0, b""
+
+
+def _created(address: str) -> bool:
+    with reached(address, "written") as (system, path):
+        options: dict[str, Any] = {"mode": "create"}
+        try:
+            system.pipe_file(path, uuid.uuid4().bytes, **options)
+        except FileExistsError:
+            return False
+        return True
