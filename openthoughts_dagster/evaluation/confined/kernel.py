@@ -63,7 +63,7 @@ def never_gain_privileges() -> None:
 
 
 def die_with_parent() -> None:
-    """The kernel kills this process when its parent ends. Raises OSError."""
+    """The kernel kills this process when the thread that started it ends. Raises OSError."""
     _prctl(_PR_SET_PDEATHSIG, 9)
 
 

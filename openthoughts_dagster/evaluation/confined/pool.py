@@ -25,6 +25,7 @@ from openthoughts_dagster.evaluation.confined.limits import (
     StdinTask,
     Task,
 )
+from openthoughts_dagster.evaluation.confined.standalone import standalone_code
 from openthoughts_dagster.evaluation.confined.values import dump_value, load_value
 from openthoughts_dagster.evaluation.confined.ways import (
     NOBODY,
@@ -56,6 +57,7 @@ class ProgramPool:
 
     Attributes:
         way: How programs are confined, in words, for the record.
+        workers: Programs at once.
 
     Raises:
         ConfinementError: No way works on this machine; the message has the reason of each.
@@ -72,7 +74,7 @@ class ProgramPool:
     ) -> None:
         self._python = interpreter or own_interpreter()
         self._idle: queue.SimpleQueue[_Interpreter] = queue.SimpleQueue()
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or len(os.sched_getaffinity(0))
         self._lock, self._started = threading.Lock(), 0
         self._way, first = self._best_way(confinement)
         self.way = first.words
@@ -93,8 +95,8 @@ class ProgramPool:
 
     def each(self, tasks: Sequence[Task], limits: Limits) -> Iterator[Outcome]:
         """As `run`, one by one while the others go on."""
-        with ThreadPoolExecutor(self._workers) as threads:
-            yield from threads.map(lambda task: self._run_one(task, limits), tasks)
+        with ThreadPoolExecutor(self.workers) as threads:
+            yield from threads.map(lambda task: self.run_one(task, limits), tasks)
 
     def close(self) -> None:
         """End the interpreters."""
@@ -121,29 +123,30 @@ class ProgramPool:
             except ConfinementError as error:
                 reasons.append(f"{way}: {error}")
         raise ConfinementError(
-            f"programs that a model wrote cannot be confined on this machine, so they are not run. {'; '.join(reasons)}. "
-            "Install bubblewrap where user namespaces are allowed, or use a kernel with Landlock (5.13 or newer, not "
-            "disabled by lsm=); `evaluation.confinement: none` in the recipe runs them unconfined"
+            "programs that a model wrote cannot be confined on this machine, so they are not run. "
+            + "; ".join(reasons)
+            + ". Install bubblewrap where user namespaces are allowed, or use a kernel with Landlock (5.13 or newer, "
+            "not disabled by lsm=); `evaluation.confinement: none` in the recipe runs them unconfined"
         )
 
-    def _run_one(self, task: Task, limits: Limits) -> Outcome:
+    def run_one(self, task: Task, limits: Limits) -> Outcome:
+        """What comes of one task; waits for an interpreter that is free. Raises what `run` raises."""
         for attempt in range(3):
             interpreter = self._take()
             try:
                 return interpreter.run(task, limits)
             except ConfinementError:
                 interpreter.close()
-                if attempt == 2:
-                    interpreter = _Interpreter(self._way, self._python)
-                    raise
                 interpreter = _Interpreter(self._way, self._python)
+                if attempt == 2:
+                    raise
             finally:
                 self._idle.put(interpreter)
         raise AssertionError("the last attempt returns or raises")
 
     def _take(self) -> "_Interpreter":
         with self._lock:
-            if self._idle.empty() and self._started < self._workers:
+            if self._idle.empty() and self._started < self.workers:
                 self._idle.put(_Interpreter(self._way, self._python))
                 self._started += 1
         return self._idle.get()
@@ -169,7 +172,7 @@ class _Interpreter:
         if python.user is not None and os.geteuid() == 0:
             identity = {"user": python.user, "group": python.user, "extra_groups": []}
         self._process = subprocess.Popen(
-            command(way, python, _bootstrap()),
+            command(way, python, standalone_code([f"{_PACKAGE}.{name}" for name in _INSIDE])),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -273,21 +276,3 @@ def _threads_of(user: int) -> int:
         except OSError:  # it has ended
             continue
     return count
-
-
-def _bootstrap() -> str:
-    """The confined interpreter's code: the sources of its modules, so that it needs no file of this package."""
-    folder = Path(__file__).parent
-    sources = [(f"{_PACKAGE}.{name}", (folder / f"{name}.py").read_text()) for name in _INSIDE]
-    return _START.replace("SOURCES", repr(sources))
-
-
-_START = """
-import sys, types
-for name, source in SOURCES:
-    module = sys.modules[name] = types.ModuleType(name)
-    parent = sys.modules.setdefault(name.rpartition(".")[0], types.ModuleType("confined"))
-    setattr(parent, name.rpartition(".")[2], module)
-    exec(compile(source, name, "exec"), module.__dict__)
-module.main()
-"""

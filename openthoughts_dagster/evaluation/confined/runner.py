@@ -58,7 +58,6 @@ def serve(options: dict[str, Any]) -> None:
     """Confine this interpreter, say hello, and run tasks until standard input ends."""
     base = _address_space()
     filter_program = kernel.system_call_filter() if options["system_calls"] else None
-    kernel.die_with_parent()
     kernel.never_gain_privileges()
     if options["files"]:
         kernel.restrict_files(options["readable"])

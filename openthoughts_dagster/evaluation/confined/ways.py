@@ -67,7 +67,7 @@ def command(way: Way, interpreter: Interpreter, code: str) -> list[str]:
     if way != "bubblewrap":
         return python
     places = [part for path in (*interpreter.readable, interpreter.executable) for part in _bound(path)]
-    flags = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    flags = ["--unshare-all", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     if interpreter.user is None:
         flags += ["--uid", str(NOBODY), "--gid", str(NOBODY)]
     return ["bwrap", *flags, *places, "--remount-ro", "/", "--chdir", "/", "--", *python]

@@ -5,6 +5,7 @@ import re
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\w])")
 _ANSWER = re.compile(r"answer\b(?:\s+(?:is|was|choice|option)\b)?\s*[:=]?", re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
+_BRACES = re.compile(r"(?<!\\)[{}]")
 _EDGES = " \t\n*_$`\"'"
 
 
@@ -14,12 +15,10 @@ def last_box(text: str) -> str | None:
         if text[found.end()] != "{":
             return text[found.end()]
         depth = 0
-        for place in range(found.end(), len(text)):
-            if text[place] == "\\":
-                continue
-            depth += (text[place] == "{") - (text[place] == "}")
+        for sign in _BRACES.finditer(text, found.end()):
+            depth += (sign[0] == "{") - (sign[0] == "}")
             if depth == 0:
-                return text[found.end() + 1 : place]
+                return text[found.end() + 1 : sign.start()]
     return None
 
 

@@ -4,13 +4,21 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from openthoughts_dagster.evaluation.confined.standalone import standalone_code
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 
+_PACKAGE = "openthoughts_dagster.evaluation"
+_MODULES = [f"{_PACKAGE}.confined.kernel", f"{_PACKAGE}.reading.final", f"{_PACKAGE}.reading.math_worker"]
+_PAIRS_OF_A_WORKER = 64  # starting another worker takes as long as comparing some of them
 
-def compare_math(pairs: Sequence[tuple[str, str]]) -> list[tuple[bool, str | None]]:
+Compared = tuple[bool, str | None]
+
+
+def compare_math(pairs: Sequence[tuple[str, str]]) -> list[Compared]:
     """Whether each text's answer is its reference, and the answer as it was read.
 
     Works in any thread. A pair that takes more than a second of processor time is no match.
@@ -21,40 +29,65 @@ def compare_math(pairs: Sequence[tuple[str, str]]) -> list[tuple[bool, str | Non
     Raises:
         BenchmarkError: math-verify cannot be started.
     """
-    workers = max(1, min(len(os.sched_getaffinity(0)), len(pairs) // 8))
-    parts = [pairs[start::workers] for start in range(workers)]
-    with ThreadPoolExecutor(workers) as threads:
-        done = list(threads.map(_compare_part, parts))
-    return [done[place % workers][place // workers] for place in range(len(pairs))]
+    wanted = min(len(os.sched_getaffinity(0)), -(-len(pairs) // _PAIRS_OF_A_WORKER))
+    with MATH_WORKERS, ThreadPoolExecutor(max(1, wanted)) as threads:
+        return list(threads.map(MATH_WORKERS.compare, pairs))
 
 
-def _compare_part(pairs: Sequence[tuple[str, str]]) -> list[tuple[bool, str | None]]:
-    if not pairs:
-        return []
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "LANG": "C.UTF-8",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "openthoughts_dagster.evaluation.reading.math_worker"],
+class MathWorkers:
+    """Processes that compare, started when they are needed. They end with the outermost `with` block that uses them:
+    an evaluation holds it open, so that its benchmarks share them."""
+
+    def __init__(self) -> None:
+        self._idle: list[subprocess.Popen[str]] = []
+        self._lock, self._users = threading.Lock(), 0
+
+    def __enter__(self) -> "MathWorkers":
+        with self._lock:
+            self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            ended = [] if self._users else self._idle
+            self._idle = self._idle if self._users else []
+        for worker in ended:
+            worker.communicate()  # its standard input closes, and it ends
+
+    def compare(self, pair: tuple[str, str]) -> Compared:
+        """Compare one pair, within the `with` block."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _start()
+        assert worker.stdin and worker.stdout
+        try:
+            worker.stdin.write(json.dumps(pair) + "\n")
+            worker.stdin.flush()
+            right, extracted, *_ = json.loads(worker.stdout.readline())
+        except BaseException:
+            worker.kill()
+            worker.communicate()
+            raise
+        with self._lock:
+            self._idle.append(worker)
+        return bool(right), extracted
+
+
+def _start() -> "subprocess.Popen[str]":
+    worker = subprocess.Popen(
+        [sys.executable, "-I", "-c", standalone_code(_MODULES)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         text=True,
     )
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    with process:
-        try:
-            if process.stdout.readline() != "ready\n":
-                raise BenchmarkError(f"math-verify cannot be started: {process.stderr.read().strip()[-2000:]}")
-            verdicts = []
-            for pair in pairs:
-                process.stdin.write(json.dumps(pair) + "\n")
-                process.stdin.flush()
-                right, extracted, *_ = json.loads(process.stdout.readline())
-                verdicts.append((bool(right), extracted))
-            return verdicts
-        finally:
-            process.kill()
+    assert worker.stdout
+    if worker.stdout.readline() != "ready\n":
+        _, error = worker.communicate()
+        raise BenchmarkError(f"math-verify cannot be started: {error.strip()[-2000:]}")
+    return worker
+
+
+MATH_WORKERS = MathWorkers()
