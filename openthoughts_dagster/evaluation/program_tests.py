@@ -105,9 +105,10 @@ def check_test(prompt: str, function: str, check: str, program: str, limits: Lim
     body continues it.
     """
     stub = prompt + "\n    pass\n\n"
+    named = f"{function} = candidate\n"  # some tests call the function by its name
     whole = re.search(rf"^\s*def {re.escape(function)}\b", program, re.MULTILINE)
     return ProgramTest(
-        CheckTask(stub + program if whole else prompt + program, function, f"{stub}{check}\ncheck(candidate)\n"),
+        CheckTask(stub + program if whole else prompt + program, function, f"{stub}{named}{check}\ncheck(candidate)\n"),
         lambda outcome: outcome.status == "ok",
         limits,
     )

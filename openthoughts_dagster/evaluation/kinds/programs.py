@@ -34,10 +34,10 @@ def make_tasks(benchmark: ProgramsBenchmark, context: TaskContext) -> list[Any]:
     )
 
     def tests_of(doc: Any, program: str) -> list[ProgramTest]:
-        return _tests(doc.specific["problem"], program, limits)
+        return _tests(json.loads(doc.specific["problem"]), program, limits)
 
     judge = judge_programs(context.programs(), tests_of)
-    asked = [{"question": _question(row), "answer": "", "problem": row} for row in rows]
+    asked = [{"question": _question(row), "answer": "", "problem": json.dumps(row)} for row in rows]
     return [make_task(benchmark.name, benchmark.path, asked, judged_metric("programs_pass", benchmark.repeats, judge))]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from openthoughts_dagster.evaluation.reading.choices import chosen_letters
-from openthoughts_dagster.evaluation.reading.final import final_answer
+from openthoughts_dagster.evaluation.reading.final import final_answer, last_box
 from openthoughts_dagster.evaluation.reading.math_answers import compare_math
 from openthoughts_dagster.evaluation.reading.numbers import last_number, parse_number, same_number
 
@@ -65,7 +65,11 @@ def _choice(pairs: Pairs) -> list[Verdict]:
 
 def _math(pairs: Pairs) -> list[Verdict]:
     # Equal numbers need no algebra, and are most of the right answers.
-    verdicts = dict(enumerate(_number([(gold, text) if "boxed" in text else (gold, "") for gold, text in pairs])))
+    boxes = [last_box(text) for _, text in pairs]
+    verdicts = {
+        place: Verdict(box is not None and same_number(box, gold), box)
+        for place, (box, (gold, _)) in enumerate(zip(boxes, pairs, strict=True))
+    }
     open_pairs = {place: pair for place, pair in enumerate(pairs) if not verdicts[place].right and pair[1].strip()}
     compared = compare_math(list(open_pairs.values())) if open_pairs else []
     verdicts |= {place: Verdict(*found) for place, found in zip(open_pairs, compared, strict=True)}
