@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/evaluation.py [--programs 2000] [--peer-programs 200] [--humaneval FILE] [--json FILE]
 
 Each program reads a number and prints a sum. Both runners get the same programs, tests and processes at once. The rate
-of lighteval's is measured on fewer programs, because it starts two processes for each. `--humaneval` names HumanEval.jsonl.gz: all
-canonical solutions have to pass, and all of them with a changed result have to fail.
+of lighteval's is measured on fewer programs, because it starts two processes for each. `--humaneval` names the file
+HumanEval.jsonl.gz: all canonical solutions have to pass, and all of them with a changed result have to fail.
 """
 
 import argparse
