@@ -56,8 +56,8 @@ def test_an_error_over_seeds_covers_other_seeds_as_well() -> None:
         )
         estimate = mean_over_items_and_seeds(rows)
         means.append(estimate.mean)
-        both.append(estimate.standard_error)
-        items_only.append(clustered_mean(rows).standard_error)
+        both.append(estimate.standard_error or 0.0)
+        items_only.append(clustered_mean(rows).standard_error or 0.0)
     true = np.std(means)
     assert np.mean(both) == pytest.approx(true, rel=0.25)
     assert np.mean(items_only) < 0.6 * true

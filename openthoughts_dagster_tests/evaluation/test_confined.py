@@ -38,7 +38,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[ProgramPool]:
         if os.geteuid() or not Path(SYSTEM_PYTHON).exists():
             pytest.skip("only root starts processes of another user, and needs a Python that all can read")
         interpreter = Interpreter.of(SYSTEM_PYTHON, NOBODY)
-    with ProgramPool(way, workers=1, interpreter=interpreter) as pool:  # type: ignore[arg-type]
+    with ProgramPool(way, workers=1, interpreter=interpreter) as pool:
         yield pool
 
 

@@ -190,7 +190,7 @@ class _Interpreter:
         if hello["escapes"]:
             self.close()
             raise ConfinementError(f"a program there still {', '.join(hello['escapes'])}")
-        parts = [way] if way != "landlock" else []
+        parts: list[str] = [way] if way != "landlock" else []
         parts += ["Landlock"] if options["files"] else []
         self.words = " + ".join([*parts, *(["seccomp"] if options["system_calls"] else []), "limits"])
 

@@ -32,7 +32,7 @@ _IMPORTED_BEFORE = (
 def main() -> None:
     """What the confined interpreter does: read its options, import what programs use most, and serve."""
     options = _receive(0)
-    sys.meta_path.append(Packages(dict(options["packages"])))  # type: ignore[arg-type]
+    sys.meta_path.append(Packages(dict(options["packages"])))
     for name in _IMPORTED_BEFORE:
         __import__(name)
     serve(options)

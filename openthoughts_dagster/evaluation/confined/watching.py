@@ -166,7 +166,7 @@ def watch(programs: list[Program], deadline: float, until: Program) -> None:
 
 def _wait(reading: list[int], writing: list[int], deadline: float) -> tuple[list[int], list[int], list[int]]:
     left = deadline - time.monotonic()
-    ready = select.select(reading, writing, [], max(0.0, left)) if left > 0 else ([], [], [])
+    ready = select.select(reading, writing, [], left) if left > 0 else (list[int](), list[int](), list[int]())
     if not ready[0] and not ready[1]:
         raise Stopped("time")
     return ready

@@ -70,7 +70,8 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
 def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> list[Any]:
     if any("codegen" in str(metric.metric_name) for metric in config.metrics):
         # lighteval runs programs on this machine with all of its rights, and unpickles what a data set says.
-        importlib.import_module("lighteval.tasks.tasks.lcb.main").translate_private_test_cases = _private_tests
+        module: Any = importlib.import_module("lighteval.tasks.tasks.lcb.main")
+        module.translate_private_test_cases = _private_tests
         judge = judge_programs(context.programs(), lighteval_tests)
         return [judged_metric("codegen_pass@1", benchmark.repeats, judge)]
     if benchmark.match is not None:
