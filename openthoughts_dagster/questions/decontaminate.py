@@ -9,7 +9,7 @@ import polars as pl
 from openthoughts_dagster.questions.decisions import Decision
 from openthoughts_dagster.questions.matching import BenchmarkIndex, Texts
 from openthoughts_dagster.questions.matching.instructions import CommonNgram
-from openthoughts_dagster.recipe import Decontamination, Evaluation, FileBenchmark
+from openthoughts_dagster.recipe import Decontamination, Evaluation
 
 _REASON = {True: "benchmark_ngram", False: "benchmark_similarity"}
 
@@ -66,7 +66,8 @@ def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFram
     """`benchmarks` with a column split: which split or file the recipe takes each benchmark's questions from."""
     splits = {}
     for benchmark in evaluation.benchmarks:
-        where = benchmark.path if isinstance(benchmark, FileBenchmark) else benchmark.questions or ""
+        # Every kind of benchmark names a file of its own as `path`, or else where its `questions` are.
+        where = str(getattr(benchmark, "path", None) or getattr(benchmark, "questions", None) or "")
         parts = where.rsplit(":", 2)
         splits[benchmark.name] = parts[1] if len(parts) == 3 and "/" not in parts[1] else where.rpartition("/")[2]
     return benchmarks.with_columns(pl.col("benchmark").replace(splits).alias("split"))
