@@ -8,9 +8,10 @@ import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training import TrainingError, run, train_student
+from openthoughts_dagster.training import TrainingError, run, sft, train_student
 from openthoughts_dagster.training.batches import split_batch
-from openthoughts_dagster.training.dataset import training_dataset
+from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.rows import write_rows
 from openthoughts_dagster.training.trainer import build_trainer
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
@@ -83,12 +84,27 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
     assert weights[0] == weights[1]
 
 
-def test_a_checkpoint_that_was_half_written_is_passed_over(student: Student, base: Model, tmp_path: Path) -> None:
-    whole, half = tmp_path / "x.partial" / "checkpoint-4", tmp_path / "x.partial" / "checkpoint-8"
-    for folder, state in ((whole, "{}"), (half, '{"global_step": ')):
-        folder.mkdir(parents=True)
-        (folder / "trainer_state.json").write_text(state)
-    assert run.last_checkpoint(tmp_path / "x.partial") == whole
+def test_a_checkpoint_that_is_damaged_is_passed_over_for_the_one_before(
+    student: Student, base: Model, tmp_path: Path
+) -> None:
+    def stopped(*arguments: Any) -> None:
+        run.run_training(*arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sft, "run_training", stopped)
+        train_student(student, base, ROWS, students_in(tmp_path), print)
+    (partial,) = tmp_path.glob("*.partial")
+    optimizer = partial / "checkpoint-16" / "optimizer.pt"
+    content = optimizer.read_bytes()
+    for damage in (content[: len(content) // 2], content[:5000] + b"damaged" + content[5007:]):
+        optimizer.write_bytes(damage)
+        lines: list[str] = []
+        assert run.last_checkpoint(partial, log=lines.append) == partial / "checkpoint-12"
+        assert "student: checkpoint-16 is passed over: " in lines[0]
+    lines = []
+    assert train_student(student, base, ROWS, students_in(tmp_path), lines.append).steps == 16
+    assert "student: going on from checkpoint-12" in lines
 
 
 def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_question(
@@ -96,8 +112,9 @@ def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_quest
 ) -> None:
     from openthoughts_dagster.generation.model import load_tokenizer
 
-    dataset, _, _ = training_dataset(student, base, ROWS.head(4))
-    trainer = build_trainer(student, base, dataset, split_batch(student.settings(), 1), tmp_path, print)
+    write_rows(ROWS.head(4), tmp_path / "rows.parquet")
+    prepared = prepare_rows(student, base, tmp_path / "rows.parquet", tmp_path / "tokens", print)
+    trainer = build_trainer(student, base, prepared, split_batch(student.settings(), 1), tmp_path, print)
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = load_tokenizer(base.address, None, base.identity.revision)
     learned = {tokenizer.decode([token for token in row if token != -100]) for row in batch["labels"].tolist()}
