@@ -114,7 +114,7 @@ def test_numbers_and_curves_are_of_what_was_trained_on_in_all_attempts(
     untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = student_of(untrained_model, epochs=1.5)
-    made, shown = build_trainer, []
+    made, shown = build_trainer, list[bool]()
 
     def stops_after_a_checkpoint(*arguments: Any) -> Any:
         trainer = made(*arguments)
