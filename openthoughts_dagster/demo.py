@@ -17,7 +17,9 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
+from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe, RecipeError
@@ -99,18 +101,7 @@ def run_recipe(defs: dg.Definitions, recipe: Recipe, instance: dg.DagsterInstanc
 
 def leaderboard(rows: pl.DataFrame, by: str) -> str:
     """A ranking as a table for the terminal."""
-    lines = [f"{'rank':>4}  {by:<24}{'score':>8}{'± s.e.':>9}{'untrained':>11}  next below"]
-    for row in rows.iter_rows(named=True):
-        if row["score"] is None:
-            lines.append(f"{'-':>4}  {row[by]:<24}no benchmark item that all of them were scored on")
-            continue
-        gap = "-"
-        if row["difference_to_next"] is not None:
-            verdict = "significant" if row["significant"] else "not significant"
-            gap = f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error'] or 0.0:.1%}, {verdict}"
-        untrained, error = row["score"] - row["gain_over_untrained"], row["standard_error"] or 0.0
-        lines.append(f"{row['rank']:>4}  {row[by]:<24}{row['score']:>8.1%}{error:>9.1%}{untrained:>11.1%}  {gap}")
-    return "\n".join(lines)
+    return table(leaderboard_rows(rows, by).to_dicts())
 
 
 def _needs(piece: Piece, failed: Piece) -> bool:
@@ -164,13 +155,15 @@ def main() -> int:
         from openthoughts_dagster.definitions import defs, recipe, settings
     except RecipeError as error:
         sys.exit(f"the recipe cannot be used:\n{error}")
+    except ValueError as error:  # a variable of the environment, which the message names
+        sys.exit(str(error))
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with _alone(settings.data), dg.DagsterInstance.get() as instance:
         outcome = run_recipe(defs, recipe, instance)
     lake = Lake(settings.lake)
-    for by, table in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
-        rows = lake.scan(table).collect().sort("rank", nulls_last=True)
+    for by, ranking in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
+        rows = lake.scan(ranking).collect()
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
     print(

@@ -3,17 +3,38 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library of Hugging Face is imported
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests run side by side
 
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
+from openthoughts_dagster_tests.processes import ProcessGuard
+from openthoughts_dagster_tests.scheduling import rank_of, scheduler_by_group
 
 EVERYTHING = bool(os.environ.get("OPENTHOUGHTS_TEST_EVERYTHING"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over the processes and threads of all tests."""
+    config.pluginmanager.register(ProcessGuard())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, tests are shared out by the groups of `scheduling.py`."""
+    return scheduler_by_group(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, the longest groups begin first."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: rank_of(item.nodeid))
 
 
 def skip_without(part: str, present: bool, remedy: str) -> None:

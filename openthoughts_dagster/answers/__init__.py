@@ -1,0 +1,21 @@
+"""Answers of models to sets of questions: planned, asked shard by shard, published; and what students learn from."""
+
+from openthoughts_dagster.answers.answer_set import AnswerSet, cell_answers
+from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers
+from openthoughts_dagster.answers.publish import AnswersMissing, Published, publish_answers
+from openthoughts_dagster.answers.shards import answer_shard
+from openthoughts_dagster.answers.training_sets import publish_training_set, read_training_set, sample_rows
+
+__all__ = [
+    "AnswerPlan",
+    "AnswerSet",
+    "AnswersMissing",
+    "Published",
+    "answer_shard",
+    "cell_answers",
+    "plan_answers",
+    "publish_answers",
+    "publish_training_set",
+    "read_training_set",
+    "sample_rows",
+]

@@ -1,4 +1,4 @@
-"""The plan of a partition's answers: which question has which key, and who asks for what is missing."""
+"""The plan of an answer set: which question has which key, and which shard asks for what is missing."""
 
 import math
 from collections.abc import Iterator
@@ -7,20 +7,31 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from openthoughts_dagster.answers.answer_set import AnswerSet
 from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, rates
 from openthoughts_dagster.generation.ledger import missing_samples
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import completion_keys
-from openthoughts_dagster.lake import ANSWER_PLANS, COMPLETIONS, DEDUPED_QUESTIONS, Lake
-from openthoughts_dagster.recipe import Sharding, Teacher
+from openthoughts_dagster.lake import COMPLETIONS, Lake
+from openthoughts_dagster.recipe import ModelReference, Sharding, Teacher
 
 _BATCH = 100_000  # questions whose texts are in memory at once
+_QUESTIONS = pl.Schema(
+    {"source": pl.String, "question_id": pl.String, "key": pl.String, "characters": pl.Int64, "weight": pl.Float64}
+)
 
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """Rows of answer_plans, the number of shards, and what they are expected to take. `planned_at` is UTC."""
+    """Which answers are missing, and what they would take.
+
+    Args:
+        rows: A row for each question, as the set's table of plans has it without the columns of its partition.
+        shards: Into how many shards the missing answers are split; 0 when nothing is missing.
+        estimate: Completions, tokens, hours and money of what is missing.
+        planned_at: When the ledger was looked at, UTC.
+    """
 
     rows: pl.DataFrame
     shards: int
@@ -28,58 +39,88 @@ class AnswerPlan:
     planned_at: datetime
 
 
-def plan_answers(lake: Lake, model: Model, source: str, samples: int, length_score: str | None = None) -> AnswerPlan:
-    """Key every kept question of `source` and deal those with missing answers to shards. Starts no engine.
+def plan_answers(lake: Lake, model: Model, answers: AnswerSet, length_score: str | None = None) -> AnswerPlan:
+    """Key every question of `answers` and split those with missing answers into shards. Starts no engine.
 
-    Longest expected answers first, so that no shard ends with one long trace on an idle accelerator: expected is what
-    the question's own answers were long; or else the source's mean, scaled by the question's `length_score` (a score
-    of method response_length) where there is one; then the longer question. Ties go by question_id.
+    The longest expected answers come first, so that no shard ends with one long trace on an idle accelerator. Expected
+    is what the question's own answers were long; or else the mean, scaled by the question's `length_score` where there
+    is one; then the longer question comes first. Ties go by question_id.
+
+    Where a text stands twice among the questions, its second occurrence has samples of its own: with k samples the
+    first has those from 0 to k - 1 and the second those from k to 2k - 1, so that both get different answers.
+
+    Args:
+        lake: The tables.
+        model: The model that answers, located; its weights are not needed.
+        answers: The questions, and how often each is answered.
+        length_score: Name of a score of method response_length, or None.
+
+    Returns:
+        The plan. `AnswerSet.replace(lake, answers.plans, plan.rows)` keeps it for the shards.
     """
-    teacher = model.reference
-    assert isinstance(teacher, Teacher)
+    sampling, samples = model.reference.sampling, answers.samples
     planned_at = datetime.now(UTC)
-    questions = pl.concat(
-        [pl.DataFrame(schema=_QUESTION_SCHEMA), *_keyed(lake, model, source, length_score)], how="vertical"
-    )
-    wanted = pl.Series([list(range(samples))], dtype=pl.List(pl.Int32)).new_from_index(0, questions.height)
-    missing = missing_samples(lake, model, questions["key"], wanted).list.len().cast(pl.Int64)
-    known = rates(lake, model, teacher.sampling, source)
+    questions = pl.concat([_QUESTIONS.to_frame(), *_keyed(model, answers, length_score)], how="vertical")
+    questions = questions.with_columns(first_sample=_occurrence(questions) * samples)
+    missing = missing_samples(lake, model, questions["key"], wanted_samples(questions["first_sample"], samples))
+    missing_count = missing.list.len().cast(pl.Int64)
+    known = rates(lake, model, sampling, answers.label)
     expected = (
-        _expected(lake, model, questions, known) if (missing > 0).any() else pl.lit(float(known.completion_tokens))
+        _expected(lake, model, questions, known)
+        if (missing_count > 0).any()
+        else pl.lit(float(known.completion_tokens))
     )
-    # Two questions of one text have one key: it is asked once.
-    asked = (missing > 0) & questions["key"].is_first_distinct()
-    table = questions.select("question_id", "key", "characters").with_columns(
-        expected_tokens=expected, missing=missing * asked
-    )
+    table = questions.drop("weight").with_columns(expected_tokens=expected, missing=missing_count)
     ordered = table.sort("expected_tokens", "characters", "question_id", descending=[True, True, False])
     todo = ordered.filter(pl.col("missing") > 0)
     tokens = float((todo["expected_tokens"] * todo["missing"]).sum())
-    shards = _shards(teacher.shards, tokens, known, todo.height)
-    rows = ordered.with_columns(
+    shards = _shards(_sharding(model.reference), tokens, known, todo.height)
+    rows = ordered.select(
+        "source",
+        "question_id",
+        "key",
         pl.when(pl.col("missing") > 0)
         .then((pl.col("missing") > 0).cum_sum() % max(1, shards))
         .alias("shard")
         .cast(pl.Int32),
+        "expected_tokens",
+        "first_sample",
         position=pl.int_range(pl.len(), dtype=pl.Int32),
-        source=pl.lit(source),
-        teacher=pl.lit(teacher.name),
-    ).select(list(ANSWER_PLANS.columns))
+    )
     completions = int(todo["missing"].sum())
     characters = float((todo["characters"] * todo["missing"]).sum())
-    reused = questions["key"].n_unique() * samples - completions
+    reused = questions.height * samples - completions
     return AnswerPlan(rows, shards, estimate(model, known, completions, reused, tokens, characters), planned_at)
 
 
-_QUESTION_SCHEMA = pl.Schema({"question_id": pl.String, "key": pl.String, "characters": pl.Int64, "weight": pl.Float64})
+def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
+    """The sample indexes that each question of a plan wants.
+
+    Args:
+        first_samples: Index of the first sample, a row for each question.
+        samples: Answers for each question.
+
+    Returns:
+        A list of Int32 for each question: the first sample and the `samples` - 1 after it.
+    """
+    indexes = pl.int_ranges(pl.col("first_sample"), pl.col("first_sample") + samples, dtype=pl.Int32)
+    return pl.DataFrame({"first_sample": first_samples}).select(wanted=indexes)["wanted"]
 
 
-def _keyed(lake: Lake, model: Model, source: str, length_score: str | None) -> Iterator[pl.DataFrame]:
+def _occurrence(questions: pl.DataFrame) -> pl.Series:
+    """How many questions of the same key come before each, in the order of their ids; 0 where no key stands twice."""
+    if questions["key"].n_unique() == questions.height:
+        return pl.zeros(questions.height, dtype=pl.Int32, eager=True)
+    rank = pl.col("question_id").rank("ordinal").over("key").cast(pl.Int32) - 1
+    return questions.select(occurrence=rank)["occurrence"]
+
+
+def _keyed(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
     sampling = model.reference.sampling
-    scan = lake.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question", "scores")
-    for batch in scan.collect_batches(chunk_size=_BATCH):
+    for batch in answers.questions.collect_batches(chunk_size=_BATCH):
         prompts = render_all(model, batch["question"].to_list())
         yield batch.select(
+            "source",
             "question_id",
             key=pl.Series(completion_keys(model.identity, prompts, sampling), dtype=pl.String),
             characters=pl.col("question").str.len_chars().cast(pl.Int64),
@@ -103,6 +144,10 @@ def _expected(lake: Lake, model: Model, questions: pl.DataFrame, known: Rates) -
     scaled = known.completion_tokens * pl.col("weight") / pl.col("weight").mean()
     joined = questions.select("key", "weight").join(own, on="key", how="left", maintain_order="left")
     return joined.select(expected=pl.coalesce("own", scaled, pl.lit(float(known.completion_tokens))))["expected"]
+
+
+def _sharding(reference: ModelReference) -> Sharding:
+    return reference.shards if isinstance(reference, Teacher) else Sharding()
 
 
 def _shards(sharding: Sharding, tokens: float, known: Rates, questions: int) -> int:

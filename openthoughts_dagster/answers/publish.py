@@ -1,34 +1,36 @@
-"""A teacher's answers to the questions of one source: asked shard by shard, then published by key."""
+"""An answer set as the ledger has it now: which completion is the answer, and why others are none."""
 
 from dataclasses import dataclass
 
 import polars as pl
 
+from openthoughts_dagster.answers.answer_set import AnswerSet
+from openthoughts_dagster.answers.filters import ROW, FilterContext, dropped_answers
+from openthoughts_dagster.answers.plan import wanted_samples
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.ledger import chosen_completions
 from openthoughts_dagster.generation.model import Model
-from openthoughts_dagster.lake import (
-    ANSWER_PLANS,
-    COMPLETIONS,
-    REJECTED_ANSWERS,
-    TEACHER_ANSWERS,
-    Lake,
-    frame_hash,
-)
+from openthoughts_dagster.lake import COMPLETIONS, Lake, Table, frame_hash
 from openthoughts_dagster.recipe import AnswerFilter
 
 _NAMED = 5  # failed requests that an error names
+_LEDGER = ["completion_id", "content", "outcome", "finish_reason", "completion_tokens"]
 
 
 class AnswersMissing(EngineError):
-    """More answers of a partition are missing than the recipe allows; the message names some of the requests."""
+    """More answers are missing than the recipe allows; the message names some of the requests."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Rows of teacher_answers and of rejected_answers; together one for every question and sample.
+    """What was published: kept and rejected answers, together one for every question and sample.
 
-    `lengths` are the completion tokens of the kept answers, `truncated` how many of them are cut off.
+    Args:
+        answers: Rows of the set's table of answers.
+        rejected: Rows of its table of rejected answers, each with reason and evidence.
+        lengths: Completion tokens of each kept answer.
+        truncated: How many of the kept answers are cut off.
+        data_version: Hash of the kept answers' identity and texts.
     """
 
     answers: pl.DataFrame
@@ -39,73 +41,98 @@ class Published:
 
 
 def publish_answers(
-    lake: Lake, model: Model, source: str, samples: int, keep: AnswerFilter, missing_allowed: float
+    lake: Lake, model: Model, answers: AnswerSet, keep: AnswerFilter, missing_allowed: float
 ) -> Published:
-    """Make the partition of teacher_answers what the ledger holds for its plan. Copies no text.
+    """Make the set's tables what the ledger holds for its plan. Copies no text.
 
-    Rows that did not change are not written again. Raises AnswersMissing when failed and never generated answers are
-    more than the share `missing_allowed`, and EngineError when not one answer can be kept; the partition then stays
-    what it was.
+    Rows that did not change are not written again.
+
+    Args:
+        lake: The tables, with the plan.
+        model: The model that answered; its weights are not needed.
+        answers: What was planned.
+        keep: The recipe's answer filter.
+        missing_allowed: Share of the answers, from 0 to 1, that may have failed or may never have been generated.
+
+    Returns:
+        What was published.
+
+    Raises:
+        AnswersMissing: More answers are missing than allowed; the tables stay what they were.
+        EngineError: The plan has no question, or not one answer can be kept; the tables stay what they were.
     """
     name = model.reference.name
-    rows = _wanted(lake, model, source, samples).with_columns(_rejection(keep))
+    rows = _wanted(lake, model, answers)
+    if rows.is_empty():
+        raise EngineError(
+            f"{name}: {answers.label} has no questions in {lake.root}, so there is nothing to answer. Materialize "
+            "deduped_questions of the source, and look at rejected_questions if it kept none"
+        )
     lost = rows.filter(pl.col("reason").is_in(["missing", "error"]))
     if lost.height > missing_allowed * rows.height:
-        raise AnswersMissing(_account(name, source, lost, rows.height, missing_allowed))
+        raise AnswersMissing(_describe_missing(name, answers.label, lost, rows.height, missing_allowed))
+    rows = _with_filter(lake, answers, rows, keep)
     kept, rejected = rows.filter(pl.col("reason").is_null()), rows.filter(pl.col("reason").is_not_null())
-    if kept.is_empty() and not rejected.is_empty():
+    if kept.is_empty():
         reasons = (rejected["reason"] + ": " + rejected["evidence"]).unique().sort().head(3)
         raise EngineError(
-            f"{name}: none of its {rejected.height:,} answers to {source} can be kept ({'; '.join(reasons)}). Look at "
-            "its completions in the lake, its chat template and its max_tokens"
+            f"{name}: none of its {rejected.height:,} answers to {answers.label} can be kept ({'; '.join(reasons)}). "
+            "Look at its completions in the lake, its chat template and its max_tokens"
         )
-    cell = {"source": source, "teacher": name}
-    answers = kept.select(list(TEACHER_ANSWERS.columns))
-    if not lake.scan(TEACHER_ANSWERS, **cell).collect().equals(answers):
-        lake.replace(REJECTED_ANSWERS, rejected.select(list(REJECTED_ANSWERS.columns)), **cell)
-        lake.replace(TEACHER_ANSWERS, answers, **cell)
+    changed = _replace_if_changed(lake, answers, answers.rejected, rejected)
+    if _replace_if_changed(lake, answers, answers.answers, kept) or changed:
         lake.compact(COMPLETIONS, model=model.identity.partition)
     return Published(
-        answers,
+        kept,
         rejected,
         kept["completion_tokens"],
         int((kept["outcome"] == "unfinished").sum()),
-        frame_hash(answers.select("question_id", "sample_index", "content")),
+        frame_hash(kept.select(_version_columns(kept))),
     )
 
 
-def _wanted(lake: Lake, model: Model, source: str, samples: int) -> pl.DataFrame:
-    """Every question and sample of the plan beside the completion that counts, in a stable order."""
-    name = model.reference.name
-    plan = lake.scan(ANSWER_PLANS, source=source, teacher=name).select("source", "teacher", "question_id", "key")
-    questions = plan.collect()
-    indexes = pl.LazyFrame({"sample_index": pl.int_range(samples, dtype=pl.Int32, eager=True)})
-    chosen = chosen_completions(
-        lake,
-        model,
-        questions["key"],
-        ["completion_id", "content", "outcome", "finish_reason", "completion_tokens"],
-    )
+def _replace_if_changed(lake: Lake, answers: AnswerSet, table: Table, rows: pl.DataFrame) -> bool:
+    """Write the set's rows of a table where they are others than those that stand there; whether that was so."""
+    columns = [column for column in table.columns if column not in answers.partition]
+    there, order = answers.scan(lake, table).select(columns).collect(), [name for name in ROW if name in columns]
+    if there.height == rows.height and there.sort(order).equals(rows.select(columns).sort(order)):
+        return False
+    answers.replace(lake, table, rows)
+    return True
+
+
+def _version_columns(kept: pl.DataFrame) -> list[str]:
+    """What the data version is made of. A question's id does not name its source, which matters where there are two."""
+    columns = ["question_id", "sample_index", "content"]
+    return columns if kept["source"].n_unique() < 2 else ["source", *columns]
+
+
+def _wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
+    """Every question and sample of the plan beside the completion that counts, in a stable order.
+
+    Columns `reason` and `evidence` say why there is no answer; they are null where there is one.
+    """
+    plan = answers.scan(lake, answers.plans).select("source", "question_id", "key", "first_sample").collect()
+    samples = wanted_samples(plan["first_sample"], answers.samples)
+    wanted = plan.drop("first_sample").with_columns(sample_index=samples).explode("sample_index")
     return (
-        questions.lazy()
-        .join(indexes, how="cross")
-        .join(chosen, on=["key", "sample_index"], how="left")
+        wanted.lazy()
+        .join(chosen_completions(lake, model, plan["key"], _LEDGER), on=["key", "sample_index"], how="left")
         .with_columns(model=pl.lit(model.identity.partition))
-        .sort("question_id", "sample_index")
+        .with_columns(_failure())
+        .sort("question_id", "sample_index", "source")
         .collect()
     )
 
 
-def _rejection(keep: AnswerFilter) -> list[pl.Expr]:
-    """Why an answer is not kept, as columns `reason` (a slug) and `evidence`; nulls when it is kept."""
-    said = pl.format("{} tokens ({})", "completion_tokens", "finish_reason")
+def _failure() -> list[pl.Expr]:
+    """Why there is no answer, as columns `reason` (a slug) and `evidence`; nulls where there is one."""
+    wrote_nothing = pl.format("the model wrote nothing in {} tokens ({})", "completion_tokens", "finish_reason")
     rules = [
         ("missing", pl.col("completion_id").is_null(), pl.lit("it was not generated")),
         ("error", pl.col("error").is_not_null(), pl.col("error")),
-        ("empty", pl.col("outcome") == "empty", pl.format("the model wrote nothing in {}", said)),
+        ("empty", pl.col("outcome") == "empty", wrote_nothing),
     ]
-    if keep.method == "finished":
-        rules.append(("unfinished", pl.col("outcome") == "unfinished", pl.format("cut off after {}", said)))
     reason, evidence = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.String)
     for slug, holds, shows in reversed(rules):
         reason = pl.when(holds).then(pl.lit(slug)).otherwise(reason)
@@ -113,12 +140,22 @@ def _rejection(keep: AnswerFilter) -> list[pl.Expr]:
     return [reason.alias("reason"), evidence.alias("evidence")]
 
 
-def _account(name: str, source: str, lost: pl.DataFrame, wanted: int, allowed: float) -> str:
+def _with_filter(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
+    """`rows` with the reasons of the recipe's filter beside those of answers that are not there."""
+    there = rows.filter(pl.col("reason").is_null())
+    dropped = dropped_answers(keep, FilterContext(lake, there, answers.questions))
+    if dropped.is_empty():
+        return rows
+    joined = rows.join(dropped, on=list(ROW), how="left", maintain_order="left", suffix="_of_filter")
+    return joined.with_columns(pl.coalesce(name, f"{name}_of_filter").alias(name) for name in ("reason", "evidence"))
+
+
+def _describe_missing(name: str, label: str, lost: pl.DataFrame, wanted: int, allowed: float) -> str:
     reasons = lost["evidence"].value_counts(sort=True).head(3)
     named = lost.head(_NAMED).select(pl.format("{} sample {}", "question_id", "sample_index")).to_series()
     why = "; ".join(f"{reason} ({count:,} times)" for reason, count in reasons.iter_rows())
     return (
-        f"{name}: {lost.height:,} of {wanted:,} answers to {source} are missing, more than the recipe's "
+        f"{name}: {lost.height:,} of {wanted:,} answers to {label} are missing, more than the recipe's "
         f"missing_answers: {allowed:g} allows. Why: {why}. The first requests: {', '.join(named)}. Everything else is "
         "in the ledger: materialize again to ask only for these"
     )

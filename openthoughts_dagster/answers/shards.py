@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from openthoughts_dagster.answers.answer_set import AnswerSet
+from openthoughts_dagster.answers.plan import wanted_samples
 from openthoughts_dagster.generation.generate import Log, generate
 from openthoughts_dagster.generation.ledger import missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -12,46 +14,53 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import Request, messages_for
 from openthoughts_dagster.generation.usage import Usage
-from openthoughts_dagster.lake import (
-    ANSWER_PLANS,
-    DEDUPED_QUESTIONS,
-    Lake,
-)
+from openthoughts_dagster.lake import Lake
 
 _PAGE = 2_000  # questions whose texts and requests are in memory at once
 
 
-def answer_shard(
-    lake: Lake, pool: EnginePool, model: Model, source: str, shard: int, samples: int, purpose: Purpose, log: Log
-) -> Usage:
-    """Generate what a shard of the partition's plan still misses, the longest expected answers first.
+def answer_shard(lake: Lake, pool: EnginePool, model: Model, answers: AnswerSet, shard: int, log: Log) -> Usage:
+    """Generate what a shard of the plan still misses, the longest expected answers first.
 
-    What an earlier attempt of the shard committed is not asked again. Raises EngineError, see `generate`.
+    What an earlier attempt of the shard committed is not asked again.
+
+    Args:
+        lake: The tables, with the plan.
+        pool: The engines of this process.
+        model: The model that answers, with its weights.
+        answers: What was planned.
+        shard: Number of the shard, from 0.
+        log: Takes lines of progress.
+
+    Returns:
+        Completions, tokens, time and money of this attempt.
+
+    Raises:
+        EngineError: As `generate` does; what was generated before is in the ledger.
     """
-    name = model.reference.name
     rows = (
-        lake.scan(ANSWER_PLANS, source=source, teacher=name)
+        answers.scan(lake, answers.plans)
         .filter(pl.col("shard") == shard)
         .sort("position")
-        .select("question_id", "key")
+        .select("source", "question_id", "key", "first_sample")
         .collect()
     )
-    wanted = pl.Series([list(range(samples))], dtype=pl.List(pl.Int32)).new_from_index(0, rows.height)
-    missing = missing_samples(lake, model, rows["key"], wanted)
+    missing = missing_samples(lake, model, rows["key"], wanted_samples(rows["first_sample"], answers.samples))
     todo = rows.with_columns(missing=missing).filter(pl.col("missing").list.len() > 0)
     total = int(todo["missing"].list.len().sum())
     if not total:
         return Usage(currency=model.reference.price.currency)
-    log(f"{name}: {total:,} completions to generate for {source}, shard {shard}")
-    return generate(lake, pool, model, _pages(lake, model, source, todo), total, purpose, log)
+    log(f"{model.reference.name}: {total:,} completions to generate for {answers.label}, shard {shard}")
+    purpose = Purpose(answers.asset, answers.label)
+    return generate(lake, pool, model, _pages(model, answers, todo), total, purpose, log)
 
 
-def _pages(lake: Lake, model: Model, source: str, todo: pl.DataFrame) -> Iterator[list[Request]]:
+def _pages(model: Model, answers: AnswerSet, todo: pl.DataFrame) -> Iterator[list[Request]]:
     """Requests for the missing samples, page by page: only a page's texts are in memory."""
-    texts = lake.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question")
+    texts, row = answers.questions.select("source", "question_id", "question"), ["source", "question_id"]
     for page in todo.iter_slices(_PAGE):
-        rows = texts.join(page.lazy(), on="question_id", how="inner").collect()
-        rows = page.select("question_id").join(rows, on="question_id", how="inner", maintain_order="left")
+        found = texts.join(page.lazy(), on=row, how="inner").collect()
+        rows = page.select(row).join(found, on=row, how="inner", maintain_order="left")
         questions = rows["question"].to_list()
         prompts = render_all(model, questions)
         yield [

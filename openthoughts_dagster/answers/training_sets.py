@@ -1,27 +1,109 @@
-"""Which answers a student trains on."""
+"""Training sets: which answers one student learns from, by name and without their texts.
+
+A training set is the one noun between answers and students. A cell has one, and so has an arm of a study or a release:
+whoever trains a student chooses rows, publishes them under a name, and reads them back with their texts.
+"""
+
+from collections.abc import Iterator
 
 import polars as pl
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
-from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake, text_hash
+
+_NAMES = ["source", "question_id", "sample_index", "model", "completion_id"]
+_PAGE = 20_000  # rows whose texts are in memory at once
 
 
 def sample_rows(answers: pl.DataFrame, count: int, seed: int, repeat: bool) -> pl.DataFrame:
-    """`count` rows with columns question_id, sample_index, question and text, in a seeded order.
+    """Draw the rows of a training set from answers, in a seeded order.
 
-    `answers` has question_id, sample_index, question, reasoning and answer. The order comes from a hash of the seed
-    and the row's identity, so it does not depend on the order in which answers arrived, and a larger `count` begins
-    with the same rows. With `repeat`, a source with fewer rows is gone through again until there are `count`: the
-    paper's comparisons hold the size equal by that (OpenThoughts, arXiv 2506.04178, section 3).
+    The order comes from a hash of the seed and the answer's identity, so it does not depend on the order in which
+    answers arrived, and a larger `count` begins with the same rows. With `repeat`, answers that are fewer than `count`
+    are gone through again: the paper's comparisons hold the size equal by that (OpenThoughts, arXiv 2506.04178,
+    section 3).
+
+    Args:
+        answers: A row for each answer: source, question_id, sample_index, model and completion_id.
+        count: How many rows are wanted.
+        seed: Seed of the order.
+        repeat: Whether rows are repeated where there are fewer than `count`.
+
+    Returns:
+        At most `count` rows with the columns of `answers` that are named above.
     """
-    order = [text_hash(str(seed), row[0], str(row[1])) for row in answers.select("question_id", "sample_index").rows()]
-    texts = [join_reasoning(*row) for row in answers.select("reasoning", "answer").rows()]
+    names = answers.select("question_id", "sample_index")
+    order = [text_hash(str(seed), question, str(sample)) for question, sample in names.iter_rows()]
     rows = (
-        answers.select("question_id", "sample_index", "question")
-        .with_columns(pl.Series("text", texts, dtype=pl.String), pl.Series("order", order, dtype=pl.String))
-        .sort("order")
+        answers.select(_NAMES)
+        .with_columns(pl.Series("order", order, dtype=pl.String))
+        .sort("order", "source")
         .drop("order")
     )
     if repeat and 0 < rows.height < count:
         rows = pl.concat([rows] * -(-count // rows.height))
     return rows.head(count)
+
+
+def publish_training_set(lake: Lake, name: str, rows: pl.DataFrame) -> None:
+    """Make `rows` the training set `name`, in one commit. Nothing is written where it consists of them already.
+
+    Args:
+        lake: The tables.
+        name: Name of the set, such as `gsm8k|qwq-32b` for a cell.
+        rows: Rows in their order, as `sample_rows` gives them.
+    """
+    numbered = rows.select(
+        training_set=pl.lit(name), position=pl.int_range(pl.len(), dtype=pl.Int32), **{n: pl.col(n) for n in _NAMES}
+    )
+    there = lake.scan(TRAINING_SETS, training_set=name).sort("position").collect()
+    if not there.equals(numbered):
+        lake.replace(TRAINING_SETS, numbered, training_set=name)
+
+
+def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows of a training set with the texts that a student learns from, in their order and in pages.
+
+    Args:
+        lake: The tables, with the set and the completions that it names.
+        name: Name of the set.
+        questions: Columns source, question_id and question: the texts of the questions.
+
+    Yields:
+        Frames with columns source, question_id, sample_index, question and text; `text` is the reasoning in
+        `<think>` tags and the answer after it.
+
+    Raises:
+        KeyError: The set names a question or a completion that is not there.
+    """
+    rows = lake.scan(TRAINING_SETS, training_set=name).sort("position").collect()
+    models = rows["model"].unique().implode()
+    for page in rows.iter_slices(_PAGE):
+        texts = (
+            lake.scan(COMPLETIONS)
+            .filter(pl.col("model").is_in(models))
+            .select("completion_id", "reasoning", "answer")
+            .join(page.lazy().select("completion_id").unique(), on="completion_id", how="semi")
+            .unique("completion_id", keep="any")
+        )
+        asked = questions.select("source", "question_id", "question").join(
+            page.lazy().select("source", "question_id").unique(), on=["source", "question_id"], how="semi"
+        )
+        full = (
+            page.lazy()
+            .join(asked, on=["source", "question_id"], how="left")
+            .join(texts, on="completion_id", how="left")
+            .sort("position")
+            .collect()
+        )
+        if lost := full.filter(pl.col("question").is_null() | pl.col("answer").is_null()).height:
+            raise KeyError(
+                f"training set {name}: {lost:,} of its rows name a question or a completion that the lake does not "
+                "have. Materialize teacher_answers of the source and teacher, and the student again"
+            )
+        yield full.select("source", "question_id", "sample_index", "question", text=_texts(full))
+
+
+def _texts(rows: pl.DataFrame) -> pl.Series:
+    texts = [join_reasoning(reasoning, answer) for reasoning, answer in rows.select("reasoning", "answer").iter_rows()]
+    return pl.Series(texts, dtype=pl.String)

@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import polars as pl
 
+from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cluster import ClusterError
-from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import TABLES, Lake
@@ -46,7 +46,7 @@ def findings(settings: Settings) -> list[Finding]:
         lambda: _data(settings),
         lambda: _files(settings),
         lambda: _landing(settings),
-        _dagster,
+        lambda: _dagster(settings),
         _accelerator,
     ]
     if recipe is not None:
@@ -127,16 +127,15 @@ def _landing(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"source {entry.source}", False, entry.problem)
 
 
-def _dagster() -> Iterator[Finding]:
-    import dagster as dg
-
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
-        yield Finding("dagster", False, "DAGSTER_HOME is not set: name the folder of the instance, with a dagster.yaml")
+def _dagster(settings: Settings) -> Iterator[Finding]:
+    home = dagster_home(settings)
+    if not home.is_dir():
+        says = f"there is no instance at {home}: `make ui` starts one, or name the folder of yours with DAGSTER_HOME"
+        yield Finding("dagster", False, says)
         return
-    if not (Path(home) / "dagster.yaml").is_file():
+    if not (home / "dagster.yaml").is_file():
         yield Finding("dagster", None, f"{home} has no dagster.yaml: copy the repository's, or runs are not watched")
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
         beats = instance.get_daemon_heartbeats()

@@ -1,4 +1,4 @@
-"""Arguments in, one command run, an exit status out."""
+"""The commands of `openthoughts`."""
 
 import os
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 import click
-import dagster as dg
 
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop
+from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.tables import table
@@ -67,7 +67,10 @@ class Deployment:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Reasoning-data recipes from the terminal. Which recipe, which data: see OPENTHOUGHTS_... in the README."""
+    """Work with a reasoning-data recipe from the terminal.
+
+    The variables OPENTHOUGHTS_RECIPE, OPENTHOUGHTS_DATA and others name the recipe and the data; the README lists them.
+    """
     try:
         context.obj = Deployment(Settings.from_environment())
     except ValueError as error:
@@ -79,7 +82,7 @@ def main(context: click.Context) -> None:
 @click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
 @click.pass_obj
 def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> None:
-    """What the missing answers would cost. Starts no engine and writes nothing."""
+    """Show what the missing answers would cost. Starts no engine and writes nothing."""
     rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers), here.folders)
     click.echo(table(rows))
     click.echo(total)
@@ -88,11 +91,13 @@ def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> N
 @main.command()
 @click.option("--teacher", required=True, help="The teacher that answers.")
 @click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent.")
-@click.option("--ui", default=lambda: os.environ.get(ADDRESS) or _UI, help=f"Address of the UI [{ADDRESS} or {_UI}]")
+@click.option(
+    "--ui", default=lambda: os.environ.get(ADDRESS) or _UI, help=f"Address of the UI. [default: {ADDRESS} or {_UI}]"
+)
 @click.option("--yes", is_flag=True, help="Do not ask after showing the plan.")
 @click.pass_obj
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
-    """Launch a teacher's answers to all sources: the same backfill as from the UI's dialog."""
+    """Launch the answers of one teacher to all sources: the same backfill as from the UI's dialog."""
     [teacher], names = here.teachers([teacher]), here.sources(sources)
     rows, total = planned(here.recipe, here.lake, names, [teacher], here.folders)
     click.echo(table(rows))
@@ -105,14 +110,14 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
 @main.command()
 @click.pass_obj
 def status(here: Deployment) -> None:
-    """Partitions by state, rows and cost of every asset."""
-    with dg.DagsterInstance.get() as instance:
+    """Show the partitions of every asset by state, their rows, and what they cost."""
+    with open_instance(here.settings) as instance:
         click.echo(table(states(here.recipe, here.lake, instance)))
 
 
 @main.group()
 def sources() -> None:
-    """Sources beside the recipe's own."""
+    """Add sources to the landing place, beside those of the recipe."""
 
 
 @sources.command()
@@ -126,7 +131,7 @@ def sources() -> None:
 def add(
     here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
 ) -> None:
-    """Put FILE into the landing place with a manifest: the daemon takes it from there."""
+    """Check FILE and put it into the landing place with a manifest, where the landing sensor finds it."""
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
@@ -138,7 +143,7 @@ def add(
 
 @main.group()
 def files() -> None:
-    """Folders in the object store, such as checkpoints of your own."""
+    """Put folders into the object store, such as checkpoints of your own."""
 
 
 @files.command()
@@ -160,7 +165,7 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 @main.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators; say what to do."""
+    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators, and say what to do."""
     found = findings(context.obj.settings)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.answers.plan import plan_answers
+from openthoughts_dagster.answers import cell_answers, plan_answers
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import Lake
@@ -29,7 +29,8 @@ def planned(
             continue
         for source in sources:
             score = recipe.length_score(recipe.source(source).domain)
-            plan = plan_answers(lake, model, source, recipe.answers_per_question, score)
+            answers = cell_answers(lake, source, teacher, recipe.answers_per_question)
+            plan = plan_answers(lake, model, answers, score)
             if plan.rows.is_empty():
                 rows.append(_row(teacher, source, None, None, None, None, None, "no curated questions yet"))
                 unknown += 1

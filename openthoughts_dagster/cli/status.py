@@ -6,61 +6,35 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.partitions import sources
-from openthoughts_dagster.lake import (
-    BENCHMARK_SCORES,
-    COMPLETIONS,
-    DEDUPED_QUESTIONS,
-    RAW_SOURCES,
-    SCORED_QUESTIONS,
-    STUDENT_CHECKPOINTS,
-    TEACHER_ANSWERS,
-    Lake,
-)
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.catalogue import entries_of
+from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Recipe
-
-_BY_SOURCE = {"raw_sources": RAW_SOURCES, "scored_questions": SCORED_QUESTIONS, "deduped_questions": DEDUPED_QUESTIONS}
-_BY_CELL = {
-    "teacher_answers": TEACHER_ANSWERS,
-    "student_checkpoint": STUDENT_CHECKPOINTS,
-    "benchmark_scores": BENCHMARK_SCORES,
-}
 
 
 def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> list[dict[str, Any]]:
-    """A row for each asset, and for `teacher_answers` one for each teacher."""
-    names = instance.get_dynamic_partitions(str(sources.name))
-    costs = _costs(lake)
-    rows = [_row(lake, instance, asset, table, names, costs.get((asset, None))) for asset, table in _BY_SOURCE.items()]
-    for asset, table in _BY_CELL.items():
-        cells = [f"{source}|{teacher.name}" for source in names for teacher in recipe.teachers]
-        rows.append(_row(lake, instance, asset, table, cells, costs.get((asset, None))))
-        if asset == "teacher_answers":
-            rows += [
-                _row(
-                    lake,
-                    instance,
-                    asset,
-                    table,
-                    [f"{source}|{teacher.name}" for source in names],
-                    costs.get((asset, teacher.name)),
-                    teacher.name,
-                )
-                for teacher in recipe.teachers
-            ]
+    """A row for each partitioned asset of the catalogue; for those that ask teachers also one for each teacher."""
+    costs, rows = _costs(lake), []
+    for entry in entries_of(recipe):
+        if not entry.partitions.columns or entry.table is None:
+            continue
+        keys = entry.partitions.known(recipe, instance)
+        rows.append(_row(lake, instance, entry, keys, costs.get((entry.name, None))))
+        for teacher in recipe.teachers if entry.runs == "teacher" and "teacher" in entry.partitions.columns else []:
+            own = [key for key in keys if entry.partitions.labels(key)["teacher"] == teacher.name]
+            rows.append(_row(lake, instance, entry, own, costs.get((entry.name, teacher.name)), teacher.name))
     return rows
 
 
 def _row(
     lake: Lake,
     instance: dg.DagsterInstance,
-    asset: str,
-    table: Any,
+    entry: AssetEntry,
     partitions: Sequence[str],
     cost: str | None,
     teacher: str = "",
 ) -> dict[str, Any]:
-    key, wanted = dg.AssetKey(asset), set(partitions)
+    key, wanted = dg.AssetKey(entry.name), set(partitions)
     made = instance.get_materialized_partitions(key) & wanted
     storage = instance.event_log_storage
     unfinished = storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
@@ -68,9 +42,10 @@ def _row(
     records = {run: instance.get_run_by_id(run) for run in set(runs.values())}
     running = {partition for partition, run in runs.items() if (found := records[run]) and not found.is_finished}
     failed = {partition for partition, run in runs.items() if (found := records[run]) and found.is_failure_or_canceled}
-    scan = lake.scan(table, **({"teacher": teacher} if teacher else {}))
+    assert entry.table is not None
+    scan = lake.scan(entry.table, **({"teacher": teacher} if teacher else {}))
     return {
-        "asset": f"  by {teacher}" if teacher else asset,
+        "asset": f"  by {teacher}" if teacher else entry.name,
         "partitions": len(wanted),
         "made": len(made),
         "running": len(running),

@@ -3,19 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tabulate import tabulate
+
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Aligned columns under their names; numbers to the right."""
+    """Aligned columns under their names; numbers, also those in texts such as 12.5%, to the right."""
     if not rows:
         return "nothing"
     names = list(rows[0])
-    cells = [names, *([_shown(row[name]) for name in names] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    right = [all(isinstance(row[name], int | float | None) for row in rows) for name in names]
-    return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in cells
-    )
+    right = ["right" if all(_is_number(row[name]) for row in rows) else "left" for name in names]
+    cells = [[_shown(row[name]) for name in names] for row in rows]
+    text = tabulate(cells, headers=names, tablefmt="plain", colalign=right, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.endswith("%") and value[:-1].replace(".", "", 1).lstrip("+-").isdigit()
+    return value is None or isinstance(value, int | float)
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from openthoughts_dagster.cluster.loading import ClusterError
 from openthoughts_dagster.cluster.settings import Cluster
-from openthoughts_dagster.cluster.work import in_our_pods
+from openthoughts_dagster.cluster.step_work import in_our_pods
 from openthoughts_dagster.recipe import ModelReference, Recipe
 
 

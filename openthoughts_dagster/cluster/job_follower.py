@@ -8,7 +8,7 @@ from typing import Any
 
 from openthoughts_dagster.cluster.api import Api, Object
 from openthoughts_dagster.cluster.loading import ClusterError
-from openthoughts_dagster.cluster.reasons import (
+from openthoughts_dagster.cluster.pod_state import (
     Reason,
     event_reasons,
     is_failed,

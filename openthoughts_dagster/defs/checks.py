@@ -1,95 +1,55 @@
 """Asset checks: each rule, on the asset and partition that it looks at."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from openthoughts_dagster.defs import check_rules as rules
-from openthoughts_dagster.defs.partitions import cell, cells, sources
+from openthoughts_dagster.defs.asset_entry import ERROR, AssetEntry
+from openthoughts_dagster.defs.check_rules import Partition, Rule
 from openthoughts_dagster.defs.resources import LakeResource
-from openthoughts_dagster.defs.work import resumable
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.recipe import Recipe
 
-_ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
-_RULES: dict[str, list[tuple[rules.Rule, dg.AssetCheckSeverity]]] = {
-    "quickstart_models": [(rules.tiny_models_are_able, _WARN)],
-    "raw_sources": [
-        (rules.raw_rows_add_up, _ERROR),
-        (rules.raw_questions_are_whole, _ERROR),
-        (rules.raw_few_rejected, _WARN),
-    ],
-    "scored_questions": [(rules.scored_are_the_raw_questions, _ERROR), (rules.scores_are_present, _WARN)],
-    "deduped_questions": [
-        (rules.curated_rows_add_up, _ERROR),
-        (rules.curated_questions_are_unique, _ERROR),
-        (rules.no_benchmark_questions, _ERROR),
-        (rules.every_benchmark_was_compared, _WARN),
-    ],
-    "teacher_answers": [(rules.answers_are_complete, _ERROR), (rules.traces_are_closed, _WARN)],
-    "generation_costs": [(rules.costs_add_up, _ERROR)],
-    "student_checkpoint": [(rules.checkpoint_is_whole, _ERROR), (rules.loss_fell, _WARN)],
-    "benchmark_scores": [(rules.every_item_is_scored, _ERROR), (rules.beats_untrained, _WARN)],
-    "source_ranking": [(rules.sources_all_ranked, _WARN)],
-    "teacher_ranking": [(rules.teachers_all_ranked, _WARN)],
-}
-
-
-def asset_checks(recipe: Recipe) -> list[dg.AssetChecksDefinition]:
-    """The checks of all assets. Those with severity ERROR stop what is downstream in the same run."""
-    partitions: dict[str, dg.PartitionsDefinition[Any] | None] = {
-        "raw_sources": sources,
-        "scored_questions": sources,
-        "deduped_questions": sources,
-        "teacher_answers": cells(recipe),
-        "student_checkpoint": cells(recipe),
-        "benchmark_scores": cells(recipe),
-    }
+def asset_checks(entries: Sequence[AssetEntry], recipe: Recipe) -> list[dg.AssetChecksDefinition]:
+    """The checks that the catalogue's entries name. Those of severity ERROR stop what is downstream in the same run."""
     # Partitions of checks are in preview in Dagster 1.13; a change there shows in the tests.
     warnings.filterwarnings("ignore", message=".*partitions_def on an AssetCheckSpec.*")
-    return [
-        _checks(recipe, asset, entries, partitions.get(asset))
-        for asset, entries in _RULES.items()
-        if asset != "quickstart_models" or recipe.tiny_models
-    ]
+    return [_checks(recipe, entry) for entry in entries if entry.checks]
 
 
-def _checks(
-    recipe: Recipe,
-    asset: str,
-    entries: list[tuple[rules.Rule, dg.AssetCheckSeverity]],
-    partitions: dg.PartitionsDefinition[Any] | None,
-) -> dg.AssetChecksDefinition:
+def _checks(recipe: Recipe, entry: AssetEntry) -> dg.AssetChecksDefinition:
     """All checks of an asset in one step: where a step is a pod, each costs more than all rules together."""
+    asset, partitions = entry.name, entry.partitions.definition(recipe)
     specs = [
         dg.AssetCheckSpec(
             rule.__name__,
             asset=asset,
             description=rule.__doc__,
-            blocking=severity is _ERROR,
+            blocking=severity is ERROR,
             partitions_def=partitions,
         )
-        for rule, severity in entries
+        for rule, severity in entry.checks.items()
     ]
 
     @resumable
-    def looked(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> list[dg.AssetCheckResult]:
+    def results(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> list[dg.AssetCheckResult]:
         key = context.partition_keys[0] if partitions is not None else None
-        source, teacher = cell(key) if isinstance(key, dg.MultiPartitionKey) else (key or "", "")
-        at = rules.Partition(recipe, lake.open(), source, teacher, _recorded(context.instance, asset, key))
+        labels = {} if key is None else entry.partitions.labels(key)
+        at = Partition(recipe, lake.open(), labels, _recorded(context.instance, asset, key))
         chosen = {check.name for check in context.selected_asset_check_keys}
-        return [_result(asset, rule, severity, at) for rule, severity in entries if rule.__name__ in chosen]
+        return [_result(asset, rule, how, at) for rule, how in entry.checks.items() if rule.__name__ in chosen]
 
     @dg.multi_asset_check(name=f"checks_of_{asset}", specs=specs, can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
-        yield from looked(context, lake)
+        yield from results(context, lake)
 
     return checks
 
 
-def _result(asset: str, rule: rules.Rule, severity: dg.AssetCheckSeverity, at: rules.Partition) -> dg.AssetCheckResult:
+def _result(asset: str, rule: Rule, severity: dg.AssetCheckSeverity, at: Partition) -> dg.AssetCheckResult:
     finding = rule(at)
     return dg.AssetCheckResult(
         asset_key=asset,

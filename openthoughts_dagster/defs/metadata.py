@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,9 @@ from openthoughts_dagster.generation.usage import Usage
 
 _CELL_CHARACTERS, _TEXT_CHARACTERS = 160, 1000
 _WIDTH, _HEIGHT = 6.0, 2.6
+_MOST_COUNTS = 20
+_SIGNIFICANT_DIGITS = 4
+Unit = str
 
 
 def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
@@ -24,28 +28,49 @@ def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def table(rows: pl.DataFrame) -> dg.MetadataValue:
-    """Numbers as a table of the UI's own, which sorts and copies."""
+def table(rows: pl.DataFrame, units: Mapping[str, Unit] | None = None) -> dg.MetadataValue:
+    """Numbers as a table of the UI's own, which sorts and copies: rounded, and with their units.
+
+    Args:
+        rows: What to show; full precision stays in the lake.
+        units: The unit of a column: "%" for shares from 0 to 1, "s" for seconds, or another text to follow the number.
+    """
     if rows.is_empty():
         return dg.MetadataValue.text("none")
-    records = [
-        dg.TableRecord(
-            {name: value if isinstance(value, int | float) else str(value or "") for name, value in row.items()}
-        )
-        for row in rows.iter_rows(named=True)
-    ]
-    return dg.MetadataValue.table(records)
+    units = units or {}
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({name: _shown(value, units.get(name)) for name, value in row.items()})
+            for row in rows.iter_rows(named=True)
+        ]
+    )
 
 
-def counts(rows: pl.DataFrame, column: str) -> dg.MetadataValue:
-    """How often each value of `column` occurs, as a markdown table."""
-    return sample_rows(rows[column].value_counts(sort=True, name="count"), count=20)
+def counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataValue:
+    """How often each value occurs, the most frequent first, as a table of the columns `name` and count.
+
+    Args:
+        values: Counts by value, or rows whose column `name` is counted.
+        name: What the values are, such as reason.
+    """
+    if isinstance(values, pl.DataFrame):
+        values = dict(values[name].value_counts().iter_rows())
+    rows = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_MOST_COUNTS]
+    return table(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"))
 
 
-def counted(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
-    """Numbers by name as a markdown table, the largest first."""
-    rows = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return sample_rows(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"), count=20)
+def steps(counts_by_step: Mapping[str, int]) -> dg.MetadataValue:
+    """How many rows each step left and removed, in the order of the steps. `recorded_steps` reads it again."""
+    left = list(counts_by_step.values())
+    removed = [0, *(before - after for before, after in pairwise(left))]
+    return table(pl.DataFrame({"step": list(counts_by_step), "rows": left, "removed": removed}))
+
+
+def recorded_steps(value: Any) -> dict[str, int]:
+    """Rows that each step left, from the value that `steps` made; also from the list of pairs of older versions."""
+    if isinstance(value, dg.TableMetadataValue):
+        return {str(record.data["step"]): int(record.data["rows"] or 0) for record in value.records}
+    return {str(step): int(rows) for step, rows in value} if isinstance(value, list) else {}
 
 
 def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
@@ -75,10 +100,7 @@ def cost(spent: Usage) -> dict[str, Any]:
     if spent.currency:
         shown["currency"] = spent.currency
     if spent.finish_reasons:
-        reasons = pl.DataFrame(
-            spent.finish_reasons.most_common(), schema=["finish_reason", "completions"], orient="row"
-        )
-        shown["finish_reasons"] = sample_rows(reasons, count=20)
+        shown["finish_reasons"] = counts(spent.finish_reasons, "finish_reason")
     return shown
 
 
@@ -162,6 +184,19 @@ def _picture(figure: Any) -> dg.MetadataValue:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+
+
+def _shown(value: Any, unit: Unit | None) -> int | float | str:
+    """A value of a table: numbers without a unit stay numbers, so that the UI sorts them."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if unit == "%":
+        return f"{value:.1%}"
+    if unit is not None:
+        return f"{value:,.1f} {unit}" if isinstance(value, float) else f"{value:,} {unit}"
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
 def _cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:

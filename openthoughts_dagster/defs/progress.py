@@ -6,14 +6,14 @@ import sys
 import dagster as dg
 
 
-class _Short(logging.Formatter):
+class _ShortFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         meta = getattr(record, "dagster_meta", {})
         step = meta.get("step_key") or meta.get("job_name") or ""
         return f"    {self.formatTime(record, '%H:%M:%S')}  {step}: {meta.get('orig_message', record.getMessage())}"
 
 
-class _AssetsOwnWords(logging.Filter):
+class _OnlyAssetMessages(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         # Dagster's own messages (STEP_START, skipped steps, ...) are in the UI; here they would hide the progress.
         meta = getattr(record, "dagster_meta", {})
@@ -25,7 +25,7 @@ def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
     """Messages of assets at INFO and above, without Dagster's own events."""
     logger = logging.Logger("progress", logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Short())
-    handler.addFilter(_AssetsOwnWords())
+    handler.setFormatter(_ShortFormatter())
+    handler.addFilter(_OnlyAssetMessages())
     logger.addHandler(handler)
     return logger

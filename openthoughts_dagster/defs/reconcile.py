@@ -1,34 +1,40 @@
-"""Nightly: which partitions were made from inputs that are others now, and yet were not asked for again?
+"""Nightly schedules that request partitions whose inputs changed and that automation did not ask for.
 
-Automation conditions see changes between two of their evaluations, and lose some: a change in the moment of a request,
-a change around a deploy. Here nothing is remembered: the content that an input had when a partition's last run was
-planned is compared with what it has now. Dagster also records inputs with each materialization, but for an asset of
-several steps it records the version of whichever partition was made last, so that it is not used.
+Automation conditions see changes between two of their evaluations, and miss some: a change in the moment of a request,
+or during a deploy. These schedules remember nothing: they compare the content that an input had when a partition's last
+run was planned with the content that it has now. Dagster also records inputs with each materialization, but for an
+asset of several steps it records the version of whichever partition was made last, so that record is not used.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
+from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.jobs import QUESTIONS, STUDENTS
-from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, cell, sources
+from openthoughts_dagster.defs.partitions import BY_CELL, BY_SOURCE
 from openthoughts_dagster.recipe import Recipe
 
 _VERSION = "dagster/data_version"
 _MADE, _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _REQUESTS, _LOOKUPS = 200, 2000
+# A schedule and the job that it launches, for each kind of partition that has one.
+_SCHEDULES = ((BY_SOURCE, "reconcile_questions", QUESTIONS), (BY_CELL, "reconcile_cells", STUDENTS))
 
 
 @dataclass(frozen=True)
 class Edge:
-    """An asset and its input, and the partition of the input that a partition of the asset is made from."""
+    """An asset and its input; `missing_too`: whether a partition that was never made is requested as well."""
 
-    child: str
-    parent: str
-    parent_partition: Callable[[str], str]
-    missing_too: bool = False  # whether a partition that was never made counts: it costs little
+    child: AssetEntry
+    parent: AssetEntry
+    missing_too: bool = False
+
+    def parent_partition(self, partition: str) -> str:
+        """The partition of the input that a partition of the asset is made from."""
+        return self.parent.partitions.key(self.child.partitions.labels(partition))
 
 
 @dataclass(frozen=True)
@@ -49,32 +55,13 @@ class Stale:
         )
 
 
-def _same(partition: str) -> str:
-    return partition
-
-
-def _source_of(partition: str) -> str:
-    return cell(partition)[0]
-
-
-QUESTION_EDGES = (
-    Edge("scored_questions", "raw_sources", _same, missing_too=True),
-    Edge("deduped_questions", "scored_questions", _same, missing_too=True),
-)
-ANSWER_EDGES = (Edge("teacher_answers", "deduped_questions", _source_of),)
-STUDENT_EDGES = (
-    Edge("student_checkpoint", "teacher_answers", _same),
-    Edge("benchmark_scores", "student_checkpoint", _same),
-)
-
-
 def stale_partitions(instance: dg.DagsterInstance, edge: Edge, known: Sequence[str], seed: str = "") -> Iterator[Stale]:
     """The partitions among `known` whose input has other content than when their last run was planned.
 
     Those that are being made, or whose last run failed, are left alone. `seed` shuffles: work is bounded, and what one
     night does not reach another does.
     """
-    storage, child, parent = instance.event_log_storage, dg.AssetKey(edge.child), dg.AssetKey(edge.parent)
+    storage, child, parent = instance.event_log_storage, dg.AssetKey(edge.child.name), dg.AssetKey(edge.parent.name)
     made, planned = (storage.get_latest_storage_id_by_partition(child, kind) for kind in (_MADE, _PLANNED))
     inputs = storage.get_latest_storage_id_by_partition(parent, _MADE)
     unfinished = storage.get_latest_asset_partition_materialization_attempts_without_materializations(child)
@@ -85,7 +72,7 @@ def stale_partitions(instance: dg.DagsterInstance, edge: Edge, known: Sequence[s
             continue
         if partition not in made:
             if edge.missing_too:
-                yield Stale(edge.child, partition, event)
+                yield Stale(edge.child.name, partition, event)
             continue
         start = min(planned.get(partition, made[partition]), made[partition])
         if event > start:
@@ -95,7 +82,7 @@ def stale_partitions(instance: dg.DagsterInstance, edge: Edge, known: Sequence[s
         source = edge.parent_partition(partition)
         then, now = (_version(instance, parent, source, before) for before in (start, None))
         if then != now and not _made_together(instance, parent, event, child, made[partition]):
-            yield Stale(edge.child, partition, event)
+            yield Stale(edge.child.name, partition, event)
 
 
 def _version(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str, before: int | None) -> str | None:
@@ -118,31 +105,40 @@ def _made_together(
     return len({record.run_id for run in runs for record in run.records}) == 1
 
 
-def reconcile_schedules(recipe: Recipe) -> list[dg.ScheduleDefinition]:
-    """The schedules that request what automation missed, by source and by cell; none when the recipe wants none."""
+def edges_of(entries: Sequence[AssetEntry], recipe: Recipe) -> list[Edge]:
+    """The pairs of an asset and its input that are compared: those that automation refreshes, by catalogue order.
+
+    An input counts where a partition of the asset is made from exactly one partition of it. What was never made is
+    requested only where that is cheap.
+    """
+    by_name = {entry.name: entry for entry in entries}
+    pairs = [
+        (child, by_name[name])
+        for child in entries
+        if child.condition(recipe) is not None
+        for name in child.inputs
+        if name in by_name and child.partitions.reads_one(by_name[name].partitions)
+    ]
+    return [Edge(child, parent, missing_too=child.sensor == "cheap_assets") for child, parent in pairs]
+
+
+def reconcile_schedules(entries: Sequence[AssetEntry], recipe: Recipe) -> list[dg.ScheduleDefinition]:
+    """The schedules that request what automation missed, one for each kind of partition; none where the recipe's
+    `automation.reconcile` is null."""
     cron = recipe.automation.reconcile
     if cron is None:
         return []
-    return [
-        _schedule(recipe, cron, "reconcile_questions", QUESTIONS, QUESTION_EDGES),
-        _schedule(recipe, cron, "reconcile_cells", STUDENTS, cell_edges(recipe)),
-    ]
-
-
-def cell_edges(recipe: Recipe) -> tuple[Edge, ...]:
-    """Answers, and students too where the recipe trains them without being asked."""
-    return (*ANSWER_EDGES, *(STUDENT_EDGES if recipe.automation.students else ()))
+    edges = edges_of(entries, recipe)
+    chosen = [(name, job, [edge for edge in edges if edge.child.partitions is kind]) for kind, name, job in _SCHEDULES]
+    return [_schedule(recipe, cron, name, job, own) for name, job, own in chosen if own]
 
 
 def all_stale(instance: dg.DagsterInstance, recipe: Recipe, edges: Sequence[Edge], seed: str) -> list[Stale]:
-    """What is stale along `edges`, over all sources and the recipe's teachers."""
-    known = instance.get_dynamic_partitions(str(sources.name))
-    teachers = [teacher.name for teacher in recipe.teachers]
-    cells = [dg.MultiPartitionKey({SOURCE: source, TEACHER: teacher}) for source in known for teacher in teachers]
+    """What is stale along `edges`, over all partitions that should exist."""
     return [
         stale
         for edge in edges
-        for stale in stale_partitions(instance, edge, known if edge in QUESTION_EDGES else cells, seed)
+        for stale in stale_partitions(instance, edge, edge.child.partitions.known(recipe, instance), seed)
     ]
 
 

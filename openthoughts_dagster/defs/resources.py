@@ -15,7 +15,7 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling
 from openthoughts_dagster.sources import ReaderContext
 from openthoughts_dagster.storage import Folders, joined, local_path
 from openthoughts_dagster.training.students import Students
@@ -101,3 +101,14 @@ class ModelsResource(dg.ConfigurableResource):
     ) -> AskModel:
         """A function that asks the model, through the ledger; costs are added to `spent`."""
         return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)
+
+    def judges(
+        self, lake: Lake, recipe: Recipe, spent: Usage, purpose: Purpose, log: Callable[[str], None]
+    ) -> Callable[[str], AskModel]:
+        """A function that opens a judge of the recipe by its name, through the ledger."""
+
+        def judge(name: str) -> AskModel:
+            reference = recipe.judge(name)
+            return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log)
+
+        return judge

@@ -21,6 +21,8 @@ class Settings:
     how often sensors look. `executor` is kubernetes where steps run in pods of their own, on the cluster that the file
     `cluster` describes, and empty where they run in the run's process. `grace_seconds` is what a process has between
     being told to end and being killed. `ray` is the address of a Ray cluster that looks for duplicates and leaks.
+    `repository` is the address of this code's root in a browser, to which the pages of assets link; empty for links
+    that open the file on this machine.
     """
 
     recipe: str
@@ -34,6 +36,7 @@ class Settings:
     grace_seconds: int = 0
     cluster: Path | None = None
     ray: str = ""
+    repository: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", self.files or str(self.data))
@@ -53,8 +56,12 @@ class Settings:
         """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
         OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
         OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none),
-        OPENTHOUGHTS_GRACE_SECONDS (0), OPENTHOUGHTS_RAY (none). Raises ValueError for an address with credentials in
-        it, an unknown executor, and one that lacks its cluster."""
+        OPENTHOUGHTS_GRACE_SECONDS (0), OPENTHOUGHTS_RAY (none), OPENTHOUGHTS_REPOSITORY (none).
+
+        Raises:
+            ValueError: An address with credentials in it, seconds that are no number, an unknown executor, or one that
+                lacks its cluster; it names the variable.
+        """
         for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
             if has_credentials(variables.get(name) or ""):
                 raise ValueError(
@@ -77,12 +84,13 @@ class Settings:
             lake=_absolute(variables.get("OPENTHOUGHTS_LAKE") or str(data / "lake")),
             datasets=_absolute(datasets) if datasets else "",
             landing=_absolute(landing) if landing else None,
-            tick_seconds=int(variables.get("OPENTHOUGHTS_TICK_SECONDS") or 30),
+            tick_seconds=_seconds(variables, "OPENTHOUGHTS_TICK_SECONDS", 30, least=1),
             files=_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
             executor=executor,
-            grace_seconds=int(variables.get("OPENTHOUGHTS_GRACE_SECONDS") or 0),
+            grace_seconds=_seconds(variables, "OPENTHOUGHTS_GRACE_SECONDS", 0, least=0),
             cluster=Path(cluster) if executor and cluster else None,
             ray=variables.get("OPENTHOUGHTS_RAY") or "",
+            repository=variables.get("OPENTHOUGHTS_REPOSITORY") or "",
         )
 
     def load_cluster(self) -> Cluster | None:
@@ -98,6 +106,20 @@ class Settings:
         """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""
         places = {"OPENTHOUGHTS_DATA": str(self.data), "OPENTHOUGHTS_FILES": self.files, "OPENTHOUGHTS_LAKE": self.lake}
         return dict(os.environ) | places
+
+
+def dagster_home(settings: Settings, variables: Mapping[str, str] = os.environ) -> Path:
+    """The folder of Dagster's instance: DAGSTER_HOME, or the folder `dagster` of the data, where `make` puts it."""
+    return Path(variables.get("DAGSTER_HOME") or settings.data / "dagster").expanduser()
+
+
+def _seconds(variables: Mapping[str, str], name: str, default: int, least: int) -> int:
+    text = (variables.get(name) or "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ValueError(f"{name}: must be a whole number of seconds, at least {least}, such as 30, got {text!r}")
+    return int(text)
 
 
 def _absolute(address: str) -> str:

@@ -3,7 +3,16 @@
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
-from openthoughts_dagster.evaluation.statistics import Estimate, clustered_mean, paired_difference, ranking
+from openthoughts_dagster.evaluation.statistics import (
+    Estimate,
+    NothingToRank,
+    Ranked,
+    RankingScope,
+    clustered_mean,
+    paired_difference,
+    rank_by_domain,
+    ranking,
+)
 from openthoughts_dagster.evaluation.students import StudentScores, score_student
 
 __all__ = [
@@ -11,11 +20,15 @@ __all__ = [
     "BenchmarkError",
     "Estimate",
     "EvaluationResult",
+    "NothingToRank",
+    "Ranked",
+    "RankingScope",
     "StudentScores",
     "benchmark_questions",
     "clustered_mean",
     "evaluate",
     "paired_difference",
+    "rank_by_domain",
     "ranking",
     "score_student",
 ]

@@ -5,7 +5,6 @@ imported. Names are read from the sources instead, and only the module of the ta
 """
 
 import ast
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
 @dataclass
@@ -112,5 +112,5 @@ def _assigned(nodes: list[ast.AST], name: str) -> Iterator[ast.expr]:
 
 def _hint(name: str, names: set[str]) -> str:
     families = {known.partition(":")[0] for known in names}
-    close = difflib.get_close_matches(name, sorted(names | families), n=5, cutoff=0.6)
-    return f"; close: {', '.join(close)}" if close else "; `lighteval tasks list` prints its tasks"
+    hint = did_you_mean(name, names | families, most=5)
+    return f"; {hint}" if hint else "; `lighteval tasks list` prints its tasks"

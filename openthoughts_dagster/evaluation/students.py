@@ -22,13 +22,28 @@ class StudentScores:
     items: pl.DataFrame
     files: list[Path]
 
-    def rows(self, source: str, teacher: str) -> pl.DataFrame:
-        """Rows of benchmark_scores."""
-        cell = self.items.with_columns(source=pl.lit(source), teacher=pl.lit(teacher))
-        return cell.select(list(BENCHMARK_SCORES.columns))
+    def rows(self, **labels: str) -> pl.DataFrame:
+        """The scores as rows of a table.
+
+        Args:
+            labels: What the student is of, as columns of equal values: `source="gsm8k", teacher="qwq-32b"`.
+
+        Returns:
+            The labels, then the columns of `benchmark_scores` that are not its partition.
+        """
+        own = [name for name in BENCHMARK_SCORES.columns if name not in BENCHMARK_SCORES.partition_by]
+        return self.items.with_columns(pl.lit(value).alias(name) for name, value in labels.items()).select(
+            *labels, *own
+        )
 
     def by_benchmark(self) -> pl.DataFrame:
-        """Columns benchmark, score, standard_error, untrained_score, items, failed and truncated."""
+        """One row for each benchmark, for people to read.
+
+        Returns:
+            Columns benchmark, score (of all samples: one that failed is wrong), of_answered (of the samples whose
+            requests succeeded; null where none did), standard_error, untrained_score, items, failed, truncated and
+            no_answer.
+        """
         rows: list[dict[str, Any]] = []
         for (name,), own in self.items.partition_by("benchmark", as_dict=True).items():
             after = clustered_mean(own)
@@ -37,22 +52,43 @@ class StudentScores:
                 {
                     "benchmark": name,
                     "score": after.mean,
+                    "of_answered": _of_answered(own),
                     "standard_error": after.standard_error or 0.0,
                     "untrained_score": before.mean,
                     "items": after.items,
                     "failed": own["failed"].sum(),
                     "truncated": own["truncated"].sum(),
+                    "no_answer": own["no_answer"].sum(),
                 }
             )
         return pl.DataFrame(rows)
 
 
+def _of_answered(items: pl.DataFrame) -> float | None:
+    answered = items.filter(pl.col("failed") < pl.col("repeats"))
+    mean = answered.select((pl.col("score") * pl.col("repeats") / (pl.col("repeats") - pl.col("failed"))).mean()).item()
+    return None if mean is None else float(mean)
+
+
 def score_student(
     evaluation: Evaluation, resolve: Callable[[str], str], trained: AskModel, untrained: AskModel, output: Path
 ) -> StudentScores:
-    """Score both on every benchmark; lighteval's files go below `output`. Raises what `evaluate` raises.
+    """Score a student, and the same student before training, on every benchmark of a recipe.
 
-    The untrained student is the same for every cell, so its answers are in the ledger after the first.
+    Args:
+        evaluation: The recipe's benchmarks and how students answer them.
+        resolve: Makes a relative path of the recipe absolute.
+        trained: Asks the student.
+        untrained: Asks the student before training. It is the same for every student of a recipe, so its answers are
+            in the ledger after the first.
+        output: Folder for lighteval's files, which go below trained/ and untrained/.
+
+    Returns:
+        Scores by item, and the files.
+
+    Raises:
+        BenchmarkError: A benchmark cannot be run; nothing was asked.
+        BenchmarkAnswersMissing: Too many answers are missing because their requests failed.
     """
     after = evaluate(evaluation, resolve, trained, output / "trained", "trained")
     before = evaluate(evaluation, resolve, untrained, output / "untrained", "untrained")

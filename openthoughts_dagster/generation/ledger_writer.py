@@ -16,6 +16,7 @@ from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
+from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
 _COMMIT_ATTEMPTS = 3
 
@@ -32,8 +33,8 @@ class LedgerWriter:
     """Commits completions as often as the model's commit budget says, and what is left at the end.
 
     A kill loses at most what ended since the last commit. Commits run in a thread of their own, so that an engine
-    never waits for the disk; when the disk is slower than the engine for long, `room` holds the engine back, and
-    memory stays bounded by twice the budget. Used as a context manager.
+    never waits for the disk; when the disk is slower than the engine for long, `wait_for_space` holds the engine
+    back, and memory stays bounded by twice the budget. Used as a context manager.
     """
 
     def __init__(self, lake: Lake, model: Model, engine: dict[str, Any], purpose: Purpose) -> None:
@@ -118,7 +119,7 @@ class LedgerWriter:
         rows = []
         for completion in completions:
             request = completion.request
-            parts = split_reasoning(_storable(completion.text), request.prompt)
+            parts = split_reasoning(replace_lone_surrogates(completion.text), request.prompt)
             engine_seconds = each * (completion.completion_tokens + 1)
             if id(request.sampling) not in sampling:
                 sampling[id(request.sampling)] = request.sampling.model_dump_json(exclude_none=True)
@@ -130,11 +131,11 @@ class LedgerWriter:
                     uuid4().hex,
                     text_hash(parts.reasoning or "", parts.answer),
                     _outcome(completion, parts.reasoning, parts.answer),
-                    _storable(request.prompt),
+                    replace_lone_surrogates(request.prompt),
                     parts.reasoning,
                     parts.answer,
                     completion.finish_reason,
-                    None if completion.error is None else _storable(completion.error),
+                    None if completion.error is None else replace_lone_surrogates(completion.error),
                     completion.permanent,
                     completion.retries,
                     completion.prompt_tokens,
@@ -157,15 +158,6 @@ class LedgerWriter:
                 )
             )
         return pl.DataFrame(rows, schema=COMPLETIONS.schema, orient="row")
-
-
-def _storable(text: str) -> str:
-    """The text, with half surrogate pairs (a server's JSON can escape them, UTF-8 cannot hold them) replaced."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode("utf-8")
-    return text
 
 
 def _outcome(completion: Completion, reasoning: str | None, answer: str) -> str:

@@ -27,6 +27,7 @@ from openthoughts_dagster.lake.schemas import (
     TABLES,
     TEACHER_ANSWERS,
     TEACHER_RANKING,
+    TRAINING_SETS,
     WATCHED_SOURCES,
     Table,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "TABLES",
     "TEACHER_ANSWERS",
     "TEACHER_RANKING",
+    "TRAINING_SETS",
     "WATCHED_SOURCES",
     "Lake",
     "LakeError",

@@ -116,6 +116,7 @@ ANSWER_PLANS = Table(
         "shard": pl.Int32,  # null when every sample was there already
         "position": pl.Int32,  # order of asking: the longest expected answers first
         "expected_tokens": pl.Float64,  # of one answer
+        "first_sample": pl.Int32,  # index of its first sample: above 0 where the same text stands before it
     },
     ("source", "teacher"),
     frozenset({"shard"}),
@@ -137,6 +138,19 @@ REJECTED_ANSWERS = Table(
     "rejected_answers",
     _CELL | {"question_id": _TEXT, "sample_index": pl.Int32, "key": _TEXT, "reason": _TEXT, "evidence": _TEXT},
     ("source", "teacher"),
+)
+TRAINING_SETS = Table(
+    "training_sets",
+    {
+        "training_set": _TEXT,  # name of the set
+        "position": pl.Int32,  # order of the rows; a row that is repeated has several
+        "source": _TEXT,
+        "question_id": _TEXT,
+        "sample_index": pl.Int32,
+        "model": _TEXT,  # where in the ledger the text is
+        "completion_id": _TEXT,
+    },
+    ("training_set",),
 )
 GENERATION_COSTS = Table(
     "generation_costs",
@@ -184,8 +198,13 @@ BENCHMARK_SCORES = Table(
         "score": pl.Float64,  # mean over the repeats
         "repeats": pl.Int32,
         "untrained_score": pl.Float64,  # the same item answered by the student before training
+        "position": pl.Int32,  # of the item in the benchmark, from 0
+        "failed": pl.Int32,  # samples whose requests failed: counted as wrong
+        "truncated": pl.Int32,  # samples that were cut off at max_tokens
+        "no_answer": pl.Int32,  # samples that were answered, and in which no answer was found
     },
     ("source", "teacher"),
+    frozenset({"position", "failed", "truncated", "no_answer"}),  # unknown in rows of earlier versions
 )
 WATCHED_SOURCES = Table(
     "watched_sources",
@@ -212,17 +231,26 @@ def _ranking(by: str) -> Table:
             "standard_error": pl.Float64,  # clustered by benchmark item
             "difference_to_next": pl.Float64,  # paired on the same items
             "difference_standard_error": pl.Float64,
-            "significant": pl.Boolean,  # |difference| > 2 standard errors
+            "significant": pl.Boolean,  # p_value < 0.05
             "gain_over_untrained": pl.Float64,
             "items": pl.Int64,
             "cells": pl.Int64,
             "complete": pl.Boolean,  # False when a cell that others have is missing
+            "domain": _TEXT,  # "all", or the domain of the sources that the ranking is over
+            "p_value": pl.Float64,  # of difference_to_next, after Holm's correction over all neighbours
+            "best": pl.Boolean,  # no other is better by more than chance
+            "detectable_difference": pl.Float64,  # the smallest difference to the next that would have been found
+            "z_score": pl.Float64,  # mean over benchmarks of the standardized scores
+            "failed": pl.Int64,  # samples of the compared items whose requests failed
+            "truncated": pl.Int64,  # samples that were cut off
+            "no_answer": pl.Int64,  # samples in which no answer was found
         },
         (),
         # null: differences in the last row, errors of a single item, everything where no item is common to all
         frozenset(
             {"rank", "score", "standard_error", "gain_over_untrained"}
             | {"difference_to_next", "difference_standard_error", "significant"}
+            | {"p_value", "best", "detectable_difference", "z_score", "failed", "truncated", "no_answer"}
         ),
     )
 
@@ -242,6 +270,7 @@ TABLES = {
         ANSWER_PLANS,
         TEACHER_ANSWERS,
         REJECTED_ANSWERS,
+        TRAINING_SETS,
         GENERATION_COSTS,
         STUDENT_CHECKPOINTS,
         BENCHMARK_SCORES,

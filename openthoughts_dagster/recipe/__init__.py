@@ -1,5 +1,6 @@
 """What to build, as data."""
 
+from openthoughts_dagster.recipe.answers import AnswerFilter, FinishedAnswers, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
@@ -17,7 +18,6 @@ from openthoughts_dagster.recipe.models import (
 )
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
 from openthoughts_dagster.recipe.questions import (
-    AnswerFilter,
     AskLlmScore,
     Decontamination,
     Dedup,
@@ -68,11 +68,13 @@ __all__ = [
     "FastTextScore",
     "FileBenchmark",
     "FilesSource",
+    "FinishedAnswers",
     "Hardware",
     "HubPart",
     "HuggingFaceSource",
     "Identity",
     "Judge",
+    "KeepAllAnswers",
     "LightevalBenchmark",
     "ModelReference",
     "PaperFacts",

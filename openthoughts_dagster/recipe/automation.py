@@ -1,27 +1,26 @@
 """What is done without anybody asking, beyond following changed data."""
 
-import re
+from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel
 
-_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
+_EXAMPLE = "write five fields, as '0 2 * * *' for every night at 2"
+_FIELDS = 5
 
 
 def _cron(text: str) -> str:
     fields = text.split()
-    if len(fields) != len(_FIELDS):
-        raise ValueError(f"a schedule has the five fields of cron, as '0 2 * * *' for every night at 2, got {text!r}")
-    for field, (name, low, high) in zip(fields, _FIELDS, strict=True):
-        for part in field.split(","):
-            match = _PART.fullmatch(part)
-            numbers = [int(number) for number in (match.groups()[:2] if match else ()) if number is not None]
-            if match is None or numbers != sorted(numbers) or any(not low <= number <= high for number in numbers):
-                raise ValueError(f"the {name} of a schedule is *, or numbers from {low} to {high}, got {part!r}")
+    if len(fields) != _FIELDS:
+        raise ValueError(f"is no schedule of cron, got {text!r}: {_EXAMPLE}")
+    try:
+        CronSim(text, datetime(2026, 1, 1))
+    except CronSimError as error:
+        raise ValueError(f"is no schedule of cron, got {text!r}: {str(error).lower()}; {_EXAMPLE}") from error
     return " ".join(fields)
 
 

@@ -1,9 +1,10 @@
 """A recipe of several files: lists that include other files, and sources that are named from the catalogue."""
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 INCLUDE = "include"
 
@@ -78,6 +79,5 @@ class Composed:
 def _unknown(name: str, known: list[str]) -> str:
     if not known:
         return f"{name!r} is a name, and the recipe has no catalogue; write the source's settings here"
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
     return f"the catalogue has no source {name!r}; {hint}"

@@ -1,8 +1,9 @@
 """Do the names in a recipe refer to something? Read from the raw document, to be said beside other errors."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
+
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
 def reference_problems(document: Mapping[str, Any]) -> list[str]:
@@ -77,8 +78,8 @@ def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list
 
 def _choose(name: str, known: Iterable[str], kind: str) -> str:
     names = sorted(set(known))
-    if close := get_close_matches(name, names, n=1):
-        return f"did you mean {close[0]!r}? There are {', '.join(names)}"
+    if hint := did_you_mean(name, names):
+        return f"{hint} There are {', '.join(names)}"
     return f"there are {', '.join(names)}: use one of them, or add it" if names else f"the recipe has no {kind}: add it"
 
 

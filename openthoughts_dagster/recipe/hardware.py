@@ -1,12 +1,12 @@
 """What one engine or one training runs on: a mapping, or the name of a shape."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, Quantity, RecipeModel
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 # Host memory (Gi), cores and scratch disk (Gi) that go with one accelerator: what the smallest machines of the clouds
 # that have one, two, four or eight of it can give, with room for the node's own processes.
@@ -66,10 +66,10 @@ def on_one_machine(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _choose(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
+    hint = did_you_mean(name, known)
     counts, own = ", ".join(f"x{count}" for count in _COUNTS), [shape for shape in known if shape not in SHAPES]
     return (
-        (f"did you mean {close[0]!r}? " if close else "")
+        (f"{hint} " if hint else "")
         + f"Shapes are {', '.join(_PER_ACCELERATOR)}, each with {counts}"
         + (f"; and the cluster's {', '.join(own)}" if own else "")
     )

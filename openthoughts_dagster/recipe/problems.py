@@ -1,12 +1,13 @@
 """Pydantic's errors in the words of a recipe's author: which setting, what it must be, what it is, what to do."""
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 Location = tuple[int | str, ...]
 
@@ -97,16 +98,14 @@ def _missing(location: Location, root: type[BaseModel]) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    if close := get_close_matches(key, known, n=1):
-        return f"is not a setting here; did you mean {close[0]!r}?"
+    if hint := did_you_mean(key, known):
+        return f"is not a setting here; {hint}"
     return f"is not a setting here; there are {', '.join(known)}" if known else "is not a setting here; remove it"
 
 
 def _one_of(value: Any, names: list[str]) -> str:
-    close = get_close_matches(str(value), names, n=1)
-    return f"must be one of {', '.join(names)}, got {_shown(value)}" + (
-        f"; did you mean {close[0]!r}?" if close else ""
-    )
+    hint = did_you_mean(str(value), names)
+    return f"must be one of {', '.join(names)}, got {_shown(value)}" + (f"; {hint}" if hint else "")
 
 
 def _shown(value: Any) -> str:

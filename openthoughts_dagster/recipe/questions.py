@@ -177,11 +177,3 @@ class Decontamination(RecipeModel):
     brute_force: bool = Field(
         False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."
     )
-
-
-class AnswerFilter(RecipeModel):
-    """Which answers a student may train on. The paper's final recipe keeps all of them."""
-
-    method: Literal["none", "finished"] = Field(
-        "none", description="none keeps every answer; finished drops those cut off by max_tokens or inside <think>."
-    )

@@ -6,14 +6,22 @@ from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
 
+from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
-from openthoughts_dagster.recipe.questions import AnswerFilter, Decontamination, DomainQuestions, Score
+from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.sources import Source, resolve_path
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
+
+
+class UnknownNameError(KeyError):
+    """A source, teacher or judge that the recipe does not have: which, and which there are."""
+
+    def __str__(self) -> str:  # a KeyError shows the repr of its message
+        return str(self.args[0])
 
 
 class Recipe(RecipeModel):
@@ -45,7 +53,7 @@ class Recipe(RecipeModel):
         description="Share of a partition's answers that may be missing because their requests failed; with more of "
         "them the partition fails. Each is in rejected_answers with its reason.",
     )
-    answer_filter: AnswerFilter = Field(default=AnswerFilter(), description="Which answers a student may train on.")
+    answer_filter: AnswerFilter = Field(default=KeepAllAnswers(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
     automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")
@@ -72,17 +80,17 @@ class Recipe(RecipeModel):
         return recipe
 
     def source(self, name: str) -> Source:
-        """The source called `name`, of the recipe or landed. Raises KeyError naming the recipe's sources."""
+        """The source called `name`, of the recipe or landed. Raises UnknownNameError, which lists the recipe's."""
         if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
             return landed
         return _named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """The teacher called `name`. Raises KeyError naming the recipe's teachers."""
+        """The teacher called `name`. Raises UnknownNameError, which lists the recipe's teachers."""
         return _named(self.teachers, name, "teacher", self.name)
 
     def judge(self, name: str) -> Judge:
-        """The judge called `name`. Raises KeyError naming the recipe's judges."""
+        """The judge called `name`. Raises UnknownNameError, which lists the recipe's judges."""
         return _named(self.judges, name, "judge", self.name)
 
     def domain(self, name: str) -> DomainQuestions:
@@ -102,4 +110,9 @@ def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named
     for item in items:
         if item.name == name:
             return item
-    raise KeyError(f"recipe {recipe!r} has no {kind} {name!r}; it has {[item.name for item in items]}")
+    known = ", ".join(item.name for item in items) or "none"
+    raise UnknownNameError(
+        f"recipe {recipe!r} has no {kind} {name!r}; it has {known}. Where this "
+        f"is about a partition, its {kind} was taken out of the recipe or renamed: its data is kept, and it can be "
+        f"materialized again once the {kind} is back"
+    )

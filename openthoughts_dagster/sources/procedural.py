@@ -1,11 +1,11 @@
 """Questions that reasoning_gym generates."""
 
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any
 
 from openthoughts_dagster.recipe import Columns, ProceduralSource
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 from openthoughts_dagster.sources.contract import Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.sampling import sample_positions
 
@@ -23,10 +23,10 @@ def read_procedural(source: ProceduralSource, seed: str) -> Reading:
 
     library = version("reasoning-gym")
     if source.family not in DATASETS:
-        close = get_close_matches(source.family, DATASETS, n=3) or sorted(DATASETS)[:5]
+        hint = did_you_mean(source.family, DATASETS, most=3) or f"the first are {', '.join(sorted(DATASETS)[:5])}."
         raise SourceError(
             f"sources.{source.name}.family: reasoning_gym {library} has no family {source.family!r}; "
-            f"did you mean {' or '.join(close)}? It has {len(DATASETS)}"
+            f"{hint} It has {len(DATASETS)}"
         )
     try:
         dataset = reasoning_gym.create_dataset(source.family, size=source.size, seed=source.seed, **source.options)

@@ -1,9 +1,8 @@
 """Students: rows for fine-tuning, and the training itself, in one process or many."""
 
-from openthoughts_dagster.answers.training_sets import sample_rows
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.run import Trained
 from openthoughts_dagster.training.sft import check_batch_divides, train_student
 from openthoughts_dagster.training.students import Students
 
-__all__ = ["Students", "Trained", "TrainingError", "check_batch_divides", "sample_rows", "train_student"]
+__all__ = ["Students", "Trained", "TrainingError", "check_batch_divides", "train_student"]

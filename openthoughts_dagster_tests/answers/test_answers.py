@@ -5,15 +5,28 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers
-from openthoughts_dagster.answers.publish import AnswersMissing, Published, publish_answers
-from openthoughts_dagster.answers.shards import answer_shard
+from openthoughts_dagster.answers import (
+    AnswerPlan,
+    AnswersMissing,
+    Published,
+    answer_shard,
+    cell_answers,
+    plan_answers,
+    publish_answers,
+)
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import Completion, Request
-from openthoughts_dagster.lake import ANSWER_PLANS, COMPLETIONS, DEDUPED_QUESTIONS, Lake, text_hash
-from openthoughts_dagster.recipe import AnswerFilter, Expectations, Price, Sampling, Sharding, Teacher
+from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, Lake, text_hash
+from openthoughts_dagster.recipe import (
+    Expectations,
+    FinishedAnswers,
+    KeepAllAnswers,
+    Price,
+    Sampling,
+    Sharding,
+    Teacher,
+)
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
 
 SAMPLING = Sampling(max_tokens=6)
@@ -50,20 +63,22 @@ def _ask_for(lake: Lake, texts: list[str], lengths: list[float] | None = None) -
 
 
 def _plan(lake: Lake, teacher: Model, samples: int, length_score: str | None = None) -> AnswerPlan:
-    planned = plan_answers(lake, teacher, SOURCE, samples, length_score)
-    lake.replace(ANSWER_PLANS, planned.rows, source=SOURCE, teacher="t")
+    answers = cell_answers(lake, SOURCE, "t", samples)
+    planned = plan_answers(lake, teacher, answers, length_score)
+    answers.replace(lake, answers.plans, planned.rows)
     return planned
 
 
 def _answer(lake: Lake, pool: FaultyPool, teacher: Model, samples: int) -> int:
     """Plan and run every shard; completions generated."""
     shards = range(_plan(lake, teacher, samples).shards)
-    purpose = Purpose("teacher_answers", SOURCE)
-    return sum(answer_shard(lake, pool, teacher, SOURCE, n, samples, purpose, print).generated for n in shards)
+    answers = cell_answers(lake, SOURCE, "t", samples)
+    return sum(answer_shard(lake, pool, teacher, answers, n, print).generated for n in shards)
 
 
 def _publish(lake: Lake, teacher: Model, samples: int, method: str = "none", allowed: float = 0.0) -> Published:
-    return publish_answers(lake, teacher, SOURCE, samples, AnswerFilter.model_validate({"method": method}), allowed)
+    keep = FinishedAnswers(method="finished") if method == "finished" else KeepAllAnswers()
+    return publish_answers(lake, teacher, cell_answers(lake, SOURCE, "t", samples), keep, allowed)
 
 
 QUESTIONS = [f"What is {n} + 1?" for n in range(4)]
@@ -99,10 +114,13 @@ def test_publishing_again_moves_neither_the_data_version_nor_a_file(lake: Lake, 
     assert sorted(Path(lake.root, "teacher_answers").rglob("*")) == files
 
 
-def test_two_questions_of_one_text_are_asked_once_and_both_have_the_answer(lake: Lake, teacher: Model) -> None:
+def test_two_questions_of_one_text_get_answers_of_their_own_and_are_paid_once(lake: Lake, teacher: Model) -> None:
     _ask_for(lake, ["What is 1 + 1?"] * 2)
-    assert _answer(lake, FaultyPool(says("2")), teacher, 3) == 3
-    assert _publish(lake, teacher, 3).answers.height == 6
+    assert _answer(lake, FaultyPool(says("2")), teacher, 3) == 6
+    answers = _publish(lake, teacher, 3).answers
+    assert answers["completion_id"].n_unique() == answers.height == 6
+    assert sorted(answers["sample_index"]) == [0, 1, 2, 3, 4, 5]
+    assert _answer(lake, FaultyPool(says("2")), teacher, 3) == 0
 
 
 def test_two_shards_that_were_given_the_same_work_leave_no_duplicate_in_what_is_read(
@@ -116,8 +134,7 @@ def test_two_shards_that_were_given_the_same_work_leave_no_duplicate_in_what_is_
         requests.append(request)
         return Completion(request, f"answer {number}", "stop", 3, 1, 0.1)
 
-    purpose = Purpose("teacher_answers", SOURCE)
-    answer_shard(lake, FaultyPool(collects), teacher, SOURCE, 0, 2, purpose, print)
+    answer_shard(lake, FaultyPool(collects), teacher, cell_answers(lake, SOURCE, "t", 2), 0, print)
     first = _publish(lake, teacher, 2)
     texts = lake.answers(source=SOURCE, teacher="t").sort("completion_id").collect()
     twice = lake.scan(COMPLETIONS).with_columns(completion_id=pl.col("completion_id").str.reverse()).collect()
@@ -146,9 +163,8 @@ def test_shards_cover_every_missing_answer_once_and_start_with_the_longest(lake:
         asked.append(f"{request.key} {request.sample_index}")
         return Completion(request, "2", "stop", 3, 1, 0.1)
 
-    purpose = Purpose("teacher_answers", SOURCE)
     for shard in range(7):
-        answer_shard(lake, FaultyPool(collects), small, SOURCE, shard, 2, purpose, print)
+        answer_shard(lake, FaultyPool(collects), small, cell_answers(lake, SOURCE, "t", 2), shard, print)
     assert len(asked) == len(set(asked)) == 80
     assert _plan(lake, small, 2, "length").shards == 0
 
@@ -156,7 +172,6 @@ def test_shards_cover_every_missing_answer_once_and_start_with_the_longest(lake:
 def test_a_shard_that_is_tried_again_asks_only_for_what_it_had_not_committed(lake: Lake, teacher: Model) -> None:
     _ask_for(lake, QUESTIONS)
     _plan(lake, teacher, 2)
-    purpose = Purpose("teacher_answers", SOURCE)
 
     def stops(number: int, request: Request) -> Completion:
         if number == 5:
@@ -164,8 +179,10 @@ def test_a_shard_that_is_tried_again_asks_only_for_what_it_had_not_committed(lak
         return Completion(request, "2", "stop", 3, 1, 0.1)
 
     with pytest.raises(EngineError, match="preempted"):
-        answer_shard(lake, FaultyPool(stops), teacher, SOURCE, 0, 2, purpose, print)
-    assert answer_shard(lake, FaultyPool(says("2")), teacher, SOURCE, 0, 2, purpose, print).generated == 3
+        answer_shard(lake, FaultyPool(stops), teacher, cell_answers(lake, SOURCE, "t", 2), 0, print)
+    assert (
+        answer_shard(lake, FaultyPool(says("2")), teacher, cell_answers(lake, SOURCE, "t", 2), 0, print).generated == 3
+    )
 
 
 def test_more_failures_than_the_recipe_allows_fail_the_partition_and_name_the_requests(

@@ -1,17 +1,24 @@
-"""Which answers a student trains on."""
+"""Which answers a student trains on, and how they are read back with their texts."""
 
 import polars as pl
+import pytest
+from deltalake import DeltaTable
 
-from openthoughts_dagster.training import sample_rows
+from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
+from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake
+from openthoughts_dagster_tests.answers.rows import completion_rows
 
 ANSWERS = pl.DataFrame(
     {
+        "source": "s",
         "question_id": [f"q{n}" for n in range(10) for _ in range(2)],
-        "sample_index": [0, 1] * 10,
-        "question": [f"What is {n} + 1?" for n in range(10) for _ in range(2)],
-        "reasoning": [None if n % 2 else f"{n}+1={n + 1}" for n in range(10) for _ in range(2)],
-        "answer": [str(n + 1) for n in range(10) for _ in range(2)],
+        "sample_index": pl.Series([0, 1] * 10, dtype=pl.Int32),
+        "model": "m@1",
+        "completion_id": [f"q{n}-{sample}" for n in range(10) for sample in (0, 1)],
     }
+)
+QUESTIONS = pl.LazyFrame(
+    {"source": "s", "question_id": [f"q{n}" for n in range(10)], "question": [f"What is {n} + 1?" for n in range(10)]}
 )
 
 
@@ -34,7 +41,29 @@ def test_a_small_source_is_repeated_up_to_the_size_only_when_asked() -> None:
     assert repeated.head(20).equals(repeated.slice(20, 20))
 
 
-def test_reasoning_stands_in_think_tags_before_the_answer() -> None:
-    texts = dict(sample_rows(ANSWERS, 20, seed=1, repeat=False).select("question_id", "text").rows())
-    assert texts["q4"] == "<think>4+1=5</think>5"
-    assert texts["q5"] == "6"
+def test_a_published_set_is_read_in_its_order_with_its_texts(lake: Lake) -> None:
+    reasoning = [None if n % 2 else f"{n}+1={n + 1}" for n in range(10) for _ in range(2)]
+    answers = [str(n + 1) for n in range(10) for _ in range(2)]
+    lake.append(COMPLETIONS, completion_rows("m@1", ANSWERS["completion_id"].to_list(), answers, reasoning))
+    chosen = sample_rows(ANSWERS, 30, seed=1, repeat=True)
+    publish_training_set(lake, "s|t", chosen)
+    read = pl.concat(read_training_set(lake, "s|t", QUESTIONS))
+
+    assert read["question_id"].to_list() == chosen["question_id"].to_list()
+    texts = dict(read.select("question_id", "text").rows())
+    assert (texts["q4"], texts["q5"]) == ("<think>4+1=5</think>5", "6")
+    assert dict(read.select("question_id", "question").rows())["q4"] == "What is 4 + 1?"
+
+
+def test_an_identical_set_is_not_written_again(lake: Lake) -> None:
+    chosen = sample_rows(ANSWERS, 5, seed=1, repeat=False)
+    publish_training_set(lake, "s|t", chosen)
+    version = DeltaTable(lake.address(TRAINING_SETS)).version()
+    publish_training_set(lake, "s|t", chosen)
+    assert DeltaTable(lake.address(TRAINING_SETS)).version() == version
+
+
+def test_a_row_whose_completion_is_gone_is_an_error_that_names_the_set(lake: Lake) -> None:
+    publish_training_set(lake, "s|t", ANSWERS)
+    with pytest.raises(KeyError, match=r"s\|t: 20 of its rows name a question or a completion"):
+        list(read_training_set(lake, "s|t", QUESTIONS))

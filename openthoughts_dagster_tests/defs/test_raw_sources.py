@@ -64,7 +64,7 @@ def test_checks_find_lost_repeated_and_blank_rows(tmp_path: Path) -> None:
     write_dataset(tmp_path / "copies", "org/set", ROWS, commit=COMMIT)
     _materialize(tmp_path)
     lake, recipe = Lake(tmp_path / "lake"), load_recipe(str(tmp_path / "recipe"), {"OPENTHOUGHTS_DATA": "/d"})
-    at = rules.Partition(recipe, lake, "hub", "", {"rows_in": 11})
+    at = rules.Partition(recipe, lake, {"source": "hub"}, {"rows_in": 11})
     rows = lake.scan(RAW_SOURCES, source="hub").collect()
     every = (rules.raw_rows_add_up, rules.raw_questions_are_whole, rules.raw_few_rejected)
     assert [rule(at).passed for rule in every] == [True, True, True]

@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from openthoughts_dagster.defs.reconcile import QUESTION_EDGES, all_stale, cell_edges
+from openthoughts_dagster.defs.catalogue import entries_of
+from openthoughts_dagster.defs.reconcile import all_stale, edges_of
 from openthoughts_dagster_tests.defs.world import NIGHTLY, QUESTIONS, World
 
 
@@ -18,7 +19,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def reconciled(world: World) -> set[str]:
     """What both schedules request."""
-    edges = (*QUESTION_EDGES, *cell_edges(world.loaded))
+    edges = edges_of(entries_of(world.loaded), world.loaded)
     requests = [stale.request() for stale in all_stale(world.instance, world.loaded, edges, seed="tonight")]
     return {f"{key.to_user_string()}:{r.partition_key}" for r in requests for key in r.asset_selection or ()}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openthoughts_dagster.defs.resources import ModelsResource
-from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster.training import Students
 
@@ -39,3 +39,16 @@ def test_an_address_with_keys_in_it_is_refused_without_repeating_them(name: str)
     with pytest.raises(ValueError, match=f"{name} has credentials.*AWS_") as caught:
         Settings.from_environment({name: "s3://AKIAX:hidden@bucket/lake"})
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENTHOUGHTS_TICK_SECONDS", "OPENTHOUGHTS_GRACE_SECONDS"])
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5"])
+def test_seconds_that_are_no_whole_number_name_their_variable(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: must be a whole number of seconds.*got '{value}'"):
+        Settings.from_environment({name: value})
+
+
+def test_the_instance_is_with_the_data_unless_dagster_home_names_another(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path)})
+    assert dagster_home(settings, {}) == tmp_path / "dagster"
+    assert dagster_home(settings, {"DAGSTER_HOME": "/elsewhere"}) == Path("/elsewhere")

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
-from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
+from openthoughts_dagster.defs.catalogue import entry_of
 from openthoughts_dagster.defs.check_rules import Partition, checkpoint_is_whole, tiny_models_are_able
 from openthoughts_dagster.defs.resources import ModelsResource
+from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import STUDENT_CHECKPOINTS, Lake
 from openthoughts_dagster.quickstart import tiny_models
@@ -26,15 +27,16 @@ def recipe(store: ObjectStore) -> Recipe:
 
 
 def _made_in(pod: Path, recipe: Recipe) -> dg.ExecuteInProcessResult:
+    settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(pod), "OPENTHOUGHTS_FILES": "s3://files/all"})
     models = ModelsResource(recipe_folder=str(recipe.folder), data=str(pod), files="s3://files/all")
-    return dg.materialize([quickstart_models_asset(recipe)], resources={"models": models})
+    return dg.materialize([entry_of("quickstart_models").build(recipe, settings)], resources={"models": models})
 
 
 def test_tiny_models_made_in_one_pod_are_kept_in_the_next_and_are_models_everywhere(
     recipe: Recipe, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiny_models.build_tiny_models, "__defaults__", (0, ONE_STEP, 1))
-    assert not tiny_models_are_able(Partition(recipe, Lake(tmp_path), "", "", {})).passed
+    assert not tiny_models_are_able(Partition(recipe, Lake(tmp_path), {}, {})).passed
     first = _made_in(tmp_path / "first", recipe)
     monkeypatch.setattr(tiny_models, "_build", lambda *_: pytest.fail("it was trained again"))
     again = _made_in(tmp_path / "second", recipe)
@@ -43,7 +45,7 @@ def test_tiny_models_made_in_one_pod_are_kept_in_the_next_and_are_models_everywh
         for result in (first, again)
     ]
     assert versions[0] == versions[1]
-    says = tiny_models_are_able(Partition(recipe, Lake(tmp_path), "", "", {})).says
+    says = tiny_models_are_able(Partition(recipe, Lake(tmp_path), {}, {})).says
     assert says.startswith("right on held-out problems: student")
     model = locate(recipe.student, recipe.folder, Folders(tmp_path / "third"))
     assert Path(model.address).is_relative_to(tmp_path / "third") and model.tokenizer().chat_template
@@ -61,7 +63,7 @@ def test_a_student_in_the_store_that_lacks_a_file_is_found_out(
     numbers = ("rows", "dropped_rows", "steps", "train_tokens")
     row |= {"fingerprint": "f", "losses": "[]", "seconds": 1.0, "final_loss": 1.0} | dict.fromkeys(numbers, 1)
     lake.replace(STUDENT_CHECKPOINTS, pl.DataFrame([row], schema=STUDENT_CHECKPOINTS.schema), source="a", teacher="t")
-    found = checkpoint_is_whole(Partition(recipe, lake, "a", "t", {}))
+    found = checkpoint_is_whole(Partition(recipe, lake, {"source": "a", "teacher": "t"}, {}))
     assert not found.passed and found.says == "s3://files/half lacks tokenizer.json, *.safetensors"
 
 

@@ -109,7 +109,7 @@ def test_checks_fail_when_the_tables_are_damaged(house: House, first_run: Outcom
 
     shutil.copytree(house.data / "lake", tmp_path / "lake")
     lake, source, teacher = Lake(tmp_path / "lake"), "two-digit-sums", "worked"
-    at = Partition(house.recipe, lake, source, teacher, {"rows_in": 40})
+    at = Partition(house.recipe, lake, {"source": source, "teacher": teacher}, {"rows_in": 40})
     assert rules.answers_are_complete(at).passed and rules.curated_rows_add_up(at).passed
     assert rules.every_item_is_scored(at).passed and rules.no_benchmark_questions(at).passed
 

@@ -239,7 +239,7 @@ def test_all_benchmarks_with_problems_are_listed(tmp_path: Path) -> None:
     first, second = str(caught.value).splitlines()
     assert "evaluation.benchmarks.sums" in first
     assert "gone.jsonl" in first
-    assert "no task 'gsm9k'; close: " in second
+    assert "no task 'gsm9k'; did you mean " in second
     assert "gsm8k" in second
 
 

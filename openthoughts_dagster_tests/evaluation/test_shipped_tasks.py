@@ -39,7 +39,7 @@ def test_tasks_that_download_at_import_are_not_touched() -> None:
 
 @pytest.mark.parametrize(("task", "close"), [("aime2024", "aime24"), ("math500", "math_500"), ("gpqa:daimond", "gpqa")])
 def test_a_wrong_name_gets_the_close_ones(task: str, close: str) -> None:
-    with pytest.raises(BenchmarkError, match=f"no task '{task}'; close: .*{close}"):
+    with pytest.raises(BenchmarkError, match=f"no task '{task}'; did you mean .*{close}"):
         shipped_configs(task)
 
 

@@ -5,7 +5,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from openthoughts_dagster.evaluation import clustered_mean, paired_difference, ranking
+from openthoughts_dagster.evaluation import (
+    NothingToRank,
+    Ranked,
+    RankingScope,
+    clustered_mean,
+    paired_difference,
+    rank_by_domain,
+    ranking,
+)
 
 
 def scores(values: list[float], repeats: int = 1) -> pl.DataFrame:
@@ -162,3 +170,87 @@ def test_no_scores_give_an_empty_ranking() -> None:
     table = ranking(cell("s", "t", [1.0]).clear(), "teacher")
     assert table.height == 0
     assert table.columns[:2] == ["rank", "teacher"]
+
+
+def scope(**changes: object) -> RankingScope:
+    known = {"recipe": "mine", "sources": {"a": "math", "b": "math", "c": "code"}, "teachers": ("t1", "t2")}
+    return RankingScope(**{**known, "benchmarks": {"b": None}, **changes})  # type: ignore[arg-type]
+
+
+def left_out(ranked: Ranked) -> list[tuple[str, ...]]:
+    return ranked.left_out.select("what", "name", "domain").rows()
+
+
+def test_rows_of_other_recipes_move_no_rank_and_are_named() -> None:
+    """A retired teacher's leftover cell flipped an order, and a demo in the same lake left nothing in common."""
+    own = [cell("a", "t1", [0.2, 0.4]), cell("b", "t1", [0.3, 0.5])]
+    foreign = [
+        cell("a", "retired", [1.0, 1.0]),
+        cell("demo-source", "t1", [0.9, 0.9]),
+        cell("a", "t1", [1.0, 1.0], "demo-benchmark"),
+    ]
+    alone, beside = (rank_by_domain(pl.concat(rows), "source", scope()) for rows in (own, own + foreign))
+    assert beside.rows.equals(alone.rows)
+    assert beside.overall["source"].to_list() == ["b", "a"]
+    assert left_out(beside)[:3] == [
+        ("source", "demo-source", "all"),
+        ("teacher", "retired", "all"),
+        ("benchmark", "demo-benchmark", "all"),
+    ]
+
+
+def test_a_source_that_is_not_scored_yet_is_named_and_the_others_are_ranked() -> None:
+    ranked = rank_by_domain(pl.concat([cell("a", "t1", [0.2]), cell("b", "t1", [0.3])]), "source", scope())
+    assert left_out(ranked) == [("source", "c", "all")]
+    assert ranked.left_out["reason"].to_list() == ["none of its students is scored yet"]
+
+
+def test_each_domain_has_a_ranking_over_its_own_sources() -> None:
+    frame = pl.concat(
+        [cell(source, teacher, [value]) for (source, teacher), value in {
+            ("a", "t1"): 0.9, ("a", "t2"): 0.1, ("c", "t1"): 0.0, ("c", "t2"): 1.0,
+        }.items()]
+    )  # fmt: skip
+    by_teacher = rank_by_domain(frame, "teacher", scope())
+    assert by_teacher.rows.filter(rank=1).select("domain", "teacher").rows() == [
+        ("all", "t2"),
+        ("code", "t2"),
+        ("math", "t1"),
+    ]
+    by_source = rank_by_domain(frame, "source", scope()).rows
+    assert by_source.filter(domain="math")["source"].to_list() == ["a"]
+
+
+def test_a_competitor_with_nothing_in_common_does_not_empty_the_ranking_of_the_others() -> None:
+    """After a teacher was replaced, one source scored with the old one only made every rank null."""
+    frame = pl.concat([cell("a", "t1", [0.2]), cell("b", "t1", [0.3]), cell("c", "t2", [0.9])])
+    ranked = rank_by_domain(frame, "source", scope())
+    assert ranked.overall.select("source", "rank").rows() == [("b", 1), ("a", 2), ("c", None)]
+    assert ("source", "c", "all") in left_out(ranked)
+
+
+def test_items_beyond_what_the_recipe_asks_for_do_not_count() -> None:
+    positions = pl.Series("position", [0, 1, 2], dtype=pl.Int32)
+    frame = pl.concat([cell(name, "t1", values).with_columns(positions) for name, values in
+                       {"a": [1.0, 1.0, 0.0], "b": [0.0, 0.0, 1.0]}.items()])  # fmt: skip
+    ranked = rank_by_domain(frame, "source", scope(benchmarks={"b": 2}))
+    assert ranked.overall["items"].to_list() == [2, 2]
+    assert ranked.overall["score"].to_list() == [1.0, 0.0]
+    assert ("item", "b", "all") in left_out(ranked)
+
+
+def test_one_text_under_two_metrics_is_two_items_whatever_the_repeats() -> None:
+    def scored(name: str, metric: str) -> pl.DataFrame:
+        return cell(name, "t1", [0.5]).with_columns(metric=pl.lit(metric))
+
+    same = pl.concat([scored("a", "exact_match:n=4"), scored("b", "exact_match")])
+    other = pl.concat([scored("a", "exact_match"), scored("b", "math_match")])
+    assert rank_by_domain(same, "source", scope()).overall["rank"].to_list() == [1, 2]
+    assert rank_by_domain(other, "source", scope()).overall["rank"].null_count() == 2
+
+
+def test_a_ranking_of_nothing_says_what_there_is_instead() -> None:
+    with pytest.raises(NothingToRank, match=r"recipe 'mine' is scored: materialize .*nothing, benchmark_scores is e"):
+        rank_by_domain(cell("a", "t1", [1.0]).clear(), "source", scope())
+    with pytest.raises(NothingToRank, match="source other: recipe 'mine' has no such source"):
+        rank_by_domain(cell("other", "t1", [1.0]), "teacher", scope())

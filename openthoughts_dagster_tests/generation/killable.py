@@ -10,15 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from openthoughts_dagster.answers.plan import plan_answers
-from openthoughts_dagster.answers.publish import publish_answers
-from openthoughts_dagster.answers.shards import answer_shard
-from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
+from openthoughts_dagster.answers import answer_shard, cell_answers, plan_answers, publish_answers
+from openthoughts_dagster.generation.ledger_writer import LedgerWriter
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import Completion
-from openthoughts_dagster.lake import ANSWER_PLANS, Lake
-from openthoughts_dagster.recipe import AnswerFilter, CommitBudget, Sampling, Teacher
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import CommitBudget, KeepAllAnswers, Sampling, Teacher
 
 SOURCE, SAMPLES, COMMIT_SECONDS = "s", 4, 0.5
 
@@ -39,11 +37,12 @@ def teacher(folder: str) -> Model:
 def answer_all(lake: Lake, folder: str) -> None:
     """Plan, answer and publish the partition."""
     model, pool = teacher(folder), EnginePool()
-    planned = plan_answers(lake, model, SOURCE, SAMPLES)
-    lake.replace(ANSWER_PLANS, planned.rows, source=SOURCE, teacher="t")
+    answers = cell_answers(lake, SOURCE, "t", SAMPLES)
+    planned = plan_answers(lake, model, answers)
+    answers.replace(lake, answers.plans, planned.rows)
     for shard in range(planned.shards):
-        answer_shard(lake, pool, model, SOURCE, shard, SAMPLES, Purpose("teacher_answers", SOURCE), print)
-    publish_answers(lake, model, SOURCE, SAMPLES, AnswerFilter(), 0.0)
+        answer_shard(lake, pool, model, answers, shard, print)
+    publish_answers(lake, model, answers, KeepAllAnswers(), 0.0)
     pool.close()
 
 

@@ -103,17 +103,19 @@ SCHEMA = {
     ("content", "problem"),
     [
         ('{"difficulty": 7}', None),
+        ('{"difficulty": 7, "why": "as $\\\\alpha > 1$"}', None),
+        ('{"difficulty": 7, "why": "as $\\alpha > 1$"}', None),
         ('Here it is:\n```json\n{"difficulty": 7}\n```', None),
         ('<think>hm {</think>{"difficulty": 7}', None),
         ('{"difficulty": 70}', "$.difficulty: 70 is greater than the maximum of 10"),
         ('{"difficulty": "7"}', "$.difficulty: '7' is not of type 'integer'"),
         ('{"difficult": 7}', "$: 'difficulty' is a required property"),
         ('{"difficulty": NaN}', "NaN is no JSON"),
-        ('{"difficulty": 7', "Expecting ',' delimiter"),
+        ('{"difficulty": 7', "is not closed"),
         ('{"difficulty": 7, "why": "\\ud83d"}', "half a surrogate pair"),
-        ("[" * 100_000, "nested too deeply"),
-        ("I would say 7.", "Expecting value"),
-        ("", "Expecting value"),
+        ("[" * 100_000, "nested more than 64 levels"),
+        ("I would say 7.", "there is no JSON"),
+        ("", "there is no JSON"),
     ],
 )
 def test_json_is_validated_even_when_the_server_says_that_it_did(content: str, problem: str | None) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from openthoughts_dagster_tests.conftest import skip_without
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
 from openthoughts_dagster_tests.kubernetes.installing import Installed, installed
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.own_cluster import existing
 from openthoughts_dagster_tests.kubernetes.pools import images, pools
 from openthoughts_dagster_tests.kubernetes.release import Release
@@ -23,16 +23,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
-def nodes(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAgents]:
+def nodes(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelets]:
     """The control plane's nodes: three pools (`pools.py`)."""
     skip_without("bubblewrap", shutil.which("bwrap") is not None, "apt-get install bubblewrap")
-    with NodeAgents(plane, tmp_path_factory.mktemp("nodes"), images(tmp_path_factory.mktemp("images"))) as agents:
-        agents.join(*pools())
-        yield agents
+    with Kubelets(plane, tmp_path_factory.mktemp("nodes"), images(tmp_path_factory.mktemp("images"))) as kubelets:
+        kubelets.join(*pools())
+        yield kubelets
 
 
 @pytest.fixture(scope="session")
-def here(plane: ControlPlane, nodes: NodeAgents, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+def here(plane: ControlPlane, nodes: Kubelets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """The chart on the tests' own cluster, installed with the small quickstart."""
     with installed(plane, nodes, tmp_path_factory.mktemp("release")) as release:
         yield release

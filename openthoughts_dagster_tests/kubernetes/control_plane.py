@@ -5,7 +5,7 @@
         plane.stop("kube-apiserver"); plane.start("kube-apiserver")
         plane.audited()                          # every request that was answered, by whom
 
-The binaries are found through KUBEBUILDER_ASSETS. There are no nodes: `node_agent` has them.
+The binaries are found through KUBEBUILDER_ASSETS. There are no nodes: `openthoughts_dagster_tests.kubelet` runs them.
 Times are shortened in proportion: a node that is silent for 8 s is not ready, its pods go 10 s later (50 s and 300 s).
 """
 

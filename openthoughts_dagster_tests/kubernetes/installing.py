@@ -25,9 +25,9 @@ from openthoughts_dagster_tests.conftest import skip_without, untrained_models
 from openthoughts_dagster_tests.e2e.postgres import INITDB, postgres
 from openthoughts_dagster_tests.e2e.servers import free_port, graphql, listens, wait_for
 from openthoughts_dagster_tests.e2e.slow_teacher import slow_teacher
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes import quickstart_release as quickstart
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.release import Release
 from openthoughts_dagster_tests.kubernetes.rendering import Manifest, rendered
 from openthoughts_dagster_tests.object_store import KEYS
@@ -49,7 +49,7 @@ class Installed(Release):
 
 
 @contextmanager
-def installed(plane: ControlPlane, nodes: NodeAgents, folder: Path) -> Iterator[Installed]:
+def installed(plane: ControlPlane, nodes: Kubelets, folder: Path) -> Iterator[Installed]:
     """The chart in a namespace under the restricted standard, with PostgreSQL and an object store on loopback."""
     from s3fs import S3FileSystem
 

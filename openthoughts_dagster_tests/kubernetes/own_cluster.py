@@ -20,9 +20,9 @@ import yaml
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster_tests.e2e import slow_teacher
 from openthoughts_dagster_tests.e2e.servers import free_port, listens, wait_for
+from openthoughts_dagster_tests.kubelet.nodes import GPU
 from openthoughts_dagster_tests.kubernetes import quickstart_release as quickstart
 from openthoughts_dagster_tests.kubernetes.installing import BUCKET, fill, take_over
-from openthoughts_dagster_tests.kubernetes.node_agent.nodes import GPU
 from openthoughts_dagster_tests.kubernetes.release import Release
 
 SLOW, SLOW_PORT = "slow-teacher", 8000

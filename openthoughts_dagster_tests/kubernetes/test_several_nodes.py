@@ -16,8 +16,8 @@ from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster.training import Trained, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
 from openthoughts_dagster_tests.kubernetes.rendering import rendered
 from openthoughts_dagster_tests.object_store import ObjectStore, object_store
@@ -46,7 +46,7 @@ def store(untrained_model: Path) -> Iterator[ObjectStore]:
 
 
 @pytest.fixture(scope="module")
-def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterator[str]:
+def space(plane: ControlPlane, nodes: Kubelets, store: ObjectStore) -> Iterator[str]:
     """A namespace under the restricted standard, with what the chart gives steps: an account and its rights."""
     rights = [
         manifest
@@ -76,7 +76,7 @@ def space(plane: ControlPlane, nodes: NodeAgents, store: ObjectStore) -> Iterato
 class Steps:
     """Steps of one namespace: Pods that start trainings."""
 
-    def __init__(self, plane: ControlPlane, nodes: NodeAgents) -> None:
+    def __init__(self, plane: ControlPlane, nodes: Kubelets) -> None:
         self._plane, self._nodes = plane, nodes
 
     def start(self, name: str, student: Student, folder: Path) -> None:
@@ -125,7 +125,7 @@ class Steps:
 
 
 @pytest.fixture(scope="module")
-def steps(plane: ControlPlane, nodes: NodeAgents, space: str) -> Steps:
+def steps(plane: ControlPlane, nodes: Kubelets, space: str) -> Steps:
     return Steps(plane, nodes)
 
 
@@ -137,7 +137,7 @@ def student(base: str, **hardware: Any) -> Student:
 
 
 def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trains(
-    steps: Steps, nodes: NodeAgents, store: ObjectStore, untrained_model: Path, tmp_path: Path
+    steps: Steps, nodes: Kubelets, store: ObjectStore, untrained_model: Path, tmp_path: Path
 ) -> None:
     steps.start("killed", student("s3://bucket/models/base"), tmp_path)
 

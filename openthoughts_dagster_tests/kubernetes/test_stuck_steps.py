@@ -9,15 +9,15 @@ import pytest
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.e2e.postgres import INITDB, postgres
 from openthoughts_dagster_tests.e2e.servers import wait_for
+from openthoughts_dagster_tests.kubelet import Kubelets
 from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
-from openthoughts_dagster_tests.kubernetes.node_agent import NodeAgents
 from openthoughts_dagster_tests.kubernetes.stuck_runs import SPACE, Steps
 
 pytestmark = pytest.mark.kubernetes
 
 
 @pytest.fixture(scope="module")
-def steps(plane: ControlPlane, nodes: NodeAgents, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
+def steps(plane: ControlPlane, nodes: Kubelets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
     skip_without("PostgreSQL", INITDB is not None, "apt-get install postgresql")
     with postgres() as database:
         yield Steps(plane, tmp_path_factory.mktemp("steps"), database)

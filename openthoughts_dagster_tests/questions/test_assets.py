@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
+from openthoughts_dagster.defs.metadata import recorded_steps
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, Lake
 from openthoughts_dagster.recipe import load_recipe
@@ -55,8 +55,8 @@ def test_leaks_are_dropped_shown_and_checked(tmp_path: Path, monkeypatch: pytest
     for name in ("curated_rows_add_up", "curated_questions_are_unique", "no_benchmark_questions"):
         assert evaluations[name].passed, evaluations[name].description
     metadata = result.asset_materializations_for_node("deduped_questions")[0].metadata
-    steps: Any = metadata["steps"].value
-    assert steps[:2] == [["scored", 50], ["selected", 45]]
+    steps = recorded_steps(metadata["steps"].value)
+    assert list(steps.items())[:2] == [("scored", 50), ("selected", 45)]
     assert "data:image/png;base64," in str(metadata["funnel"].value)
     assert "gsm8k-test | test.jsonl" in str(metadata["leaks_side_by_side"].value)
     lake = Lake(settings.lake)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Hardware, Student
 from openthoughts_dagster.training import Trained, TrainingError, train_student
 from openthoughts_dagster_tests.e2e.servers import free_port
+from openthoughts_dagster_tests.processes import run_beside
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
 # 70 rows in batches of 16: the last batch of an epoch has rows for one process of two
@@ -57,6 +57,17 @@ def with_settings(student: Student, **settings: Any) -> Student:
     return student.model_copy(update={"training": TRAINING.model_copy(update=settings)})
 
 
+def torchrun() -> psutil.Process:
+    """The child that starts and watches the processes of a training."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # it has ended, and has no command line any more
+            if "torch.distributed.run" in child.cmdline():
+                found.append(child)
+    assert len(found) == 1, f"one torchrun among the children, not {found}"
+    return found[0]
+
+
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_two_processes_train_the_student_that_one_trains(
     student: Student, base: Model, alone: Trained, tmp_path: Path, sharding: str
@@ -68,38 +79,23 @@ def test_two_processes_train_the_student_that_one_trains(
     assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
 
 
-def workers_of_torchrun() -> list[psutil.Process]:
-    """The processes that train; other children are what earlier tests left in this process, perhaps as zombies."""
-    found: list[psutil.Process] = []
-    for child in psutil.Process().children():
-        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
-            found += child.children() if "torch.distributed.run" in child.cmdline() else []
-    return found
-
-
 @pytest.mark.faults
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
     student: Student, base: Model, tmp_path: Path, sharding: str
 ) -> None:
     longer = with_settings(student, epochs=4, sharding=sharding)
-    folder, ended = tmp_path / "two", threading.Event()
+    folder = tmp_path / "two"
 
-    def kill_one() -> None:
-        # in the middle of the second epoch
-        while not ended.wait(0.02) and not any(folder.glob("*.partial/checkpoint-8/trainer_state.json")):
-            pass
-        if not ended.is_set():
-            os.kill(workers_of_torchrun()[-1].pid, signal.SIGKILL)
+    def kill_one(ended: threading.Event) -> None:
+        while not ended.wait(0.02):
+            if any(folder.glob("*.partial/checkpoint-8/trainer_state.json")):  # in the middle of the second epoch
+                os.kill(torchrun().children()[-1].pid, signal.SIGKILL)
+                return
+        raise AssertionError("the training ended before a process of it was killed")
 
-    with ThreadPoolExecutor(1) as killer:
-        killed = killer.submit(kill_one)
-        try:
-            with pytest.raises(TrainingError, match=r"a process was ended by signal 9.*materialize again"):
-                train_student(longer, base, ROWS, students_in(folder), print, processes=2)
-        finally:
-            ended.set()
-            killed.result()
+    with run_beside(kill_one), pytest.raises(TrainingError, match=r"was ended by signal 9.*materialize again"):
+        train_student(longer, base, ROWS, students_in(folder), print, processes=2)
     lines: list[str] = []
     resumed = train_student(longer, base, ROWS, students_in(folder), lines.append, processes=2)
 
@@ -118,7 +114,12 @@ def test_two_machines_that_share_a_folder_train_the_student_that_one_process_tra
         command = [sys.executable, "-m", "openthoughts_dagster.training.node", address]
         command += ["--nodes", "2", "--processes", "1", "--master", "localhost", "--port", str(port)]
         machines = [subprocess.Popen(command, env=os.environ | {"JOB_COMPLETION_INDEX": str(n)}) for n in range(2)]
-        assert [machine.wait(300) for machine in machines] == [0, 0]
+        try:
+            assert [machine.wait(300) for machine in machines] == [0, 0]
+        finally:
+            for machine in machines:
+                machine.kill()
+                machine.wait()
         assert progress() == "final"
 
     nodes = student.model_copy(update={"hardware": Hardware(nodes=2)})

@@ -1,33 +1,26 @@
 """How good the students are."""
 
 import time
+from typing import Any
 
 import dagster as dg
 
+from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
-from openthoughts_dagster.defs.partitions import cell, cells
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
-from openthoughts_dagster.evaluation import score_student
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.evaluation import StudentScores, score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import BENCHMARK_SCORES, STUDENT_CHECKPOINTS, frame_hash
 from openthoughts_dagster.recipe import Recipe
 
 
-def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
+def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
     """The asset that scores students on the benchmarks of `recipe`."""
 
-    @dg.asset(
-        name="benchmark_scores",
-        partitions_def=cells(recipe),
-        deps=["student_checkpoint"],
-        group_name="students",
-        kinds={"deltalake", "huggingface"},
-        owners=["team:models"],
-        op_tags=runs_a_model("student"),
-        retry_policy=MODEL_RETRIES,
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def benchmark_scores(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
@@ -36,37 +29,50 @@ def benchmark_scores_asset(recipe: Recipe) -> dg.AssetsDefinition:
 
         lighteval brings tasks and metrics; the answers come from our engines and stay in the completions ledger.
         """
-        (source, teacher), start, tables, spent = cell(context.partition_key), time.monotonic(), lake.open(), Usage()
+        source, teacher = entry.partitions.labels_in(recipe, context.partition_key).values()
+        start, tables, spent = time.monotonic(), lake.open(), Usage()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
         trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
-        purpose = Purpose("benchmark_scores", source)
+        sampling, purpose = recipe.evaluation.sampling, Purpose(entry.name, source)
         after, before = (
-            models.ledger_client(tables, student, recipe.evaluation.sampling, spent, purpose, context.log.info)
+            models.ledger_client(tables, student, sampling, spent, purpose, context.log.info)
             for student in (trained, recipe.student)
         )
-        folder = models.workplace("evaluations", source, teacher)
+        folder, address = (
+            models.workplace("evaluations", source, teacher),
+            models.address("evaluations", source, teacher),
+        )
         scored = score_student(recipe.evaluation, recipe.path, after, before, folder)
-        reports = models.folders.put_files(folder, scored.files, models.address("evaluations", source, teacher))
-        rows, summary = scored.rows(source, teacher), scored.by_benchmark()
+        reports = models.folders.put_files(folder, scored.files, address)
+        rows = scored.rows(source=source, teacher=teacher)
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(rows)),
-            metadata={
-                "dagster/row_count": rows.height,
-                "score": float(summary["score"].to_numpy().mean()),
-                "untrained_score": float(summary["untrained_score"].to_numpy().mean()),
-                "benchmarks": table(summary),
-                "plot": bars(
-                    summary["benchmark"].to_list(),
-                    summary["score"].to_list(),
-                    summary["standard_error"].to_list(),
-                    title=f"{source} by {teacher} (2 standard errors)",
-                ),
-                "lighteval_results": [path for path in reports if path.endswith(".json")],
+            metadata=_metadata(scored, f"{source} by {teacher}")
+            | {
+                "lighteval_results": dg.MetadataValue.path(address),
+                "lighteval_files": sorted(report.removeprefix(f"{address}/") for report in reports),
                 **cost(spent),
-                "sample": sample_rows(scored.items.select("question", "score", "untrained_score")),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )
 
     return benchmark_scores
+
+
+def _metadata(scored: StudentScores, title: str) -> dict[str, Any]:
+    """Scores by benchmark with their errors, before and after training, and a few items."""
+    summary = scored.by_benchmark()
+    return {
+        "dagster/row_count": scored.items.height,
+        "score": round(float(summary["score"].to_numpy().mean()), 4),
+        "untrained_score": round(float(summary["untrained_score"].to_numpy().mean()), 4),
+        "benchmarks": table(summary, dict.fromkeys(("score", "standard_error", "untrained_score"), "%")),
+        "plot": bars(
+            summary["benchmark"].to_list(),
+            summary["score"].to_list(),
+            summary["standard_error"].to_list(),
+            title=f"{title} (2 standard errors)",
+        ),
+        "sample": sample_rows(scored.items.select("question", "score", "untrained_score")),
+    }

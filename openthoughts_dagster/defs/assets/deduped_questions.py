@@ -1,35 +1,28 @@
 """The questions that go on to the teachers."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side_by_side
-from openthoughts_dagster.defs.partitions import sources
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side_by_side, steps
 from openthoughts_dagster.defs.resources import LakeResource
-from openthoughts_dagster.defs.work import resumable
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
-from openthoughts_dagster.questions import curate, duplicates_of, leaks_of, with_splits
+from openthoughts_dagster.questions import Curated, curate, duplicates_of, leaks_of, with_splits
 from openthoughts_dagster.recipe import Recipe
 
 
-def deduped_questions_asset(recipe: Recipe, ray: str = "") -> dg.AssetsDefinition:
-    """The asset that selects, decontaminates and deduplicates as `recipe` says for each domain.
+def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Settings) -> dg.AssetsDefinition:
+    """The asset that selects, decontaminates and deduplicates as `recipe` says for each domain."""
 
-    On the Ray cluster at the address `ray`, if one is given.
-    """
-
-    @dg.asset(
-        name="deduped_questions",
-        partitions_def=sources,
-        deps=["scored_questions"],
-        group_name="questions",
-        kinds={"deltalake", "polars"},
-        owners=["team:data"],
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def deduped_questions(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         """The top questions by score, without benchmark leaks and duplicates.
@@ -38,38 +31,42 @@ def deduped_questions_asset(recipe: Recipe, ray: str = "") -> dg.AssetsDefinitio
         """
         source, start, tables = context.partition_key, time.monotonic(), lake.open()
         benchmarks, unchecked = benchmark_questions(recipe.evaluation, recipe.path)
-        settings = recipe.domain(recipe.source(source).domain)
+        domain = recipe.domain(recipe.source(source).domain)
         curated = curate(
             tables.scan(SCORED_QUESTIONS, source=source),
-            settings,
+            domain,
             recipe.decontamination,
             with_splits(benchmarks, recipe.evaluation),
-            [recipe.path(path) for path in settings.dedup.against],
-            settings.downsample.get(source),
-            ray,
+            [recipe.path(path) for path in domain.dedup.against],
+            domain.downsample.get(source),
+            settings.ray,
         )
-        stage = {"source": source, "stage": "deduped_questions"}
-        rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, **stage)
+        rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, source=source, stage=entry.name)
         kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
-        examples = curated.examples(20)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(batches_hash(curated.kept_batches())),
             metadata={
                 "rows_in": curated.funnel["scored"],
                 "dagster/row_count": kept,
                 "rows_rejected": rejected,
-                "funnel": funnel(curated.funnel),
-                "steps": [list(step) for step in curated.funnel.items()],  # in their order, which JSON objects lose
-                "rejected_by_reason": counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
-                "leaks_side_by_side": side_by_side(leaks_of(examples)),
-                "duplicates_side_by_side": side_by_side(duplicates_of(examples)),
-                "instructions_that_are_no_leaks": sample_rows(
-                    pl.DataFrame([asdict(run) for run in curated.instructions]), 20
-                ),
-                "benchmarks_not_compared_with": unchecked,
-                "sample": sample_rows(curated.best(5).select("question", "scores")),
+                **_metadata(curated, unchecked),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )
 
     return deduped_questions
+
+
+def _metadata(curated: Curated, unchecked: Sequence[str]) -> dict[str, Any]:
+    """What each step left, why the others were dropped, and pairs of texts to judge that by."""
+    examples = curated.examples(20)
+    return {
+        "funnel": funnel(curated.funnel),
+        "steps": steps(curated.funnel),
+        "rejected_by_reason": counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
+        "leaks_side_by_side": side_by_side(leaks_of(examples)),
+        "duplicates_side_by_side": side_by_side(duplicates_of(examples)),
+        "instructions_that_are_no_leaks": sample_rows(pl.DataFrame([asdict(run) for run in curated.instructions]), 20),
+        "benchmarks_not_compared_with": list(unchecked),
+        "sample": sample_rows(curated.best(5).select("question", "scores")),
+    }

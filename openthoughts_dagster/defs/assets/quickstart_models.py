@@ -1,30 +1,32 @@
 """The quickstart's own tiny models."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import polars as pl
 
+from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import line, table
 from openthoughts_dagster.defs.resources import ModelsResource
-from openthoughts_dagster.defs.work import resumable, runs_a_model
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.lake import folder_hash, text_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import joined, local_path
 
+if TYPE_CHECKING:  # loads torch
+    from openthoughts_dagster.quickstart.tiny_models import TinyModel
 
-def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
+
+def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
     """The asset that trains the tiny models of `recipe`, which names the folder for them."""
     assert recipe.tiny_models is not None
     address = recipe.path(recipe.tiny_models)
 
-    @dg.asset(
-        name="quickstart_models",
-        group_name="quickstart",
-        kinds={"pytorch"},
-        owners=["team:models"],
-        op_tags=runs_a_model("student"),
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def quickstart_models(context: dg.AssetExecutionContext, models: ModelsResource) -> dg.MaterializeResult:
         """Two tiny teachers, a judge and an untrained student, trained from procedural problems on the first run.
@@ -32,8 +34,6 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
         They stand in for real models so that the whole recipe runs on a laptop; each is an ordinary Hugging Face
         checkpoint folder, and one that is there already is kept.
         """
-        import polars as pl
-
         from openthoughts_dagster.quickstart.tiny_models import TinyModel, build_tiny_models
 
         def keep(model: TinyModel) -> None:
@@ -41,30 +41,29 @@ def quickstart_models_asset(recipe: Recipe) -> dg.AssetsDefinition:
                 models.folders.put(model.path, joined(address, model.name), replace=True)
 
         built = build_tiny_models(_workplace(address, models), context.log.info, finished=keep)
-        made = pl.DataFrame(
-            [
-                {
-                    "model": model.name,
-                    "parameters": model.parameters,
-                    "steps": model.steps,
-                    "seconds": round(model.seconds, 1),
-                    "accuracy on held-out problems": model.accuracy,
-                    "folder": joined(address, model.name),
-                }
-                for model in built.values()
-            ]
-        )
         revisions = [folder_hash(Path(model.path), ignore=("training.json",)) for model in built.values()]
-        pictures = {
-            f"loss_{name}": line(model.losses, f"Training loss of {name}", "step", "loss")
-            for name, model in built.items()
-        }
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(text_hash(*revisions)),
-            metadata={"models": table(made), **pictures},
+            data_version=dg.DataVersion(text_hash(*revisions)), metadata=_metadata(built.values(), address)
         )
 
     return quickstart_models
+
+
+def _metadata(built: "Collection[TinyModel]", address: str) -> dict[str, Any]:
+    """Size, training and accuracy of each model, and its loss curve."""
+    rows = [
+        {
+            "model": model.name,
+            "parameters": model.parameters,
+            "steps": model.steps,
+            "training time": model.seconds,
+            "accuracy on held-out problems": model.accuracy,
+        }
+        for model in built
+    ]
+    curves = {f"loss_{m.name}": line(m.losses, f"Training loss of {m.name}", "step", "loss") for m in built}
+    units = {"training time": "s", "accuracy on held-out problems": "%"}
+    return {"models": table(pl.DataFrame(rows), units), "folder": dg.MetadataValue.path(address), **curves}
 
 
 def _workplace(address: str, models: ModelsResource) -> Path:

@@ -1,47 +1,66 @@
 """The decisions: which source and which teacher make the better student."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
-from openthoughts_dagster.defs.metadata import bars, table
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.leaderboard import leaderboard_rows
+from openthoughts_dagster.defs.metadata import bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
-from openthoughts_dagster.defs.work import resumable
-from openthoughts_dagster.evaluation import ranking
-from openthoughts_dagster.lake import BENCHMARK_SCORES, SOURCE_RANKING, TEACHER_RANKING, frame_hash
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.evaluation import Ranked, RankingScope, rank_by_domain
+from openthoughts_dagster.lake import BENCHMARK_SCORES, frame_hash
+from openthoughts_dagster.recipe import Recipe
 
-_TABLES = {"source": SOURCE_RANKING, "teacher": TEACHER_RANKING}
+By = Literal["source", "teacher"]
 
 
-def ranking_asset(by: Literal["source", "teacher"]) -> dg.AssetsDefinition:
-    """The asset that ranks the sources or the teachers by the scores of their students."""
+def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that ranks the recipe's sources or teachers, whichever its table is of, by their students' scores."""
+    assert entry.table is not None
+    written = entry.table
+    by: By = "source" if "source" in written.columns else "teacher"
 
     @dg.asset(
-        name=f"{by}_ranking",
-        deps=["benchmark_scores"],
-        group_name="rankings",
-        kinds={"deltalake", "polars"},
-        owners=["team:data"],
-        description=f"Which {by} makes the better student: mean benchmark scores with standard errors over items, "
-        "and for each neighbour in the ranking whether the paired difference exceeds two standard errors.",
+        **entry.arguments(recipe),
+        description=f"Which {by} of the recipe makes the better student, overall and by domain: mean benchmark scores "
+        "with standard errors over items, and for each neighbour whether the paired difference is significant after "
+        "Holm's correction.",
     )
     @resumable
     def ranked(lake: LakeResource) -> dg.MaterializeResult:
         tables = lake.open()
-        rows = ranking(tables.scan(BENCHMARK_SCORES).collect(), by)
-        tables.replace(_TABLES[by], rows)
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(frame_hash(rows)),
-            metadata={
-                "ranking": table(rows),
-                "plot": bars(
-                    rows[by].to_list(),
-                    rows["score"].fill_null(0).to_list(),
-                    rows["standard_error"].fill_null(0).to_list(),
-                    title=f"Students by {by} (2 standard errors)",
-                ),
-                "dagster/row_count": rows.height,
-            },
-        )
+        scores = tables.scan(BENCHMARK_SCORES).collect()
+        result = rank_by_domain(scores, by, RankingScope.of_recipe(recipe, scores["source"].unique()))
+        rows = result.rows.select(list(written.columns))
+        tables.replace(written, rows)
+        return dg.MaterializeResult(data_version=dg.DataVersion(frame_hash(rows)), metadata=_metadata(result, by))
 
     return ranked
+
+
+def _metadata(result: Ranked, by: By) -> dict[str, Any]:
+    """The leaderboards, on what they were compared, what was left out, and a picture of the scores with errors."""
+    overall = result.overall
+    scored = overall.drop_nulls("score")
+    return {
+        "ranking": table(leaderboard_rows(overall, by)),
+        **{
+            f"ranking_{domain}": table(leaderboard_rows(result.rows.filter(domain=domain), by))
+            for domain in sorted(set(result.rows["domain"]) - set(overall["domain"]))
+        },
+        "best": ", ".join(overall.filter("best")[by]) or "none can be told apart",
+        "left_out": sample_rows(result.left_out, count=50),
+        "items_compared": int(overall["items"].max() or 0),  # type: ignore[arg-type]
+        "cells_compared": int(overall["cells"].max() or 0),  # type: ignore[arg-type]
+        "with_cells_missing": ", ".join(sorted(overall.filter(~overall["complete"])[by])) or "none",
+        "plot": bars(
+            scored[by].to_list(),
+            scored["score"].to_list(),
+            scored["standard_error"].fill_null(0).to_list(),
+            title=f"Students by {by} (2 standard errors)",
+        ),
+        "dagster/row_count": result.rows.height,
+    }

@@ -1,33 +1,27 @@
 """Questions as their source has them."""
 
 import time
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.metadata import cost, counted, histogram, sample_rows
-from openthoughts_dagster.defs.partitions import sources
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.metadata import cost, counts, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
-from openthoughts_dagster.defs.work import resumable, runs_a_model
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
-from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, batches_hash
+from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, Lake, batches_hash
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.sources import read_source
+from openthoughts_dagster.sources import StagedSource, read_source
 
 
-def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
+def raw_sources_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
     """The asset that reads the sources of `recipe`."""
 
-    @dg.asset(
-        name="raw_sources",
-        partitions_def=sources,
-        group_name="questions",
-        kinds={"deltalake", "polars"},
-        owners=["team:data"],
-        op_tags=runs_a_model("judge"),
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def raw_sources(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource, readers: ReadersResource
@@ -37,33 +31,32 @@ def raw_sources_asset(recipe: Recipe) -> dg.AssetsDefinition:
         Judges are asked only for PDF files and rewritten sources; their replies are kept in the completions ledger.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
-
-        def judge(name: str) -> AskModel:
-            reference = recipe.judge(name)
-            purpose = Purpose("raw_sources", source)
-            return models.ledger_client(tables, reference, reference.sampling, spent, purpose, context.log.info)
-
+        judge = models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info)
         with read_source(recipe.source(source), recipe, readers.place(judge, context.log.info)) as read:
-            tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage="raw_sources")
+            tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage=entry.name)
             tables.replace_batches(RAW_SOURCES, read.questions, source=source)
             version, sample = batches_hash(read.questions()), next(read.questions()).head()
-        lengths = tables.scan(RAW_SOURCES, source=source).select(pl.col("question").str.len_chars())
-        characters = lengths.group_by("question").len().sort("question").collect(engine="streaming")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(version),
-            metadata={
-                "rows_in": read.rows_in,
-                "dagster/row_count": read.kept,
-                "rows_rejected": read.rows_in - read.kept,
-                "rejected_by_reason": counted(read.reasons, "reason"),
-                "rows_read": read.counts.rows,
-                "filtered_by": counted(read.counts.filtered, "filter"),
-                "shards": len(read.shards),
-                "question_characters": histogram(characters["question"], "Characters per question", characters["len"]),
-                "sample": sample_rows(sample.select("question", "reference_answer", "origin")),
-                **(cost(spent) if spent.generated + spent.reused else {}),
-                "seconds": round(time.monotonic() - start, 1),
-            },
+            metadata=_metadata(tables, source, read, sample, spent) | {"seconds": round(time.monotonic() - start, 1)},
         )
 
     return raw_sources
+
+
+def _metadata(lake: Lake, source: str, read: StagedSource, sample: pl.DataFrame, spent: Usage) -> dict[str, Any]:
+    """How many rows were read, kept and rejected, how long the questions are, and a few of them."""
+    lengths = lake.scan(RAW_SOURCES, source=source).select(pl.col("question").str.len_chars())
+    characters = lengths.group_by("question").len().sort("question").collect(engine="streaming")
+    return {
+        "rows_in": read.rows_in,
+        "dagster/row_count": read.kept,
+        "rows_rejected": read.rows_in - read.kept,
+        "rejected_by_reason": counts(read.reasons, "reason"),
+        "rows_read": read.counts.rows,
+        "filtered_by": counts(read.counts.filtered, "filter"),
+        "shards": len(read.shards),
+        "question_characters": histogram(characters["question"], "Characters per question", characters["len"]),
+        "sample": sample_rows(sample.select("question", "reference_answer", "origin")),
+        **(cost(spent) if spent.generated + spent.reused else {}),
+    }

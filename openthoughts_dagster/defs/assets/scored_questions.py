@@ -1,37 +1,30 @@
-"""Questions with what selection ranks them by."""
+"""Questions with the scores that selection ranks them by."""
 
 import json
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
+from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
-from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
-from openthoughts_dagster.questions import score_questions
+from openthoughts_dagster.questions import Scored, score_questions
 from openthoughts_dagster.questions.examples import read_examples
 from openthoughts_dagster.questions.scoring import ScoringContext, read_prompt
 from openthoughts_dagster.recipe import Recipe
 
 
-def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.AssetsDefinition:
-    """The asset that scores questions; `models_asset` names what makes the judges' weights, if an asset does."""
+def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that scores questions as `recipe` says for each domain."""
 
-    @dg.asset(
-        name="scored_questions",
-        partitions_def=sources,
-        deps=["raw_sources", *models_asset],
-        group_name="questions",
-        kinds={"deltalake", "llm"},
-        owners=["team:data"],
-        op_tags=runs_a_model("judge"),
-        retry_policy=MODEL_RETRIES,
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def scored_questions(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
@@ -42,38 +35,37 @@ def scored_questions_asset(recipe: Recipe, models_asset: list[str]) -> dg.Assets
         again asks only for new questions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
-
-        def judge(name: str) -> AskModel:
-            reference = recipe.judge(name)
-            purpose = Purpose("scored_questions", source)
-            return models.ledger_client(tables, reference, reference.sampling, spent, purpose, context.log.info)
-
-        raw = tables.scan(RAW_SOURCES, source=source).collect()
-        scores = recipe.scores_for(recipe.source(source).domain)
-        means = ScoringContext(
-            judge,
+        scoring = ScoringContext(
+            models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info),
             prompt=lambda name: read_prompt(recipe.path(name)),
             examples=lambda examples: read_examples(tables, recipe.path, examples),
             lake=tables,
         )
-        scored = score_questions(raw, scores, means)
+        raw = tables.scan(RAW_SOURCES, source=source).collect()
+        scored = score_questions(raw, recipe.scores_for(recipe.source(source).domain), scoring)
         tables.replace(SCORED_QUESTIONS, scored.questions, source=source)
-        values = [json.loads(row) for row in scored.questions["scores"]]
-        pictures = {
-            f"scores_{score.name}": histogram([v for row in values if (v := row[score.name]) is not None], score.name)
-            for score in scores
-        }
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(scored.questions)),
             metadata={
                 "rows_in": raw.height,
-                "dagster/row_count": scored.questions.height,
-                "scores_failed": scored.failed,
-                **pictures,
+                **_metadata(scored, [score.name for score in recipe.scores_for(recipe.source(source).domain)]),
                 **cost(spent),
-                "sample": sample_rows(scored.questions.select("scores", "question")),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )
 
     return scored_questions
+
+
+def _metadata(scored: Scored, scores: Sequence[str]) -> dict[str, Any]:
+    """The distribution of each score, and a few questions with theirs."""
+    values = [json.loads(row) for row in scored.questions["scores"]]
+    return {
+        "dagster/row_count": scored.questions.height,
+        "scores_failed": scored.failed,
+        **{
+            f"scores_{name}": histogram([value for row in values if (value := row[name]) is not None], name)
+            for name in scores
+        },
+        "sample": sample_rows(scored.questions.select("scores", "question")),
+    }

@@ -1,35 +1,25 @@
 """Students trained on the teachers' answers."""
 
-import json
 import time
 
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
-from openthoughts_dagster.defs.metadata import line, sample_rows
-from openthoughts_dagster.defs.partitions import cell, cells
+from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.partitions import cell
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
-from openthoughts_dagster.defs.work import MODEL_RETRIES, resumable, runs_a_model
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS, TEACHER_ANSWERS
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.training import sample_rows as sample_training_rows
-from openthoughts_dagster.training import train_student
 
 
-def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.AssetsDefinition:
-    """The asset that trains students; `models_asset` names what makes the base weights, if an asset does."""
+def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that trains a student for each source and teacher."""
 
-    @dg.asset(
-        name="student_checkpoint",
-        partitions_def=cells(recipe),
-        deps=["teacher_answers", *models_asset],
-        group_name="students",
-        kinds={"pytorch", "huggingface"},
-        owners=["team:models"],
-        op_tags=runs_a_model("student"),
-        retry_policy=MODEL_RETRIES,
-    )
+    @dg.asset(**entry.arguments(recipe))
     @resumable
     def student_checkpoint(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
@@ -38,47 +28,19 @@ def student_checkpoint_asset(recipe: Recipe, models_asset: list[str]) -> dg.Asse
 
         The same base, rows and settings are trained once; an interrupted training goes on from its last checkpoint.
         """
-        (source, teacher), start, tables = cell(context.partition_key), time.monotonic(), lake.open()
-        student = recipe.student
-        questions = tables.scan(DEDUPED_QUESTIONS, source=source).select("question_id", "question")
-        answers = tables.answers(source=source, teacher=teacher).join(questions, on="question_id").collect()
-        rows = sample_training_rows(answers, student.rows, student.seed, student.repeat_small_sources)
-        models.pool.make_room()
-        launch = nodes_launch(student, context.log.info)
-        base = models.locate(student, weights=launch is None)
-        trained = train_student(student, base, rows, models.students, context.log.info, launch=launch)
-        reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
-        record = {
-            "source": source,
-            "teacher": teacher,
-            "path": trained.path,
-            "fingerprint": trained.fingerprint,
-            "rows": trained.rows,
-            "dropped_rows": trained.dropped_rows,
-            "steps": trained.steps,
-            "train_tokens": trained.train_tokens,
-            "seconds": trained.seconds,
-            "final_loss": trained.losses[-1][1],
-            "losses": json.dumps(trained.losses),
-        }
-        table = pl.DataFrame([record], schema=STUDENT_CHECKPOINTS.schema)
-        tables.replace(STUDENT_CHECKPOINTS, table, source=source, teacher=teacher)
+        name, start, tables, student = context.partition_key, time.monotonic(), lake.open(), recipe.student
+        source, teacher = cell(name)
+        answers = tables.scan(TEACHER_ANSWERS, source=source, teacher=teacher).collect()
+        chosen = sample_rows(answers, student.rows, student.seed, student.repeat_small_sources)
+        publish_training_set(tables, name, chosen)
+        rows = pl.concat(read_training_set(tables, name, tables.scan(DEDUPED_QUESTIONS, source=source)))
+        trained, version = train_on_rows(models, student, rows, context.log.info)
+        record = student_record(STUDENT_CHECKPOINTS, trained, source=source, teacher=teacher)
+        tables.replace(STUDENT_CHECKPOINTS, record, source=source, teacher=teacher)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(reached.identity.revision),
-            metadata={
-                "path": dg.MetadataValue.path(trained.path),
-                "students_trained": int(not trained.reused),
-                "answers_in": answers.height,
-                "dagster/row_count": trained.rows,
-                "rows_dropped_too_long": trained.dropped_rows,
-                "steps": trained.steps,
-                "train_tokens": trained.train_tokens,
-                "final_loss": trained.losses[-1][1],
-                "loss_curve": line(trained.losses, f"Training loss, {source} by {teacher}", "step", "loss"),
-                "training_seconds": round(trained.seconds, 1),
-                "sample": sample_rows(rows.select("question", "text")),
-                "seconds": round(time.monotonic() - start, 1),
-            },
+            data_version=dg.DataVersion(version),
+            metadata=student_metadata(trained, rows, f"{source} by {teacher}")
+            | {"answers_in": answers.height, "seconds": round(time.monotonic() - start, 1)},
         )
 
     return student_checkpoint

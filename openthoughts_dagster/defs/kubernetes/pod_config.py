@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merged
-from openthoughts_dagster.cluster.work import (
+from openthoughts_dagster.cluster.step_work import (
     StepWork,
     reading_work,
     scoring_work,
@@ -17,6 +16,7 @@ from openthoughts_dagster.cluster.work import (
     training_work,
 )
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 from openthoughts_dagster.training import TrainingError, check_batch_divides
 
 
@@ -80,8 +80,6 @@ def _said(error: str) -> str:
     known = list(getattr(kubernetes.client, match[1]).attribute_map.values())
     parts = []
     for key in sorted(re.findall(r"'([^']*)'", match[2])):
-        close = get_close_matches(key, known, n=1)
-        parts.append(
-            f"{match[1].removeprefix('V1')} has no {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-        )
+        hint = did_you_mean(key, known)
+        parts.append(f"{match[1].removeprefix('V1')} has no {key!r}" + (f"; {hint}" if hint else ""))
     return "; ".join(parts)

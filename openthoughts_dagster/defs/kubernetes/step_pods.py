@@ -15,10 +15,10 @@ from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, merged
-from openthoughts_dagster.cluster import reasons as k8s
+from openthoughts_dagster.cluster import pod_state as k8s
 from openthoughts_dagster.defs.kubernetes.job_client import JobClient
 from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher, step_work
-from openthoughts_dagster.defs.work import WORK_TAG
+from openthoughts_dagster.defs.steps import WORK_TAG
 from openthoughts_dagster.recipe import Recipe
 
 _SILENT_SECONDS = 60

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from openthoughts_dagster.defs.landing_check import landing_evaluation, problems_of
+from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, problems_of
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake, text_hash

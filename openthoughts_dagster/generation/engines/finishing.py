@@ -1,9 +1,6 @@
 """What every engine does with what its model wrote: name how it ended, and validate JSON that was asked for."""
 
-import json
-from functools import lru_cache
-from typing import Any
-
+from openthoughts_dagster.generation.json_replies import parse_json_reply
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Request
 
@@ -29,9 +26,10 @@ def finished(
         problem = "the server's content filter or the model itself refused to answer"
     elif request.json_schema is not None:
         answer = split_reasoning(text, request.prompt).answer
-        problem = json_problem(answer, json.dumps(request.json_schema))
-        if problem is not None:
-            problem = f"the reply is not the JSON that was asked for ({reason}): {problem}"
+        try:
+            parse_json_reply(answer, request.json_schema)
+        except ValueError as error:
+            problem = f"the reply is not the JSON that was asked for ({reason}): {error}"
             reason = "invalid_json" if reason in ("stop", "thinking_budget") else reason
     return Completion(
         request,
@@ -69,40 +67,3 @@ def failed(
         retries=retries,
         permanent=permanent,
     )
-
-
-def json_problem(answer: str, schema: str) -> str | None:
-    """Why `answer` holds no JSON of `schema`, or None when it does.
-
-    Servers that ignore a schema wrap the object in prose or a code fence: the outermost braces count.
-    """
-    from jsonschema import ValidationError
-
-    text = answer.strip()
-    if text[:1] not in ("{", "[") and "{" in text and "}" in text:
-        text = text[text.index("{") : text.rindex("}") + 1]
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair, escaped, fits no table
-        _validator(schema).validate(value)
-    except ValidationError as error:
-        return f"{error.json_path}: {error.message[:200]}"
-    except UnicodeEncodeError:
-        return "it has half a surrogate pair"
-    except RecursionError:
-        return "it is nested too deeply"
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-@lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
-    from jsonschema.validators import validator_for
-
-    value = json.loads(schema)
-    return validator_for(value)(value)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

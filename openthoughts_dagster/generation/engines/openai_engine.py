@@ -22,13 +22,13 @@ from openthoughts_dagster.generation.engines.prompts import (
     InvalidPrompt,
     Prompts,
     Tags,
-    has_lone_surrogate,
     require_reasoning_tags,
 )
 from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed, RetryPolicy
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Sampling
 
 _DEFAULT_URL = "https://api.openai.com/v1"

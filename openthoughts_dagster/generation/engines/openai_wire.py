@@ -8,6 +8,7 @@ from typing import Any
 from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed, retry_after
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Request
+from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
 _SHOWN = 300  # characters of a reply in an error
 
@@ -82,7 +83,7 @@ def read_reply(payload: bytes, content_type: str) -> Reply:
     if reason in ("abort", "error"):
         raise _broken(f"its finish reason is {reason!r}", payload)
     return Reply(
-        _written(text),
+        replace_lone_surrogates(text),
         reason if reason in ("length", "repetition", "content_filter") else "stop",
         _count(usage.get("prompt_tokens")) or 0,
         _count(usage.get("completion_tokens")) or 0,
@@ -122,15 +123,6 @@ def _chat_text(message: dict[str, Any]) -> Any:
     if not isinstance(reasoning, str):
         return "" if content is None else content
     return f"{OPEN}{reasoning}" if content is None else f"{OPEN}{reasoning}{CLOSE}{content}"
-
-
-def _written(text: str) -> str:
-    """The text as UTF-8 can hold it: JSON may escape half a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _error_of(payload: bytes) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN, opens_reasoning
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
 _CACHED = 64  # prompts: the samples of one prompt are asked one after the other
 _CACHED_LETTERS = 20_000
@@ -68,15 +69,6 @@ class Prompts:
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-
-def has_lone_surrogate(text: str) -> bool:
-    """Whether a text is no Unicode: UTF-8, and so a tokenizer, a server and a table cannot hold it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:

@@ -1,0 +1,134 @@
+"""What the catalogue says of one asset, and how that becomes a Dagster asset."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+import dagster as dg
+
+from openthoughts_dagster.defs.check_rules import Rule
+from openthoughts_dagster.defs.code_links import code_references
+from openthoughts_dagster.defs.columns import column_schema
+from openthoughts_dagster.defs.partitions import UNPARTITIONED, PartitionKind
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import MODEL_RETRIES, runs_a_model
+from openthoughts_dagster.lake import Table
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.storage import joined
+
+QUICKSTART_MODELS = "quickstart_models"
+PAPER = "https://arxiv.org/abs/2506.04178"
+Sensor = Literal["cheap_assets", "expensive_assets"]
+Condition = Callable[[Recipe], dg.AutomationCondition[Any] | None]
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+
+def _never(_: Recipe) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class AssetEntry:
+    """One asset of the catalogue: everything about it but its body.
+
+    Args:
+        name: The asset's key, which is also the name that costs stand under in the ledger.
+        make: Makes the asset from its entry, the recipe and the settings; in a file of its own in `assets/`.
+        group: The group in the UI.
+        owner: The team that is asked about it.
+        kinds: The technologies that the UI shows as icons.
+        partitions: How it is partitioned.
+        table: The table that it writes; None for an asset whose result is files.
+        inputs: Names of the assets that it reads.
+        uses_models: Whether its models may be the quickstart's, which an asset makes.
+        runs: The kind of model that its steps run, which decides their pods on Kubernetes; None for cheap work.
+        retries: Whether a step whose model failed is tried again.
+        pays_models: Whether materializing it may cost money; people select assets in the UI by this tag.
+        condition: When it is refreshed without anybody asking, for a recipe.
+        sensor: The sensor that requests it; expensive assets have one of their own, so that it can be stopped alone.
+        jobs: The jobs that materialize it.
+        checks: What is verified after each materialization; those of severity ERROR stop what is downstream.
+        watched_for_age: Whether it counts as stale after the recipe's `fresh_days`.
+        present: Whether a recipe has this asset.
+    """
+
+    name: str
+    make: "Callable[[AssetEntry, Recipe, Settings], dg.AssetsDefinition]"
+    group: str
+    owner: str
+    kinds: frozenset[str]
+    partitions: PartitionKind = UNPARTITIONED
+    table: Table | None = None
+    inputs: tuple[str, ...] = ()
+    uses_models: bool = False
+    runs: Literal["judge", "teacher", "student"] | None = None
+    retries: bool = False
+    pays_models: bool = False
+    condition: Condition = _never
+    sensor: Sensor = "cheap_assets"
+    jobs: tuple[str, ...] = ()
+    checks: Mapping[Rule, dg.AssetCheckSeverity] = field(default_factory=dict)
+    watched_for_age: bool = False
+    present: Callable[[Recipe], bool] = lambda _: True
+
+    def upstream(self, recipe: Recipe) -> list[str]:
+        """The assets that it reads, with the quickstart's models where the recipe has them."""
+        return [*self.inputs, *self.model_inputs(recipe)]
+
+    def model_inputs(self, recipe: Recipe) -> list[str]:
+        """The asset that makes the quickstart's models, where this one uses them and the recipe has them."""
+        return [QUICKSTART_MODELS] if self.uses_models and recipe.tiny_models else []
+
+    def arguments(self, recipe: Recipe) -> dict[str, Any]:
+        """What `@dg.asset` needs to know when the body is made: partitions, inputs, pods and retries."""
+        return {
+            "name": self.name,
+            "partitions_def": self.partitions.definition(recipe),
+            "deps": self.upstream(recipe),
+            "op_tags": runs_a_model(self.runs) if self.runs else None,
+            "retry_policy": MODEL_RETRIES if self.retries else None,
+        }
+
+    def build(self, recipe: Recipe, settings: Settings) -> dg.AssetsDefinition:
+        """The asset with all that the catalogue says of it.
+
+        Raises:
+            DagsterInvalidDefinitionError: Its body was made with other inputs or partitions than the catalogue says.
+        """
+        made = self.make(self, recipe, settings)
+        [spec] = made.specs
+        reads, partitions = {dep.asset_key.to_user_string() for dep in spec.deps}, self.partitions.definition(recipe)
+        same = spec.key == dg.AssetKey(self.name) and reads == set(self.upstream(recipe))
+        if not same or spec.partitions_def != partitions:
+            raise dg.DagsterInvalidDefinitionError(
+                f"{self.name}: its file in defs/assets makes {spec.key.to_user_string()} from {sorted(reads)} with "
+                f"{spec.partitions_def}; the catalogue says from {sorted(self.upstream(recipe))} with {partitions}: "
+                "give its decorator **entry.arguments(recipe)"
+            )
+        more = code_references(made, settings.repository) | self._table_metadata(settings)
+        return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
+
+    def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
+        days = recipe.automation.fresh_days if self.watched_for_age else None
+        fresh = None if days is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
+        return spec.replace_attributes(
+            group_name=self.group,
+            owners=[f"team:{self.owner}"],
+            kinds=set(self.kinds),
+            automation_condition=self.condition(recipe),
+            freshness_policy=fresh,
+            tags={**spec.tags, "openthoughts/pays_models": "yes" if self.pays_models else "no"},
+            description=f"{spec.description}\n\nMethod: [OpenThoughts]({PAPER}), arXiv 2506.04178.",
+            metadata={**spec.metadata, **metadata},
+        )
+
+    def _table_metadata(self, settings: Settings) -> dict[str, Any]:
+        """What Dagster's users expect of a table: its name, where it is, and its columns."""
+        if self.table is None:
+            return {}
+        return {
+            "dagster/table_name": self.table.name,
+            "dagster/uri": joined(settings.lake, self.table.name),
+            "dagster/column_schema": column_schema(self.table),
+        }

@@ -1,0 +1,57 @@
+"""What could be wrong with a partition, looked up in the tables themselves."""
+
+from openthoughts_dagster.defs.check_rules.answers import (
+    answers_are_complete,
+    costs_add_up,
+    traces_are_closed,
+)
+from openthoughts_dagster.defs.check_rules.partition import (
+    Finding,
+    Partition,
+    Rule,
+)
+from openthoughts_dagster.defs.check_rules.questions import (
+    curated_questions_are_unique,
+    curated_rows_add_up,
+    every_benchmark_was_compared,
+    no_benchmark_questions,
+    raw_few_rejected,
+    raw_questions_are_whole,
+    raw_rows_add_up,
+    scored_are_the_raw_questions,
+    scores_are_present,
+)
+from openthoughts_dagster.defs.check_rules.students import (
+    beats_untrained,
+    checkpoint_is_whole,
+    every_item_is_scored,
+    loss_fell,
+    sources_all_ranked,
+    teachers_all_ranked,
+    tiny_models_are_able,
+)
+
+__all__ = [
+    "Finding",
+    "Partition",
+    "Rule",
+    "answers_are_complete",
+    "beats_untrained",
+    "checkpoint_is_whole",
+    "costs_add_up",
+    "curated_questions_are_unique",
+    "curated_rows_add_up",
+    "every_benchmark_was_compared",
+    "every_item_is_scored",
+    "loss_fell",
+    "no_benchmark_questions",
+    "raw_few_rejected",
+    "raw_questions_are_whole",
+    "raw_rows_add_up",
+    "scored_are_the_raw_questions",
+    "scores_are_present",
+    "sources_all_ranked",
+    "teachers_all_ranked",
+    "tiny_models_are_able",
+    "traces_are_closed",
+]

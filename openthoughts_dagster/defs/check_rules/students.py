@@ -1,0 +1,102 @@
+"""What could be wrong with models, students, scores and rankings."""
+
+import json
+
+import polars as pl
+
+from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
+from openthoughts_dagster.evaluation import benchmark_questions
+from openthoughts_dagster.lake import (
+    BENCHMARK_SCORES,
+    SOURCE_RANKING,
+    STUDENT_CHECKPOINTS,
+    TEACHER_RANKING,
+    Table,
+)
+from openthoughts_dagster.storage import Folders, joined
+
+_ABLE = 0.5
+
+
+def tiny_models_are_able(at: Partition) -> Finding:
+    """The quickstart's models load as checkpoints, and each solves most of the held-out problems of its own task."""
+    folder, files = at.recipe.path(at.recipe.tiny_models or ""), Folders()
+    names = ["student", "worked", "direct", "judge"]
+    missing = [name for name in names if "training.json" not in files.listed(joined(folder, name))]
+    if missing:
+        return Finding(False, f"{folder} lacks {', '.join(missing)}")
+    reports = {name: json.loads(files.read(joined(folder, name), "training.json")) for name in names}
+    accuracy = {name: float(report["accuracy"]) for name, report in reports.items()}
+    weak = [name for name in ("worked", "judge") if accuracy[name] < _ABLE]
+    says = ", ".join(f"{name}: {share:.0%}" for name, share in accuracy.items())
+    return Finding(not weak, f"right on held-out problems: {says}", accuracy)
+
+
+def checkpoint_is_whole(at: Partition) -> Finding:
+    """The checkpoint folder has weights, configuration and tokenizer."""
+    rows = at.rows(STUDENT_CHECKPOINTS)
+    if rows.height != 1:
+        return Finding(False, f"student_checkpoint has {rows.height} rows for this partition, expected 1")
+    folder = str(rows["path"].item())
+    there = Folders().listed(folder)
+    missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
+    missing += [] if any(name.endswith(".safetensors") for name in there) else ["*.safetensors"]
+    return Finding(not missing, f"{folder} lacks {', '.join(missing)}" if missing else f"{folder} is whole")
+
+
+def loss_fell(at: Partition) -> Finding:
+    """The training loss at the end is below that at the start."""
+    losses = [loss for _, loss in json.loads(at.rows(STUDENT_CHECKPOINTS)["losses"].item())]
+    says = f"training loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
+    return Finding(losses[-1] < losses[0], says, {"first_loss": losses[0], "final_loss": losses[-1]})
+
+
+def every_item_is_scored(at: Partition) -> Finding:
+    """Every item of every benchmark has one score from 0 to 1 over all its repeats."""
+    rows, problems = at.rows(BENCHMARK_SCORES), []
+    questions, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
+    for benchmark in at.recipe.evaluation.benchmarks:
+        own = rows.filter(benchmark=benchmark.name)
+        known = questions.filter(benchmark=benchmark.name).height
+        items = min(known, benchmark.items or known) or own.height
+        if own.height == 0 or own["item"].n_unique() != items:
+            problems.append(f"{benchmark.name}: {own['item'].n_unique()} of {items} items scored")
+        if own.filter(~pl.col("score").is_between(0, 1) | (pl.col("repeats") != benchmark.repeats)).height:
+            problems.append(f"{benchmark.name}: scores outside 0 to 1, or other repeats than {benchmark.repeats}")
+    return Finding(not problems, "; ".join(problems) or f"{rows.height:,} items scored", {"items": rows.height})
+
+
+def beats_untrained(at: Partition) -> Finding:
+    """Training on this cell made the student better at the benchmarks.
+
+    A warning is no fault of the run: it says that this source and teacher taught nothing that these benchmarks measure,
+    as is expected of a source that has nothing to do with them. The rankings weigh the same scores.
+    """
+    rows = at.rows(BENCHMARK_SCORES)
+    score, before = (float(rows[column].to_numpy().mean()) for column in ("score", "untrained_score"))
+    says = f"{score:.1%} after training, {before:.1%} before"
+    if score <= before:
+        benchmarks = ", ".join(sorted(set(rows["benchmark"])))
+        says += (
+            f": the answers of {at.teacher} to {at.source} taught the student nothing that {benchmarks} measures. That "
+            "is expected of a source on another subject than the benchmarks, and is no fault of the run"
+        )
+    return Finding(score > before, says, {"gain": round(score - before, 4)})
+
+
+def sources_all_ranked(at: Partition) -> Finding:
+    """Every source of the recipe was scored with every teacher."""
+    return _all_ranked(at, SOURCE_RANKING, "source", [source.name for source in at.recipe.sources])
+
+
+def teachers_all_ranked(at: Partition) -> Finding:
+    """Every teacher of the recipe was scored on every source."""
+    return _all_ranked(at, TEACHER_RANKING, "teacher", [teacher.name for teacher in at.recipe.teachers])
+
+
+def _all_ranked(at: Partition, table: Table, by: str, names: list[str]) -> Finding:
+    rows = at.rows(table)
+    missing = sorted(set(names) - set(rows[by]))
+    incomplete = sorted(rows.filter(~pl.col("complete"))[by])
+    says = f"missing: {', '.join(missing) or 'none'}; with cells missing: {', '.join(incomplete) or 'none'}"
+    return Finding(not missing and not incomplete, says, {"ranked": rows.height})

@@ -1,0 +1,21 @@
+"""A table's columns, as the tab Columns of an asset's page shows them."""
+
+import dagster as dg
+
+from openthoughts_dagster.lake import Table
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Name, type, description and constraints of every column."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=str(dtype),
+                description=getattr(table, "descriptions", {}).get(name),
+                constraints=dg.TableColumnConstraints(nullable=name in table.nullable),
+                tags={"partition key": ""} if name in table.partition_by else None,
+            )
+            for name, dtype in table.schema.items()
+        ]
+    )

@@ -1,0 +1,37 @@
+"""The check of `raw_sources` that says what is wrong with landed sources."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from openthoughts_dagster.defs.resources import LakeResource
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.landing import Catalog, Entry
+
+_RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
+
+
+@dg.asset_check(asset=_RAW, name=_NAME)
+@resumable
+def landing_check(lake: LakeResource) -> dg.AssetCheckResult:
+    """No manifest that landed was refused, and no landed source vanished."""
+    evaluation = landing_evaluation(problems_of(Catalog(lake.open()).entries()))
+    return dg.AssetCheckResult(
+        passed=evaluation.passed, severity=evaluation.severity, description=evaluation.description
+    )
+
+
+def problems_of(entries: Mapping[str, Entry]) -> list[str]:
+    """One line for each source that something is wrong with."""
+    return [f"{entry.source}: {entry.problem}" for entry in entries.values() if entry.problem]
+
+
+def landing_evaluation(problems: list[str]) -> dg.AssetCheckEvaluation:
+    """What the check says; the landing sensor reports it too, since a refused source starts no run."""
+    return dg.AssetCheckEvaluation(
+        asset_key=_RAW,
+        check_name=_NAME,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(problems) or "every source that landed was taken",
+    )

@@ -1,0 +1,35 @@
+"""A ranking as people read it, in the UI and on the terminal: rounded, each number with its error."""
+
+import polars as pl
+
+NOTHING_COMMON = "no benchmark item that all of them were scored on"
+
+
+def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row of texts for each competitor of a ranking table, the best first.
+
+    Args:
+        ranking: Rows of source_ranking or teacher_ranking.
+        by: The column of the competitors: source or teacher.
+    """
+    rows = ranking.sort("rank", by, nulls_last=True).iter_rows(named=True)
+    shown = [
+        {
+            "rank": row["rank"],
+            by: row[by],
+            "score": None if row["score"] is None else f"{row['score']:.1%}",
+            "± s.e.": None if row["score"] is None else f"{row['standard_error'] or 0.0:.1%}",
+            "untrained": None if row["score"] is None else f"{row['score'] - row['gain_over_untrained']:.1%}",
+            "next below": NOTHING_COMMON if row["score"] is None else _lead(row),
+        }
+        for row in rows
+    ]
+    texts = dict.fromkeys((by, "score", "± s.e.", "untrained", "next below"), pl.String)
+    return pl.DataFrame(shown, schema={"rank": pl.Int64, **texts})
+
+
+def _lead(row: dict[str, float | None]) -> str | None:
+    if row["difference_to_next"] is None:
+        return None
+    verdict = "significant" if row["significant"] else "not significant"
+    return f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error'] or 0.0:.1%}, {verdict}"

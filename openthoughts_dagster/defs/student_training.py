@@ -1,0 +1,70 @@
+"""What every asset of students does: train on rows, keep the record, and show it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
+from openthoughts_dagster.defs.metadata import line, sample_rows
+from openthoughts_dagster.defs.resources import ModelsResource
+from openthoughts_dagster.lake import Table
+from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.training import Trained, train_student
+
+
+def train_on_rows(
+    models: ModelsResource, student: Student, rows: pl.DataFrame, log: Callable[[str], None]
+) -> tuple[Trained, str]:
+    """Train a student, or find the one that was trained from the same before.
+
+    Args:
+        models: Where models and students are.
+        student: The base model and its settings.
+        rows: Columns question and text, in the order of the training set.
+        log: Takes lines of progress.
+
+    Returns:
+        The student, and the hash of its files, which is its data version.
+    """
+    models.pool.make_room()
+    launch = nodes_launch(student, log)
+    base = models.locate(student, weights=launch is None)
+    trained = train_student(student, base, rows, models.students, log, launch=launch)
+    reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
+    return trained, reached.identity.revision
+
+
+def student_record(table: Table, trained: Trained, **labels: str) -> pl.DataFrame:
+    """The row of a table of students; `labels` are the columns that say whose student it is."""
+    record = {
+        **labels,
+        "path": trained.path,
+        "fingerprint": trained.fingerprint,
+        "rows": trained.rows,
+        "dropped_rows": trained.dropped_rows,
+        "steps": trained.steps,
+        "train_tokens": trained.train_tokens,
+        "seconds": trained.seconds,
+        "final_loss": trained.losses[-1][1],
+        "losses": json.dumps(trained.losses),
+    }
+    return pl.DataFrame([record], schema=table.schema)
+
+
+def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[str, Any]:
+    """What a person wants to see of a student: size, loss, and a few rows that it learned from."""
+    return {
+        "path": dg.MetadataValue.path(trained.path),
+        "students_trained": int(not trained.reused),
+        "dagster/row_count": trained.rows,
+        "rows_dropped_too_long": trained.dropped_rows,
+        "steps": trained.steps,
+        "train_tokens": trained.train_tokens,
+        "final_loss": round(trained.losses[-1][1], 4),
+        "loss_curve": line(trained.losses, f"Training loss, {title}", "step", "loss"),
+        "training_seconds": round(trained.seconds, 1),
+        "sample": sample_rows(rows.select("question", "text")),
+    }

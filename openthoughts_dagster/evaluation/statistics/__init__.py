@@ -1,0 +1,41 @@
+"""What benchmark scores are worth: estimates with errors, comparisons of students, and rankings."""
+
+from openthoughts_dagster.evaluation.statistics.comparisons import (
+    PairedComparison,
+    holm_adjusted,
+    paired_bootstrap,
+    paired_difference,
+)
+from openthoughts_dagster.evaluation.statistics.estimates import (
+    Estimate,
+    clustered_mean,
+    mean_over_benchmarks,
+    mean_over_items_and_seeds,
+    pass_at_k,
+)
+from openthoughts_dagster.evaluation.statistics.power import smallest_detectable_difference
+from openthoughts_dagster.evaluation.statistics.ranking import ranking
+from openthoughts_dagster.evaluation.statistics.scope import (
+    NothingToRank,
+    Ranked,
+    RankingScope,
+    rank_by_domain,
+)
+
+__all__ = [
+    "Estimate",
+    "NothingToRank",
+    "PairedComparison",
+    "Ranked",
+    "RankingScope",
+    "clustered_mean",
+    "holm_adjusted",
+    "mean_over_benchmarks",
+    "mean_over_items_and_seeds",
+    "paired_bootstrap",
+    "paired_difference",
+    "pass_at_k",
+    "rank_by_domain",
+    "ranking",
+    "smallest_detectable_difference",
+]
