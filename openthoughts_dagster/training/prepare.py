@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import messages_for
@@ -22,7 +21,7 @@ from openthoughts_dagster.training.claims import hold_file
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.rows import read_rows
 from openthoughts_dagster.training.templates import Template, choose_template
-from openthoughts_dagster.training.tokens import SCHEMA, TokenFiles
+from openthoughts_dagster.training.tokens import TokenFiles, token_schema
 
 _PART = 2000  # rows of a file, all of them in memory at once: what an interrupted preparation does again
 _BATCH = 64  # rows of one call of the tokenizer
@@ -133,22 +132,25 @@ def _write_part(student: Student, template: Template, rows: pl.DataFrame, first:
                 counts += _add_row(student, columns, ids, prompt, number)
                 number += 1
     if counts.rows:
-        offsets = np.concatenate([[0], np.cumsum(columns["lengths"])]).astype(np.int32)
-        table = pa.Table.from_arrays(
-            [
-                pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(columns["values"]))),
-                pa.array(columns["learned_from"], pa.int32()),
-                pa.array(columns["row"], pa.int64()),
-            ],
-            schema=SCHEMA,
-        )
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-            writer.write_table(table)
+        _write_tokens(path, columns)
     report = path.with_suffix(".json")
     unfinished = report.with_suffix(".unfinished")
     unfinished.write_text(json.dumps({"rows_in": rows.height, "counts": asdict(counts)}))
     unfinished.rename(report)
     return counts
+
+
+def _write_tokens(path: Path, columns: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+
+    offsets, schema = np.concatenate([[0], np.cumsum(columns["lengths"])]).astype(np.int32), token_schema()
+    arrays = [
+        pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(columns["values"]))),
+        pa.array(columns["learned_from"], pa.int32()),
+        pa.array(columns["row"], pa.int64()),
+    ]
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _add_row(

@@ -1,19 +1,20 @@
 """What every process of a training does, be it one or many."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.callbacks import check_finite_weights
+from openthoughts_dagster.training.card import CARD, model_card
 from openthoughts_dagster.training.checkpoints import StoredTraining, describe_damage, step_of
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import ROWS
 from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.run_report import Trained
 from openthoughts_dagster.training.students import REPORT
 from openthoughts_dagster.training.templates import OWN
 from openthoughts_dagster.training.trainer import build_trainer
@@ -23,38 +24,6 @@ TOKENS = "tokens"
 
 FINAL = "final"
 _SHARDED = "pytorch_model_fsdp.bin"  # weights as FSDP's checkpoints have them
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained student: where it is, what made it, and how its training went.
-
-    `rows` are those that were trained on, `cut_rows` of them without their end; `dropped_rows` were too long.
-    `train_tokens` counts every epoch. `seconds` and the curves, pairs of step and value, are of all attempts.
-    `template` says which chat template rendered the rows. `reused` when the student was there before.
-    """
-
-    path: str
-    fingerprint: str
-    rows: int
-    dropped_rows: int
-    steps: int
-    train_tokens: int
-    seconds: float
-    losses: list[tuple[int, float]]
-    reused: bool = False
-    cut_rows: int = 0
-    learning_rates: list[tuple[int, float]] = field(default_factory=list)
-    gradient_norms: list[tuple[int, float]] = field(default_factory=list)
-    template: str = OWN
-
-    @classmethod
-    def from_report(cls, report: Mapping[str, Any], path: str, reused: bool) -> "Trained":
-        """What a student's report says, also one of an older or newer version, which has other fields."""
-        names = {field.name for field in fields(cls)}
-        return cls(
-            **({name: value for name, value in report.items() if name in names} | {"path": path, "reused": reused})
-        )
 
 
 def run_training(
@@ -134,6 +103,7 @@ def _train(
         gradient_norms=curve("grad_norm"),
         template=prepared.template,
     )
+    (final / CARD).write_text(model_card(student, base, trained))
     (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
 
 

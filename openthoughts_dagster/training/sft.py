@@ -18,7 +18,8 @@ from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
 from openthoughts_dagster.training.rows import Rows, rows_identity
-from openthoughts_dagster.training.run import FINAL, Trained, last_checkpoint, run_training
+from openthoughts_dagster.training.run import FINAL, last_checkpoint, run_training
+from openthoughts_dagster.training.run_report import Trained
 from openthoughts_dagster.training.students import REPORT, Students
 
 Launch = Callable[[str, str, Callable[[], str]], None]

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-
-SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("learned_from", pa.int32()), ("row", pa.int64())])
-"""Token ids of a row, how many of them at its beginning are prompt, and which of the training's rows it is."""
 
 IGNORED = -100
 _PACKED_AT_ONCE = 1000  # rows, as TRL does: other packs would be other batches, and another student
+
+
+def token_schema() -> Any:
+    """Token ids of a row, how many of them at its beginning are prompt, and which of the training's rows it is."""
+    import pyarrow as pa
+
+    return pa.schema([("input_ids", pa.list_(pa.int32())), ("learned_from", pa.int32()), ("row", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class TokenFiles:
     files: Sequence[Path]
 
     @cached_property
-    def _parts(self) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], pa.Table]]:
+    def _parts(self) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Any]]:
+        import pyarrow as pa
+
         tables = [pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in self.files]
         parts = []
         for table in tables:
@@ -58,7 +63,7 @@ class TokenFiles:
         origin: int = table["row"][inside].as_py()
         return origin
 
-    def _at(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], pa.Table, int]:
+    def _at(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Any, int]:
         part = bisect_left(self._begins, number + 1) - 1
         return *self._parts[part], number - self._begins[part]
 

@@ -162,6 +162,14 @@ def _student_trainer() -> Any:
                 "training.learning_rate, or look at these rows"
             )
 
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            """Save weights that are one and the same once: gathered from all processes they are there twice."""
+            if state_dict is not None:
+                tied = dict(getattr(self.model, "all_tied_weights_keys", None) or {})
+                twice = {name for name, source in tied.items() if source in state_dict}
+                state_dict = {name: weight for name, weight in state_dict.items() if name not in twice}
+            super()._save(output_dir, state_dict)
+
         def seconds(self) -> float:
             """How long training took until now, in all attempts as far as they left checkpoints."""
             return self._seconds_before + time.monotonic() - self._begun

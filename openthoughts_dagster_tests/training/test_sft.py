@@ -35,6 +35,9 @@ def test_the_loss_falls_and_the_same_training_is_not_done_twice(student: Student
 
     assert first.losses[-1][1] < first.losses[0][1]
     assert (first.reused, again.reused) == (False, True)
+    card = (Path(first.path) / "README.md").read_text()
+    assert "Rows: 64, of which 0 without their end" in card and "| learning_rate | 0.002 |" in card
+    assert str(tmp_path) not in card and base.address not in card
     assert again.path == first.path and (first.rows, first.steps) == (64, 16)
     assert [path.name for path in tmp_path.iterdir()] == [first.fingerprint]
 
@@ -52,9 +55,12 @@ def test_other_rows_or_settings_are_another_student(student: Student, base: Mode
     assert len(set(students)) == 3
 
 
+@pytest.mark.parametrize("packing", [False, True])
 def test_an_interrupted_training_goes_on_to_the_same_student(
-    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: bool
 ) -> None:
+    settings = quick_training(epochs=4, packing=packing, global_batch_size=4, per_device_batch_size=2)
+    student = student.model_copy(update={"training": settings if packing else TRAINING})
     whole = train_student(student, base, ROWS, students_in(tmp_path / "whole"), print)
     made = build_trainer
 
@@ -79,7 +85,7 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
     resumed = train_student(student, base, ROWS, students_in(tmp_path / "part"), lines.append)
 
     assert "student: going on from checkpoint-8" in lines
-    assert resumed.steps == 16
+    assert resumed.steps == whole.steps > 10
     weights = [(Path(trained.path) / "model.safetensors").read_bytes() for trained in (whole, resumed)]
     assert weights[0] == weights[1]
 
