@@ -79,7 +79,7 @@ def test_every_mistake_is_reported_at_once_with_file_field_value_and_remedy(tmp_
         "teachers.u|v.name: use only letters",
         "teachers.u|v.base_url: is for engine openai",
         "student.model: only ${OPENTHOUGHTS_...} variables are replaced",
-        "student.preset: must be one of micro, 1k, small, medium, large, got 'huge'",
+        "student.preset: must be one of tiny, micro, 1k, small, medium, large, got 'huge'",
         "evaluation.benchmarks: needs at least one entry",
     ):
         assert any(expected in line for line in lines), expected
