@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing
-from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
+from openthoughts_dagster.generation.requests import FINISHED, Answer, AskModel, Prompt
 from openthoughts_dagster.recipe import Sampling
 
 
@@ -66,7 +66,7 @@ def _model_class() -> type[Any]:
                 if answer.error is not None:
                     self.faults[doc.task_name, doc.id, "failed"] += 1
                     continue
-                if answer.finish_reason in ("length", "repetition"):
+                if answer.finish_reason not in FINISHED:
                     self.faults[doc.task_name, doc.id, "truncated"] += 1
                 if not answer.answer.strip():
                     self.faults[doc.task_name, doc.id, "blank"] += 1

@@ -38,7 +38,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
-from openthoughts_dagster.recipe.serving import Retry, VllmOptions
+from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
     FilesSource,
@@ -92,6 +92,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RepetitionGuard",
+    "RequestParameters",
     "ResponseLengthScore",
     "Retry",
     "Rewrite",
