@@ -3,9 +3,10 @@
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from openthoughts_dagster.questions.replies import examples_text, rating_in, rat
 from openthoughts_dagster.recipe import (
     AskLlmScore,
     DifficultyScore,
+    EmbeddingScore,
     Examples,
     FastTextScore,
     RandomScore,
@@ -99,29 +101,40 @@ def score_questions(questions: pl.DataFrame, scores: list[Score], context: Scori
 
 
 def _values(questions: pl.DataFrame, score: Score, context: ScoringContext) -> Sequence[float | None]:
-    texts = questions["question"].to_list()
-    if isinstance(score, RandomScore):
-        return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
-    if isinstance(score, ResponseLengthScore):
-        return _response_lengths(texts, context.judge(score.judge), score.attempts)
-    if isinstance(score, DifficultyScore):
-        template = context.prompt(score.prompt)
-        prompts = [template.replace("{question}", text) for text in texts]
-        return ask_for_json(
-            prompts,
-            context.judge(score.judge),
-            _DIFFICULTY,
-            lambda v: rating_in(v, "difficulty", 1, 10),
-            score.attempts,
-        )
+    return SCORES[score.method](questions, score, context)
+
+
+def _random(questions: pl.DataFrame, score: RandomScore, context: ScoringContext) -> list[float | None]:
+    return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
+
+
+def _difficulties(questions: pl.DataFrame, score: DifficultyScore, context: ScoringContext) -> list[float | None]:
+    template = context.prompt(score.prompt)
+    prompts = [template.replace("{question}", text) for text in questions["question"]]
+    judge = context.judge(score.judge)
+    return ask_for_json(prompts, judge, _DIFFICULTY, lambda v: rating_in(v, "difficulty", 1, 10), score.attempts)
+
+
+def _judges_lengths(questions: pl.DataFrame, score: ResponseLengthScore, context: ScoringContext) -> list[float | None]:
+    return _response_lengths(questions["question"].to_list(), context.judge(score.judge), score.attempts)
+
+
+def _asked_llm(questions: pl.DataFrame, score: AskLlmScore, context: ScoringContext) -> Sequence[float | None]:
     positives, negatives = context.examples(score.positives), context.examples(score.negatives)
-    if not texts:
-        return []
-    if isinstance(score, AskLlmScore):
-        return _like_examples(texts, positives, negatives, score, context)
-    if isinstance(score, FastTextScore):
-        return fasttext_scores(texts, positives, negatives, score)
-    return embedding_scores(texts, positives, negatives, score, context.lake)
+    texts = questions["question"].to_list()
+    return _like_examples(texts, positives, negatives, score, context) if texts else []
+
+
+def _classified(questions: pl.DataFrame, score: FastTextScore, context: ScoringContext) -> Sequence[float | None]:
+    positives, negatives = context.examples(score.positives), context.examples(score.negatives)
+    texts = questions["question"].to_list()
+    return fasttext_scores(texts, positives, negatives, score) if texts else []
+
+
+def _embedded(questions: pl.DataFrame, score: EmbeddingScore, context: ScoringContext) -> Sequence[float | None]:
+    positives, negatives = context.examples(score.positives), context.examples(score.negatives)
+    texts = questions["question"].to_list()
+    return embedding_scores(texts, positives, negatives, score, context.lake) if texts else []
 
 
 def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[float | None]:
@@ -154,3 +167,17 @@ def _like_examples(
     return ask_for_json(
         prompts, context.judge(score.judge), _VALUE, lambda value: rating_in(value, "score", 1, 100), score.attempts
     )
+
+
+ScoreFunction = Callable[[pl.DataFrame, Any, ScoringContext], Sequence[float | None]]
+"""Questions, the score's settings and the context in; out comes a number for each question, or None without one."""
+
+SCORES: Mapping[str, ScoreFunction] = {
+    "random": _random,
+    "difficulty": _difficulties,
+    "response_length": _judges_lengths,
+    "ask_llm": _asked_llm,
+    "fasttext": _classified,
+    "embedding": _embedded,
+}
+"""The function of each method of a score. To add one, add its settings to recipe/questions.py and its function here."""

@@ -67,7 +67,7 @@ class Program:
         received = bytearray()
         while not received.endswith(b"\n"):
             wants = [self.request] if message else []
-            read, write, _ = _wait([self.reply, self.stdout, self.stderr, self.handle], wants, deadline)
+            read, write = _wait([self.reply, self.stdout, self.stderr, self.handle], wants, deadline)
             if write:
                 try:
                     message = message[os.write(self.request, message[:_BLOCK]) :]
@@ -147,7 +147,7 @@ def watch(programs: list[Program], deadline: float, until: Program) -> None:
             if not program.feed and program.stdin not in closed:
                 os.close(program.stdin)
                 closed.add(program.stdin)
-        ready, writable, _ = _wait([*reading, until.handle], writing, deadline)
+        ready, writable = _wait([*reading, until.handle], writing, deadline)
         for program in programs:
             if program.stdin in writable:
                 try:
@@ -164,10 +164,11 @@ def watch(programs: list[Program], deadline: float, until: Program) -> None:
             return
 
 
-def _wait(reading: list[int], writing: list[int], deadline: float) -> tuple[list[int], list[int], list[int]]:
+def _wait(reading: list[int], writing: list[int], deadline: float) -> tuple[list[int], list[int]]:
     left = deadline - time.monotonic()
-    nothing: list[int] = []
-    can_read, can_write, _ = select.select(reading, writing, [], left) if left > 0 else (nothing, nothing, nothing)
-    if not can_read and not can_write:
+    if left <= 0:
         raise Stopped("time")
-    return can_read, can_write, nothing
+    ready, writable, _ = select.select(reading, writing, [], left)
+    if not ready and not writable:
+        raise Stopped("time")
+    return ready, writable
