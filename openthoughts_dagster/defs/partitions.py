@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.studies import arm_keys, student_keys
 
 SOURCE, TEACHER = "source", "teacher"
 
@@ -89,4 +90,7 @@ BY_CELL = PartitionKind(
     key=lambda labels: dg.MultiPartitionKey({SOURCE: labels[SOURCE], TEACHER: labels[TEACHER]}),
 )
 
+BY_ARM = static_kind("arm", arm_keys)
+BY_ARM_STUDENT = static_kind("arm_student", student_keys)
+BY_STUDY = static_kind("study", lambda recipe: [study.name for study in recipe.studies])
 BY_TEACHER = static_kind(TEACHER, lambda recipe: [teacher.name for teacher in recipe.teachers])
