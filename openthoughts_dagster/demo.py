@@ -17,6 +17,7 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
+from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.local_runs import alone_in, fail_orphans, run_here
 from openthoughts_dagster.recipe import Recipe, RecipeError
@@ -99,8 +100,13 @@ def _needs(piece: Piece, failed: Piece) -> bool:
 
 def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
-    # The libraries below talk a lot, and ask the hub about models that are folders.
-    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
+    # The progress bars and warnings of other libraries would stand between the lines of the demo.
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }.items():
         os.environ.setdefault(name, value)
     start = time.monotonic()
     try:
@@ -115,7 +121,7 @@ def main() -> int:
         outcome = run_recipe(defs, recipe, instance)
     lake = Lake(settings.lake)
     for by, ranking in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
-        rows = lake.scan(ranking).collect()
+        rows = lake.scan(ranking).filter(domain=OVERALL).collect()
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
     print(

@@ -104,14 +104,20 @@ class ProcessGuard:
 
     def __init__(self) -> None:
         self._shared = set[int]()
+        self._distributes = self._told = False
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        self._distributes = bool(getattr(config.option, "numprocesses", None))
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._terminated)
 
-    @staticmethod
-    def _terminated(number: int, frame: FrameType | None) -> None:
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: fixtures are ending their processes
+        if self._distributes:  # the children are the processes of pytest-xdist, whose fixtures own the others
+            self._told = True
+            for worker in psutil.Process().children():
+                with suppress(psutil.Error):
+                    worker.send_signal(number)
         pytest.exit("ended by SIGTERM", returncode=128 + number)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -141,6 +147,8 @@ class ProcessGuard:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        if self._told:  # before pytest-xdist ends its processes, their fixtures have time to end theirs
+            _wait_for_grandchildren(60)
         yield
         left = self._shared & self._wait_for_end_of(set())
         if left:
@@ -158,3 +166,19 @@ class ProcessGuard:
                 break
             time.sleep(0.05)
         return left
+
+
+def _wait_for_grandchildren(seconds: float) -> None:
+    """Wait until the children of this process have none themselves; kill those that are left then."""
+
+    def grandchildren() -> list[psutil.Process]:
+        return [each for child in psutil.Process().children() for each in child.children(recursive=True)]
+
+    deadline, left = time.monotonic() + seconds, True
+    while left and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with suppress(psutil.NoSuchProcess):  # one has ended meanwhile
+            left = bool(grandchildren())
+    with suppress(psutil.NoSuchProcess):
+        for each in grandchildren():
+            each.kill()

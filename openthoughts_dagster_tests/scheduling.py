@@ -11,6 +11,7 @@ import pytest
 SHARED_BY_FILES = {
     "kubernetes/test_end_to_end.py": "release",
     "kubernetes/test_losses.py": "release",
+    "kubernetes/test_maintenance.py": "release",
     "kubernetes/test_outages.py": "release",
     "kubernetes/test_rights.py": "release",
     "e2e/test_landing.py": "house",

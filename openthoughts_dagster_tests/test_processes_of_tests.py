@@ -23,11 +23,11 @@ def pytest_configure(config):
 """
 
 
-def start(folder: Path, test: str) -> "subprocess.Popen[str]":
+def start(folder: Path, test: str, *options: str) -> "subprocess.Popen[str]":
     """Pytest over one file of tests, with the guard."""
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -104,7 +104,8 @@ def test_uses_it(server):
     assert status == 1 and "fixtures left processes behind" in output, output
 
 
-def test_a_session_that_is_told_to_end_still_ends_its_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_session_that_is_told_to_end_still_ends_its_processes(tmp_path: Path, options: tuple[str, ...]) -> None:
     test = """
 import subprocess, time, pytest
 from pathlib import Path
@@ -112,16 +113,18 @@ from pathlib import Path
 def server():
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     yield process
+    time.sleep(SECONDS)
     process.kill()
     process.wait()
 def test_waits(server):
     Path(__file__).with_name("pid").write_text(str(server.pid))
     time.sleep(600)
 """
-    process = start(tmp_path, test)
+    seconds = "12" if options else "0"  # pytest-xdist itself waits 10 s for its processes
+    process = start(tmp_path, test.replace("SECONDS", seconds), *options)
     pid = tmp_path / "pid"
-    wait_for(lambda: pid.exists() and bool(pid.read_text()), 30, "the test")
+    wait_for(lambda: pid.exists() and bool(pid.read_text()), 60, "the test")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, output
     assert not psutil.pid_exists(int(pid.read_text()))

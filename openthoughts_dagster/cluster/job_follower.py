@@ -47,8 +47,8 @@ class JobFollower:
         self._api, self._job, self._service = api, job, service
         self._log, self._tells, self._patience = log, tells, timedelta(seconds=patience)
         self._name = str(job["metadata"]["name"])
-        self._told: list[str] = []
-        self._said: set[str] = set()
+        self._lines_logged: list[str] = []
+        self._reasons_logged: set[str] = set()
         self._lost: dict[str, list[Reason]] = {}
         self._logs: dict[str, list[str]] = {}
 
@@ -102,10 +102,10 @@ class JobFollower:
 
     def _tell(self, lines: list[str]) -> None:
         """The lines after those that were told: a log is read from its end, so that reading it stays cheap."""
-        known = next((n for n in range(len(lines), 0, -1) if lines[:n] == self._told[-n:]), 0)
+        known = next((n for n in range(len(lines), 0, -1) if lines[:n] == self._lines_logged[-n:]), 0)
         for line in lines[known:]:
             self._log(line)
-        self._told = [*self._told, *lines[known:]][-2 * _TAIL :]
+        self._lines_logged = [*self._lines_logged, *lines[known:]][-2 * _TAIL :]
 
     def _waits(self, job: Object, pods: list[Object]) -> Reason | None:
         """Say why pods wait, each reason once; the one of them that may never end."""
@@ -117,8 +117,8 @@ class JobFollower:
                 events = self._api.events_of("Pod", pod["metadata"]["name"])
                 reasons += [*pod_reasons(pod), *event_reasons(events, now())]
         for reason in reasons:
-            if str(reason) not in self._said:
-                self._said.add(str(reason))
+            if str(reason) not in self._reasons_logged:
+                self._reasons_logged.add(str(reason))
                 self._log(f"waiting: {reason}")
         return next((reason for reason in reasons if reason.stuck), None)
 

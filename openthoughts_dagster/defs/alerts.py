@@ -15,10 +15,18 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|DATAB
 _IN_ADDRESS = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 _IN_HEADER = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"']?\s*[:=]\s*[\"']?)[A-Za-z0-9_\-.~+/]{8,}")
 _LONGEST, _ATTEMPTS = 1500, 3
+_REFUSED = (400, 413, 415, 422)  # about this message, not about the server or the address
 
 
 class AlertError(RuntimeError):
-    """A message that could not be delivered; names the host, never the webhook's path, which is a secret."""
+    """A message that could not be delivered; names the host, never the webhook's path, which is a secret.
+
+    `refused` where the server is there and does not want this message: sending it later would be refused again.
+    """
+
+    def __init__(self, message: str, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -48,20 +56,22 @@ def send(address: str, body: Mapping[str, object], wait: float = 1.0) -> None:
     if not re.match(r"https?://[^/]", address):
         raise AlertError(f"{WEBHOOK} is no http or https address")
     headers = {"Content-Type": "application/json"}
-    problem = ""
+    problem, refused = "", False
     for attempt in range(_ATTEMPTS):
         request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=10):
                 return
         except urllib.error.HTTPError as error:
-            problem = f"HTTP {error.code}"
+            problem, refused = f"HTTP {error.code}", error.code in _REFUSED
             if error.code < 500 and error.code != 429:
                 break
         except OSError as error:
-            problem = f"{type(error).__name__}: {error}"
-        time.sleep(wait * 2**attempt)
-    raise AlertError(f"{WEBHOOK}: {host} did not take the message: {problem}; the failed run is in the UI")
+            problem, refused = f"{type(error).__name__}: {error}", False
+        if attempt + 1 < _ATTEMPTS:
+            time.sleep(wait * 2**attempt)
+    says = f"{WEBHOOK}: {host} did not take the message: {problem}; the failed run is in the UI"
+    raise AlertError(says, refused)
 
 
 def _clean(text: str, environment: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ class AssetEntry:
                 f"{spec.partitions_def}; the catalogue says from {sorted(self.upstream(recipe))} with {partitions}: "
                 "give its decorator **entry.arguments(recipe)"
             )
-        more = code_references(made, settings.repository) | self._table_metadata(settings)
+        more = code_references(self.make, settings.repository) | self._table_metadata(settings)
         return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
 
     def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:

@@ -1,5 +1,6 @@
 """Asset checks: each rule, on the asset and partition that it looks at."""
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ def _checks(recipe: Recipe, entry: AssetEntry) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(
             rule.__name__,
             asset=asset,
-            description=rule.__doc__,
+            description=inspect.cleandoc(rule.__doc__ or ""),
             blocking=severity is ERROR,
             partitions_def=partitions,
         )

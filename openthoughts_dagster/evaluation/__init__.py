@@ -4,6 +4,7 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
 from openthoughts_dagster.evaluation.statistics import (
+    OVERALL,
     Estimate,
     NothingToRank,
     Ranked,
@@ -17,6 +18,7 @@ from openthoughts_dagster.evaluation.students import StudentScores, score_studen
 
 __all__ = [
     "ITEM_SCORES",
+    "OVERALL",
     "BenchmarkError",
     "Estimate",
     "EvaluationResult",

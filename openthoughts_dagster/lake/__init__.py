@@ -1,5 +1,6 @@
 """Tables on disk or object store."""
 
+from openthoughts_dagster.lake.errors import LakeError, SchemaError
 from openthoughts_dagster.lake.hashing import (
     batches_hash,
     file_digest,
@@ -10,7 +11,10 @@ from openthoughts_dagster.lake.hashing import (
     text_hashes,
     value_hash,
 )
-from openthoughts_dagster.lake.lake import Lake, LakeError, SchemaError, conform
+from openthoughts_dagster.lake.lake import Lake
+from openthoughts_dagster.lake.maintenance import Maintenance
+from openthoughts_dagster.lake.recipe_uses import RecipeUse, other_recipes, record_recipe_use
+from openthoughts_dagster.lake.rows import conform
 from openthoughts_dagster.lake.schemas import (
     ANSWER_PLANS,
     BENCHMARK_SCORES,
@@ -18,6 +22,7 @@ from openthoughts_dagster.lake.schemas import (
     DEDUPED_QUESTIONS,
     EMBEDDINGS,
     GENERATION_COSTS,
+    LAKE_RECIPES,
     RAW_SOURCES,
     REJECTED_ANSWERS,
     REJECTED_QUESTIONS,
@@ -29,6 +34,7 @@ from openthoughts_dagster.lake.schemas import (
     TEACHER_RANKING,
     TRAINING_SETS,
     WATCHED_SOURCES,
+    Column,
     Table,
 )
 
@@ -39,6 +45,7 @@ __all__ = [
     "DEDUPED_QUESTIONS",
     "EMBEDDINGS",
     "GENERATION_COSTS",
+    "LAKE_RECIPES",
     "RAW_SOURCES",
     "REJECTED_ANSWERS",
     "REJECTED_QUESTIONS",
@@ -50,8 +57,11 @@ __all__ = [
     "TEACHER_RANKING",
     "TRAINING_SETS",
     "WATCHED_SOURCES",
+    "Column",
     "Lake",
     "LakeError",
+    "Maintenance",
+    "RecipeUse",
     "SchemaError",
     "Table",
     "batches_hash",
@@ -60,6 +70,8 @@ __all__ = [
     "files_hash",
     "folder_hash",
     "frame_hash",
+    "other_recipes",
+    "record_recipe_use",
     "text_hash",
     "text_hashes",
     "value_hash",

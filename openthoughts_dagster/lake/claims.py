@@ -12,7 +12,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-_FORGOTTEN = timedelta(days=1)  # the claim of a process that died ends then
+_FORGOTTEN = timedelta(days=1)  # the claim of a process that died ends then; one dated later is of a wrong clock
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "work": pl.String,
     "claimed_at": pl.Datetime("us", "UTC"),
@@ -43,7 +43,10 @@ def _write(address: str, options: Mapping[str, str], work: str, done: bool) -> b
         columns = rows.head(0).to_arrow().schema
         table = DeltaTable.create(address, columns, mode="ignore", partition_by=["work"], storage_options=storage)
     held = pl.scan_delta(table, storage_options=storage or None).filter(pl.col("work") == work).collect()
-    if not done and held.filter(~pl.col("done") & (pl.col("claimed_at") > now - _FORGOTTEN)).height:
+    if (
+        not done
+        and held.filter(~pl.col("done") & pl.col("claimed_at").is_between(now - _FORGOTTEN, now + _FORGOTTEN)).height
+    ):
         return False
     try:
         write_deltalake(table, rows.to_arrow(), mode="overwrite", predicate=f"work = '{work}'", storage_options=storage)

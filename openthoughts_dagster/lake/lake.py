@@ -1,65 +1,116 @@
 """Delta tables under one root: lazy scans, appends, and whole-partition replacement, each one atomic commit."""
 
 import random
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from arro3.core import RecordBatchReader, Schema
-from arro3.core import Table as ArrowTable
+from arro3.core import RecordBatchReader
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from openthoughts_dagster.lake import damage
 from openthoughts_dagster.lake.claims import claim
-from openthoughts_dagster.lake.credentials import without_credentials
-from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
+from openthoughts_dagster.lake.errors import LakeError, table_error
+from openthoughts_dagster.lake.maintenance import (
+    RETENTION_HOURS,
+    Maintenance,
+    crowded_partitions,
+    delete_old_files,
+    merge_files,
+)
+from openthoughts_dagster.lake.rows import (
+    Batches,
+    CheckedBatches,
+    arrow_schema,
+    conform,
+    content_sum,
+    rows_of_partition,
+)
+from openthoughts_dagster.lake.schemas import COMPLETIONS, TABLES, TEACHER_ANSWERS, Table
+from openthoughts_dagster.lake.versions import (
+    add_columns,
+    check_columns,
+    has_more_columns,
+    known_columns,
+    version_properties,
+)
 
 _ATTEMPTS = 20
-_COLOUR = re.compile(r"\x1b\[\d+m")
-
-
-class LakeError(RuntimeError):
-    """A table that cannot be read or written, with its address and what to do."""
-
-
-class SchemaError(ValueError):
-    """Rows that do not fit their table, naming the table, the columns and what is wrong."""
 
 
 class Lake:
-    """The tables of one deployment.
+    """The tables of one deployment, in a folder or in an object store.
 
-    `root` is a folder or an object store address such as s3://bucket/lake; `options` are the object store's
-    options as deltalake names them. Every table exists as soon as something was written; scans of a table that
-    does not exist yet are empty.
+    Every table exists as soon as something was written to it; scans of a table that does not exist yet are empty.
+    Tables of older versions are read with the columns that were added since, and get them at their next write.
+
+    Args:
+        root: A folder, or an address such as s3://bucket/lake.
+        options: Options of the object store, as deltalake names them; by default its AWS_* variables.
+
+    Example:
+        >>> lake = Lake("data/lake")
+        >>> lake.scan(RAW_SOURCES, source="gsm8k").select("question").head(3).collect()
     """
 
     def __init__(self, root: str | Path, options: Mapping[str, str] | None = None) -> None:
         self.root = str(root).rstrip("/")
         self.options = dict(options or {})
+        self._scanned: dict[tuple[Any, ...], Table] = {}
 
     def address(self, table: Table) -> str:
-        """Where the table is."""
+        """Return the folder or address of a table."""
         return f"{self.root}/{table.name}"
 
     def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
-        """Rows of `table`, of one partition when columns and values are given: `scan(RAW_SOURCES, source="gsm8k")`."""
+        """Read a table lazily.
+
+        Args:
+            table: One of the tables in `lake/schemas.py`.
+            **partition: Columns and the values that rows must have there. Where the table is partitioned by them, no
+                other partition's files are opened.
+
+        Returns:
+            All columns of the table in their order. Columns that an older table lacks have their default, or null;
+            columns that only newer code knows are left out. Empty when nothing was written yet.
+
+        Raises:
+            LakeError: The table cannot be read, a file of it is damaged, or this code would misread it.
+
+        Example:
+            >>> lake.scan(TEACHER_ANSWERS, source="gsm8k", teacher="qwq-32b").collect()
+        """
         if (delta := self._open(table)) is None:
             return pl.LazyFrame(schema=table.schema)
+        self._scanned[table.name, *partition.items()] = table
+        damage.check_files(delta, self.address(table), _keys(table, partition))
         frame = pl.scan_delta(delta, storage_options=self.options or None)
         for column, value in partition.items():
             frame = frame.filter(pl.col(column) == value)
-        return frame.select(list(table.columns))
+        return frame.select(known_columns(table, delta))
 
     def answers(self, **partition: str) -> pl.LazyFrame:
-        """The teachers' answers that the current recipe reads, joined with their texts.
+        """Read the teachers' answers joined with their texts.
 
         `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
-        million answers copies no text; this is the one scan that joins them. Columns of both tables.
+        million answers copies no text; this is the one scan that joins them.
+
+        Args:
+            **partition: `source`, `teacher`, or both.
+
+        Returns:
+            One row for each question and sample: the columns of `teacher_answers`, and those of `completions`.
+
+        Raises:
+            LakeError: As `scan` does.
+
+        Example:
+            >>> lake.answers(source="gsm8k").select("question_id", "reasoning", "answer").collect()
         """
         chosen = self.scan(TEACHER_ANSWERS, **partition)
         # The ledger is laid out by model: the texts of other models are not opened.
@@ -67,116 +118,241 @@ class Lake:
         texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
         return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
 
-    def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
-        """Merge the small files of one partition when there are more than `files`; rows stay what they are.
-
-        For tables whose rows are only ever added to. Merged files stay on disk for a week, for readers that have the
-        old version open. True when it was done; False also when another process is at it.
-        """
-        filters = [(column, "=", value) for column, value in partition.items()] or None
-        if not self._more_files(table, filters, files):
-            return False
-        work = "/".join([table.name, *partition.values()]).replace("'", "")
-        try:
-            with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
-                # Looked at once more: another process may have merged them before the claim.
-                if not ours or (delta := self._more_files(table, filters, files)) is None:
-                    return False
-                delta.optimize.compact(partition_filters=filters, max_concurrent_tasks=1)
-                delta.vacuum(retention_hours=168, dry_run=False)
-        except (DeltaError, OSError) as error:
-            raise self._error(table, "could not be compacted", error) from None
-        return True
-
-    def _more_files(self, table: Table, filters: Any, files: int) -> DeltaTable | None:
-        """The table as it is now, when the partition has more than so many files."""
-        delta = self._open(table)
-        return None if delta is None or len(delta.file_uris(file_pruning_predicate=filters)) <= files else delta
-
     def append(self, table: Table, rows: pl.DataFrame) -> None:
-        """Add rows in one commit. Raises SchemaError before anything is written."""
+        """Add rows in one commit.
+
+        Args:
+            table: Where they are added.
+            rows: The rows with all columns; those that have a default may be left out.
+
+        Raises:
+            SchemaError: The rows do not fit the table; nothing was written.
+            LakeError: The table cannot be written, or this code would misread it.
+
+        Example:
+            >>> row = {"encoder": "e", "text": "c0ffee", "vector": [0.6, 0.8]}
+            >>> lake.append(EMBEDDINGS, pl.DataFrame([row], schema=EMBEDDINGS.schema))
+        """
         rows = conform(table, rows)
         if rows.is_empty():
             return
-        self._commit(table, rows.height, lambda: self._write(table, rows))
+        self._commit(table, rows.height, lambda: self._write(table, rows, mode="append"))
 
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
-        """Make `rows` the whole content of one partition, in one commit: readers see the old rows or the new.
+        """Make rows the whole content of one partition, in one commit: readers see the old rows or the new.
 
-        Without a partition they become the whole table.
-        Raises SchemaError before anything is written, also when a row belongs to another partition.
+        Rows that are there already, in whatever order, are not written again: they are no new version of the table.
+
+        Args:
+            table: Where they are written.
+            rows: The rows with all columns; those that have a default may be left out.
+            **partition: Columns and values of the partition. Without them the rows become the whole table.
+
+        Raises:
+            SchemaError: The rows do not fit the table, or a row belongs to another partition; nothing was written.
+            LakeError: The table cannot be written, or this code would misread it.
+
+        Example:
+            >>> lake.replace(TEACHER_ANSWERS, answers, source="gsm8k", teacher="qwq-32b")
         """
-        rows = _of_partition(table, conform(table, rows), partition)
-        predicate = _predicate(partition)
+        rows = rows_of_partition(table, rows, partition)
 
         def write() -> None:
             if rows.is_empty():
-                self._clear(table, predicate)
-            else:
-                self._overwrite(table, rows, predicate or None)
+                self._clear(table, partition)
+            elif not self._has(table, partition, lambda: [rows]):
+                self._write(table, rows, mode="overwrite", predicate=_predicate(partition))
 
         self._commit(table, rows.height, write)
 
-    def replace_batches(self, table: Table, batches: Callable[[], Iterable[pl.DataFrame]], **partition: str) -> int:
-        """`replace` with rows that come in batches, in memory for a few of them; returns how many rows there were.
+    def replace_batches(self, table: Table, batches: Batches, **partition: str) -> int:
+        """Do what `replace` does with rows that come in batches, of which a few are in memory.
 
-        `batches` gives them from the start each time it is called: once, or again where another writer was first.
-        Raises SchemaError as `replace` does; then, and when `batches` raises, nothing was written.
+        Args:
+            table: Where they are written.
+            batches: Gives the batches from the start each time it is called: twice when the partition has rows, to
+                compare them first, and again where another writer was first.
+            **partition: Columns and values of the partition. Without them the rows become the whole table.
+
+        Returns:
+            How many rows there were.
+
+        Raises:
+            SchemaError: As `replace` does; then, and when `batches` raises, nothing was written.
+            LakeError: The table cannot be written, or this code would misread it.
+
+        Example:
+            >>> lake.replace_batches(RAW_SOURCES, lambda: read_batches(files), source="gsm8k")
         """
-        predicate, written = _predicate(partition), _Batches(table, partition)
+        checked = CheckedBatches(table, batches, partition)
 
         def write() -> None:
-            written.restart()
-            rows = (written.checked(batch) for batch in batches() if batch.height)
-            first = next(rows, None)
-            if first is None:
-                return self._clear(table, predicate)
-            reader = RecordBatchReader.from_batches(_arrow_schema(first), written.arrow(chain([first], rows)))
+            if self._has(table, partition, lambda: checked):
+                return None
+            rows = iter(checked)
+            if (first := next(rows, None)) is None:
+                return self._clear(table, partition)
+            reader = RecordBatchReader.from_batches(arrow_schema(first), checked.as_arrow(chain([first], rows)))
             try:
-                return self._overwrite(table, reader, predicate or None)
+                self._write(table, reader, mode="overwrite", predicate=_predicate(partition))
             except Exception:
-                if written.error is not None:  # the writer knows it as text only
-                    raise written.error from None
+                if checked.error is not None:
+                    raise checked.error from None
                 raise
 
         self._commit(table, None, write)
-        return written.rows
+        return checked.rows
 
-    def _write(self, table: Table, rows: Any) -> None:
-        write_deltalake(
-            self.address(table),
-            rows,
-            mode="append",
-            partition_by=list(table.partition_by) or None,
-            storage_options=self.options,
-        )
+    def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
+        """Merge the small files of one partition; rows stay what they are.
 
-    def _overwrite(self, table: Table, rows: Any, predicate: str | None) -> None:
+        Merged files stay for a week, for readers that have the old version open.
+
+        Args:
+            table: A table whose rows are only ever added to, such as `completions`.
+            files: The partition is left alone when it has no more files than this.
+            **partition: Columns and values of the partition.
+
+        Returns:
+            Whether files were merged: False also when another process is at it.
+
+        Raises:
+            LakeError: The table cannot be read or written.
+        """
+        if not self._is_crowded(table, files, partition):
+            return False
+        with self._claimed(table, partition) as ours:
+            # Looked at once more: another process may have merged them before the claim.
+            if not ours or (delta := self._is_crowded(table, files, partition)) is None:
+                return False
+            merged = merge_files(delta, partition)
+            delete_old_files(delta)
+        return merged
+
+    def maintain(self, files: int = 50, retention_hours: int = RETENTION_HOURS) -> list[Maintenance]:
+        """Merge the small files of every table, and delete files that no reader needs any more.
+
+        Safe while others read and write: a partition that is written meanwhile is left for the next time.
+
+        Args:
+            files: Partitions with no more files than this are left alone.
+            retention_hours: Files stay for so long after they were replaced. Fewer hours than a reader or writer
+                takes break it.
+
+        Returns:
+            What was done, for each table that exists.
+
+        Raises:
+            LakeError: A table cannot be read or written; tables before it are done.
+        """
+        done = []
+        for table in TABLES.values():
+            if (delta := self._open(table)) is None:
+                continue
+            with self._claimed(table, {}) as ours:
+                if not ours:
+                    continue
+                merged = sum(
+                    merge_files(fresh, partition)
+                    for partition in crowded_partitions(delta, files)
+                    if (fresh := self._open(table)) is not None
+                )
+                fresh = self._open(table) or delta
+                done.append(Maintenance(table.name, merged, delete_old_files(fresh, retention_hours)))
+        return done
+
+    @contextmanager
+    def named_damage(self) -> Iterator[None]:
+        """Turn an error of Polars over a damaged file into one that names the file.
+
+        Polars reads lazily, and does not say in which file it found bytes that are no Parquet. When the block ends in
+        an error of Polars, all files that this lake's scans gave are read once more.
+
+        Raises:
+            LakeError: Names the first file that cannot be read. Other errors are left as they are.
+
+        Example:
+            >>> with lake.named_damage():
+            ...     lake.scan(COMPLETIONS).collect()
+        """
+        try:
+            yield
+        except LakeError:
+            raise
+        except Exception as error:
+            if isinstance(error, pl.exceptions.PolarsError | OSError):
+                self._raise_damage()
+            raise
+        except BaseException as error:
+            if damage.is_panic(error):
+                self._raise_damage()
+            raise
+
+    def _raise_damage(self) -> None:
+        for (_, *partition), table in list(self._scanned.items()):
+            if (delta := self._open(table)) is not None:
+                keys = _keys(table, dict(partition))
+                for says in damage.damaged_files(delta, self.options, keys):
+                    raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
+
+    def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
+        """The table as it is now, when the partition has more than so many files."""
+        delta = self._open(table)
+        filters = [(column, "=", value) for column, value in partition.items()] or None
+        return None if delta is None or len(delta.file_uris(file_pruning_predicate=filters)) <= files else delta
+
+    @contextmanager
+    def _claimed(self, table: Table, partition: Mapping[str, str]) -> Iterator[bool]:
+        """Whether merging the table's files is this process's alone."""
+        work = "/".join([table.name, *partition.values()]).replace("'", "")
+        try:
+            with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
+                yield ours
+        except (DeltaError, OSError) as error:
+            raise table_error(self.address(table), "could not be compacted", error) from None
+
+    def _has(self, table: Table, partition: Mapping[str, str], batches: Batches) -> bool:
+        """Whether the partition has these rows already. Fewer or more rows than there are end the comparison."""
+        there = self.scan(table, **partition)
+        if not (count := there.select(pl.len()).collect().item()):
+            return False
+        found = content_sum(batches())
+        return found[0] == count and found == content_sum(there.collect_batches(maintain_order=False))
+
+    def _write(self, table: Table, rows: Any, mode: Any, predicate: str | None = None) -> None:
+        """Write to the table as it is now; one that older code made gets its new columns first."""
         if (delta := self._open(table)) is None:
             # Empty first: two writers of a table's first rows are never told of each other, those of an overwrite are.
             delta = DeltaTable.create(
                 self.address(table),
-                _arrow_schema(table.schema.to_frame()),
+                arrow_schema(table.schema.to_frame()),
                 mode="ignore",
                 partition_by=list(table.partition_by) or None,
                 storage_options=self.options,
+                configuration=version_properties(table),
+                raise_if_key_not_exists=False,
             )
-        # Without a predicate an overwrite is not told of another one that was first.
-        return write_deltalake(delta, rows, mode="overwrite", predicate=predicate or "true")
+        add_columns(table, delta)
+        merge: Any = "merge" if has_more_columns(table, delta) else None
+        write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
 
     def _open(self, table: Table) -> DeltaTable | None:
         """The table as it is now; None before its first commit."""
+        address = self.address(table)
         # Not is_deltatable: it holds the interpreter's lock while it waits for the store.
         try:
-            return DeltaTable(self.address(table), storage_options=self.options)
+            delta = DeltaTable(address, storage_options=self.options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            raise self._error(table, "could not be read", error) from None
+            raise damage.explain_log(address) or table_error(address, "could not be read", error) from None
+        damage.check_log(address, delta.version())
+        check_columns(table, delta, address)
+        return delta
 
-    def _clear(self, table: Table, predicate: str) -> None:
+    def _clear(self, table: Table, partition: Mapping[str, str]) -> None:
         if (delta := self._open(table)) is not None:
-            delta.delete(predicate or None)
+            delta.delete(_predicate(partition))
 
     def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
         """Write, again when another writer was first: Delta's commits are optimistic."""
@@ -185,93 +361,21 @@ class Lake:
                 return write()
             except CommitFailedError as error:
                 if attempt == _ATTEMPTS - 1:
-                    raise self._error(table, f"other writers were first {_ATTEMPTS} times in a row", error) from None
+                    says = f"other writers were first {_ATTEMPTS} times in a row"
+                    raise table_error(self.address(table), says, error) from None
                 time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
             except (DeltaError, OSError) as error:
                 says = f"could not write {'the' if rows is None else rows} rows"
-                raise self._error(table, says, error) from None
+                raise table_error(self.address(table), says, error) from None
         return None
 
-    def _error(self, table: Table, says: str, error: Exception) -> LakeError:
-        """What went wrong and what to do. The store's own message may repeat keys, and goes no further as a cause."""
-        remedy = "Check that OPENTHOUGHTS_LAKE is right, readable and writable and has space"
-        if "://" in self.root:
-            remedy += ", with credentials in AWS_* variables or by workload identity"
-        if "scheme is not allowed" in str(error):
-            remedy = "The store's address is http, not https: set AWS_ALLOW_HTTP=true if that is meant"
-        reason = " ".join(_COLOUR.sub("", str(error)).split()).rstrip(".")
-        says = f"{self.address(table)}: {says}: {reason}. {remedy}; what was committed before is intact"
-        return LakeError(without_credentials(says))
 
-
-class _Batches:
-    """Batches on their way to the writer: checked, counted, and their own error kept."""
-
-    def __init__(self, table: Table, partition: Mapping[str, str]) -> None:
-        self._table, self._partition = table, partition
-        self.rows = 0
-        self.error: BaseException | None = None
-
-    def restart(self) -> None:
-        self.rows, self.error = 0, None
-
-    def checked(self, batch: pl.DataFrame) -> pl.DataFrame:
-        self.rows += batch.height
-        return _of_partition(self._table, conform(self._table, batch), self._partition)
-
-    def arrow(self, batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
-        try:
-            for batch in batches:
-                yield from ArrowTable.from_arrow(batch).to_batches()
-        except BaseException as error:
-            self.error = error
-            raise
-
-
-def _arrow_schema(rows: pl.DataFrame) -> Schema:
-    return ArrowTable.from_arrow(rows).schema
-
-
-def _of_partition(table: Table, rows: pl.DataFrame, partition: Mapping[str, str]) -> pl.DataFrame:
-    for column, value in partition.items():
-        if not rows.is_empty() and (rows[column] != value).any():
-            raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
-    return rows
+def _keys(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
+    """Those of the columns that Delta partitions the table by."""
+    return {column: value for column, value in partition.items() if column in table.partition_by}
 
 
 def _predicate(partition: Mapping[str, str]) -> str:
-    return " AND ".join(f"{column} = '{_quoted(value)}'" for column, value in partition.items())
-
-
-def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with exactly the table's columns and types. Raises SchemaError listing every misfit."""
-    missing = [column for column in table.columns if column not in rows.columns]
-    extra = [column for column in rows.columns if column not in table.columns]
-    problems = [f"column {column} is missing" for column in missing] + [f"column {c} is not expected" for c in extra]
-    problems += [
-        f"column {column} is {rows.schema[column]}, expected {kind}"
-        for column, kind in table.schema.items()
-        if column in rows.columns and not _fits(rows.schema[column], kind)
-    ]
-    problems += [
-        f"column {column} has {count} nulls of {rows.height}"
-        for column in table.columns
-        if column in rows.columns and column not in table.nullable and (count := rows[column].null_count())
-    ]
-    if problems:
-        raise SchemaError(f"rows do not fit the table {table.name}: " + "; ".join(problems))
-    return rows.select(pl.col(column).cast(kind) for column, kind in table.columns.items())
-
-
-def _fits(actual: pl.DataType, expected: pl.DataType) -> bool:
-    """Equal types, other integer widths, whole numbers for floats, other time units, and all-null columns."""
-    return (
-        actual == expected
-        or actual == pl.Null
-        or (actual.is_integer() and expected.is_numeric())
-        or (actual.is_temporal() and expected.is_temporal())
-    )
-
-
-def _quoted(value: str) -> str:
-    return value.replace("'", "''")
+    # Without a predicate an overwrite is not told of another one that was first.
+    quoted = {column: value.replace("'", "''") for column, value in partition.items()}
+    return " AND ".join(f"{column} = '{value}'" for column, value in quoted.items()) or "true"

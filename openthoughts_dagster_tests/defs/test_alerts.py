@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_status_sensor_definition import RunStatusSensorCursor
 
 from openthoughts_dagster.defs.alerts import AlertError, send
 from openthoughts_dagster.defs.sensors.failure import failure_sensor
@@ -50,44 +51,101 @@ def broken() -> None:
     raise RuntimeError("no GPU at postgresql://me:hunter22@db/x, key sk-abcdef123, Authorization: Bearer abc.def.ghi")
 
 
-def _failed(instance: dg.DagsterInstance) -> dg.RunFailureSensorContext:
-    definitions = dg.Definitions([broken], jobs=[dg.define_asset_job("a_job", ["broken"])])
-    job = definitions.resolve_job_def("a_job")
+def _fail_a_run(instance: dg.DagsterInstance) -> str:
+    """Run an asset that fails; the run's id."""
+    job = dg.Definitions([broken], jobs=[dg.define_asset_job("a_job", ["broken"])]).resolve_job_def("a_job")
+    selection = [dg.AssetKey("broken")]
     result = job.execute_in_process(
-        instance=instance, partition_key="gsm8k", asset_selection=[dg.AssetKey("broken")], raise_on_error=False
+        instance=instance, partition_key="gsm8k", asset_selection=selection, raise_on_error=False
     )
-    [event] = [event for event in result.all_events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
-    return dg.build_run_status_sensor_context(
-        sensor_name="failure_alerts",
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-        dagster_event=event,
-    ).for_run_failure()
+    return result.run_id
 
 
-def test_a_failed_run_is_told_with_asset_partition_error_and_link(
-    webhook: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Looks:
+    """The sensor's looks, one after the other, each with the cursor that the one before left."""
+
+    def __init__(self, instance: dg.DagsterInstance, cursor: str | None = None) -> None:
+        self.instance, self.cursor = instance, cursor
+        self._sensor = failure_sensor(Settings("quickstart", Path(), ""), wait=0.01)
+
+    def look(self) -> str:
+        """Look once; what the look says."""
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        result = self._sensor(context)
+        assert isinstance(result, dg.SensorResult) and result.skip_reason is not None
+        self.cursor = result.cursor
+        return str(result.skip_reason.skip_message)
+
+
+@pytest.fixture
+def looks() -> Iterator[Looks]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Looks(instance)
+
+
+def test_a_failed_run_is_told_once_with_asset_partition_error_and_link(
+    webhook: Webhook, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENTHOUGHTS_ALERT_WEBHOOK", webhook.address)
     monkeypatch.setenv("OPENTHOUGHTS_UI", "https://dagster.example/")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdef123")
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = _failed(instance)
-        failure_sensor(Settings("quickstart", tmp_path, str(tmp_path)))(context)
+    _fail_a_run(looks.instance)
+    assert "begin with the next run" in looks.look()  # failures of the past are not told
+    run = _fail_a_run(looks.instance)
+    assert "1 failed runs" in looks.look() and looks.look() == "no run failed"
     [message] = webhook.posted
-    assert (message["assets"], message["partition"]) == (["broken"], "gsm8k")
+    assert (message["run_id"], message["assets"], message["partition"]) == (run, ["broken"], "gsm8k")
     assert message["text"].startswith("broken for gsm8k failed: ") and "no GPU at" in message["error"]
-    assert message["link"] == f"https://dagster.example/runs/{message['run_id']}"
+    assert message["link"] == f"https://dagster.example/runs/{run}"
     said = json.dumps(message)
     assert not any(secret in said for secret in ("hunter22", "sk-abcdef123", "abc.def.ghi", "SECRETPATH"))
     assert "[OPENAI_API_KEY]" in message["error"]
 
 
-def test_without_a_webhook_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_fail_while_the_webhook_is_away_are_told_later_in_their_order(
+    webhook: Webhook, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENTHOUGHTS_ALERT_WEBHOOK", webhook.address)
+    looks.look()
+    runs = [_fail_a_run(looks.instance) for _ in range(3)]
+    webhook.statuses = [200, 503, 503, 503]
+    assert "HTTP 503" in (says := looks.look()) and "later look" in says and "SECRETPATH" not in says
+    webhook.posted.clear()
+    assert "2 failed runs" in looks.look()
+    assert [message["run_id"] for message in webhook.posted] == runs[1:]
+
+
+def test_a_message_that_is_refused_holds_up_no_other(
+    webhook: Webhook, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENTHOUGHTS_ALERT_WEBHOOK", webhook.address)
+    looks.look()
+    runs = [_fail_a_run(looks.instance) for _ in range(2)]
+    webhook.statuses = [400]
+    assert "1 failed runs" in looks.look()
+    assert [message["run_id"] for message in webhook.posted] == runs
+
+
+def test_the_cursor_of_the_sensor_of_earlier_versions_goes_on(
+    webhook: Webhook, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENTHOUGHTS_ALERT_WEBHOOK", webhook.address)
+    looks.look()
+    record_id = int(looks.cursor or 0)
+    looks.cursor = RunStatusSensorCursor(record_id=record_id, update_timestamp=None).to_json()
+    _fail_a_run(looks.instance)
+    assert "1 failed runs" in looks.look()
+
+
+def test_without_a_webhook_nothing_is_sent_and_nothing_is_kept(
+    webhook: Webhook, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENTHOUGHTS_ALERT_WEBHOOK", raising=False)
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = failure_sensor(Settings("quickstart", tmp_path, str(tmp_path)))(_failed(instance))
-    assert "not set" in str(result)
+    looks.look()
+    _fail_a_run(looks.instance)
+    assert "not set" in looks.look()
+    monkeypatch.setenv("OPENTHOUGHTS_ALERT_WEBHOOK", webhook.address)
+    assert looks.look() == "no run failed" and webhook.posted == []
 
 
 def test_a_webhook_that_is_busy_is_asked_again(webhook: Webhook) -> None:

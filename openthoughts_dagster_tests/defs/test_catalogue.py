@@ -19,11 +19,18 @@ from openthoughts_dagster.defs.reconcile import Edge, edges_of
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.lake import RAW_SOURCES, Lake, Table, frame_hash
+from openthoughts_dagster.lake import RAW_SOURCES, Column, Lake, Table, frame_hash
 from openthoughts_dagster.recipe import Recipe, load_recipe
 
 QUESTION_LENGTHS = Table(
-    "question_lengths", {"source": pl.String, "question_id": pl.String, "characters": pl.Int64}, ("source",)
+    "question_lengths",
+    "How long every question is.",
+    {
+        "source": Column(pl.String, "Name of the source"),
+        "question_id": Column(pl.String, "Id of the question"),
+        "characters": Column(pl.Int64, "Length of its text in characters"),
+    },
+    ("source",),
 )
 
 
@@ -178,3 +185,12 @@ def test_assets_of_arms_and_of_teachers_need_no_more_than_their_entries(settings
     assert arms is not None and arms.get_partition_keys() == ["difficulty.hard", "difficulty.easy"]
     teachers = graph.get(dg.AssetKey("reasoning_dataset")).partitions_def
     assert teachers is not None and teachers.get_partition_keys() == [teacher.name for teacher in recipe.teachers]
+
+
+@pytest.mark.parametrize(
+    ("key", "lacks"), [("gone|worked", "source 'gone'"), ("two-digit-sums|gone", "teacher 'gone'")]
+)
+def test_a_partition_that_the_recipe_has_no_more_says_what_is_missing(key: str, lacks: str, recipe: Recipe) -> None:
+    with pytest.raises(KeyError) as error:
+        BY_CELL.labels_in(recipe, key)
+    assert f"recipe 'quickstart' has no {lacks}" in str(error.value) and "its data is kept" in str(error.value)

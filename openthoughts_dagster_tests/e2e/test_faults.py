@@ -18,6 +18,7 @@ from openthoughts_dagster.lake import (
     BENCHMARK_SCORES,
     COMPLETIONS,
     GENERATION_COSTS,
+    LAKE_RECIPES,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
     TABLES,
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 _TIMES_AND_PLACES = ["seconds", "created_at", "path", "model_id", "cached_tokens"]
 _TIMES_AND_PLACES += ["engine_seconds", "cost", "completion_id"]
 # What was missing when, and what was spent: a process that was killed planned and paid as well.
-_ACCOUNTS = [ANSWER_PLANS, GENERATION_COSTS]
+_ACCOUNTS = [ANSWER_PLANS, GENERATION_COSTS, LAKE_RECIPES]
 # Each is a kind of work: training a model, generating, fine-tuning, examining.
 _MOMENTS = ["judge: step 50", "students two-digit-sums worked"]
 _MOMENTS += ["student_checkpoint: student: step", "benchmark_scores: student:"]

@@ -53,6 +53,12 @@ def python_image(without: Path | None = None, environment: Mapping[str, str] | N
     )
 
 
+def program_image(*below: str) -> Image:
+    """An image of programs of this machine, which are below these folders of /usr in folders called `bin`."""
+    folders = [str(path) for folder in below for path in sorted(Path(folder).glob("**/bin"), reverse=True)]
+    return Image(folders=(), environment={"PATH": ":".join([*folders, "/usr/local/bin", "/usr/bin", "/bin"])})
+
+
 def packages_without(folder: Path, packages: tuple[str, ...]) -> Path:
     """Make `folder` one of links to all that is installed but these packages, which cannot be imported there."""
     folder.mkdir(parents=True)

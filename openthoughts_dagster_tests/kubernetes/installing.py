@@ -46,6 +46,7 @@ class Installed(Release):
 
     plane: ControlPlane
     manifests: list[Manifest]
+    hooks: list[Manifest]
 
 
 @contextmanager
@@ -60,9 +61,10 @@ def installed(plane: ControlPlane, nodes: Kubelets, folder: Path) -> Iterator[In
         base = {"postgresqlHost": "127.0.0.1", "postgresqlDatabase": "postgres", "service": {"port": where.port}}
         values = quickstart.values(teacher.address, environment["AWS_ENDPOINT_URL"], base, web, code)
         manifests = _on_port(rendered([], values, namespace=NAMESPACE), code)
+        hooks = _on_port(rendered([], values, namespace=NAMESPACE, hooks=True), code)
         lake = Lake(f"s3://{BUCKET}/lake", environment)
         address = f"http://127.0.0.1:{web}"
-        release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests)
+        release = Installed(NAMESPACE, address, plane.administrator, lake, nodes, teacher, plane, manifests, hooks)
         daemon = [m for m in manifests if m["kind"] == "Deployment" and m["metadata"]["name"] == "dagster-daemon"]
         release.apply(*_what_is_there_before(environment), *(m for m in manifests if m not in daemon))
         with pytest.MonkeyPatch.context() as patch:  # while they start

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from openthoughts_dagster_tests.kubelet import Image, Node, packages_without, python_image
+from openthoughts_dagster_tests.kubelet import Image, Node, packages_without, program_image, python_image
 
+POSTGRES_IMAGE = "docker.io/library/postgres:17.6"  # of which only pg_isready is used
 CODE_IMAGE, GPU_IMAGE = "registry.test/openthoughts-code:1", "registry.test/openthoughts-gpu:1"
 POOL = "openthoughts.test/pool"
 PRODUCT = "nvidia.com/gpu.product"
@@ -31,4 +32,5 @@ def pools() -> list[Node]:
 def images(folder: Path) -> dict[str, Image]:
     """The slim image, in which no model can run, and the one for GPUs; what they are made of is in `folder`."""
     models = ("torch", "vllm", "trl", "lighteval", "accelerate")  # it has transformers, for the tokenizers
-    return {CODE_IMAGE: python_image(packages_without(folder / "code", models)), GPU_IMAGE: python_image()}
+    code, gpu = python_image(packages_without(folder / "code", models)), python_image()
+    return {CODE_IMAGE: code, GPU_IMAGE: gpu, POSTGRES_IMAGE: program_image("/usr/lib/postgresql")}

@@ -41,15 +41,19 @@ def rendered(
     namespace: str = "openthoughts",
     official: bool = True,
     dagster: Path = STAND_IN,
+    hooks: bool = False,
 ) -> list[Manifest]:
     """Every manifest of a release, in the order in which to apply them, each with its namespace where it has one.
 
     `overrides` are merged over the files, as `helm -f a.yaml -f b.yaml` does. `dagster` is Dagster's chart, a folder or
-    an archive; without `official`, only our own templates. Raises helm_python.HelmError with Helm's message.
+    an archive; without `official`, only our own templates. With `hooks`, only what `helm test` applies.
+
+    Raises helm_python.HelmError with Helm's message.
     """
     files = _render(values_files, overrides, namespace, dagster if official else None)
     texts = [text for path, text in sorted(files.items()) if not path.endswith(".txt")]
     manifests = [each for text in texts for each in yaml.safe_load_all(text) if each]
+    manifests = [each for each in manifests if bool(_hook(each)) == hooks]
     for manifest in manifests:
         if manifest["kind"] not in ("Namespace", "PriorityClass"):
             manifest["metadata"].setdefault("namespace", namespace)
@@ -111,6 +115,11 @@ def fetched_dagster(folder: Path) -> Path:
     shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
     dependency_update(copy)
     return next((copy / "charts").glob("dagster-*.tgz"))
+
+
+def _hook(manifest: Manifest) -> str:
+    """When Helm applies it, if not with the release."""
+    return str(manifest["metadata"].get("annotations", {}).get("helm.sh/hook", ""))
 
 
 def notes(values_files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> str:

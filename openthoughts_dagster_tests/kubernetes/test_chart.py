@@ -28,7 +28,7 @@ from openthoughts_dagster_tests.kubernetes.rendering import (
 pytestmark = pytest.mark.kubernetes
 
 # Objects of what is installed beside Kubernetes: no schema comes with it.
-OTHERS = {"ScaledObject", "ServiceMonitor"}
+OTHERS = {"ScaledObject", "ServiceMonitor", "CiliumNetworkPolicy"}
 SERVED = {"model": "Qwen/QwQ-32B", "count": 1, "cpus": 8, "memory": "64Gi", "disk": "50Gi"}
 DOCS = CHART.parents[1] / "docs" / "kubernetes.md"
 

@@ -112,7 +112,8 @@ def test_runs_get_what_the_code_location_has_and_meet_the_restricted_standard(
     assert pod["serviceAccountName"] == "openthoughts-run"
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert container["securityContext"] == restricted | {"readOnlyRootFilesystem": True}
     assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys() >= {"cpu", "memory"}
     assert job["spec"]["backoffLimit"] == 0
     names = [volume["name"] for volume in pod["volumes"]]

@@ -50,6 +50,8 @@ def test_every_image_is_pinned(manifests: list[Manifest]) -> None:
     for name, pod in pod_specs(manifests).items():
         for container in _containers(pod):
             assert re.search(r":v?\d+\.\d+[.\d]*$", container["image"]), f"{name}: {container['image']}"
+            hosts = [part for part in container["image"].split("/")[:-1] if "." in part or ":" in part]
+            assert len(hosts) <= 1, f"{name}: two registries in {container['image']}"
 
 
 def test_no_secret_is_written_into_a_manifest(manifests: list[Manifest]) -> None:
@@ -113,6 +115,7 @@ def test_policies_choose_pods_that_there_are(manifests: list[Manifest]) -> None:
     pods = launched + [
         each["spec"]["template"]["metadata"]["labels"] for each in manifests if each["kind"] == "Deployment"
     ]
+    pods += [each["metadata"]["labels"] for each in rendered(hooks=True)]  # of `helm test`
     for policy in (each for each in manifests if each["kind"] == "NetworkPolicy"):
         rules = [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
         peers = [peer for rule in rules for peer in [*rule.get("from", []), *rule.get("to", [])]]

@@ -5,9 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from openthoughts_dagster.lake import COMPLETIONS, STUDENT_CHECKPOINTS, TABLES, Lake, Table
+from openthoughts_dagster.lake import (
+    COMPLETIONS,
+    SOURCE_RANKING,
+    STUDENT_CHECKPOINTS,
+    TABLES,
+    TEACHER_RANKING,
+    Lake,
+    Table,
+)
 from openthoughts_dagster_tests.lake.frozen import unpack_frozen_lake
 
 
@@ -38,6 +47,12 @@ def test_every_table_of_the_frozen_lake_is_read_with_all_columns(frozen: Frozen)
         assert (rows.height, rows.schema) == (frozen.contents["rows"][table.name], table.schema)
 
 
+def test_rankings_from_before_there_were_domains_are_of_all(frozen: Frozen) -> None:
+    for table in (SOURCE_RANKING, TEACHER_RANKING):
+        assert frozen.lake.scan(table).collect()["domain"].to_list() == ["all", "all"]
+        assert frozen.lake.scan(table).filter(pl.col("domain") == "math").collect().is_empty()
+
+
 def test_every_table_of_the_frozen_lake_is_written(frozen: Frozen) -> None:
     for table in frozen.tables:
         before = frozen.lake.scan(table).collect()
@@ -47,7 +62,7 @@ def test_every_table_of_the_frozen_lake_is_written(frozen: Frozen) -> None:
         rows = frozen.lake.scan(table, **partition).collect()
         frozen.lake.replace(table, rows.head(1), **partition)
         assert frozen.lake.scan(table, **partition).collect().equals(rows.head(1)), table.name
-        frozen.lake.replace_batches(table, partial(list, [rows, rows]), **partition)
+        frozen.lake.replace_batches(table, partial(iter, [rows, rows]), **partition)
         assert frozen.lake.scan(table, **partition).collect().height == 2 * rows.height, table.name
         assert frozen.lake.scan(table).collect().schema == table.schema
 

@@ -56,7 +56,7 @@ def test_replacing_with_no_rows_clears_the_partition_and_nothing_else(lake: Lake
 
 
 def test_a_table_without_partitions_is_replaced_whole(lake: Lake) -> None:
-    row = dict.fromkeys(SOURCE_RANKING.columns) | {"source": "a", "items": 1, "cells": 1, "complete": True}
+    row = dict.fromkeys(SOURCE_RANKING.columns) | {"domain": "all", "items": 1, "cells": 1, "complete": True}
     for name in ("a", "b"):
         lake.replace(SOURCE_RANKING, pl.DataFrame([row | {"source": name}], schema=SOURCE_RANKING.schema))
     assert lake.scan(SOURCE_RANKING).collect()["source"].to_list() == ["b"]

@@ -7,21 +7,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "openthoughts.image" -}}
-{{- printf "%s:%s" .repository .tag -}}
+{{- if .digest }}{{ printf "%s@%s" .repository .digest }}{{ else }}{{ printf "%s:%s" .repository .tag }}{{ end -}}
+{{- end -}}
+
+{{/* The name of a ServiceAccount, ours or one that is there already: (list root who). */}}
+{{- define "openthoughts.account" -}}
+{{- $account := get (index . 0).Values.serviceAccounts (index . 1) -}}
+{{- $account.name | default (printf "openthoughts-%s" (index . 1)) -}}
+{{- end -}}
+
+{{/* The ConfigMap of Dagster's settings, which the official chart names. */}}
+{{- define "openthoughts.instance" -}}
+{{- printf "%s-instance" (.Values.dagster.global.fullnameOverride | default .Values.dagster.fullnameOverride) -}}
 {{- end -}}
 
 {{/* The restricted standard, for our own Deployments: one of the pod and one of each container. */}}
 {{- define "openthoughts.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{- toYaml .Values.security.pod -}}
 {{- end -}}
 
 {{- define "openthoughts.containerSecurity" -}}
-allowPrivilegeEscalation: false
-capabilities: {drop: [ALL]}
+{{- toYaml .Values.security.container -}}
 {{- end -}}
 
 {{/* Secrets whose keys become variables of the code location, runs and steps. */}}
@@ -52,6 +58,7 @@ openthoughts-models
 {{- if include "openthoughts.ownRecipe" . }}
 - {name: recipe, configMap: {name: openthoughts-recipe}}
 {{- end }}
+{{- include "openthoughts.trustedVolume" . }}
 - {name: scratch, emptyDir: {sizeLimit: 2Gi}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
 {{- end -}}
@@ -61,29 +68,62 @@ openthoughts-models
 {{- if include "openthoughts.ownRecipe" . }}
 - {name: recipe, mountPath: /etc/openthoughts/recipe, readOnly: true}
 {{- end }}
+{{- include "openthoughts.trustedMount" . }}
 - {name: scratch, mountPath: /scratch}
 - {name: tmp, mountPath: /tmp}
+{{- end -}}
+
+{{/* Authorities that pods trust, e.g. a private one; each begins with a line break. */}}
+{{- define "openthoughts.trustedVolume" -}}
+{{- with .Values.trustedAuthorities.configMap }}
+- {name: authorities, configMap: {name: {{ . }}}}
+{{- end }}
+{{- end -}}
+
+{{- define "openthoughts.trustedMount" -}}
+{{- if .Values.trustedAuthorities.configMap }}
+- {name: authorities, mountPath: /etc/openthoughts/authorities, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* The variables by which Python, curl and the AWS libraries find those authorities, as a mapping. */}}
+{{- define "openthoughts.trustedVariables" -}}
+{{- if .Values.trustedAuthorities.configMap -}}
+{{- $file := printf "/etc/openthoughts/authorities/%s" .Values.trustedAuthorities.key -}}
+{{- range list "SSL_CERT_FILE" "REQUESTS_CA_BUNDLE" "CURL_CA_BUNDLE" "AWS_CA_BUNDLE" }}
+{{ . }}: {{ $file }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What dagster-k8s gives every run and step of this code location, over the run launcher's own settings. */}}
 {{- define "openthoughts.containerContext" -}}
 k8s:
   namespace: {{ .Release.Namespace }}
-  service_account_name: openthoughts-run
+  service_account_name: {{ include "openthoughts.account" (list . "run") }}
   image_pull_policy: {{ .Values.images.pullPolicy }}
   {{- with .Values.images.pullSecrets }}
   image_pull_secrets: {{ toJson . }}
   {{- end }}
   env_config_maps: [openthoughts-environment]
   env_secrets: {{ include "openthoughts.secrets" . }}
+  {{- with .Values.runs.extraEnv }}
+  env: {{ toJson . }}
+  {{- end }}
   {{- with .Values.runs.labels }}
   labels: {{ toJson . }}
   {{- end }}
   resources: {{ toJson .Values.runs.resources }}
   volumes:
     {{- include "openthoughts.volumes" . | nindent 4 }}
+    {{- with .Values.runs.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volume_mounts:
     {{- include "openthoughts.volumeMounts" . | nindent 4 }}
+    {{- with .Values.runs.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- with .Values.runs.annotations }}
   run_k8s_config:
     pod_template_spec_metadata: {annotations: {{ toJson . }}}

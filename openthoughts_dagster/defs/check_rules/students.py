@@ -5,7 +5,7 @@ import json
 import polars as pl
 
 from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
-from openthoughts_dagster.evaluation import benchmark_questions
+from openthoughts_dagster.evaluation import OVERALL, benchmark_questions
 from openthoughts_dagster.lake import (
     BENCHMARK_SCORES,
     SOURCE_RANKING,
@@ -95,7 +95,7 @@ def teachers_all_ranked(at: Partition) -> Finding:
 
 
 def _all_ranked(at: Partition, table: Table, by: str, names: list[str]) -> Finding:
-    rows = at.rows(table)
+    rows = at.scan(table).filter(domain=OVERALL).collect()
     missing = sorted(set(names) - set(rows[by]))
     incomplete = sorted(rows.filter(~pl.col("complete"))[by])
     says = f"missing: {', '.join(missing) or 'none'}; with cells missing: {', '.join(incomplete) or 'none'}"

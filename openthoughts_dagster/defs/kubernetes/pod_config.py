@@ -67,10 +67,10 @@ def _problems(work: StepWork, cluster: Cluster) -> Iterator[str]:
         config = UserDefinedDagsterK8sConfig.from_dict(work.pod(cluster))
         construct_dagster_k8s_job(DagsterK8sJobConfig(job_image="checked"), [], "checked", config)
     except Exception as error:  # dagster_k8s raises plain Exceptions, the client's models ValueError
-        yield f"work.{work.kind}.pod: no pod that Kubernetes would take: {_said(str(error))}"
+        yield f"work.{work.kind}.pod: no pod that Kubernetes would take: {_explain(str(error))}"
 
 
-def _said(error: str) -> str:
+def _explain(error: str) -> str:
     """`V1PodSpec has no 'nodeSelecto'; did you mean 'nodeSelector'?` for dagster_k8s's own words."""
     import kubernetes.client
 

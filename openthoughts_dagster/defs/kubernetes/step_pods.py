@@ -84,7 +84,7 @@ class StepPods(K8sStepHandler):
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         """Make the step's Job. One that asked for another attempt is first told why it lost its pod, if it did."""
-        self._tell_of_previous(step_handler_context)
+        self._report_previous_attempt(step_handler_context)
         self._launched[self._get_step_key(step_handler_context)] = step_handler_context
         yield from super().launch_step(step_handler_context)
 
@@ -97,11 +97,11 @@ class StepPods(K8sStepHandler):
             api = self._jobs.api(watch.namespace)
             job, pods = api.job(job_name), api.pods_of(job_name)
         except ClusterError as error:
-            return self._unseen(context, watch, job_name, error)
+            return self._api_unreachable(context, watch, job_name, error)
         if watch.unseen_since is not None:
-            self._tell(context, f"The Kubernetes API answers again for job {job_name}")
+            self._log_event(context, f"The Kubernetes API answers again for job {job_name}")
             watch.unseen_since = None
-        gone = self._why_gone(context, watch, job_name, job, pods)
+        gone = self._why_lost(context, watch, job_name, job, pods)
         if gone is None or self._step_has_ended(context):
             return _HEALTHY
         self.lost.add(self._get_step_key(context))
@@ -113,12 +113,12 @@ class StepPods(K8sStepHandler):
             if not self._step_has_ended(context):
                 list(self.terminate_step(context))
 
-    def _why_gone(
+    def _why_lost(
         self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
     ) -> str | None:
         """Why the step will not end by itself, or None. Tells what is new on the way."""
         now = k8s.now()
-        found = self._told(context, watch, name, job, pods)
+        found = self._report_reasons(context, watch, name, job, pods)
         if any(reason.reason == _OVERDUE for reason in found):
             self.overdue.add(self._get_step_key(context))
         if job is None or k8s.is_failed(job):
@@ -129,9 +129,9 @@ class StepPods(K8sStepHandler):
             return f"{what}. {_summary(found)}"
         if (ended := k8s.ended_for(job, now)) is not None and ended > timedelta(seconds=_SILENT_SECONDS):
             return f"Kubernetes job {name} completed, and its step did not say how it ended"
-        return self._out_of_patience(watch, name, pods, [reason for reason in found if reason.stuck])
+        return self._why_never_started(watch, name, pods, [reason for reason in found if reason.stuck])
 
-    def _told(
+    def _report_reasons(
         self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
     ) -> list[k8s.Reason]:
         """What Kubernetes says of a Job and its pods; what is new is told in the run's log."""
@@ -144,10 +144,10 @@ class StepPods(K8sStepHandler):
         for reason in found:
             if reason.key not in watch.told and reason.reason != _SAYS_NOTHING:
                 watch.told.add(reason.key)
-                self._tell(context, f"Kubernetes: {reason}", reason)
+                self._log_event(context, f"Kubernetes: {reason}", reason)
         return found
 
-    def _tell_of_previous(self, context: StepHandlerContext) -> None:
+    def _report_previous_attempt(self, context: StepHandlerContext) -> None:
         """A step that was told to end asks for another attempt itself, before its Job was looked at again."""
         key, known = self._get_step_key(context), context.execute_step_args.known_state
         attempts = known.get_retry_state().get_attempt_count(key) if known is not None else 0
@@ -160,19 +160,19 @@ class StepPods(K8sStepHandler):
             api = self._jobs.api(watch.namespace)
             job, pods = api.job(previous), api.pods_of(previous)
             if not watch.pods and not pods:
-                watch.pods = _pods_told_of(previous, api.events_of("Pod"))
-            self._told(context, watch, previous, job, pods)
+                watch.pods = _pods_with_events(previous, api.events_of("Pod"))
+            self._report_reasons(context, watch, previous, job, pods)
         except ClusterError:
             return  # it is about the past: the attempt that starts is not held up
         if job is None and not watch.deleted:
-            self._tell(context, f"Kubernetes job {previous} was deleted")
+            self._log_event(context, f"Kubernetes job {previous} was deleted")
 
     def _watch(self, context: StepHandlerContext, job_name: str) -> _Watch:
         if job_name not in self._watched:
             self._watched[job_name] = _Watch(str(self._get_container_context(context).namespace))
         return self._watched[job_name]
 
-    def _out_of_patience(
+    def _why_never_started(
         self, watch: _Watch, name: str, pods: Sequence[k8s.Object], stuck: Sequence[k8s.Reason]
     ) -> str | None:
         if not stuck or any(k8s.is_started(pod) for pod in pods):
@@ -187,14 +187,14 @@ class StepPods(K8sStepHandler):
         self._jobs.delete_job(name, watch.namespace)  # or it would run beside its replacement, should it ever start
         return f"Kubernetes job {name} did not start in {self._cluster.patience_minutes:g} minutes. {_summary(stuck)}"
 
-    def _unseen(
+    def _api_unreachable(
         self, context: StepHandlerContext, watch: _Watch, name: str, error: ClusterError
     ) -> CheckStepHealthResult:
         """The API server is out of reach or in trouble: that says nothing of the step, which goes on without it."""
         if watch.unseen_since is None:
             watch.unseen_since = self._clock()
             patience = f"{self._cluster.api_patience_minutes:g} minutes"
-            self._tell(context, f"The Kubernetes API cannot say how job {name} is; asking for {patience}: {error}")
+            self._log_event(context, f"The Kubernetes API cannot say how job {name} is; asking for {patience}: {error}")
         minutes = (self._clock() - watch.unseen_since) / 60
         if minutes < self._cluster.api_patience_minutes or self._step_has_ended(context):
             return _HEALTHY
@@ -211,7 +211,7 @@ class StepPods(K8sStepHandler):
         except ClusterError as error:
             if ("events", "") not in watch.told:
                 watch.told.add(("events", ""))
-                self._tell(context, f"Kubernetes' events on job {job_name} cannot be read: {error}")
+                self._log_event(context, f"Kubernetes' events on job {job_name} cannot be read: {error}")
             return []
 
     def _step_has_ended(self, context: StepHandlerContext) -> bool:
@@ -223,7 +223,7 @@ class StepPods(K8sStepHandler):
         events = [r.event_log_entry.dagster_event for r in records]
         return len([event for event in events if event is not None and event.step_key == key]) > attempts
 
-    def _tell(self, context: StepHandlerContext, message: str, reason: k8s.Reason | None = None) -> None:
+    def _log_event(self, context: StepHandlerContext, message: str, reason: k8s.Reason | None = None) -> None:
         metadata = (
             {} if reason is None else {"reason": reason.reason, "message": reason.message, "object": reason.about}
         )
@@ -239,7 +239,7 @@ def _summary(reasons: Sequence[k8s.Reason]) -> str:
     )
 
 
-def _pods_told_of(job_name: str, events: Sequence[k8s.Object]) -> set[str]:
+def _pods_with_events(job_name: str, events: Sequence[k8s.Object]) -> set[str]:
     """Names of a Job's Pods that there are Events on, whether the Pods are there or not."""
     names = {(event.get("involvedObject") or {}).get("name", "") for event in events}
     return {name for name in names if re.fullmatch(rf"{re.escape(job_name)}-[a-z0-9]{{5}}", name)}

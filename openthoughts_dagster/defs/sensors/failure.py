@@ -1,37 +1,67 @@
-"""Somebody hears of runs that failed."""
+"""Failed runs are told to a webhook, later when it is away."""
 
+import json
 import os
+import time
+from typing import Final
 
 import dagster as dg
+from dagster import RunStatusChangeRecordsFilter
 
-from openthoughts_dagster.defs.alerts import ADDRESS, WEBHOOK, Failure, send
+from openthoughts_dagster.defs.alerts import ADDRESS, WEBHOOK, AlertError, Failure, send
 from openthoughts_dagster.defs.settings import Settings
 
+_AT_ONCE = 20
+_TOLD_WITHIN_DAYS = 7
+_STEP_FAILED = dg.DagsterEventType.STEP_FAILURE
+_RUN_FAILED: Final = dg.DagsterEventType.RUN_FAILURE
 
-def failure_sensor(settings: Settings) -> dg.SensorDefinition:
-    """The sensor that posts failed runs to the webhook, when the environment names one."""
 
-    @dg.run_failure_sensor(
+def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition:
+    """The sensor that posts failed runs to the webhook, when the environment names one.
+
+    Not Dagster's run failure sensor, which goes on to the next run when one could not be told: here a run that the
+    webhook did not take is told at a later look, for seven days.
+
+    Args:
+        settings: How often it looks.
+        wait: Seconds before the first of two retries within one look.
+    """
+
+    @dg.sensor(
         name="failure_alerts",
         minimum_interval_seconds=settings.tick_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Posts every failed run to the address in {WEBHOOK}: Slack, or any server that takes JSON.",
     )
-    def failure_alerts(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        webhook = os.environ.get(WEBHOOK)
-        if not webhook:
-            return dg.SkipReason(f"{WEBHOOK} is not set")
-        send(webhook, failure_of(context).message(os.environ))
-        return None
+    def failure_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        webhook, position = os.environ.get(WEBHOOK), _position(context.cursor)
+        if position is None or not webhook:
+            why = "alerts begin with the next run that fails" if webhook else f"{WEBHOOK} is not set"
+            return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=str(_newest(context.instance)))
+        told = 0
+        for record in _failures_after(context.instance, position):
+            try:
+                told += _tell(context, record, webhook, wait)
+            except AlertError as error:
+                if not error.refused:
+                    why = f"{error}; this run and those after it are told at a later look"
+                    context.log.warning(why)
+                    return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=str(position))
+                context.log.warning(f"run {record.event_log_entry.run_id} is not told: {error}")
+            position = record.storage_id
+        why = f"{told} failed runs were told" if told else "no run failed"
+        return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=str(position))
 
     return failure_alerts
 
 
-def failure_of(context: dg.RunFailureSensorContext) -> Failure:
-    """What a person has to know of the run: the innermost error, not the framework's around it."""
-    run, error = context.dagster_run, context.failure_event.message or "the run failed"
-    for event in context.get_step_failure_events():
-        info = event.step_failure_data.error
+def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> Failure:
+    """What a person has to know of a run that failed: the innermost error, not the framework's around it."""
+    error = message or "the run failed"
+    for record in instance.get_records_for_run(run.run_id, of_type=_STEP_FAILED).records:
+        event = record.event_log_entry.dagster_event
+        info = None if event is None else event.step_failure_data.error
         while info is not None:
             error, info = info.message.strip(), info.cause
     ui = os.environ.get(ADDRESS, "").rstrip("/")
@@ -43,3 +73,43 @@ def failure_of(context: dg.RunFailureSensorContext) -> Failure:
         error=error,
         link=f"{ui}/runs/{run.run_id}" if ui else "",
     )
+
+
+def _tell(context: dg.SensorEvaluationContext, record: dg.EventLogRecord, webhook: str, wait: float) -> int:
+    """Post one failed run, unless it is another code location's or too old; how many were told. Raises AlertError."""
+    run, event = context.instance.get_run_by_id(record.run_id), record.event_log_entry.dagster_event
+    if run is None or not _is_ours(context, run):
+        return 0
+    if record.timestamp < time.time() - _TOLD_WITHIN_DAYS * 24 * 3600:
+        context.log.warning(f"run {run.run_id} failed more than {_TOLD_WITHIN_DAYS} days ago and is not told any more")
+        return 0
+    message = (event.message if event is not None else "") or ""
+    send(webhook, failure_of(context.instance, run, message).message(os.environ), wait)
+    return 1
+
+
+def _failures_after(instance: dg.DagsterInstance, position: int) -> list[dg.EventLogRecord]:
+    wanted = RunStatusChangeRecordsFilter(event_type=_RUN_FAILED, after_storage_id=position)
+    return list(instance.fetch_run_status_changes(wanted, limit=_AT_ONCE, ascending=True).records)
+
+
+def _newest(instance: dg.DagsterInstance) -> int:
+    records = instance.fetch_run_status_changes(_RUN_FAILED, limit=1).records
+    return records[0].storage_id if records else 0
+
+
+def _position(cursor: str | None) -> int | None:
+    """The last failure that was told; also from the cursor of the run failure sensor that earlier versions had."""
+    if not cursor:
+        return None
+    try:
+        value = json.loads(cursor)
+        return int(value["record_id"] if isinstance(value, dict) else value)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_ours(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> bool:
+    ours, origin = context.code_location_origin, run.remote_job_origin
+    theirs = None if origin is None else origin.repository_origin.code_location_origin.location_name
+    return (None if ours is None else ours.location_name) == theirs

@@ -97,7 +97,9 @@ def _request(entry: Entry) -> dg.RunRequest:
 
 
 def _reason(notes: list[str], problems: list[str], waiting: int) -> dg.SkipReason:
-    said: list[Any] = [*notes, *problems]
+    reasons: list[Any] = [*notes, *problems]
     if waiting:
-        said.append(f"{waiting} sources may still be uploading: taken when nothing of them changes until the next look")
-    return dg.SkipReason("; ".join(said)[:2000] or "no source changed")
+        reasons.append(
+            f"{waiting} sources may still be uploading: taken when nothing of them changes until the next look"
+        )
+    return dg.SkipReason("; ".join(reasons)[:2000] or "no source changed")

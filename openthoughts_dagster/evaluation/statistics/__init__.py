@@ -16,6 +16,7 @@ from openthoughts_dagster.evaluation.statistics.estimates import (
 from openthoughts_dagster.evaluation.statistics.power import smallest_detectable_difference
 from openthoughts_dagster.evaluation.statistics.ranking import ranking
 from openthoughts_dagster.evaluation.statistics.scope import (
+    OVERALL,
     NothingToRank,
     Ranked,
     RankingScope,
@@ -23,6 +24,7 @@ from openthoughts_dagster.evaluation.statistics.scope import (
 )
 
 __all__ = [
+    "OVERALL",
     "Estimate",
     "NothingToRank",
     "PairedComparison",

@@ -12,7 +12,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "standin.image" -}}
-{{- printf "%s:%v" .repository .tag -}}
+{{- if .digest }}{{ printf "%s@%s" .repository .digest }}{{ else }}{{ printf "%s:%v" .repository .tag }}{{ end -}}
+{{- end -}}
+
+{{/* As the official chart writes the image of its database: the registry is a value of its own. */}}
+{{- define "standin.postgresImage" -}}
+{{- .registry -}}/{{- .repository -}}:{{- .tag -}}
 {{- end -}}
 
 {{/* Entries of the form {name: ...} as names. */}}
@@ -54,6 +59,17 @@ spec:
   imagePullSecrets: {{- toYaml . | nindent 4 }}
   {{- end }}
   securityContext: {{- toYaml $values.podSecurityContext | nindent 4 }}
+  {{- if $values.checkDbReadyInitContainer }}
+  initContainers:
+    - name: check-db-ready
+      image: {{ include "standin.postgresImage" $.Values.postgresql.image | quote }}
+      imagePullPolicy: {{ $.Values.postgresql.image.pullPolicy }}
+      command: [sh, -c, {{ printf "until pg_isready -h %s -p %v -U %s; do echo waiting for database; sleep 2; done;" $.Values.postgresql.postgresqlHost $.Values.postgresql.service.port $.Values.postgresql.postgresqlUsername | quote }}]
+      securityContext: {{- toYaml $values.securityContext | nindent 8 }}
+      {{- with $values.initContainerResources }}
+      resources: {{- toYaml . | nindent 8 }}
+      {{- end }}
+  {{- end }}
   containers:
     - name: dagster
       image: {{ include "standin.image" $values.image | quote }}

@@ -1,0 +1,124 @@
+"""Damaged files of a table: each is named, with the way back.
+
+A log file without content is read as a commit without rows, and a data file that was cut off ends Polars in a panic: so
+both are looked for before a table on a disk is read. Object stores have neither: what they have of an object is whole.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable
+
+from openthoughts_dagster.lake.errors import LakeError, table_error
+
+_LOG_REMEDY = (
+    "Restore the file from a backup. Without one, stop everything that uses this lake, move this file and those of "
+    "higher numbers out of the folder, and materialize again what is missing: rows of those commits are gone"
+)
+DATA_REMEDY = (
+    "Restore the file from a backup, or go back to the table's version before it with DeltaTable(address)"
+    ".restore(version) of the Python package deltalake, and materialize again what is missing"
+)
+
+
+def check_log(address: str, version: int) -> None:
+    """Refuse a table on a disk whose newest log files have an empty one among them.
+
+    Args:
+        address: Where the table is; nothing is checked in an object store.
+        version: The table's version as it was opened.
+
+    Raises:
+        LakeError: Names the file. A disk that was full, or power that failed, leaves such files.
+    """
+    if "://" in address:
+        return
+    log = Path(address) / "_delta_log"
+    for number in range(_checkpoint(log) + 1, version + 2):
+        file = log / f"{number:020}.json"
+        if file.exists() and not file.stat().st_size:
+            raise table_error(address, "the table is damaged", f"{file} is empty", _LOG_REMEDY)
+
+
+def explain_log(address: str) -> LakeError | None:
+    """The error that names the damaged or missing log file of a table that could not be opened; None for no such."""
+    log = Path(address) / "_delta_log"
+    if "://" in address or not log.is_dir():
+        return None
+    commits = {int(path.stem): path for path in log.glob("*.json") if path.stem.isdigit()}
+    for number in range(_checkpoint(log) + 1, max(commits, default=-1) + 1):
+        file = log / f"{number:020}.json"
+        if number not in commits:
+            return table_error(address, "the table is damaged", f"{file} is missing", _LOG_REMEDY)
+        if not _is_json_lines(file):
+            return table_error(address, "the table is damaged", f"{file} is empty or cut off", _LOG_REMEDY)
+    return None
+
+
+def check_files(delta: DeltaTable, address: str, partition: Mapping[str, str]) -> None:
+    """Refuse a table on a disk of which a file is gone or has another size than the log says.
+
+    Args:
+        delta: The table.
+        address: Where it is; nothing is checked in an object store.
+        partition: Only files of this partition are looked at.
+
+    Raises:
+        LakeError: Names the file.
+    """
+    if "://" in address:
+        return
+    for path, size in data_files(delta, partition):
+        try:
+            found = Path(path).stat().st_size
+        except FileNotFoundError:
+            raise table_error(address, "the table is damaged", f"{path} is missing", DATA_REMEDY) from None
+        if found != size:
+            says = f"{path} has {found:,} bytes instead of {size:,}"
+            raise table_error(address, "the table is damaged", says, DATA_REMEDY)
+
+
+def data_files(delta: DeltaTable, partition: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Path or address, and size in bytes, of the files that have the rows of a partition."""
+    filters = [(column, "=", value) for column, value in partition.items()] or None
+    sizes = pl.DataFrame(delta.get_add_actions(flatten=True)).select("path", "size_bytes")
+    by_name = {str(path).rsplit("/", 1)[-1]: int(size) for path, size in sizes.iter_rows()}
+    for uri in delta.file_uris(file_pruning_predicate=filters):
+        yield uri.removeprefix("file://"), by_name[uri.rsplit("/", 1)[-1]]
+
+
+def damaged_files(delta: DeltaTable, options: Mapping[str, str], partition: Mapping[str, str]) -> Iterator[str]:
+    """Read every file of a table and give those that cannot be read, each with the reason. Slow: it reads all data."""
+    for path, _ in data_files(delta, partition):
+        try:
+            pl.read_parquet(path, storage_options=dict(options) or None, hive_partitioning=False)
+        except Exception as error:
+            yield f"{path}: {error}"
+        except BaseException as error:  # a panic of Polars is no Exception
+            if not is_panic(error):
+                raise
+            yield f"{path}: {error}"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a Rust panic, which Python sees as a BaseException of a module of its own."""
+    return type(error).__name__ == "PanicException"
+
+
+def _checkpoint(log: Path) -> int:
+    """The version of the newest checkpoint; -1 without one."""
+    try:
+        last: dict[str, Any] = json.loads((log / "_last_checkpoint").read_text())
+        return int(last["version"])
+    except (OSError, ValueError, KeyError):
+        return -1
+
+
+def _is_json_lines(file: Path) -> bool:
+    try:
+        return bool([json.loads(line) for line in file.read_text().splitlines()])
+    except (OSError, ValueError):
+        return False

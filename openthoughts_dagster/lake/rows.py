@@ -1,0 +1,113 @@
+"""Rows on their way into a table: checked against its columns before anything is written, and compared by content."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import polars as pl
+from arro3.core import Schema
+from arro3.core import Table as ArrowTable
+
+from openthoughts_dagster.lake.errors import SchemaError
+from openthoughts_dagster.lake.table import Table
+
+Batches = Callable[[], Iterable[pl.DataFrame]]
+
+
+def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Give rows exactly the columns and types of a table.
+
+    Args:
+        table: Where the rows are to be written.
+        rows: The rows, their columns in any order. Columns with a default may be left out.
+
+    Returns:
+        The rows with the table's columns in its order. Whole numbers become the table's width, and nothing else is
+        converted.
+
+    Raises:
+        SchemaError: Lists every column that is missing, not expected, of another type, or null where it must not be.
+    """
+    absent = [column for column in table.columns if column not in rows.columns]
+    missing = [column for column in absent if column not in table.defaults]
+    extra = [column for column in rows.columns if column not in table.columns]
+    problems = [f"column {column} is missing" for column in missing] + [f"column {c} is not expected" for c in extra]
+    problems += [
+        f"column {column} is {rows.schema[column]}, expected {kind}"
+        for column, kind in table.schema.items()
+        if column in rows.columns and not _fits(rows.schema[column], kind)
+    ]
+    problems += [
+        f"column {column} has {count} nulls of {rows.height}"
+        for column in table.columns
+        if column in rows.columns and column not in table.nullable and (count := rows[column].null_count())
+    ]
+    if problems:
+        raise SchemaError(f"rows do not fit the table {table.name}: " + "; ".join(problems))
+    rows = rows.with_columns(pl.lit(table.defaults[column]).alias(column) for column in absent)
+    return rows.select(pl.col(column).cast(kind) for column, kind in table.columns.items())
+
+
+def rows_of_partition(table: Table, rows: pl.DataFrame, partition: Mapping[str, str]) -> pl.DataFrame:
+    """`conform`, for rows that replace one partition. Raises SchemaError also for rows of another partition."""
+    rows = conform(table, rows)
+    for column, value in partition.items():
+        if not rows.is_empty() and (rows[column] != value).any():
+            raise SchemaError(f"{table.name}: replacing {column}={value!r} with rows of another {column}")
+    return rows
+
+
+def content_sum(batches: Iterable[pl.DataFrame]) -> tuple[int, int, int]:
+    """How many rows there are, and two independent sums of their hashes: equal for equal rows in any order.
+
+    Only to compare rows within one process: the hashes are no content hashes that other versions would agree on.
+    """
+    count, first, second = 0, 0, 0
+    for rows in batches:
+        count += rows.height
+        first += int(rows.hash_rows(seed=1).to_numpy().sum())
+        second += int(rows.hash_rows(seed=2).to_numpy().sum())
+    return count, first % 2**64, second % 2**64
+
+
+def arrow_schema(rows: pl.DataFrame) -> Schema:
+    """The Arrow schema of rows, as deltalake takes it."""
+    return ArrowTable.from_arrow(rows).schema
+
+
+class CheckedBatches:
+    """Batches on their way to the writer: checked, counted, and their own error kept.
+
+    deltalake hands on an error of the batches as text only.
+    """
+
+    def __init__(self, table: Table, batches: Batches, partition: Mapping[str, str]) -> None:
+        self._table, self._batches, self._partition = table, batches, partition
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """The batches that have rows, from the start."""
+        self.rows, self.error = 0, None
+        for batch in self._batches():
+            if batch.height:
+                self.rows += batch.height
+                yield rows_of_partition(self._table, batch, self._partition)
+
+    def as_arrow(self, batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
+        """The same as Arrow batches."""
+        try:
+            for batch in batches:
+                yield from ArrowTable.from_arrow(batch).to_batches()
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _fits(actual: pl.DataType, expected: pl.DataType) -> bool:
+    """Equal types, other integer widths, whole numbers for floats, other time units, and all-null columns."""
+    return (
+        actual == expected
+        or actual == pl.Null
+        or (actual.is_integer() and expected.is_numeric())
+        or (actual.is_temporal() and expected.is_temporal())
+    )

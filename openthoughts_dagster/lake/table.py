@@ -1,0 +1,90 @@
+"""What a table of the lake is: its columns with their types and descriptions, its partitions and its versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+Kind = pl.DataType | type[pl.DataType]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        kind: Its Polars type.
+        description: What it holds, in plain words, with the unit of a number.
+        nullable: Whether a value may be missing.
+        default: What rows have that do not name the column: those that are written without it, and those of tables
+            that were made before it was added.
+        since: The table's version that added it; 1 for columns that were always there.
+
+    Raises:
+        ValueError: When the column was added later and old rows would have no value that is allowed.
+    """
+
+    kind: Kind
+    description: str
+    nullable: bool = False
+    default: Any = None
+    since: int = 1
+
+    def __post_init__(self) -> None:
+        if self.since > 1 and not self.nullable and self.default is None:
+            raise ValueError(f"a later column is nullable or has a default, for old rows: {self.description}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table of the lake.
+
+    To add a column, give it `since=table.version + 1`, and make it nullable or give it a default: tables of older
+    lakes are read with that value, and get the column at their next write. For any other change set
+    `compatible_since` to the new version: processes of older code then refuse the table instead of misreading it.
+
+    Args:
+        name: Its folder in the lake.
+        description: What the table is, in one sentence.
+        definition: Its columns by name, in their order.
+        partition_by: The columns that Delta partitions by; never later ones.
+        compatible_since: The oldest version of this definition whose code can read and write the table.
+    """
+
+    name: str
+    description: str
+    definition: Mapping[str, Column]
+    partition_by: tuple[str, ...] = ()
+    compatible_since: int = 1
+
+    @cached_property
+    def version(self) -> int:
+        """Counts the changes of the definition, from 1; it stands in the table's Delta properties."""
+        return max(self.compatible_since, *(column.since for column in self.definition.values()))
+
+    @cached_property
+    def columns(self) -> Mapping[str, Kind]:
+        """The Polars type of every column."""
+        return {name: column.kind for name, column in self.definition.items()}
+
+    @cached_property
+    def descriptions(self) -> Mapping[str, str]:
+        """What every column holds."""
+        return {name: column.description for name, column in self.definition.items()}
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The value of the columns that have one for rows that do not name them."""
+        return {name: column.default for name, column in self.definition.items() if column.default is not None}
+
+    @cached_property
+    def nullable(self) -> frozenset[str]:
+        """The columns in which a value may be missing."""
+        return frozenset(name for name, column in self.definition.items() if column.nullable)
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Polars schema of a full row."""
+        return pl.Schema(self.columns)
