@@ -26,7 +26,7 @@ demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.demo
 
 demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
-	@.venv/bin/python -m openthoughts_dagster.demo_studies
+	@.venv/bin/python -m openthoughts_dagster.cli.demo_studies
 
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
 from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
-from openthoughts_dagster.local_runs import alone_in, fail_orphans, run_here
 from openthoughts_dagster.recipe import Recipe, RecipeError
-
 
 
 @dataclass(frozen=True)

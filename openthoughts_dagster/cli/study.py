@@ -7,6 +7,7 @@ import polars as pl
 
 from openthoughts_dagster.answers import plan_answers
 from openthoughts_dagster.cli.deployment import Deployment
+from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
@@ -100,18 +101,16 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
 @click.pass_obj
 def run(here: Deployment, name: str) -> None:
     """Run study NAME in this process: answers, students, scores, decision. What is there already costs nothing."""
-    import dagster as dg
-
+    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+    from openthoughts_dagster.cli.study_runs import run_study
     from openthoughts_dagster.defs.build import build_definitions
-    from openthoughts_dagster.local_runs import alone_in, fail_orphans
-    from openthoughts_dagster.study_runs import run_study
 
     try:
         asked = study_named(here.recipe, name)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     defs = build_definitions(here.recipe, here.settings)
-    with alone_in(here.settings.data), dg.DagsterInstance.get() as instance:
+    with alone_in(here.settings.data), open_instance(here.settings) as instance:
         fail_orphans(instance)
         outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
     click.echo(f"{outcome.generated:,} completions generated, {outcome.trained} students trained")

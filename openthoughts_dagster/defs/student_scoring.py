@@ -48,9 +48,7 @@ def score_on_benchmarks(
     asset, label, folder_name = names
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
     usage, purpose, sampling = Usage(), Purpose(asset, label), recipe.evaluation.sampling
-    after, before = (
-        models.ledger_client(lake, model, sampling, usage, purpose, log) for model in (trained, student)
-    )
+    after, before = (models.ledger_client(lake, model, sampling, usage, purpose, log) for model in (trained, student))
     below = ("evaluations", *folder_name.split("|"))
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openthoughts_dagster.recipe.study_references import study_problems
-
 from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 

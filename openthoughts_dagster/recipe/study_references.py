@@ -15,7 +15,9 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
     studies = [study for study in _list(document.get("studies")) if isinstance(study, Mapping)]
     names = [str(study.get("name")) for study in studies]
     repeated = sorted({name for name in names if names.count(name) > 1})
-    problems = [f"studies: the name {name!r} is given {names.count(name)} times; rename all but one" for name in repeated]
+    problems = [
+        f"studies: the name {name!r} is given {names.count(name)} times; rename all but one" for name in repeated
+    ]
     for study in studies:
         problems += _metric_problems(study, document)
         for where, settings in _settings(study):

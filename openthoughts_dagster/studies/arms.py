@@ -93,6 +93,12 @@ def student_keys(recipe: Recipe) -> list[str]:
     ]
 
 
+def arm_teacher(recipe: Recipe, key: str) -> str:
+    """Name of the teacher that answers for an arm: STUDY.ARM."""
+    study, arm, _ = split_key(key)
+    return study_named(recipe, study).variants()[arm].teacher or recipe.teachers[0].name
+
+
 def arm_named(recipe: Recipe, lake: Lake, key: str) -> Arm:
     """The arm of a partition key STUDY.ARM or STUDY.ARM.SEED, with every setting decided.
 

@@ -131,7 +131,11 @@ def _ordered(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) 
 
 def _domain_settings(recipe: Recipe, source: str, selection: Selection | None, dedup: Dedup | None) -> DomainQuestions:
     settings = recipe.domain(recipe.source(source).domain)
-    changes = {"selection": selection or settings.selection, "dedup": dedup or settings.dedup, "downsample": {}}
+    changes: dict[str, object] = {
+        "selection": selection or settings.selection,
+        "dedup": dedup or settings.dedup,
+        "downsample": {},
+    }
     return settings.model_copy(update=changes)
 
 

@@ -160,9 +160,7 @@ def _rest(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"all {len(names)} others"
 
 
-def _matrices(
-    scores: pl.DataFrame, recipe: Recipe, study: Study
-) -> tuple[dict[str, dict[str, Scores]], list[str]]:
+def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[str, dict[str, Scores]], list[str]]:
     """For each arm its scores on each benchmark, seeds x items, on the items that every student answered."""
     seeds = [recipe.student.seed + number for number in range(study.seeds)]
     there = set(scores["arm_student"].unique())
@@ -179,12 +177,8 @@ def _matrices(
         raise StudyError(f"study {study.name}: no seed is scored in every arm: materialize arm_scores of {missing[0]}")
     keys_of = {arm: [f"{study.name}.{arm}.{seed}" for seed in shared] for arm in scored}
     students = [key for keys in keys_of.values() for key in keys]
-    rows = scores.filter(pl.col("arm_student").is_in(students)).with_columns(
-        item=pl.format("{}/{}", "metric", "item")
-    )
-    common = (
-        rows.group_by("benchmark", "item").agg(pl.col("arm_student").n_unique()).filter(arm_student=len(students))
-    )
+    rows = scores.filter(pl.col("arm_student").is_in(students)).with_columns(item=pl.format("{}/{}", "metric", "item"))
+    common = rows.group_by("benchmark", "item").agg(pl.col("arm_student").n_unique()).filter(arm_student=len(students))
     if common.is_empty():
         raise StudyError(
             f"study {study.name}: its students share no benchmark item: materialize arm_scores of all of them again"
@@ -192,8 +186,8 @@ def _matrices(
     matrices: dict[str, dict[str, Scores]] = {arm: {} for arm in scored}
     for benchmark in common["benchmark"].unique().sort():
         items = common.filter(benchmark=benchmark)["item"].sort()
-        own = rows.filter(pl.col("benchmark") == benchmark, pl.col("item").is_in(items.implode()))
-        wide = own.pivot("arm_student", index="item", values="score", aggregate_function="mean").sort("item")
+        asked = rows.filter(pl.col("benchmark") == benchmark, pl.col("item").is_in(items.implode()))
+        wide = asked.pivot("arm_student", index="item", values="score", aggregate_function="mean").sort("item")
         for arm, keys in keys_of.items():
             matrices[arm][benchmark] = wide.select(keys).to_numpy().T.astype(np.float64)
     return matrices, missing

@@ -46,8 +46,10 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                 "decision": result.decision,
                 "report": dg.MetadataValue.path(address),
                 "arms": table(result.arms.select(_SHOWN), _POINTS),
-                "differences": table(result.comparisons.drop("study", "version"), dict.fromkeys(
-                    ("difference", "error", "detectable"), "%")),
+                "differences": table(
+                    result.comparisons.drop("study", "version"),
+                    dict.fromkeys(("difference", "error", "detectable"), "%"),
+                ),
                 "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
                 "students_without_scores": len(result.missing),
                 "plot": bars(
@@ -67,7 +69,7 @@ def _keep(tables: Lake, name: str, result: StudyResult) -> None:
     version = str(result.arms["version"][0])
     for written, rows in ((STUDY_RESULTS, result.arms), (STUDY_COMPARISONS, result.comparisons)):
         others = tables.scan(written, study=name).filter(pl.col("version") != version).collect()
-        tables.replace(written, pl.concat([others, rows.cast(dict(written.schema))]), study=name)
+        tables.replace(written, pl.concat([others, pl.DataFrame(rows, schema_overrides=written.schema)]), study=name)
 
 
 def _older_decisions(tables: Lake, name: str, version: str, versions: pl.DataFrame) -> list[str]:

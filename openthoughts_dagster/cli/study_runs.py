@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from openthoughts_dagster.cli.local_runs import run_here
 from openthoughts_dagster.defs.jobs import STUDY_ANSWERS, STUDY_DECISION, STUDY_STUDENTS
 from openthoughts_dagster.lake import STUDY_RESULTS, Lake
-from openthoughts_dagster.local_runs import run_here
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies import arm_keys, student_keys
@@ -34,7 +34,12 @@ class StudyRun:
 
 
 def run_study(
-    defs: dg.Definitions, recipe: Recipe, study: Study, instance: dg.DagsterInstance, lake: Lake, say: Callable[[str], None]
+    defs: dg.Definitions,
+    recipe: Recipe,
+    study: Study,
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    say: Callable[[str], None],
 ) -> StudyRun:
     """Run all that a study lacks: answers of each arm, a student and its scores for each seed, and the comparison.
 

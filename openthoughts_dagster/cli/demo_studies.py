@@ -10,10 +10,10 @@ import time
 
 import dagster as dg
 
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+from openthoughts_dagster.cli.study_runs import run_study
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.local_runs import alone_in, fail_orphans
 from openthoughts_dagster.recipe import RecipeError
-from openthoughts_dagster.study_runs import run_study
 
 
 def main() -> int:
