@@ -225,6 +225,7 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         retries=True,
         pays_models=True,
         jobs=(STUDY_STUDENTS,),
+        checks={check_rules.checkpoint_is_whole: ERROR, check_rules.loss_fell: WARN},
         present=_has_studies,
     ),
     AssetEntry(
@@ -240,6 +241,7 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         retries=True,
         pays_models=True,
         jobs=(STUDY_STUDENTS,),
+        checks={check_rules.every_item_is_scored: ERROR},
         present=_has_studies,
     ),
     AssetEntry(

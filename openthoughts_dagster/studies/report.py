@@ -1,4 +1,4 @@
-"""A study's report as one HTML file that needs no network: question, arms, plot, comparisons, decision, what to adopt."""
+"""A study's report as one HTML file that needs no network: question, arms, differences, decision, what to adopt."""
 
 import io
 import json
@@ -72,7 +72,8 @@ def study_report(
         "".join(f"<p class=note>{escape(text)}</p>" for text in older),
     ]
     body = "\n".join(part for part in parts if part)
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(study.name)}</title><style>{_STYLE}</style>{body}"
+    head = f"<meta charset=utf-8><title>{escape(study.name)}</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang=en>{head}{body}"
 
 
 def _missing(keys: Sequence[str]) -> str:
@@ -134,7 +135,8 @@ def _adoption(study: Study, winner: str | None) -> str:
     if winner is None:
         return "<p>Nothing: the arms cannot be told apart, or they are equivalent.</p>"
     command = escape(f"openthoughts study adopt {study.name}")
-    return f"<p>The settings of {escape(winner)} (<code>{command}</code>):</p><pre>{escape(adopted_settings(study, winner))}</pre>"
+    settings = escape(adopted_settings(study, winner))
+    return f"<p>The settings of {escape(winner)} (<code>{command}</code>):</p><pre>{settings}</pre>"
 
 
 def _table(rows: Iterable[Mapping[str, str]]) -> str:
