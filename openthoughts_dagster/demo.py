@@ -18,6 +18,7 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
+from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe, RecipeError
@@ -117,7 +118,11 @@ def main() -> int:
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
-        outcome = run_recipe(defs, recipe, instance)
+        try:
+            outcome = run_recipe(defs, recipe, instance)
+        finally:
+            # Not when the interpreter goes down: vLLM would see its worker killed first, and say so at length.
+            engine_pool().close()
     lake = Lake(settings.lake)
     for by, ranking in ((SOURCE, SOURCE_RANKING), (TEACHER, TEACHER_RANKING)):
         rows = lake.scan(ranking).filter(domain=OVERALL).collect()

@@ -12,6 +12,7 @@ import dagster as dg
 
 from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
 from openthoughts_dagster.cli.study_runs import run_study
+from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import RecipeError
 
@@ -30,9 +31,12 @@ def main() -> int:
     lake, outcomes = Lake(settings.lake), []
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         fail_orphans(instance)
-        for study in recipe.studies:
-            print(f"\n{study.name}: {study.question}", flush=True)
-            outcomes.append(run_study(defs, recipe, study, instance, lake, lambda line: print(line, flush=True)))
+        try:
+            for study in recipe.studies:
+                print(f"\n{study.name}: {study.question}", flush=True)
+                outcomes.append(run_study(defs, recipe, study, instance, lake, lambda line: print(line, flush=True)))
+        finally:
+            engine_pool().close()  # not when the interpreter goes down: vLLM would see its worker killed first
     print("\nWhat was found here (it reproduces no paper):")
     for outcome in outcomes:
         print(f"  {outcome.study}: {outcome.decision or 'no decision'}")

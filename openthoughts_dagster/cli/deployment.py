@@ -9,7 +9,7 @@ import click
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.landing import Catalog
+from openthoughts_dagster.landing import WatchedSources
 from openthoughts_dagster.recipe import Recipe, RecipeError
 from openthoughts_dagster.storage import Folders
 
@@ -34,11 +34,11 @@ class Deployment:
             recipe = self.settings.load_recipe()
         except (RecipeError, ClusterError) as error:
             raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
-        return recipe.with_landed(Catalog(self.lake).find)
+        return recipe.with_landed(WatchedSources(self.lake).find)
 
     def sources(self, chosen: Sequence[str]) -> list[str]:
         """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
-        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.present]
+        landed = [entry.source for entry in WatchedSources(self.lake).read().values() if entry.present]
         known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
         if unknown := [name for name in chosen if name not in known]:
             raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import polars as pl
 
@@ -14,12 +15,12 @@ from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.lake import TABLES, Lake
-from openthoughts_dagster.landing import Catalog, LandingError, open_landing_zone
+from openthoughts_dagster.lake import RAW_SOURCES, TABLES, Lake
+from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
+from openthoughts_dagster.recipe.engines import engine_entry
+from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
-
-_LIBRARIES = {"transformers": "transformers", "vllm": "vllm", "openai": "openai"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def findings(settings: Settings) -> list[Finding]:
     ]
     if recipe is not None:
         loaded = recipe
-        checks += [lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
+        checks += [lambda: _readers(loaded), lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
     for check in checks:
         try:
             found += check()
@@ -114,17 +115,32 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 def _landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing is None:
-        yield Finding("landing place", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
+        yield Finding("landing zone", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
         return
     try:
         folders = open_landing_zone(settings.landing).scan()
     except LandingError as error:
-        yield Finding("landing place", False, str(error))
+        yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing place", True, f"{settings.landing}: {len(folders)} sources")
-    for entry in Catalog(Lake(settings.lake)).entries().values():
+    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)
+
+
+def _made_and_gone(instance: Any, settings: Settings) -> Iterator[Finding]:
+    """Sources that the instance calls made and that this lake does not have, as after a change of OPENTHOUGHTS_LAKE."""
+    import dagster as dg
+
+    lake = Lake(settings.lake)
+    made = sorted(instance.get_materialized_partitions(dg.AssetKey("raw_sources")))
+    gone = [name for name in made if lake.scan(RAW_SOURCES, source=name).head(1).collect().is_empty()]
+    if gone:
+        says = (
+            f"{settings.lake} has no rows of {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}, which the "
+            "instance has as made: correct OPENTHOUGHTS_LAKE, or materialize raw_sources of them again"
+        )
+        yield Finding("lake and instance", False, says)
 
 
 def _dagster(settings: Settings) -> Iterator[Finding]:
@@ -138,6 +154,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
+        yield from _made_and_gone(instance, settings)
         beats = instance.get_daemon_heartbeats()
         if not beats:
             yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
@@ -154,6 +171,12 @@ def _accelerator() -> Iterator[Finding]:
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
 
 
+def _readers(recipe: Recipe) -> Iterator[Finding]:
+    """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
+    for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
+        yield Finding("readers", None, says)
+
+
 def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     roles: list[tuple[str, ModelReference]] = [
         *(("judge", judge) for judge in recipe.judges),
@@ -162,11 +185,10 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     ]
     for role, reference in roles:
         what = f"{role} {reference.name}"
-        library = _LIBRARIES.get(reference.engine)
-        if library and find_spec(library) is None:
-            extra = "vllm" if library == "vllm" else "models"
-            says = f"engine {reference.engine} is not installed: pip install 'openthoughts-dagster[{extra}]'"
-            yield Finding(what, False, says)
+        entry = engine_entry(reference.engine)
+        if not entry.is_installed() and not (settings.executor == "kubernetes" and not entry.is_server):
+            says = f"engine {entry.name} needs the package {entry.package}, which is not installed here"
+            yield Finding(what, False, f"{says}: {entry.how_to_install()}")
             continue
         if reference.api_key_env and not os.environ.get(reference.api_key_env):
             yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
@@ -178,4 +200,5 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
             says = "is made by the asset quickstart_models: materialize it" if made else str(error)
             yield Finding(what, None if made else False, says)
             continue
-        yield Finding(what, True, f"{located.identity.partition} on {reference.engine}")
+        where = "" if entry.is_installed() else ", in pods of its own: it is not installed here"
+        yield Finding(what, True, f"{located.identity.partition} on {entry.name}{where}")

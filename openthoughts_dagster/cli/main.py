@@ -9,8 +9,9 @@ import click
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
-from openthoughts_dagster.cli.drop import drop
+from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.study import study
@@ -33,6 +34,9 @@ def main(context: click.Context) -> None:
         context.obj = Deployment(Settings.from_environment())
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+
+
+main.add_command(leaks)
 
 
 @main.command()
@@ -75,7 +79,7 @@ def status(here: Deployment) -> None:
 
 @main.group()
 def sources() -> None:
-    """Add sources to the landing place, beside those of the recipe."""
+    """Add sources to the landing zone, beside those of the recipe."""
 
 
 @sources.command()
@@ -85,18 +89,26 @@ def sources() -> None:
 @click.option("--question", default="question", show_default=True, help="Column or template of the question.")
 @click.option("--answer", help="Column of the reference answer, when there is one.")
 @click.option("--licence", default="unknown", show_default=True, help="SPDX licence identifier.")
+@click.option("--replace", is_flag=True, help="Put it in the place of a source that landed under this name before.")
 @click.pass_obj
 def add(
-    here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
+    here: Deployment,
+    file: Path,
+    domain: str,
+    name: str | None,
+    question: str,
+    answer: str | None,
+    licence: str,
+    replace: bool,
 ) -> None:
-    """Check FILE and put it into the landing place with a manifest, where the landing sensor finds it."""
+    """Check FILE and put it into the landing zone with a manifest, where the landing sensor finds it."""
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
-        place = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest)
+        address = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{place} is complete; the landing sensor takes it at its next look")
+        raise click.ClickException(in_words_of_options(str(error))) from error
+    click.echo(f"{address} is complete; the landing sensor takes it at its next look")
 
 
 main.add_command(study)
@@ -126,7 +138,7 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 @main.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators, and say what to do."""
+    """Check recipe, lake, landing zone, Dagster, engines, credentials and accelerators, and say what to do."""
     found = findings(context.obj.settings)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]

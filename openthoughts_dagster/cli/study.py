@@ -104,6 +104,7 @@ def run(here: Deployment, name: str) -> None:
     from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
     from openthoughts_dagster.cli.study_runs import run_study
     from openthoughts_dagster.defs.build import build_definitions
+    from openthoughts_dagster.defs.resources import engine_pool
 
     try:
         asked = study_named(here.recipe, name)
@@ -112,7 +113,10 @@ def run(here: Deployment, name: str) -> None:
     defs = build_definitions(here.recipe, here.settings)
     with alone_in(here.settings.data), open_instance(here.settings) as instance:
         fail_orphans(instance)
-        outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
+        try:
+            outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
+        finally:
+            engine_pool().close()
     click.echo(f"{outcome.generated:,} completions generated, {outcome.trained} students trained")
     for key, problem in outcome.failed.items():
         click.echo(f"FAILED {key}: {problem}", err=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from openthoughts_dagster.cluster.pods import Image, PodConfig, amount, cpu_pod, model_pod
 from openthoughts_dagster.cluster.settings import Cluster, Kind
 from openthoughts_dagster.recipe import EmbeddingScore, Hardware, Judge, ModelReference, PdfSource, Recipe, Source
+from openthoughts_dagster.recipe.engines import is_served
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _scoring_judges(recipe: Recipe, domains: set[str]) -> list[Judge]:
 
 def in_our_pods(model: ModelReference) -> bool:
     """Whether the model's weights are in the pod that asks it, and not behind a server."""
-    return model.engine != "openai"
+    return not is_served(model.engine)
 
 
 def _work(kind: Kind, models: Sequence[ModelReference]) -> StepWork:

@@ -76,7 +76,7 @@ def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
         guess = expected.completion_tokens or sampling.max_tokens
         says = "the recipe's expectation" if expected.completion_tokens else "max_tokens, an upper bound"
         return Rates(guess, None, expected.tokens_per_second, f"by {says}; nothing was measured yet")
-    speed = tokens / seconds if seconds else expected.tokens_per_second
+    speed = tokens / seconds if seconds and tokens else expected.tokens_per_second
     return Rates(tokens / count, prompt_tokens / count, speed, f"by {count:,.0f} completions {of}")
 
 

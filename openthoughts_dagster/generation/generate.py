@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import polars as pl
 
@@ -58,7 +59,9 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
         for i, text, key in zip(members, texts, completion_keys(model.identity, texts, sampling, schema), strict=True):
             keys[i], rendered[i] = key, text
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
-    missing = missing_samples(lake, model, pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes]))
+    schemas = _schemas(prompts)
+    key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
+    missing = missing_samples(lake, model, key_series, samples, sampling, schemas)
     requests = {
         (key, index): Request(key, index, text, sampling, messages_for(model.reference, p.user), p.json_schema)
         for key, text, p, lacking in zip(keys, rendered, prompts, missing, strict=True)
@@ -84,7 +87,7 @@ def generate(
     request, or when every request fails and asking again might help: a prompt that is refused for good says nothing
     about the others.
     """
-    spent, feed, breaker = (
+    usage, feed, breaker = (
         Usage(currency=model.reference.price.currency),
         Feed(pages),
         CircuitBreaker(model.reference.name),
@@ -100,57 +103,63 @@ def generate(
                 async for completion in engine.generate(feed.stream()):
                     ledger.add(completion)
                     feed.ended(completion)
-                    spent.count(completion)
+                    usage.count(completion)
                     last_error = completion.error or last_error
                     transient += completion.error is not None and not completion.permanent
                     breaker.record(completion)
-                    done = spent.generated + spent.failed
+                    done = usage.generated + usage.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()
-                        log(f"{name}: {_progress(spent, done, total, logged - start)}")
+                        log(f"{name}: {_progress(usage, done, total, logged - start)}")
                     await ledger.wait_for_space()
         finally:
-            spent.engine_seconds += time.monotonic() - began
+            usage.engine_seconds += time.monotonic() - began
 
     while True:
         try:
             pool.run(model, work, log, feed.stop)
             break
         except EngineDied as error:
-            done = spent.generated + spent.failed
+            done = usage.generated + usage.failed
             deaths, ended = (1, done) if done > ended else (deaths + 1, ended)
             if deaths >= _DEATHS:
                 raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
-    spent.cost = cost_of(model.reference, spent.prompt_tokens, spent.completion_tokens, spent.engine_seconds)
+    usage.cost = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
     if total and transient == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
-    return spent
+    return usage
 
 
 def ledger_client(
-    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, spent: Usage, purpose: Purpose, log: Log
+    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, usage: Usage, purpose: Purpose, log: Log
 ) -> AskModel:
-    """A function that asks `model` and returns the answers; what it costs is added to `spent`."""
+    """A function that asks `model` and returns the answers; what it costs is added to `usage`."""
 
     def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
         planned = plan(lake, model, prompts, sampling)
-        spent.add(Usage(reused=planned.reused))
+        usage.add(Usage(reused=planned.reused))
         if planned.missing:
             total = len(planned.missing)
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
-            spent.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
-        answers = read_answers(lake, model, [key for samples in planned.wanted for key, _ in samples])
+            usage.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
+        keys = [key for samples in planned.wanted for key, _ in samples]
+        answers = read_answers(lake, model, keys, sampling, _schemas(prompts))
         return [[answers[sample] for sample in samples] for samples in planned.wanted]
 
     return ask
 
 
-def _progress(spent: Usage, done: int, total: int, seconds: float) -> str:
+def _schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
+    """The different JSON schemas of prompts; a million prompts share the same few objects."""
+    return list({id(prompt.json_schema): prompt.json_schema for prompt in prompts}.values())
+
+
+def _progress(usage: Usage, done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
     return (
-        f"{done:,} of {total:,} completions, {spent.failed:,} failed, "
-        f"{spent.completion_tokens / seconds:,.0f} tokens/s" + (f", about {_span(left)} left" if done < total else "")
+        f"{done:,} of {total:,} completions, {usage.failed:,} failed, "
+        f"{usage.completion_tokens / seconds:,.0f} tokens/s" + (f", about {_span(left)} left" if done < total else "")
     )
 
 

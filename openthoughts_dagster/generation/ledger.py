@@ -1,22 +1,44 @@
 """The ledger of completions, read: which samples are there, and what they say."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.generation.lower_caps import LOWER_CAP, rows_of_lower_caps
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Answer
 from openthoughts_dagster.lake import COMPLETIONS, Lake
+from openthoughts_dagster.recipe import Sampling
 
 
-def missing_samples(lake: Lake, model: Model, keys: pl.Series, samples: pl.Series) -> pl.Series:
+def missing_samples(
+    lake: Lake,
+    model: Model,
+    keys: pl.Series,
+    samples: pl.Series,
+    sampling: Sampling | None = None,
+    schemas: Sequence[dict[str, Any] | None] = (None,),
+    retry_permanent: bool = False,
+) -> pl.Series:
     """For each key the sample indexes that are wanted and not settled yet: a list column as long as `keys`.
 
-    A sample is settled when it has an answer, or a failure that asking again cannot help. `samples` holds the wanted
-    indexes of each key as lists. Reads only the ledger's key columns, never a text.
+    A sample is settled when it has an answer, also one that was finished under a lower `max_tokens`, or a failure that
+    asking again cannot help. Reads only the ledger's key columns; prompts too where a cap was raised.
+
+    Args:
+        lake: The tables.
+        model: Whose completions are wanted.
+        keys: Keys of completions.
+        samples: The wanted indexes of each key, as lists.
+        sampling: What the keys were made with; the model's own where it is None.
+        schemas: The JSON schemas that the keys were made with.
+        retry_permanent: Whether permanent failures are wanted again, as a person may ask.
     """
-    rows = lake.scan(COMPLETIONS, model=model.identity.partition)
-    settled_rows = [rows.filter(pl.col("error").is_null()), _refused(rows, model.reference.max_model_len)]
+    rows = ledger_rows(lake, model, sampling, schemas)
+    settled_rows = [rows.filter(pl.col("error").is_null())]
+    if not retry_permanent:
+        settled_rows.append(_refused(rows, model.reference.max_model_len))
     wanted = pl.DataFrame({"key": keys, "wanted": samples.cast(pl.List(pl.Int32))})
     settled = (
         pl.concat([part.select("key", "sample_index") for part in settled_rows])
@@ -30,6 +52,18 @@ def missing_samples(lake: Lake, model: Model, keys: pl.Series, samples: pl.Serie
     return joined.select(missing=pl.when(pl.col("settled").is_null()).then("wanted").otherwise(lacking))["missing"]
 
 
+def ledger_rows(
+    lake: Lake, model: Model, sampling: Sampling | None = None, schemas: Sequence[dict[str, Any] | None] = (None,)
+) -> pl.LazyFrame:
+    """The model's rows of the ledger, and once more under today's key those that a lower `max_tokens` did not cut off.
+
+    The column `LOWER_CAP` marks the latter: an answer under the key itself comes before them.
+    """
+    rows = lake.scan(COMPLETIONS, model=model.identity.partition).with_columns(pl.lit(False).alias(LOWER_CAP))
+    lower = rows_of_lower_caps(rows, model.identity, sampling or model.reference.sampling, schemas)
+    return rows if lower is None else pl.concat([rows, lower])
+
+
 def _refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
     """Permanent failures. A model that takes longer prompts than it did may take what was too long for it."""
     refused = rows.filter("permanent", pl.col("error").is_not_null())
@@ -39,21 +73,28 @@ def _refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
     return refused.filter(took.is_null() | (took >= longest))
 
 
-def chosen_completions(lake: Lake, model: Model, keys: pl.Series, columns: Sequence[str]) -> pl.LazyFrame:
+def chosen_completions(
+    lake: Lake,
+    model: Model,
+    keys: pl.Series,
+    columns: Sequence[str],
+    sampling: Sampling | None = None,
+    schemas: Sequence[dict[str, Any] | None] = (None,),
+) -> pl.LazyFrame:
     """One row of the ledger for every key and sample index that was ever asked: the one that counts.
 
     Columns key, sample_index, error and `columns`. What counts is the first answer, or else the first permanent
     failure, or else the latest failure: a sample that two shards asked for at once is read once.
     """
     age = pl.col("created_at").dt.epoch("us")
+    needed = ["key", "sample_index", "error", "permanent", "created_at", "completion_id", LOWER_CAP, *columns]
     return (
-        lake.scan(COMPLETIONS, model=model.identity.partition)
-        .select(
-            list(dict.fromkeys(["key", "sample_index", "error", "permanent", "created_at", "completion_id", *columns]))
-        )
+        ledger_rows(lake, model, sampling, schemas)
+        .select(list(dict.fromkeys(needed)))
         .join(pl.LazyFrame({"key": keys.unique()}), on="key", how="semi")
         .sort(
             pl.col("error").is_not_null(),
+            LOWER_CAP,
             ~pl.col("permanent"),
             pl.when(pl.col("error").is_null() | pl.col("permanent")).then(age).otherwise(-age),
             "completion_id",
@@ -63,12 +104,20 @@ def chosen_completions(lake: Lake, model: Model, keys: pl.Series, columns: Seque
     )
 
 
-def read_answers(lake: Lake, model: Model, keys: Sequence[str]) -> dict[tuple[str, int], Answer]:
+def read_answers(
+    lake: Lake,
+    model: Model,
+    keys: Sequence[str],
+    sampling: Sampling | None = None,
+    schemas: Sequence[dict[str, Any] | None] = (None,),
+) -> dict[tuple[str, int], Answer]:
     """The answers of `keys` by key and sample index, with their texts. A sample that only failed has its error."""
-    chosen = chosen_completions(lake, model, pl.Series(keys, dtype=pl.String), ["completion_id"]).collect()
+    wanted = pl.Series(keys, dtype=pl.String)
+    chosen = chosen_completions(lake, model, wanted, ["completion_id"], sampling, schemas).collect()
     rows = (
         lake.scan(COMPLETIONS, model=model.identity.partition)
-        .join(chosen.lazy(), on="completion_id", how="semi")
+        .drop("key")  # a completion of a lower cap stands under its own
+        .join(chosen.lazy().select("key", "completion_id"), on="completion_id", how="inner")
         .select(*Answer.__dataclass_fields__)
         .collect()
     )

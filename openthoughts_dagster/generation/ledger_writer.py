@@ -14,7 +14,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.reasoning import split_reasoning
-from openthoughts_dagster.generation.requests import Completion
+from openthoughts_dagster.generation.requests import FINISHED, Completion
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
@@ -39,7 +39,7 @@ class LedgerWriter:
 
     def __init__(self, lake: Lake, model: Model, engine: dict[str, Any], purpose: Purpose) -> None:
         self._lake, self._model, self._purpose = lake, model, purpose
-        self._engine = json.dumps(engine, sort_keys=True)
+        self._engine = engine
         budget = model.reference.commit
         self._seconds, self._bytes = budget.seconds, int(budget.megabytes * 2**20)
         self._completions: list[Completion] = []
@@ -115,6 +115,7 @@ class LedgerWriter:
         each = (now - self._since) / sum(c.completion_tokens + 1 for c in completions)
         self._since = now
         sampling: dict[int, str] = {}  # the same few objects in a million requests
+        engines: dict[tuple[tuple[str, str], ...], str] = {}
         identity = self._model.identity
         rows = []
         for completion in completions:
@@ -123,6 +124,8 @@ class LedgerWriter:
             engine_seconds = each * (completion.completion_tokens + 1)
             if id(request.sampling) not in sampling:
                 sampling[id(request.sampling)] = request.sampling.model_dump_json(exclude_none=True)
+            if completion.served not in engines:
+                engines[completion.served] = json.dumps(self._engine | dict(completion.served), sort_keys=True)
             rows.append(
                 (
                     identity.partition,
@@ -152,7 +155,7 @@ class LedgerWriter:
                     self._model.reference.name,
                     identity.model_id,
                     identity.revision,
-                    self._engine,
+                    engines[completion.served],
                     sampling[id(request.sampling)],
                     completion.created_at,
                 )
@@ -165,5 +168,5 @@ def _outcome(completion: Completion, reasoning: str | None, answer: str) -> str:
         return "failed"
     if not answer.strip() and not (reasoning or "").strip():
         return "empty"
-    cut = completion.finish_reason in ("length", "repetition") or not answer.strip()
-    return "unfinished" if cut else "answered"
+    ended = completion.finish_reason in FINISHED and answer.strip()
+    return "answered" if ended else "unfinished"

@@ -1,6 +1,7 @@
 """A model of the recipe, located: which weights, and how it wants to be asked. No engine is started for this."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +12,14 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
+from openthoughts_dagster.recipe.engines import is_served
 from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights. The trainer's own file names the folder it wrote to: the same student trained elsewhere
 # would be another model, and its benchmark answers would be paid for again.
 _NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+_DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+_NO_DATE = "the date that the recipe does not set"
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,36 @@ class Model:
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return json.dumps(list(messages), ensure_ascii=False)
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = self._with_date(template)
+        prompt = str(
+            tokenizer.apply_chat_template(
+                list(messages), chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        )
+        if _NO_DATE in prompt:
+            raise EngineError(
+                f"{self.reference.name}: the chat template of {self.address} writes today's date into every prompt, so "
+                "that all completions would be asked and paid for again tomorrow. Set template_date to the date that "
+                "it shall write, e.g. template_date: 2026-11-25"
+            )
+        return prompt
+
+    def _with_date(self, template: str) -> str:
+        """The chat template with the recipe's date in the place of the clock's, or a mark where the recipe has none."""
+        pinned = self.reference.template_date
+        dated = _DATE_CALL.sub(lambda call: repr(pinned.strftime(call[2]) if pinned else _NO_DATE), template)
+        if re.search(r"strftime_now\s*\(", dated):
+            raise EngineError(
+                f"{self.reference.name}: the chat template of {self.address} computes how it writes today's date, so "
+                "that template_date cannot set it: give the model a chat template of its own"
+            )
+        return dated
 
     def tokenizer(self) -> Any:
         """The model's tokenizer; None for a server's model whose tokenizer the recipe does not name."""
-        if self.reference.engine != "openai":
+        if not is_served(self.reference.engine):
             return load_tokenizer(self.address, self.reference.revision, self.identity.revision)
         if self.tokenizer_address is None:
             return None
@@ -56,8 +85,11 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     Raises EngineError when a checkpoint folder is missing or incomplete, or when the hub does not know the model.
     """
     folders = folders or Folders()
-    if reference.engine == "openai":
-        identity, tokenizer = ModelIdentity(reference.model, reference.revision or "served"), reference.tokenizer
+    if is_served(reference.engine):
+        extra = reference.parameters.extra
+        asked_with = json.dumps(extra, sort_keys=True) if extra else ""
+        identity = ModelIdentity(reference.model, reference.revision or "served", asked_with=asked_with)
+        tokenizer = reference.tokenizer
         if tokenizer is not None and "://" in tokenizer:
             tokenizer = str(_fetched(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0])
         elif tokenizer is not None and _is_folder(tokenizer):

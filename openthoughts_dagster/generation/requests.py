@@ -19,7 +19,11 @@ FINISH_REASONS = {
     "invalid_json": "the answer is not the JSON that was asked for; `error` says where, and the text is kept",
     "content_filter": "the server withheld it",
     "error": "there is no answer, and `error` says why",
+    "unknown": "the server gave no reason; the answer does not count as finished",
 }
+
+FINISHED = frozenset({"stop", "thinking_budget"})
+"""The reasons with which the model ended its answer itself; after any other one the text is cut off."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class ModelIdentity:
 
     `model_id` is the hub's or the server's name of the model, or the folder of a checkpoint; `revision` the commit,
     or the hash of the folder's files. `local` says that it is a folder: then only the content counts, so that
-    moving a checkpoint pays for nothing twice.
+    moving a checkpoint pays for nothing twice. `asked_with` are parameters of the server's own that the recipe sends
+    along (`parameters.extra`), as JSON: they change what is answered.
     """
 
     model_id: str
     revision: str
     local: bool = False
+    asked_with: str = ""
 
     @property
     def partition(self) -> str:
@@ -98,10 +104,12 @@ class Request:
 class Completion:
     """What an engine returned for a request.
 
-    `text` is everything the model wrote, reasoning included. `finish_reason` is one of FINISH_REASONS. `error` is
-    None when the text is an answer; otherwise it says what happened. `permanent` says that asking the same again
-    cannot help: the prompt is too long, the server refuses its content, the sample's JSON does not fit its schema.
-    `retries` counts the attempts before the last one.
+    `text` is everything the model wrote, reasoning included. `finish_reason` is one of FINISH_REASONS, or a server's
+    own word that means none of them. `error` is None when the text is an answer; otherwise it says what happened.
+    `permanent` says that asking the same again cannot help: the prompt is too long, the server refuses its content,
+    the sample's JSON does not fit its schema.
+    `retries` counts the attempts before the last one. `served` is what the ledger's column `engine` says of this
+    completion beside the engine: what the server called its model, and whether the tokens are an estimate.
     """
 
     request: Request
@@ -114,6 +122,7 @@ class Completion:
     error: str | None = None
     retries: int = 0
     permanent: bool = False
+    served: tuple[tuple[str, str], ...] = ()
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -132,4 +141,5 @@ def completion_keys(
     are not part of it either, so that a new setting leaves the keys of what was paid before alone.
     """
     asked = value_hash(identity_of(sampling))
-    return text_hashes([identity.partition], prompts, [asked, json.dumps(json_schema, sort_keys=True)])
+    model = [identity.partition, identity.asked_with] if identity.asked_with else [identity.partition]
+    return text_hashes(model, prompts, [asked, json.dumps(json_schema, sort_keys=True)])

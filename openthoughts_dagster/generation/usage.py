@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from openthoughts_dagster.generation.requests import Completion
+from openthoughts_dagster.generation.requests import FINISHED, Completion
 from openthoughts_dagster.lake import COMPLETIONS, GENERATION_COSTS, Lake
 
 # The ledger's `outcome` of a reasoning that was never closed or an answer that was cut off.
@@ -51,7 +51,7 @@ class Usage:
         self.prompt_tokens += completion.prompt_tokens
         self.cached_tokens += completion.cached_tokens
         self.completion_tokens += completion.completion_tokens
-        self.truncated += completion.finish_reason in ("length", "repetition")
+        self.truncated += completion.error is None and completion.finish_reason not in FINISHED
         self.finish_reasons[completion.finish_reason] += 1
 
     @property

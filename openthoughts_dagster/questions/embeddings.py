@@ -1,10 +1,7 @@
 """Embeddings of questions, and how much nearer one is to the good examples than to the bad ones."""
 
-import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, HttpReply
+from openthoughts_dagster.generation.servers.retry_policy import FatalServerError, RequestFailed
 from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, text_hash
-from openthoughts_dagster.recipe import EmbeddingScore
+from openthoughts_dagster.recipe import EmbeddingScore, Retry
 
 Vectors = npt.NDArray[np.float32]
 _TOKENS = 512
-_ATTEMPTS = 5
+_RETRY = Retry(attempts=5, request_seconds=300)
 _AT_ONCE = 4096  # vectors in memory
 _COMMIT_SECONDS = 15
 _DEFAULT_URL = "https://api.openai.com/v1"
@@ -191,36 +190,24 @@ class _Server:
         key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
         if not key:
             raise EmbeddingError(f"scores.{settings.name}.api_key_env: {settings.api_key_env} is not set; set it")
-        for start in range(0, len(texts), settings.batch_size):
-            batch = list(texts[start : start + settings.batch_size])
-            data = json.dumps({"model": settings.model, "input": batch}).encode()
-            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-            reply = _posted(urllib.request.Request(address, data, headers), settings)
-            try:
-                vectors = [item["embedding"] for item in sorted(reply["data"], key=lambda item: item["index"])]
-            except (KeyError, TypeError) as error:
-                raise EmbeddingError(
-                    f"scores.{settings.name}: {address} sent no embeddings: {str(reply)[:200]}"
-                ) from error
-            if len(vectors) != len(batch):
-                raise EmbeddingError(
-                    f"scores.{settings.name}: {address} sent {len(vectors)} embeddings for {len(batch)}"
-                )
-            yield _unit(vectors)
+        with BlockingHttpClient(settings.base_url or _DEFAULT_URL, key, _RETRY) as server:
+            for start in range(0, len(texts), settings.batch_size):
+                batch = list(texts[start : start + settings.batch_size])
+                try:
+                    reply = server.post("/embeddings", {"model": settings.model, "input": batch})
+                except (RequestFailed, FatalServerError) as error:
+                    raise EmbeddingError(
+                        f"scores.{settings.name}: {address} did not embed with {settings.model!r}: {error}. "
+                        "Check base_url, model and the key"
+                    ) from None
+                yield _unit(self._vectors(reply, len(batch)))
 
-
-def _posted(request: urllib.request.Request, settings: EmbeddingScore) -> Any:
-    """The reply to a request that is asked again while the server is busy or away."""
-    for attempt in range(_ATTEMPTS):
+    def _vectors(self, reply: HttpReply, count: int) -> list[list[float]]:
+        what = f"scores.{self._settings.name}: {self._address} sent"
         try:
-            with urllib.request.urlopen(request, timeout=300) as reply:
-                return json.load(reply)
-        except (OSError, ValueError) as error:
-            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
-            if refused or attempt == _ATTEMPTS - 1:
-                raise EmbeddingError(
-                    f"scores.{settings.name}: {request.full_url} did not embed with {settings.model!r}: {error}. "
-                    "Check base_url, model and the key"
-                ) from error
-            time.sleep(min(30, 2**attempt))
-    raise AssertionError("unreachable")
+            vectors = [item["embedding"] for item in sorted(reply.body["data"], key=lambda item: item["index"])]
+        except (KeyError, TypeError):
+            raise EmbeddingError(f"{what} no embeddings: {reply.text[:200]}") from None
+        if len(vectors) != count:
+            raise EmbeddingError(f"{what} {len(vectors)} embeddings for {count}")
+        return vectors

@@ -1,19 +1,20 @@
 """The language models of a recipe: judges, teachers and the student, with how they sample and what they cost."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from openthoughts_dagster.recipe.engines import ENGINES, foreign_setting, known_engine
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.identity import Identity
-from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
-from openthoughts_dagster.recipe.serving import Retry, VllmOptions
+from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset, with_overrides
+from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
 
-EngineName = Literal["auto", "vllm", "transformers", "openai"]
+EngineName = Annotated[str, AfterValidator(known_engine)]
 
 
 class RepetitionGuard(RecipeModel):
@@ -76,7 +77,15 @@ class ModelReference(RecipeModel):
         description="For engine openai: folder or hub id of the served model's tokenizer. With it we apply the chat "
         "template and ask /completions with the rendered prompt; without it the server applies its own.",
     )
-    retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="Patience with requests that fail.")
+    parameters: Annotated[RequestParameters, Identity.NEVER] = Field(
+        default=RequestParameters(), description="For engine openai: how its server wants parameters."
+    )
+    stream: Annotated[Literal["auto", "always", "never"], Identity.NEVER] = Field(
+        "auto",
+        description="For engine openai: whether answers are streamed, so that no gateway ends a long one. auto streams "
+        "where max_tokens is 8192 or more and the server is no vLLM, and everywhere once a gateway has timed out.",
+    )
+    retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="What is done about failures.")
     vllm: Annotated[VllmOptions, Identity.NEVER] = Field(
         default=VllmOptions(), description="What engine vllm is told beyond these settings."
     )
@@ -86,6 +95,11 @@ class ModelReference(RecipeModel):
     dtype: Annotated[str, Identity.NEVER] = Field("auto", description="Weights and activations type, e.g. bfloat16.")
     max_model_len: Positive | None = Field(None, description="Longest prompt + completion in tokens.")
     system_prompt: str | None = Field(None, description="System message; the paper's teachers have none.")
+    template_date: date | None = Field(
+        None,
+        description="The date that a chat template writes as today's, e.g. 2026-11-25. Templates that write one "
+        "need it: else every key would be new each day.",
+    )
     sampling: Sampling = Field(default=Sampling(), description="How completions are sampled.")
     hardware: Annotated[Hardware, Identity.NEVER] = Field(
         default=Hardware(), description="What one engine needs: a mapping, or a shape's name such as h100x2."
@@ -100,18 +114,13 @@ class ModelReference(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A server's settings for an engine that asks no server."""
+        """Settings of another engine, and an address that cannot be one."""
         engine = raw.get("engine", "auto")
-        for field in ("base_url", "api_key_env", "tokenizer"):
-            if engine != "openai" and raw.get(field):
-                yield (field,), f"is for engine openai, and this model's engine is {engine!r}; change one of the two"
-        if "@" in urlsplit(str(raw.get("base_url") or "")).netloc:
-            yield (
-                ("base_url",),
-                "must hold no password and got one: name the variable of the key in api_key_env",
-            )
-        if engine not in ("vllm", "auto") and raw.get("vllm"):
-            yield ("vllm",), f"is for engine vllm, and this model's engine is {engine!r}; change one of the two"
+        for field in sorted({setting for entry in ENGINES.values() for setting in entry.settings}):
+            if raw.get(field) and isinstance(engine, str) and (owner := foreign_setting(engine, field)):
+                yield (field,), f"is for engine {owner}, and this model's engine is {engine!r}; change one of the two"
+        if isinstance(url := raw.get("base_url"), str) and (problem := address_problem(url)):
+            yield ("base_url",), problem
 
 
 class Judge(ModelReference):
@@ -142,13 +151,17 @@ class Student(ModelReference):
     """The model that is fine-tuned on a teacher's answers, and how."""
 
     preset: str | None = Field(
-        None, description="micro, 1k, small, medium or large: the paper's settings by set size, listed below."
+        None, description="micro, 1k, small, medium or large: the paper's settings by set size; or tiny, for a CPU."
     )
-    training: TrainingPreset | None = Field(None, description="Settings of one's own instead of a preset.")
+    training: TrainingPreset | None = Field(
+        None, description="Settings of one's own; with a preset only those that differ from it."
+    )
     rows: Positive = Field(31600, description="Rows a student trains on, sampled with the seed.")
     repeat_small_sources: bool = Field(True, description="Repeat rows of sources smaller than `rows`, as the paper.")
-    too_long: Literal["drop", "truncate"] = Field(
-        "drop", description="Rows over max_length: drop them, or truncate as the paper did (cuts reasoning off)."
+    too_long: Literal["drop", "truncate", "keep"] = Field(
+        "drop",
+        description="Rows over max_length: drop them, truncate them as the paper did (cuts reasoning off), or keep "
+        "them whole, which takes the memory of the longest.",
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
 
@@ -159,6 +172,18 @@ class Student(ModelReference):
         assert self.preset is not None
         return PRESETS[self.preset]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _override_preset(cls, raw: Any) -> Any:
+        """With a preset, `training` says only what differs from it."""
+        if (
+            not isinstance(raw, Mapping)
+            or raw.get("preset") not in PRESETS
+            or not isinstance(raw.get("training"), Mapping)
+        ):
+            return raw
+        return {**raw, "training": with_overrides(PRESETS[raw["preset"]], raw["training"])}
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, preset: str | None) -> str | None:
@@ -168,7 +193,33 @@ class Student(ModelReference):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """No training settings, or two."""
+        """No training settings, or bfloat16 on an accelerator that has none."""
         yield from super().problems(raw)
-        if (raw.get("preset") is None) == (raw.get("training") is None):
-            yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings: exactly one of the two"
+        preset, training = raw.get("preset"), raw.get("training")
+        if preset is None and training is None:
+            yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"
+        if _accelerator(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
+            yield (
+                ("training", "bf16"),
+                f"is true, and a {_accelerator(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, or "
+                "take other hardware",
+            )
+
+
+_WITHOUT_BF16 = {"t4", "v100", "p100"}
+
+
+def _accelerator(hardware: Any) -> str | None:
+    """The accelerator of a raw `hardware`, a mapping, a shape's name or a finished model."""
+    if isinstance(hardware, str):
+        return hardware.rpartition("x")[0]
+    found = hardware.get("accelerator") if isinstance(hardware, Mapping) else getattr(hardware, "accelerator", None)
+    return found if isinstance(found, str) else None
+
+
+def _computes_in_bf16(preset: Any, training: Any) -> bool:
+    if isinstance(training, TrainingPreset):
+        return training.bf16
+    if isinstance(training, Mapping):
+        return training.get("bf16", True) is True
+    return str(preset) in PRESETS and PRESETS[str(preset)].bf16

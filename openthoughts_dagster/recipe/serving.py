@@ -1,7 +1,8 @@
-"""How an engine is run: vLLM's settings, and the patience with a server."""
+"""How an engine is run: vLLM's settings, what a server is asked, and how long it is asked again."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -25,8 +26,59 @@ class VllmOptions(RecipeModel):
     )
 
 
+class RequestParameters(RecipeModel):
+    """How a server wants the parameters of a request, where it differs from OpenAI's chat completions."""
+
+    rename: dict[str, str] = Field(
+        default={}, description="Names of the server's own, e.g. {max_tokens: max_completion_tokens}."
+    )
+    omit: list[str] = Field(
+        default=[], description="Parameters that are not sent, e.g. [seed, temperature]; the server then chooses."
+    )
+    extra: dict[str, Any] = Field(
+        default={},
+        description="Parameters that are sent beside ours, e.g. {reasoning_effort: high}. They are part of a "
+        "completion's key: changing one asks the model anew.",
+    )
+
+    def __hash__(self) -> int:
+        """Models are keys of caches, and mappings have no hash of their own."""
+        return hash(self.model_dump_json())
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Parameters that the platform itself decides."""
+        for setting in ("rename", "omit", "extra"):
+            values = raw.get(setting)
+            names = list(values) if isinstance(values, dict | list | tuple) else []
+            for name in names:
+                if name in _OURS:
+                    yield (setting,), f"must leave {name!r} alone: the platform decides it"
+
+
+_OURS = ("model", "messages", "prompt", "stream", "n", "response_format")
+
+
+def address_problem(url: str) -> str | None:
+    """Why `url` cannot be the base address of a server, and what to write instead; None when it can."""
+    try:
+        parts = urlsplit(url)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        return f"must be an address such as https://host:8000/v1 with a port up to 65535, got {url!r}"
+    if "@" in parts.netloc:
+        return "must hold no password and got one: name the variable of the key in api_key_env"
+    if parts.scheme not in ("http", "https"):
+        return f"must begin with http:// or https://, got {url!r}"
+    if not parts.hostname or not port_is_valid or any(letter.isspace() for letter in url):
+        return f"must name a host, as in https://host:8000/v1, got {url!r}"
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        return f"must end with its path, without ? or #: give parameters in parameters.extra; got {url!r}"
+    return None
+
+
 class Retry(RecipeModel):
-    """Patience with requests that fail: what is tried again, how long, and when it is given up."""
+    """What is done about requests that fail: which are tried again, how long, and when they are given up."""
 
     attempts: Positive = Field(
         7, description="Tries of a request that times out, breaks off, or ends in a server's error (5xx)."
@@ -34,10 +86,11 @@ class Retry(RecipeModel):
     first_wait: float = Field(0.5, gt=0, description="Seconds up to which the first retry waits; doubled each time.")
     longest_wait: float = Field(30, gt=0, description="Seconds up to which any retry waits, unless Retry-After says.")
     patience: float = Field(
-        45,
+        180,
         gt=0,
-        description="Seconds that a server may answer nobody, because it refuses connections or says 429 (too many "
-        "requests), until its requests fail. While it answers others, a request waits on.",
+        description="Seconds that a server may be away (refused connections, 502, 503) or answer nobody (429, too many "
+        "requests), also when a run begins, until its requests fail. While it says 429 to some and answers others, a "
+        "request waits on.",
     )
     request_seconds: float = Field(
         3600, gt=0, description="Longest time of one try: a server that hangs is left. Not used by transformers."

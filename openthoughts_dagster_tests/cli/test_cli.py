@@ -1,6 +1,9 @@
 """The command line, over a lake and an instance of its own."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -8,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from openthoughts_dagster.cli import main
+from openthoughts_dagster.cli.doctor import _models
+from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake
 from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
@@ -90,7 +95,12 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
     seen = Watch(recipe, open_landing_zone(str(folder / "landing")), None).look({}, {}, 0, set())
-    assert seen.entries["gsm8k"].landed and not seen.entries["gsm8k"].problem
+    assert seen.sources["gsm8k"].landed and not seen.sources["gsm8k"].problem
+    again = ("sources", "add", str(GSM8K), "--domain", "math", "--answer", "answer", "--name", "gsm8k")
+    refused = run(*again)
+    assert refused.exit_code == 1 and "has landed before" in refused.output
+    assert run(*again, "--replace").exit_code == 0
+    assert (folder / "landing" / "gsm8k" / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize(
@@ -118,11 +128,27 @@ def test_doctor_says_whether_the_recipe_fits_the_cluster(folder: Path, monkeypat
     assert "PROBLEM cluster: work.cpu.pod: no pod that Kubernetes would take" in run("doctor").output
 
 
+def test_doctor_asks_of_each_engine_only_what_it_needs_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"aiohttp"}
+    monkeypatch.setattr("openthoughts_dagster.recipe.engines.find_spec", lambda name: name if name in here else None)
+    settings = Settings.from_environment()
+
+    def told(**changed: Any) -> str:
+        found = _models(settings.load_recipe(), replace(settings, **changed))
+        return "\n".join(f"{finding.what}: {finding.good} {finding.says}" for finding in found)
+
+    assert re.search(r"^teacher \S+: True \S+@\S+ on openai$", told(), re.MULTILINE)
+    assert "student student: False engine transformers needs the package torch" in told()
+    assert "needs the package" not in told(executor="kubernetes")
+    here.clear()
+    assert "aiohttp, which is not installed here: pip install 'openthoughts-dagster[servers]'" in told()
+
+
 def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("doctor")
     assert done.exit_code == 1
     assert "ok      recipe: served: 1 sources, 1 teachers" in done.output
     assert "PROBLEM student student" in done.output and "no-student does not exist" in done.output
-    assert "PROBLEM landing place" in done.output
+    assert "PROBLEM landing zone" in done.output
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", "no-such-recipe")
     assert "PROBLEM recipe: no recipe 'no-such-recipe'" in run("doctor").output

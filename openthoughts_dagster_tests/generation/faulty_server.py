@@ -20,7 +20,7 @@ Script = Callable[[int, web.Request], Awaitable[web.StreamResponse]]
 BRIEF = Retry(attempts=3, first_wait=0.01, longest_wait=0.05, patience=0.3, request_seconds=5)
 
 
-def chat(content: str | None = "4", finish_reason: str | None = "stop", **message: Any) -> web.Response:
+def chat(content: Any = "4", finish_reason: str | None = "stop", **message: Any) -> web.Response:
     """A chat completion as servers write it."""
     choice = {
         "index": 0,
@@ -50,8 +50,10 @@ def scripted(*replies: Callable[[web.Request], Awaitable[web.StreamResponse]] | 
 
 
 @asynccontextmanager
-async def serving(script: Script, models: Sequence[dict[str, Any]] = ()) -> AsyncIterator[tuple[str, list[Any]]]:
-    """The base URL of a server on a free loopback port, and the bodies it was asked with so far."""
+async def serving(
+    script: Script, models: Sequence[dict[str, Any]] = (), models_status: int = 200, port: int = 0
+) -> AsyncIterator[tuple[str, list[Any]]]:
+    """The base URL of a server on a free loopback port or on `port`, and the bodies it was asked with so far."""
     asked: list[Any] = []
 
     async def complete(request: web.Request) -> web.StreamResponse:
@@ -59,13 +61,13 @@ async def serving(script: Script, models: Sequence[dict[str, Any]] = ()) -> Asyn
         return await script(len(asked) - 1, request)
 
     async def listed(_: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": list(models)})
+        return web.json_response({"object": "list", "data": list(models)}, status=models_status)
 
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", listed)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -95,12 +97,13 @@ def ask(
     retry: Retry = BRIEF,
     sampling: Sampling = Sampling(max_tokens=50),  # noqa: B008, frozen
     models: Sequence[dict[str, Any]] = (),
+    models_status: int = 200,
     **settings: Any,
 ) -> tuple[list[Completion], list[Any]]:
     """The completions of `prompts` by a server that answers as `script` says, and what the server was asked."""
 
     async def run() -> tuple[list[Completion], list[Any]]:
-        async with serving(script, models) as (url, asked):
+        async with serving(script, models, models_status) as (url, asked):
             model = served_model(url, retry, **settings)
             engine = await start_openai(model)
             try:

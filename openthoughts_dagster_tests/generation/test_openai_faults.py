@@ -78,7 +78,9 @@ def test_a_broken_attempt_is_made_again_and_counted(reply: Any) -> None:
     [completion], asked = ask(scripted(reply, reply, chat("4")))
 
     assert (completion.text, completion.error, completion.retries, len(asked)) == ("4", None, 2, 3)
-    assert asked[0] == asked[1] == asked[2]
+    # after a gateway's time-out the answer is streamed
+    first, *again = [{name: body[name] for name in body if not name.startswith("stream")} for body in asked]
+    assert [first, first] == again
     assert (completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens) == (3, 2, 1)
 
 
@@ -91,8 +93,11 @@ def test_attempts_that_all_break_end_in_a_row_that_says_so_and_the_others_go_on(
     completions, asked = ask(breaks_for_one, MANY)
 
     [failed] = [completion for completion in completions if completion.error is not None]
-    assert (failed.finish_reason, failed.text, failed.retries, failed.permanent) == ("error", "", 2, False)
-    assert len(completions) == 12 and len(asked) == 14
+    assert (failed.finish_reason, failed.text, failed.permanent) == ("error", "", False)
+    assert len(completions) == 12 and len(asked) == 12 + failed.retries
+    # a server that is away is waited for, whatever the number of attempts
+    assert failed.retries >= 2 if "502" in str(failed.error) else failed.retries == 2
+    assert "retry." in str(failed.error) or "stream: always" in str(failed.error)
 
 
 @pytest.mark.parametrize("hang", [_hangs, _hangs_in_the_middle])
@@ -156,7 +161,7 @@ def test_a_wait_longer_than_a_request_may_take_is_not_waited() -> None:
 
 
 PERMANENT: dict[str, Any] = {
-    "a bad request": (refusal(400, "temperature is wrong"), "error"),
+    "a bad request": (refusal(400, "messages[0] is wrong", param="messages"), "error"),
     "a body too large": (refusal(413, "too large"), "error"),
     "a request that does not validate": (refusal(422, "seed: must be positive"), "error"),
     "a filtered prompt": (refusal(400, "filtered", code="content_filter"), "content_filter"),
@@ -245,7 +250,7 @@ def test_a_server_that_was_never_there_says_what_to_do() -> None:
 def test_waits_grow_but_not_beyond_the_longest() -> None:
     start = time.monotonic()
     retry = Retry(attempts=9, first_wait=0.02, longest_wait=0.05, patience=1, request_seconds=5)
-    [completion], asked = ask(scripted(refusal(503)), retry=retry)
+    [completion], asked = ask(scripted(refusal(500)), retry=retry)
 
     assert completion.retries == 8 and len(asked) == 9
     assert time.monotonic() - start < 5

@@ -1,18 +1,26 @@
 """What a server's replies mean, whatever words it chooses, and what it is asked; the key stays between the two."""
 
 import asyncio
+import json
 import logging
 import traceback
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.openai_engine import start_openai
+from openthoughts_dagster.generation.generate import generate, plan
+from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Prompt
+from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import RepetitionGuard, Sampling
 from openthoughts_dagster_tests.generation.faulty_server import (
+    BRIEF,
     ask,
     chat,
     completions_of,
@@ -21,7 +29,49 @@ from openthoughts_dagster_tests.generation.faulty_server import (
     serving,
 )
 
-KEY = "sk-very-secret-0123456789"
+KEY = "sk-very/secret+0123456789"
+
+SPELLINGS = {
+    "as it is": KEY,
+    "JSON with escaped slashes": KEY.replace("/", "\\/"),
+    "JSON with Unicode escapes": "".join(f"\\u{ord(letter):04X}" for letter in KEY),
+    "JSON within JSON": json.dumps(json.dumps(KEY.replace("/", "\\/")))[1:-1],
+    "of an address": quote(KEY, safe=""),
+    "of HTML": KEY.replace("/", "&#x2F;").replace("+", "&#43;"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS.keys())
+@pytest.mark.parametrize("status", [400, 403, 200, 307])
+def test_no_byte_of_the_lake_or_of_an_error_holds_the_key_however_a_server_spells_it(
+    status: int, spelling: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_TEST", KEY)
+    body = '{"error": {"message": "wrong key ' + spelling + '", "code": "' + spelling + '"}}'
+    reply = web.Response(text=body, status=status, content_type="application/json", headers={"Location": f"/{KEY}"})
+    lake, pool, told = Lake(tmp_path / "lake"), EnginePool(), list[str]()
+
+    async def run() -> None:
+        async with serving(scripted(reply)) as (url, _):
+            model = served_model(url, BRIEF.model_copy(update={"patience": 0.02}), api_key_env="SECRET_OF_THE_TEST")
+            planned = plan(lake, model, [Prompt("0 + 0?")], Sampling())
+            pages = iter([planned.missing])
+            await asyncio.to_thread(generate, lake, pool, model, pages, 1, Purpose("a", "s"), told.append)
+
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(run())
+    pool.close()
+    told.append(str(lake.scan(COMPLETIONS).collect().to_dicts()))
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "lake").rglob("*") if path.is_file())
+    everything += "".join([*told, *traceback.format_exception(caught.value)]).encode()
+    assert b"[the key]" in everything
+    assert spelling.encode() not in everything and KEY.encode() not in everything
+
+
+def test_a_placeholder_of_a_key_is_no_secret_and_words_of_answers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACEHOLDER", "EMPTY")
+    [completion], _ = ask(scripted(chat("EMPTY set")), api_key_env="PLACEHOLDER")
+    assert completion.text == "EMPTY set"
 
 
 @pytest.mark.parametrize("status", [400, 401, 500, 200])

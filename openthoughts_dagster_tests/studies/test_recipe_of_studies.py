@@ -25,7 +25,7 @@ STUDY: dict[str, Any] = {
 def _recipe(folder: Path, study: dict[str, Any]) -> Recipe:
     document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text()) | {"studies": [study]}
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
     return load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(folder)})
 
 
@@ -58,7 +58,7 @@ def test_a_held_out_benchmark_decides_no_study(tmp_path: Path) -> None:
     document["evaluation"]["benchmarks"][0]["role"] = "held_out"
     document["studies"] = [STUDY | {"metric": "two-digit-sums-test"}]
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
     with pytest.raises(RecipeError, match="two-digit-sums-test has role held_out"):
         load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(tmp_path)})
 

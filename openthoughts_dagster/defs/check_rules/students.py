@@ -73,7 +73,12 @@ def every_item_is_scored(at: Partition) -> Finding:
             problems.append(f"{benchmark.name}: {own['item'].n_unique()} of {items} items scored")
         if own.filter(~pl.col("score").is_between(0, 1) | (pl.col("repeats") != benchmark.repeats)).height:
             problems.append(f"{benchmark.name}: scores outside 0 to 1, or other repeats than {benchmark.repeats}")
-    return Finding(not problems, "; ".join(problems) or f"{rows.height:,} items scored", {"items": rows.height})
+    lost = {name: int(rows[name].sum()) for name in ("failed", "truncated", "no_answer")}
+    samples = int(rows["repeats"].sum())
+    says = f"{rows.height:,} items scored; of {samples:,} samples " + ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in lost.items()
+    )
+    return Finding(not problems, "; ".join(problems) or says, {"items": rows.height, **lost})
 
 
 def beats_untrained(at: Partition) -> Finding:

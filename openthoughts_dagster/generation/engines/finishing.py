@@ -1,5 +1,7 @@
 """What every engine does with what its model wrote: name how it ended, and validate JSON that was asked for."""
 
+from collections.abc import Mapping
+
 from openthoughts_dagster.generation.json_replies import parse_json_reply
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -16,6 +18,7 @@ def finished(
     thinking_tokens: int = 0,
     cached_tokens: int = 0,
     retries: int = 0,
+    served: Mapping[str, str] | None = None,
 ) -> Completion:
     """The completion of a text. `thinking_tokens` says whether the thinking budget, if there is one, was used up."""
     budget = request.sampling.thinking_budget
@@ -42,6 +45,7 @@ def finished(
         error=problem,
         retries=retries,
         permanent=problem is not None,  # the sample's seed would bring the same text again
+        served=tuple(sorted((served or {}).items())),
     )
 
 

@@ -1,6 +1,5 @@
 """Any OpenAI-compatible server: a `vllm serve` fleet, or a hosted API."""
 
-import json
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
@@ -10,28 +9,32 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import failed, finished
-from openthoughts_dagster.generation.engines.openai_server import Server
-from openthoughts_dagster.generation.engines.openai_wire import (
-    Reply,
-    Unusable,
-    read_reply,
-    request_body,
-    request_failure,
-)
+from openthoughts_dagster.generation.engines.openai_replies import Reply, join_events, read_reply
+from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body
 from openthoughts_dagster.generation.engines.prompts import (
     InvalidPrompt,
     Prompts,
     Tags,
+    estimated_tokens,
     require_reasoning_tags,
 )
-from openthoughts_dagster.generation.engines.retry_policy import Kind, RequestFailed, RetryPolicy
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
 from openthoughts_dagster.generation.requests import Completion, Request
+from openthoughts_dagster.generation.servers.failures import failure_of
+from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply
+from openthoughts_dagster.generation.servers.retry_policy import (
+    FailureKind,
+    FatalServerError,
+    RequestFailed,
+    RetryPolicy,
+)
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Sampling
 
 _DEFAULT_URL = "https://api.openai.com/v1"
+_MOST_LEARNED = 6  # refusals in a row from which one request learns what its server takes
+_STREAMED_TOKENS = 8192  # answers that may take longer than gateways wait
 
 
 @dataclass(frozen=True)
@@ -52,52 +55,57 @@ async def start_openai(model: Model) -> "OpenaiEngine":
             f"{reference.name}: the environment variable {reference.api_key_env} holds no API key; set it where "
             "the code location runs (on Kubernetes: as a secret)"
         )
-    server = Server(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
+    client = HttpClient(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
+    retry_policy = RetryPolicy(reference.retry)
     try:
-        return OpenaiEngine(server, model, await _served(server, model))
+        served, _ = await retry_policy.ask(lambda: _served(client, model))
+        return OpenaiEngine(client, model, served, retry_policy)
     except RequestFailed as error:
-        await server.close()
+        await client.close()
         raise EngineError(
-            f"{reference.name}: no server answers at {server.address}: start it, or correct `base_url` ({error})"
+            f"{reference.name}: no server answers at {client.address}: start it, or correct `base_url` ({error})"
         ) from None
     except BaseException:
-        await server.close()
+        await client.close()
         raise
 
 
-async def _served(server: Server, model: Model) -> Served:
-    """Ask the server what it is. A server without a list of models may answer all the same."""
+async def _served(client: HttpClient, model: Model) -> Served:
+    """Ask the server what it is. One without a list of models, or with a key that may not see it, may answer too."""
     reference = model.reference
-    status, listed = await server.get("/models")
-    if status in (401, 403):
-        raise EngineError(_refusal(model, server, f"HTTP {status}"))
-    cards = [card for card in listed.get("data") or [] if isinstance(card, dict)]
+    reply = await client.get("/models")
+    if reply.status in (429, 502, 503, 529):
+        raise failure_of(reply, answers_others=False)
+    listed = reply.object().get("data")
+    cards = [card for card in listed if isinstance(card, dict)] if isinstance(listed, list) else []
     if not any(card.get("owned_by") == "vllm" for card in cards):
         return Served()
     card = next((card for card in cards if card.get("id") == reference.model), None)
     if card is None:
         names = ", ".join(str(card.get("id")) for card in cards)
         raise EngineError(
-            f"{reference.name}: {server.address} serves {names}, not {reference.model!r}: correct `model`"
+            f"{reference.name}: {client.address} serves {names}, not {reference.model!r}: correct `model`"
         )
-    _, version = await server.get("/version", below_v1=False)
-    return Served(True, f"vllm {version.get('version', 'of an unknown version')}", card.get("max_model_len"))
+    version = (await client.get("/version", below_v1=False)).object().get("version", "of an unknown version")
+    return Served(True, f"vllm {version}", card.get("max_model_len"))
 
 
-def _refusal(model: Model, server: Server, problem: str) -> str:
+def _refusal(model: Model, client: HttpClient, problem: str) -> str:
     name = model.reference.api_key_env
     hint = f"look at the key in {name} and its account" if name else "it may want a key: set api_key_env"
-    return f"{model.reference.name}: {server.address} refuses us: {problem}; {hint}"
+    return f"{model.reference.name}: {client.address} refuses us: {problem}; {hint}"
 
 
 class OpenaiEngine:
     """One model of one server: its completions where we have its tokenizer, its chat completions otherwise."""
 
-    def __init__(self, server: Server, model: Model, served: Served) -> None:
-        self._server = server
+    def __init__(self, client: HttpClient, model: Model, served: Served, retry_policy: RetryPolicy) -> None:
+        self._client = client
         self._model = model
         self._served = served
-        self._retry_policy = RetryPolicy(model.reference.retry)
+        self._retry_policy = retry_policy
+        self._parameters = ServerParameters(model.reference.parameters)
+        self._gateway_timed_out = False
         # which ways of asking the server has answered: what it refuses then is the single request's fault
         self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
@@ -119,13 +127,13 @@ class OpenaiEngine:
             "dtype": None if reference.dtype == "auto" else reference.dtype,
             "tensor_parallel": reference.hardware.count or None,
             "max_model_len": self._served.longest or reference.max_model_len,
-            "server": self._server.address,
+            "server": self._client.address,
             "chat_template": "server" if self._prompts is None else "ours",
         }
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._server.close()
+        await self._client.close()
 
     async def _complete(self, request: Request) -> Completion:
         start = time.monotonic()
@@ -136,27 +144,44 @@ class OpenaiEngine:
             return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
         try:
             reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
-        except Unusable as error:
-            raise EngineError(_refusal(self._model, self._server, str(error))) from None
+        except FatalServerError as error:
+            raise EngineError(_refusal(self._model, self._client, str(error))) from None
         except RequestFailed as error:
             problem, seconds = str(error), time.monotonic() - start
-            if error.kind is Kind.GONE:
-                name, address = self._model.reference.name, self._server.address
+            if error.kind is FailureKind.UNREACHABLE:
+                name, address = self._model.reference.name, self._client.address
                 raise EngineDied(f"{name}: the server at {address} is gone: {problem}") from None
             return failed(
                 request, problem, seconds, permanent=error.permanent, retries=error.retries, reason=error.reason
             )
+        prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
         return finished(
             request,
             reply.text,
             reply.reason,
-            reply.prompt_tokens,
-            reply.completion_tokens,
+            prompt_tokens,
+            completion_tokens,
             time.monotonic() - start,
             thinking_tokens=self._thinking_tokens(request, reply),
             cached_tokens=reply.cached_tokens,
             retries=retries,
+            served=served,
         )
+
+    def _counted(self, request: Request, body: dict[str, Any], reply: Reply) -> tuple[int, int, dict[str, str]]:
+        """Tokens of prompt and completion, and what the ledger keeps of the reply. Counted here where it has none."""
+        prompt, completion, served = reply.prompt_tokens, reply.completion_tokens, dict(reply.served)
+        if completion == 0 and reply.text:
+            completion = None
+        if prompt is not None and completion is not None:
+            return prompt, completion, served
+        served["token_counts"] = "tokenizer" if self._prompts is not None else "estimated"
+        if prompt is None:
+            prompt = len(body["prompt"]) if "prompt" in body else estimated_tokens(request.prompt)
+        if completion is None:
+            counted = None if self._prompts is None else self._prompts.count(reply.text)
+            completion = estimated_tokens(reply.text) if counted is None else counted
+        return prompt, completion, served
 
     def _body(self, request: Request) -> dict[str, Any]:
         """What is sent. Raises InvalidPrompt."""
@@ -170,15 +195,37 @@ class OpenaiEngine:
 
     async def _attempt(self, request: Request, body: dict[str, Any]) -> Reply:
         await self._learn_tags(request)
-        status, headers, payload = await self._server.post(self._path, body)
-        if status == 400 and b"context length" in payload and await self._shortened(body):
-            status, headers, payload = await self._server.post(self._path, body)
+        reply = await self._post(request, body)
+        for _ in range(_MOST_LEARNED):
+            shorter = reply.status == 400 and "context length" in reply.text and await self._shortened(body)
+            if not shorter and not self._parameters.learn(reply, request.sampling):
+                break
+            reply = await self._post(request, body)
         way = (request.sampling, request.json_schema is not None)
-        if status != 200:
-            raise request_failure(status, headers, payload, way in self._answered)
-        reply = read_reply(payload, headers.get("Content-Type", ""))
+        try:
+            if reply.status != 200:
+                raise failure_of(reply, way in self._answered)
+            answer = read_reply(reply, way in self._answered)
+        except RequestFailed as failure:
+            self._gateway_timed_out |= failure.kind is FailureKind.GATEWAY_TIMEOUT  # the next attempt streams
+            raise
         self._answered.add(way)
-        return reply
+        return answer
+
+    async def _post(self, request: Request, body: dict[str, Any]) -> HttpReply:
+        asked = self._parameters.apply(body)
+        if not self._streams(request.sampling):
+            return await self._client.post(self._path, asked)
+        streamed = self._parameters.apply(body | {"stream_options": {"include_usage": True}}) | {"stream": True}
+        reply, events = await self._client.post_streamed(self._path, streamed)
+        return reply if events is None else join_events(reply, events)
+
+    def _streams(self, sampling: Sampling) -> bool:
+        """Whether answers are streamed: gateways end a connection on which nothing comes for a minute or two."""
+        wanted = self._model.reference.stream
+        if wanted != "auto":
+            return wanted == "always"
+        return self._gateway_timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
 
     async def _shortened(self, body: dict[str, Any]) -> bool:
         """Ask for no more tokens than the prompt leaves, as the other engines do; vLLM refuses a chat that does."""
@@ -197,7 +244,7 @@ class OpenaiEngine:
         guards = {"thinking_budget": sampling.thinking_budget, "repetition": sampling.repetition}
         if not self._served.is_vllm and (used := [name for name, guard in guards.items() if guard is not None]):
             raise EngineError(
-                f"{self._model.reference.name}: the server at {self._server.address} is no vLLM, and only vLLM has "
+                f"{self._model.reference.name}: the server at {self._client.address} is no vLLM, and only vLLM has "
                 f"sampling.{' and sampling.'.join(used)}: remove it, or serve the model with vLLM"
             )
 
@@ -222,5 +269,5 @@ class OpenaiEngine:
     async def _tokens_of(self, prompt: dict[str, Any]) -> list[int]:
         """The tokens of a prompt or of messages as vLLM's own /tokenize counts them; none where it has no such path."""
         body = {"model": self._model.reference.model} | prompt
-        status, _, reply = await self._server.post("/tokenize", body, below_v1=False)
-        return list(json.loads(reply)["tokens"]) if status == 200 else []
+        reply = await self._client.post("/tokenize", body, below_v1=False)
+        return list(reply.object().get("tokens") or []) if reply.status == 200 else []

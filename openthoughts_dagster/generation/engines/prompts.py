@@ -63,12 +63,21 @@ class Prompts:
         """How long the completion may become: `wanted` tokens, or what is left of the longest sequence."""
         return wanted if self.longest is None else min(wanted, self.longest - len(tokens))
 
+    def count(self, text: str) -> int:
+        """The number of tokens of a text."""
+        return len(self._encode(text))
+
     def thinking_tokens(self, prompt: str, tokens: Sequence[int]) -> int:
         """How many tokens of a completion of `prompt` are reasoning."""
         return self.tags.thinking_tokens(tokens, opens_reasoning(prompt)) if self.tags else 0
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, where no tokenizer is at hand: four bytes of UTF-8 are one."""
+    return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:

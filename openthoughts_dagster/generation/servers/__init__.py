@@ -1,0 +1,1 @@
+"""Asking model servers over HTTP: one client, one retry policy, one reading of their failures."""

@@ -1,0 +1,44 @@
+"""Secrets cut out of what servers say, however they are escaped there."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_SHORTEST = 8  # `EMPTY`, `none` and `test` are placeholders, and words of answers
+_MARK = "[the key]"
+
+
+class SecretScrubber:
+    """Replaces secrets in texts and decoded JSON.
+
+    Servers repeat a key in their refusals: as it is, with JSON escapes (`\\/`, `\\u002d`), URL-encoded, or as HTML.
+    """
+
+    def __init__(self, secrets: Iterable[str | None]) -> None:
+        kept = [secret for secret in secrets if secret and len(secret) >= _SHORTEST]
+        self._pattern = re.compile("|".join(map(_any_spelling, kept)), re.IGNORECASE) if kept else None
+
+    def scrub(self, text: str) -> str:
+        """`text` without the secrets."""
+        return text if self._pattern is None else self._pattern.sub(_MARK, text)
+
+    def scrub_json(self, value: Any) -> Any:
+        """A decoded JSON value whose texts, keys of objects included, hold no secret."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self.scrub(value)
+        if isinstance(value, list):
+            # lists of token ids are long
+            return value if value and isinstance(value[0], int) else [self.scrub_json(item) for item in value]
+        if isinstance(value, dict):
+            return {self.scrub(key): self.scrub_json(item) for key, item in value.items()}
+        return value
+
+
+def _any_spelling(secret: str) -> str:
+    """A pattern of the secret where every character may be written in any of the usual escapes."""
+    return "".join(
+        f"(?:\\\\*{re.escape(letter)}|\\\\+u{ord(letter):04x}|%{ord(letter):02x}|&#0*{ord(letter)};|&#x0*{ord(letter):x};)"
+        for letter in secret
+    )
