@@ -37,7 +37,7 @@ def train_on_rows(
     return trained, reached.identity.revision
 
 
-def student_record(table: Table, trained: Trained, **labels: str) -> pl.DataFrame:
+def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.DataFrame:
     """The row of a table of students; `labels` are the columns that say whose student it is."""
     record = {
         **labels,

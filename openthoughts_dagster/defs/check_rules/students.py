@@ -7,6 +7,8 @@ import polars as pl
 from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
 from openthoughts_dagster.evaluation import OVERALL, benchmark_questions
 from openthoughts_dagster.lake import (
+    ARM_SCORES,
+    ARM_STUDENTS,
     BENCHMARK_SCORES,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
@@ -32,11 +34,19 @@ def tiny_models_are_able(at: Partition) -> Finding:
     return Finding(not weak, f"right on held-out problems: {says}", accuracy)
 
 
+def _students_of(at: Partition) -> Table:
+    return ARM_STUDENTS if "arm_student" in at.labels else STUDENT_CHECKPOINTS
+
+
+def _scores_of(at: Partition) -> Table:
+    return ARM_SCORES if "arm_student" in at.labels else BENCHMARK_SCORES
+
+
 def checkpoint_is_whole(at: Partition) -> Finding:
     """The checkpoint folder has weights, configuration and tokenizer."""
-    rows = at.rows(STUDENT_CHECKPOINTS)
+    rows = at.rows(_students_of(at))
     if rows.height != 1:
-        return Finding(False, f"student_checkpoint has {rows.height} rows for this partition, expected 1")
+        return Finding(False, f"there are {rows.height} students for this partition, expected 1")
     folder = str(rows["path"].item())
     there = Folders().listed(folder)
     missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
@@ -46,14 +56,14 @@ def checkpoint_is_whole(at: Partition) -> Finding:
 
 def loss_fell(at: Partition) -> Finding:
     """The training loss at the end is below that at the start."""
-    losses = [loss for _, loss in json.loads(at.rows(STUDENT_CHECKPOINTS)["losses"].item())]
+    losses = [loss for _, loss in json.loads(at.rows(_students_of(at))["losses"].item())]
     says = f"training loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
     return Finding(losses[-1] < losses[0], says, {"first_loss": losses[0], "final_loss": losses[-1]})
 
 
 def every_item_is_scored(at: Partition) -> Finding:
     """Every item of every benchmark has one score from 0 to 1 over all its repeats."""
-    rows, problems = at.rows(BENCHMARK_SCORES), []
+    rows, problems = at.rows(_scores_of(at)), []
     questions, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
     for benchmark in at.recipe.evaluation.benchmarks:
         own = rows.filter(benchmark=benchmark.name)
