@@ -33,7 +33,8 @@ def _score(lake: Lake, recipe: Recipe, arm: str, right: float, seeds: range, see
     for seed in seeds:
         generator = np.random.default_rng([seed, len(arm)])
         moved = right + generator.normal(0, seed_spread) + generator.normal(0, 0.05, ITEMS)
-        labels = {"arm_student": f"s.{arm}.{seed}", "study": "s", "version": version, "arm_name": arm, "seed": seed}
+        key = f"s.{arm}.{seed}"
+        labels = {"arm_student": key, "study": "s", "version": version, "arm_name": arm, "seed": seed}
         rows = pl.DataFrame(
             {
                 **{name: [value] * ITEMS for name, value in labels.items()},
@@ -50,11 +51,11 @@ def _score(lake: Lake, recipe: Recipe, arm: str, right: float, seeds: range, see
             for name, kind in ARM_SCORES.columns.items()
             if name not in rows.columns
         )
-        lake.replace(ARM_SCORES, filled.select(list(ARM_SCORES.columns)), arm_student=labels["arm_student"])
+        lake.replace(ARM_SCORES, filled.select(list(ARM_SCORES.columns)), arm_student=key)
         student = {name: None if kind != pl.String else "" for name, kind in ARM_STUDENTS.columns.items()}
         numbers = {"rows": 100, "dropped_rows": 0, "steps": 10, "train_tokens": 5000, "seconds": 1.0, "final_loss": 0.5}
         record = pl.DataFrame([student | labels | numbers], schema=ARM_STUDENTS.schema)
-        lake.replace(ARM_STUDENTS, record, arm_student=labels["arm_student"])
+        lake.replace(ARM_STUDENTS, record, arm_student=key)
 
 
 def test_an_arm_that_is_better_is_decided_for_with_its_errors(tmp_path: Path, lake: Lake) -> None:
