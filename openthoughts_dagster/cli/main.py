@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.landing import Catalog
 from openthoughts_dagster.recipe import Recipe, RecipeError
 from openthoughts_dagster.storage import Folders, Manifest, StorageError
@@ -64,17 +65,28 @@ class Deployment:
         return list(chosen) or known
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def main(context: click.Context) -> None:
+class DeploymentGroup(click.Group):
+    """Commands over one deployment. A table that cannot be read ends them with one line instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command that was chosen."""
+        try:
+            here = context.obj = Deployment(Settings.from_environment())
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+        try:
+            with here.lake.named_damage():
+                return super().invoke(context)
+        except LakeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=DeploymentGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
     """Work with a reasoning-data recipe from the terminal.
 
     The variables OPENTHOUGHTS_RECIPE, OPENTHOUGHTS_DATA and others name the recipe and the data; the README lists them.
     """
-    try:
-        context.obj = Deployment(Settings.from_environment())
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -108,11 +120,16 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
 
 
 @main.command()
-@click.pass_obj
-def status(here: Deployment) -> None:
+@click.pass_context
+def status(context: click.Context) -> None:
     """Show the partitions of every asset by state, their rows, and what they cost."""
+    here: Deployment = context.obj
     with open_instance(here.settings) as instance:
-        click.echo(table(states(here.recipe, here.lake, instance)))
+        rows, problems = states(here.recipe, here.lake, instance)
+    click.echo(table(rows))
+    for problem in problems:
+        click.echo(f"PROBLEM {problem}", err=True)
+    context.exit(1 if problems else 0)
 
 
 @main.group()
@@ -163,10 +180,11 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 
 
 @main.command()
+@click.option("--read-all", is_flag=True, help="Read every file of the lake, to find damage in any row. Slow.")
 @click.pass_context
-def doctor(context: click.Context) -> None:
-    """Check recipe, lake, landing place, Dagster, engines, credentials and accelerators, and say what to do."""
-    found = findings(context.obj.settings)
+def doctor(context: click.Context, read_all: bool) -> None:
+    """Check recipe, lake, landing place, Dagster, engines, servers, keys and accelerators, and say what to do."""
+    found = findings(context.obj.settings, read_all)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]
         click.echo(f"{mark} {finding.what}: {finding.says}")

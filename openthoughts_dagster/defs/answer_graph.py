@@ -64,6 +64,7 @@ def answer_graph(
             "shards": dg.DynamicOut(int, io_manager_key=STEP_OUTPUTS),
         },
     )
+    @resumable
     def plan(context: dg.OpExecutionContext, lake: LakeResource, models: ModelsResource) -> Iterator[Any]:
         """Which answers are missing, what they would cost, and how many shards ask for them."""
         tables = lake.open()
