@@ -13,6 +13,7 @@ from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.tables import table
@@ -130,6 +131,16 @@ def status(context: click.Context) -> None:
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
     context.exit(1 if problems else 0)
+
+
+@main.command()
+@click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
+@click.pass_obj
+def maintain(here: Deployment, files: int) -> None:
+    """Merge the small files of all tables, delete files that no reader needs any more, and say what that freed."""
+    rows, total = maintained(here.lake, files)
+    click.echo(table(rows))
+    click.echo(total)
 
 
 @main.group()

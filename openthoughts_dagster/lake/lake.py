@@ -258,7 +258,7 @@ class Lake:
                     if (fresh := self._open(table)) is not None
                 )
                 fresh = self._open(table) or delta
-                done.append(Maintenance(table.name, merged, delete_old_files(fresh, retention_hours)))
+                done.append(Maintenance(table.name, merged, *delete_old_files(fresh, retention_hours)))
         return done
 
     @contextmanager
