@@ -1,8 +1,9 @@
 """The commands of `openthoughts`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from openthoughts_dagster.cli.drop import drop
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cluster import ClusterError
@@ -101,13 +103,24 @@ def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> N
     click.echo(total)
 
 
+def _launching(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that launch a teacher's answers."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask after showing the plan."),
+        click.option(
+            "--ui",
+            default=lambda: os.environ.get(ADDRESS) or _UI,
+            help=f"Address of the UI. [default: {ADDRESS} or {_UI}]",
+        ),
+        click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent."),
+        click.option("--teacher", required=True, help="The teacher that answers."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.option("--teacher", required=True, help="The teacher that answers.")
-@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent.")
-@click.option(
-    "--ui", default=lambda: os.environ.get(ADDRESS) or _UI, help=f"Address of the UI. [default: {ADDRESS} or {_UI}]"
-)
-@click.option("--yes", is_flag=True, help="Do not ask after showing the plan.")
+@_launching
 @click.pass_obj
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Launch the answers of one teacher to all sources: the same backfill as from the UI's dialog."""
@@ -118,6 +131,25 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
     if not yes:
         click.confirm("Launch it?", abort=True)
     click.echo(f"launched: {launch(ui, teacher, names)}")
+
+
+@main.command()
+@_launching
+@click.pass_obj
+def retry(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
+    """Ask again what a teacher refused for good, such as prompts over a limit or without credit.
+
+    Runs ask such requests only once, since the same request would fail again: retry them when the cause is mended.
+    """
+    [teacher], names, now = here.teachers([teacher]), here.sources(sources), datetime.now(UTC)
+    rows, refused = refused_answers(here.recipe, here.lake, names, teacher, here.folders, now)
+    click.echo(table(rows))
+    if not refused:
+        click.echo(f"nothing that {teacher} was asked failed for good; `openthoughts backfill` asks the rest")
+        return
+    if not yes:
+        click.confirm("Launch it?", abort=True)
+    click.echo(f"launched: {launch(ui, teacher, refused, now)}")
 
 
 @main.command()

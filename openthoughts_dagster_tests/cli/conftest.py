@@ -1,9 +1,11 @@
 """A deployment of a few questions, and the commands over it."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from openthoughts_dagster.cli import main
@@ -45,6 +47,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frame = pl.DataFrame(rows, schema=DEDUPED_QUESTIONS.schema)
     Lake(tmp_path / "lake").replace(DEDUPED_QUESTIONS, frame, source="sums")
     return tmp_path
+
+
+def change_teacher(folder: Path, **settings: Any) -> None:
+    """Give the recipe's teacher other settings."""
+    path = folder / "recipe" / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["teachers"][0] |= settings
+    path.write_text(yaml.safe_dump(recipe))
 
 
 def run(*arguments: str) -> Result:

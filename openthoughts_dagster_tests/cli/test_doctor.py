@@ -1,25 +1,20 @@
 """What `openthoughts doctor` finds: each thing that is wrong, while it goes on to the next."""
 
-import asyncio
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
-import yaml
 
 from openthoughts_dagster.defs.recipe_uses import announce_recipe
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, LAKE_RECIPES, Lake, record_recipe_use
 from openthoughts_dagster_tests.answers.rows import completion_rows
-from openthoughts_dagster_tests.cli.conftest import run
+from openthoughts_dagster_tests.cli.conftest import change_teacher, run
 from openthoughts_dagster_tests.cli.damage import Harm, cut_off, data_file, flip_bytes
-from openthoughts_dagster_tests.generation.faulty_server import refusal, scripted, serving
+from openthoughts_dagster_tests.generation.faulty_server import refusal, scripted, serving_in_thread
 
 KEY = "sk-canary-0123456789"
 
@@ -126,28 +121,6 @@ def test_a_start_goes_on_where_the_lake_cannot_be_used(folder: Path, monkeypatch
     announce_recipe(settings.load_recipe(), settings)
 
 
-@contextmanager
-def _server(**options: Any) -> Iterator[str]:
-    """The base URL of a server in a thread of its own."""
-    loop, address, stop, ready = asyncio.new_event_loop(), "", asyncio.Event(), threading.Event()
-
-    async def serve() -> None:
-        nonlocal address
-        async with serving(scripted(refusal(500)), **options) as (address, _):
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield address
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -161,8 +134,8 @@ def _server(**options: Any) -> Iterator[str]:
 def test_servers_are_asked_whether_they_answer(
     folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], says: str
 ) -> None:
-    with _server(**options) as address:
-        _recipe_with(folder, base_url=address, api_key_env="THE_KEY")
+    with serving_in_thread(scripted(refusal(500)), **options) as (address, _):
+        change_teacher(folder, base_url=address, api_key_env="THE_KEY")
         monkeypatch.setenv("THE_KEY", KEY)
         output = run("doctor").output
     assert says.format(address=address) in output
@@ -172,10 +145,3 @@ def test_servers_are_asked_whether_they_answer(
 def test_a_server_that_is_not_there_is_a_problem_that_names_the_setting(folder: Path) -> None:
     [line] = [line for line in run("doctor").output.splitlines() if "server http://127.0.0.1:9/v1" in line]
     assert line.startswith("PROBLEM") and "does not answer" in line and "correct base_url of slow" in line
-
-
-def _recipe_with(folder: Path, **teacher: Any) -> None:
-    path = folder / "recipe" / "recipe.yaml"
-    recipe = yaml.safe_load(path.read_text())
-    recipe["teachers"][0] |= teacher
-    path.write_text(yaml.safe_dump(recipe))
