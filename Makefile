@@ -12,10 +12,11 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo ui test test-faults test-kubernetes test-cluster lint audit clean
+.PHONY: help demo demo-studies ui test test-faults test-kubernetes test-cluster lint audit clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
+	@echo "make demo-studies  after it, the quickstart's studies: which recipe is better, and how sure that is"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
 	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
@@ -23,6 +24,9 @@ help:
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.demo
+
+demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/python -m openthoughts_dagster.cli.demo_studies
 
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from questions_corpus import Corpus, leaks, questions
+from questions_corpus import Corpus, harmless, leaks, problems, questions
 from rapidfuzz import fuzz, process
 
 from openthoughts_dagster.questions.decontaminate import find_leaks
-from openthoughts_dagster.questions.duplicates import Duplicates, find_duplicates
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Decontamination, Dedup
 
 _PEERS = ["rensa==0.5.0", "duckdb==2.0.0", "datasketch==2.0.0", "datatrove[io,processing]==0.10.1", "spacy"]
@@ -107,6 +107,7 @@ def dedup_figures(rows: int, folder: Path) -> list[dict[str, Any]]:
     sketch = run("datasketch_fuzzy", file, slow)
     rate, trove_rate = rows / fuzzy, slow / trove["seconds"]
     return [
+        *problem_figures(rows, rate),
         figure("exact_rows_per_second", rows / exact, "rows/s"),
         figure("exact_duckdb_rows_per_second", rows / duck, "rows/s"),
         figure("exact_over_duckdb", duck / exact, "x", 1),
@@ -124,6 +125,23 @@ def dedup_figures(rows: int, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def problem_figures(rows: int, paper_rate: float) -> list[dict[str, Any]]:
+    """The default rule, which judges what differs, on duplicates and as many look-alikes."""
+    (corpus, others), rule = problems(rows, seed=5), Dedup(method="fuzzy", similarity=90)
+    texts = Texts.of(corpus.rows["question"])
+    find_duplicates(Texts.of(corpus.rows["question"].head(1_000)), np.arange(min(rows, 1_000)), rule)
+    paper, _ = timed(lambda: find_duplicates(texts, np.arange(rows), _FUZZY))
+    seconds, found = timed(lambda: find_duplicates(texts, np.arange(rows), rule))
+    dropped = found.positions.tolist()
+    wrong = len(others.intersection(dropped))
+    return [
+        figure("fuzzy_differences_rows_per_second", rows / seconds, "rows/s, the default rule"),
+        figure("fuzzy_differences_over_ratio_alone", paper / seconds, "x, on the same corpus", 0.8),
+        figure("fuzzy_differences_precision", 1 - wrong / max(1, len(dropped)), f"{len(others):,} look-alikes", 1),
+        figure("fuzzy_differences_recall", recall_of(dropped, corpus, rows), "share of planted", 0.99),
+    ]
+
+
 def decontamination_figures(rows: int, timed_rows: int) -> list[dict[str, Any]]:
     """Decontamination beside brute force, which says what is right."""
     known = questions(_BENCHMARK, seed=2, planted=0).rows["question"]
@@ -137,6 +155,8 @@ def decontamination_figures(rows: int, timed_rows: int) -> list[dict[str, Any]]:
     seconds_both, _ = timed(lambda: find_leaks(many, both, benchmarks))
     brute, right = timed(lambda: find_leaks(texts, _PAPER.model_copy(update={"brute_force": True}), benchmarks))
     planted = set(corpus.planted.filter(pl.col("ratio") >= 75)["id"])
+    patterns = pl.DataFrame({"benchmark": ["made-up"] * _BENCHMARK, "question": harmless(_BENCHMARK, seed=6)})
+    false = len(find_leaks(Texts.of(pl.Series(harmless(rows, seed=7))), both, patterns).decisions)
     ours, truth = set(found.decisions), set(right.decisions)
     return [
         figure(
@@ -150,6 +170,7 @@ def decontamination_figures(rows: int, timed_rows: int) -> list[dict[str, Any]]:
         figure("decontamination_ngram_set", ngram_set_rate(listed, known.to_list()), "questions/s, 13 words only"),
         figure("decontamination_recall", len(ours & truth) / len(truth), f"of {len(truth):,} by brute force", 0.999),
         figure("decontamination_recall_planted", len(ours & planted) / len(planted), f"of {len(planted):,} planted"),
+        figure("decontamination_pattern_drops", false, f"of {rows:,} with instructions, tables, code", 0),
         figure("decontamination_false_drops", len(ours - truth), "questions", 0),
     ]
 

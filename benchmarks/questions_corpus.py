@@ -7,6 +7,7 @@ those of real corpora, from a changed space to letters replaced all over the tex
 
 # ruff: noqa: SIM905 - word lists are read as text
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -204,6 +205,54 @@ def leaks(count: int, benchmark: list[str], seed: int, planted: float = 0.05) ->
     return Corpus(_rows(texts), _truth(truth))
 
 
+def problems(count: int, seed: int, planted: float = 0.2) -> tuple[Corpus, set[int]]:
+    """`count` questions with the share `planted` of duplicates and as many look-alikes, which are other problems.
+
+    A duplicate is another row with other formatting or a misspelled word; a look-alike differs from another row in a
+    number, a sign, a word or a negation. Returns the corpus with its duplicates, and the rows that are look-alikes.
+    """
+    rng = random.Random(seed)
+    texts: list[str] = []
+    truth: list[tuple[int, int, float]] = []
+    others: set[int] = set()
+    originals: list[int] = []
+    for number in range(count):
+        kind = rng.random() if texts else 1.0
+        if kind < 2 * planted:
+            # One look-alike to a question of its own: two could be equal, or one take back the other's change.
+            same = kind < planted or not originals
+            of = rng.randrange(len(texts)) if same else originals.pop(rng.randrange(len(originals)))
+            text = rng.choice(_SAME if same else _DIFFERENT)(texts[of], rng)
+            if same:
+                truth.append((number, of, fuzz.ratio(text, texts[of])))
+            else:
+                others.add(number)
+        else:
+            text = code_task(rng) if rng.random() < 1 / 3 else word_problem(rng)
+            originals.append(number)
+        texts.append(text)
+    return Corpus(_rows(texts), _truth(truth)), others
+
+
+def harmless(count: int, seed: int) -> list[str]:
+    """Questions of which most have an instruction, a table or code as `benchmark_with_patterns` has, and no leak."""
+    rng = random.Random(seed)
+    return [_with_pattern(code_task(rng) if rng.random() < 1 / 3 else word_problem(rng), rng) for _ in range(count)]
+
+
+def _with_pattern(text: str, rng: random.Random) -> str:
+    kind = rng.randrange(4)
+    if kind == 0:
+        return text
+    if kind == 1:
+        return rng.choice(_INSTRUCTIONS).format(question=text)
+    width = rng.randint(3, 14)
+    rule = "|" + "---|" * width
+    header = "| " + " | ".join(rng.choice(_DAYS) if kind == 2 else str(day + 1) for day in range(width)) + " |"
+    cells = "\n".join("| " + " | ".join(str(rng.randint(0, 99)) for _ in range(width)) + " |" for _ in range(2))
+    return f"{text}\n\n{header}\n{rule}\n{cells}"
+
+
 def word_problem(rng: random.Random) -> str:
     """A story with numbers and a question at its end."""
     a, b = name(rng), name(rng)
@@ -350,6 +399,71 @@ _EDITS: list[Callable[[str, random.Random], str]] = [
     _added,
     _spaces,
     _case,
+]
+
+
+def _misspelled(text: str, rng: random.Random) -> str:
+    """One letter of a long word dropped, doubled or in its neighbour's place, but the first."""
+    words = text.split(" ")
+    places = [at for at, word in enumerate(words) if len(word) >= 6 and word.isalpha()]
+    if not places:
+        return text
+    word, place = words[where := rng.choice(places)], rng.randrange(1, len(words[where]) - 2)
+    kind = rng.randrange(3)
+    middle = ["", word[place] * 2, word[place + 1] + word[place]][kind]
+    words[where] = word[:place] + middle + word[place + (2 if kind == 2 else 1) :]
+    return " ".join(words)
+
+
+def _reformatted(text: str, rng: random.Random) -> str:
+    """Other spacing where it is no program, other quotation marks, or a sentence without its full stop."""
+    edited = rng.choice([text.replace(". ", ".  "), text.replace("`", ""), text.replace(". ", " ", 1), f"{text} \n"])
+    return edited if "def " in text else edited.replace(" the ", "\nthe ", 1)
+
+
+def _capitals(text: str, rng: random.Random) -> str:
+    """A long word in capitals."""
+    words = text.split(" ")
+    places = [at for at, word in enumerate(words) if len(word) >= 4 and word.isalpha()]
+    if places:
+        at = rng.choice(places)
+        words[at] = words[at].upper()
+    return " ".join(words)
+
+
+def _other_number(text: str, rng: random.Random) -> str:
+    """One number changed, or given a sign."""
+    numbers = list(re.finditer(r"\d+", text))
+    match = rng.choice(numbers)
+    other = rng.choice([str(int(match[0]) + rng.randint(1, 9)), f"-{match[0]}"])
+    return text[: match.start()] + other + text[match.end() :]
+
+
+def _negated(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    at = rng.randrange(1, len(words))
+    return " ".join([*words[:at], rng.choice(["not", "never", "no"]), *words[at:]])
+
+
+def _other_word(text: str, rng: random.Random) -> str:
+    """One of the corpus's words in the place of another one."""
+    words = text.split(" ")
+    known = [at for at, word in enumerate(words) if word in _ADJECTIVES or word in _PLACES or word in _DAYS]
+    if not known:
+        return _other_number(text, rng)
+    at = rng.choice(known)
+    group = next(group for group in (_ADJECTIVES, _PLACES, _DAYS) if words[at] in group)
+    words[at] = rng.choice([word for word in group if word != words[at]])
+    return " ".join(words)
+
+
+_SAME: list[Callable[[str, random.Random], str]] = [_misspelled, _reformatted, _capitals]
+_DIFFERENT: list[Callable[[str, random.Random], str]] = [_other_number, _negated, _other_word]
+_INSTRUCTIONS = [
+    "Solve the following problem step by step. The last line of your response should be of the form Answer: $ANSWER "
+    "(without quotes) where $ANSWER is the answer to the problem.\n\n{question}",
+    "{question}\n\nPlease reason step by step, and put your final answer within \\boxed{{}} at the end of the reply.",
+    "You will be given a question about a programming task or a story. Read it carefully before you begin.\n{question}",
 ]
 
 

@@ -5,18 +5,15 @@ process its engines; here one engine serves all cells of a teacher. Everything i
 trained before is reused.
 """
 
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
@@ -25,9 +22,6 @@ from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe, RecipeError
-
-_PID = "openthoughts/demo_pid"
-_ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ def pieces(recipe: Recipe) -> list[Piece]:
 
 def run_recipe(defs: dg.Definitions, recipe: Recipe, instance: dg.DagsterInstance) -> Outcome:
     """Run every piece; a piece that fails stops only those that read what it should have made."""
-    _fail_orphans(instance)
+    fail_orphans(instance)
     instance.add_dynamic_partitions(str(sources.name), [source.name for source in recipe.sources])
     outcome, todo = Outcome(), pieces(recipe)
     for number, piece in enumerate(todo, 1):
@@ -82,21 +76,13 @@ def run_recipe(defs: dg.Definitions, recipe: Recipe, instance: dg.DagsterInstanc
             continue
         print(f"[{number}/{len(todo)}] {piece}", flush=True)
         start = time.monotonic()
-        result = defs.resolve_job_def(piece.job).execute_in_process(
-            instance=instance,
-            partition_key=piece.partition_key,
-            run_config={"loggers": {"progress": {"config": {}}}},
-            tags={_PID: str(os.getpid())},
-            raise_on_error=False,
-        )
-        for event in result.get_asset_materialization_events():
-            metadata = event.materialization.metadata
-            outcome.generated += _number(metadata, "completions_generated")
-            outcome.reused += _number(metadata, "completions_reused")
-            outcome.trained += _number(metadata, "students_trained")
-        if not result.success:
-            outcome.failed[piece] = _reason(result)
-        state = "done" if result.success else f"FAILED: {outcome.failed[piece]}"
+        run = run_here(defs, instance, piece.job, piece.partition_key)
+        outcome.generated += run.generated
+        outcome.reused += run.reused
+        outcome.trained += run.trained
+        if run.problem:
+            outcome.failed[piece] = run.problem
+        state = f"FAILED: {run.problem}" if run.problem else "done"
         print(f"    {state} in {time.monotonic() - start:.1f} s", flush=True)
     return outcome
 
@@ -110,41 +96,6 @@ def _needs(piece: Piece, failed: Piece) -> bool:
     if failed.job == MODELS:
         return True
     return piece.job == STUDENTS and failed.job == QUESTIONS and piece.source == failed.source
-
-
-def _number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:
-    return int(str(metadata[name].value)) if name in metadata else 0
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of the run: what a person has to mend."""
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            error = event.step_failure_data.error
-            while error.cause is not None:
-                error = error.cause
-            return error.message.strip()
-    return "see the run in the UI"
-
-
-def _fail_orphans(instance: dg.DagsterInstance) -> None:
-    """Runs of a demo that was killed would look as if they still ran."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
-        pid = run.tags.get(_PID)
-        if pid is not None and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
-            instance.report_run_failed(run, "the demo that ran this was stopped; its finished work is kept")
-
-
-@contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """One demo at a time for each data folder."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f"another demo is running on {data}; wait for it, or give this one its own OPENTHOUGHTS_DATA")
-        yield
 
 
 def main() -> int:
@@ -166,7 +117,7 @@ def main() -> int:
         sys.exit(str(error))
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    with _alone(settings.data), dg.DagsterInstance.get() as instance:
+    with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         try:
             outcome = run_recipe(defs, recipe, instance)
         finally:

@@ -9,11 +9,21 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.answers.agreement import majority_of, result_of, same_result
+from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake, text_hashes
 from openthoughts_dagster.recipe import AnswerFilter
+from openthoughts_dagster.recipe.answers import (
+    LongestAnswers,
+    MajorityAnswers,
+    RandomAnswers,
+    ShortestAnswers,
+    VerifiedAnswers,
+)
 
 ROW = ("source", "question_id", "sample_index")
 """What names an answer in an answer set."""
+_QUESTION = ["source", "question_id"]
+_SHOWN = 60  # characters of a result in the evidence
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,28 @@ class FilterContext:
     lake: Lake
     answers: pl.DataFrame
     questions: pl.LazyFrame
+
+    def results(self) -> pl.DataFrame:
+        """The answers with a column `result`, what each ends with; empty for one that is cut off."""
+        models = self.answers["model"].unique().implode()
+        texts = (
+            self.lake.scan(COMPLETIONS)
+            .filter(pl.col("model").is_in(models))
+            .select("completion_id", "answer")
+            .join(self.answers.lazy().select("completion_id").unique(), on="completion_id", how="semi")
+            .unique("completion_id")
+            .collect()
+        )
+        ends = texts.select("completion_id", result=pl.col("answer").map_elements(result_of, return_dtype=pl.String))
+        rows = self.answers.join(ends, on="completion_id", how="left", maintain_order="left")
+        finished = pl.col("outcome") != "unfinished"
+        return rows.with_columns(result=pl.when(finished).then(pl.col("result")).otherwise(pl.lit("")))
+
+    def references(self) -> pl.DataFrame:
+        """The reference answers of the questions: source, question_id and reference_answer, which may be null."""
+        sources = self.answers["source"].unique().implode()
+        raw = self.lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(sources))
+        return raw.select(*_QUESTION, "reference_answer").unique(_QUESTION).collect()
 
 
 Filter = Callable[[Any, FilterContext], pl.DataFrame]
@@ -50,18 +82,70 @@ def dropped_answers(settings: AnswerFilter, context: FilterContext) -> pl.DataFr
 
 
 def _keep_all(settings: Any, context: FilterContext) -> pl.DataFrame:
-    """The paper's final choice: every answer is kept, right or wrong, finished or not."""
     return _drop(context.answers.clear(), "", pl.lit(""))
 
 
 def _finished(settings: Any, context: FilterContext) -> pl.DataFrame:
-    """Drop answers that max_tokens cut off, that a guard stopped, or that never left their reasoning."""
     cut = context.answers.filter(outcome="unfinished")
     return _drop(cut, "unfinished", pl.format("cut off after {} tokens ({})", "completion_tokens", "finish_reason"))
+
+
+def _by_length(settings: LongestAnswers | ShortestAnswers, context: FilterContext) -> pl.DataFrame:
+    longest = isinstance(settings, LongestAnswers)
+    ordered = context.answers.sort("completion_tokens", "sample_index", descending=[longest, False])
+    ranked = ordered.with_columns(place=pl.int_range(1, pl.len() + 1).over(_QUESTION))
+    beyond = ranked.filter(pl.col("place") > settings.count)
+    word = "longest" if longest else "shortest"
+    return _drop(beyond, f"not_{word}", pl.format(f"the {{}}. {word}, with {{}} tokens", "place", "completion_tokens"))
+
+
+def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame:
+    rows = context.results()
+    parts = []
+    for own in rows.partition_by(_QUESTION, maintain_order=True):
+        agrees = majority_of(own["result"].to_list(), settings.match)
+        parts.append(own.filter(~pl.Series(agrees, dtype=pl.Boolean)))
+    others = pl.concat(parts) if parts else rows.clear()
+    return _drop(others, "not_majority", pl.format("its result is {}", _shown("result")))
+
+
+def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame:
+    rows = context.results().join(context.references(), on=_QUESTION, how="left", maintain_order="left")
+    pairs = rows.select("result", "reference_answer").iter_rows()
+    right = [
+        reference is not None and same_result(result, result_of(reference), settings.match)
+        for result, reference in pairs
+    ]
+    wrong = rows.filter(~pl.Series(right, dtype=pl.Boolean))
+    unknown = pl.col("reference_answer").is_null()
+    reason = pl.when(unknown).then(pl.lit("no_reference")).otherwise(pl.lit("not_verified"))
+    evidence = pl.format("its result is {}, the reference {}", _shown("result"), _shown("reference_answer"))
+    return wrong.select(*ROW, reason=reason, evidence=evidence)
+
+
+def _random(settings: RandomAnswers, context: FilterContext) -> pl.DataFrame:
+    count = context.answers.height - dropped_answers(settings.as_many_as, context).height
+    names = context.answers.select(pl.concat_str("source", "question_id", "sample_index", separator="|"))
+    order = pl.Series("order", text_hashes([str(settings.seed)], names.to_series(), []), dtype=pl.String)
+    beyond = context.answers.with_columns(order).sort("order").slice(count)
+    method = settings.as_many_as.method
+    return _drop(beyond, "not_drawn", pl.lit(f"{count:,} answers are drawn, as many as {method} keeps"))
+
+
+def _shown(column: str) -> pl.Expr:
+    return pl.col(column).fill_null("unknown").str.slice(0, _SHOWN)
 
 
 def _drop(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:
     return rows.select(*ROW, reason=pl.lit(reason), evidence=evidence)
 
 
-FILTERS: Mapping[str, Filter] = {"none": _keep_all, "finished": _finished}
+FILTERS: Mapping[str, Filter] = {
+    "none": _keep_all,
+    "finished": _finished,
+    "longest": _by_length,
+    "shortest": _by_length,
+    "majority": _majority,
+    "verified": _verified,
+    "random": _random,
+}

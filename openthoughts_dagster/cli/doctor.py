@@ -19,8 +19,9 @@ from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
-from openthoughts_dagster.landing import Catalog, LandingError, open_landing_zone
+from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 
@@ -52,6 +53,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
         checks += [
             lambda: check_recipes_of_lake(loaded, settings),
             lambda: check_materializations(loaded, settings),
+            lambda: _readers(loaded),
             lambda: check_models(loaded, settings),
             lambda: check_servers(loaded, settings),
             lambda: _cluster(loaded, settings),
@@ -116,15 +118,15 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 def _landing(settings: Settings) -> Iterator[Finding]:
     if settings.landing is None:
-        yield Finding("landing place", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
+        yield Finding("landing zone", None, "OPENTHOUGHTS_LANDING is not set: only the recipe's sources are watched")
         return
     try:
         folders = open_landing_zone(settings.landing).scan()
     except LandingError as error:
-        yield Finding("landing place", False, str(error))
+        yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing place", True, f"{settings.landing}: {len(folders)} sources")
-    for entry in Catalog(Lake(settings.lake)).entries().values():
+    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)
 
@@ -154,3 +156,9 @@ def _accelerator() -> Iterator[Finding]:
     count = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(count)}))
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
+
+
+def _readers(recipe: Recipe) -> Iterator[Finding]:
+    """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
+    for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
+        yield Finding("readers", None, says)

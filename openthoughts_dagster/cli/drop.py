@@ -1,4 +1,4 @@
-"""A file put into the landing place, as an upload should be: data, manifest, and the marker at last."""
+"""A file put into the landing zone, as an upload should be: data, manifest, and the marker at last."""
 
 import json
 import tempfile
@@ -6,26 +6,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.landing import open_landing_zone
+from openthoughts_dagster.landing import LandedFolder, LandingError, LandingZone, open_landing_zone
 from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import ReaderContext, read_source
 
+_OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "domain:": "--domain:"}
 
-def drop(landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any]) -> str:
+
+def drop(
+    landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any], replace: bool = False
+) -> str:
     """Check that the file can be read as the manifest says, and copy both; the address of the source.
 
-    Raises ManifestError or SourceError for what would not work once it landed, LandingError for where it should land.
+    Unless `replace`, a source that landed under this name stays. While it is replaced its marker is gone, so that
+    nobody reads half of it. Raises ManifestError or SourceError for what would not work once it landed, LandingError
+    for where it should land.
     """
     if landing is None:
         raise ValueError("OPENTHOUGHTS_LANDING is not set: name the folder or s3:// prefix that the daemon watches")
     if any(source.name == name for source in recipe.sources):
         raise ValueError(f"the recipe has a source {name!r}: give this one another --name")
+    zone = open_landing_zone(landing)
+    there = _landed_before(zone, name)
+    if there is not None and not replace:
+        raise ValueError(
+            f"{zone.address}/{name} has landed before ({', '.join(sorted(there.files)[:3])}): give this one another "
+            "--name, or --replace to put it in the place of that one"
+        )
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
-    source = read_manifest(name, text, str(file.resolve().parent))
+    domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
+    source = read_manifest(name, text, str(file.resolve().parent), domains)
     with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
         pass  # it can be read
-    place = open_landing_zone(landing)
-    place.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
-    return f"{place.address}/{name}"
+    if there is not None:
+        zone.remove(name, [MARKER])
+        zone.remove(name, [old for old in there.files if old not in (MARKER, MANIFEST, file.name)])
+    zone.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
+    return f"{zone.address}/{name}"
+
+
+def in_words_of_options(message: str) -> str:
+    """A message about settings, in the words of the command: `--question` where a recipe has `columns.question`."""
+    for setting, option in _OPTIONS.items():
+        message = message.replace(setting, option)
+    return message
+
+
+def _landed_before(zone: LandingZone, name: str) -> LandedFolder | None:
+    try:
+        return zone.scan().get(name)
+    except LandingError:
+        return None  # there is no folder yet, or writing says what is wrong

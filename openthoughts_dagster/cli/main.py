@@ -2,70 +2,30 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
 
 from openthoughts_dagster.cli.backfill import launch
+from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
-from openthoughts_dagster.cli.drop import drop
+from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states
+from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
-from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import Lake, LakeError
-from openthoughts_dagster.landing import Catalog
-from openthoughts_dagster.recipe import Recipe, RecipeError
-from openthoughts_dagster.storage import Folders, Manifest, StorageError
+from openthoughts_dagster.lake import LakeError
+from openthoughts_dagster.storage import Manifest, StorageError
 
 _UI = "http://127.0.0.1:3000"
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What the environment says, opened when a command needs it."""
-
-    settings: Settings
-
-    @cached_property
-    def lake(self) -> Lake:
-        return Lake(self.settings.lake)
-
-    @cached_property
-    def folders(self) -> Folders:
-        return Folders(self.settings.cache)
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        try:
-            recipe = self.settings.load_recipe()
-        except (RecipeError, ClusterError) as error:
-            raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
-        return recipe.with_landed(Catalog(self.lake).find)
-
-    def sources(self, chosen: Sequence[str]) -> list[str]:
-        """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
-        landed = [entry.source for entry in Catalog(self.lake).entries().values() if entry.present]
-        known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
-        if unknown := [name for name in chosen if name not in known]:
-            raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
-        return list(chosen) or known
-
-    def teachers(self, chosen: Sequence[str]) -> list[str]:
-        """The teachers that a command is about, in the same way."""
-        known = [teacher.name for teacher in self.recipe.teachers]
-        if unknown := [name for name in chosen if name not in known]:
-            raise click.ClickException(f"no teacher {', '.join(unknown)}; there are {', '.join(known)}")
-        return list(chosen) or known
 
 
 class DeploymentGroup(click.Group):
@@ -90,6 +50,9 @@ def main() -> None:
 
     The variables OPENTHOUGHTS_RECIPE, OPENTHOUGHTS_DATA and others name the recipe and the data; the README lists them.
     """
+
+
+main.add_command(leaks)
 
 
 @main.command()
@@ -177,7 +140,7 @@ def maintain(here: Deployment, files: int) -> None:
 
 @main.group()
 def sources() -> None:
-    """Add sources to the landing place, beside those of the recipe."""
+    """Add sources to the landing zone, beside those of the recipe."""
 
 
 @sources.command()
@@ -187,18 +150,29 @@ def sources() -> None:
 @click.option("--question", default="question", show_default=True, help="Column or template of the question.")
 @click.option("--answer", help="Column of the reference answer, when there is one.")
 @click.option("--licence", default="unknown", show_default=True, help="SPDX licence identifier.")
+@click.option("--replace", is_flag=True, help="Put it in the place of a source that landed under this name before.")
 @click.pass_obj
 def add(
-    here: Deployment, file: Path, domain: str, name: str | None, question: str, answer: str | None, licence: str
+    here: Deployment,
+    file: Path,
+    domain: str,
+    name: str | None,
+    question: str,
+    answer: str | None,
+    licence: str,
+    replace: bool,
 ) -> None:
-    """Check FILE and put it into the landing place with a manifest, where the landing sensor finds it."""
+    """Check FILE and put it into the landing zone with a manifest, where the landing sensor finds it."""
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
-        place = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest)
+        address = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{place} is complete; the landing sensor takes it at its next look")
+        raise click.ClickException(in_words_of_options(str(error))) from error
+    click.echo(f"{address} is complete; the landing sensor takes it at its next look")
+
+
+main.add_command(study)
 
 
 @main.group()

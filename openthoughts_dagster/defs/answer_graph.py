@@ -20,6 +20,8 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe
@@ -35,6 +37,7 @@ class AnswerRequest:
         keep: Which answers are used.
         missing_allowed: Share of the answers that may be missing.
         length_score: The score that tells how long answers will be, if there is one.
+        price_limit: Most money that the missing answers may cost; None for no limit.
     """
 
     model: ModelReference
@@ -42,10 +45,15 @@ class AnswerRequest:
     keep: AnswerFilter
     missing_allowed: float
     length_score: str | None = None
+    price_limit: float | None = None
 
 
 def answer_graph(
-    entry: AssetEntry, recipe: Recipe, description: str, request_of: Callable[[Lake, str], AnswerRequest]
+    entry: AssetEntry,
+    recipe: Recipe,
+    description: str,
+    request_of: Callable[[Lake, str], AnswerRequest],
+    prepare: Callable[[Lake, str], None] = lambda lake, key: None,
 ) -> dg.AssetsDefinition:
     """An asset of answers.
 
@@ -54,6 +62,7 @@ def answer_graph(
         recipe: The recipe that it belongs to.
         description: What people read on its page.
         request_of: What the partition of a key asks for.
+        prepare: What is done before a partition is planned, such as choosing its questions.
     """
     name = entry.name
 
@@ -69,11 +78,13 @@ def answer_graph(
     def plan(context: dg.OpExecutionContext, lake: LakeResource, models: ModelsResource) -> Iterator[Any]:
         """Which answers are missing, what they would cost, and how many shards ask for them."""
         tables = lake.open()
+        prepare(tables, context.partition_key)
         asked = request_of(tables, context.partition_key)
         model, before = models.locate(asked.model, weights=False), retry_refused_before(context)
         planned = plan_answers(tables, model, asked.answers, asked.length_score, before)
         asked.answers.replace(tables, asked.answers.plans, planned.rows)
         context.log.info(f"{asked.model.name}: {planned.estimate.says()}")
+        check_price(asked, planned.estimate)
         summary = {
             "at": planned.planned_at.isoformat(),
             "reused": planned.estimate.reused,
@@ -127,13 +138,34 @@ def answer_graph(
         name=name,
         description=description,
         partitions_def=entry.partitions.definition(recipe),
-        ins={asset: dg.AssetIn(dagster_type=dg.Nothing) for asset in entry.upstream(recipe)},
+        ins={
+            dep.asset_key.to_python_identifier(): dg.AssetIn(
+                dep.asset_key, dagster_type=dg.Nothing, partition_mapping=dep.partition_mapping
+            )
+            for dep in entry.dependencies(recipe)
+        },
     )
     def answers(**after: Any) -> Any:
         planned, shards = plan.alias("plan")(after=list(after.values()))
         return publish.alias("publish")(planned, shards.map(answer.alias("answer")).collect())
 
     return answers
+
+
+def check_price(asked: AnswerRequest, estimate: Estimate) -> None:
+    """Raise EngineError when the missing answers may cost more than the limit, or when nobody knows what they cost."""
+    if asked.price_limit is None or not estimate.completions:
+        return
+    if estimate.cost is None:
+        raise EngineError(
+            f"{asked.answers.label}: its price is unknown and it has a limit of {asked.price_limit:g}: give the "
+            f"teacher {asked.model.name} a price and expected.tokens_per_second, or remove price_limit"
+        )
+    if estimate.cost > asked.price_limit:
+        raise EngineError(
+            f"{asked.answers.label}: the missing answers cost about {estimate.cost:,.2f} {estimate.currency}, and "
+            f"{asked.price_limit:,.2f} are left of the limit: raise price_limit, or ask for fewer answers"
+        )
 
 
 def _metadata(lake: Lake, asked: AnswerRequest, planned: Mapping[str, Any], published: Published) -> dict[str, Any]:

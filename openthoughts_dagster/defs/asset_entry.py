@@ -41,6 +41,7 @@ class AssetEntry:
         partitions: How it is partitioned.
         table: The table that it writes; None for an asset whose result is files.
         inputs: Names of the assets that it reads.
+        mappings: Which partitions of an input one of its partitions reads, where Dagster cannot infer it.
         uses_models: Whether its models may be the quickstart's, which an asset makes.
         runs: The kind of model that its steps run, which decides their pods on Kubernetes; None for cheap work.
         retries: Whether a step whose model failed is tried again.
@@ -61,6 +62,7 @@ class AssetEntry:
     partitions: PartitionKind = UNPARTITIONED
     table: Table | None = None
     inputs: tuple[str, ...] = ()
+    mappings: Mapping[str, Callable[[Recipe], dg.PartitionMapping]] = field(default_factory=dict)
     uses_models: bool = False
     runs: Literal["judge", "teacher", "student"] | None = None
     retries: bool = False
@@ -80,12 +82,19 @@ class AssetEntry:
         """The asset that makes the quickstart's models, where this one uses them and the recipe has them."""
         return [QUICKSTART_MODELS] if self.uses_models and recipe.tiny_models else []
 
+    def dependencies(self, recipe: Recipe) -> list[dg.AssetDep]:
+        """The assets that it reads, with the partitions of them."""
+        return [
+            dg.AssetDep(name, partition_mapping=self.mappings[name](recipe) if name in self.mappings else None)
+            for name in self.upstream(recipe)
+        ]
+
     def arguments(self, recipe: Recipe) -> dict[str, Any]:
         """What `@dg.asset` needs to know when the body is made: partitions, inputs, pods and retries."""
         return {
             "name": self.name,
             "partitions_def": self.partitions.definition(recipe),
-            "deps": self.upstream(recipe),
+            "deps": self.dependencies(recipe),
             "op_tags": runs_a_model(self.runs) if self.runs else None,
             "retry_policy": MODEL_RETRIES if self.retries else None,
         }
@@ -110,7 +119,7 @@ class AssetEntry:
         return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
 
     def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
-        about = [spec.description, self.table and f"Table `{self.table.name}`: {self.table.description}"]
+        about = [spec.description, f"Table `{self.table.name}`: {self.table.description}" if self.table else None]
         about.append(f"Method: [OpenThoughts]({PAPER}), arXiv 2506.04178.")
         days = recipe.automation.fresh_days if self.watched_for_age else None
         fresh = None if days is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))

@@ -19,7 +19,7 @@ from openthoughts_dagster.defs.sensors.landing import source_landing_sensor
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS, StepOutputs
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.landing import Catalog
+from openthoughts_dagster.landing import WatchedSources
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import joined
 
@@ -37,7 +37,7 @@ def build_definitions(
     Raises:
         ClusterError: A pod of the recipe would not fit the cluster, where steps run on Kubernetes.
     """
-    recipe = recipe.with_landed(Catalog(Lake(settings.lake)).find)
+    recipe = recipe.with_landed(WatchedSources(Lake(settings.lake)).find)
     entries = entries_of(recipe, catalogue)
     return dg.Definitions(
         assets=[entry.build(recipe, settings) for entry in entries],

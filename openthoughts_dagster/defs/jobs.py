@@ -9,6 +9,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 
 MODELS, QUESTIONS, STUDENTS, RANKINGS = "models", "refresh_questions", "students", "rankings"
 ANSWERS, EVALUATION = "backfill_teacher", "evaluate_students"
+STUDY_ANSWERS, STUDY_STUDENTS, STUDY_DECISION = "study_answers", "study_students", "study_decision"
 
 _DESCRIPTIONS = {
     MODELS: "Train the tiny models of the quickstart.",
@@ -16,6 +17,9 @@ _DESCRIPTIONS = {
     ANSWERS: "Let a teacher answer: launch a backfill, and pick one teacher and the sources.",
     EVALUATION: "Train students on the answers that are there, and score them on the benchmarks.",
     STUDENTS: "From questions to scores in one run for each source and teacher.",
+    STUDY_ANSWERS: "Let the teachers of a study's arms answer: launch a backfill, and pick the arms.",
+    STUDY_STUDENTS: "Train and score the students of a study: one for each arm and seed.",
+    STUDY_DECISION: "Compare the arms of a study, and decide.",
     RANKINGS: "Rank sources and teachers by the scores that are there, and sum up what everything cost.",
 }
 

@@ -6,7 +6,8 @@ import dagster as dg
 
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.landing import Catalog, Entry
+from openthoughts_dagster.landing import WatchedSource, WatchedSources
+from openthoughts_dagster.landing.escaping import escape_markdown
 
 _RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
 
@@ -15,13 +16,13 @@ _RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
 @resumable
 def landing_check(lake: LakeResource) -> dg.AssetCheckResult:
     """No manifest that landed was refused, and no landed source vanished."""
-    evaluation = landing_evaluation(problems_of(Catalog(lake.open()).entries()))
+    evaluation = landing_evaluation(problems_of(WatchedSources(lake.open()).read()))
     return dg.AssetCheckResult(
         passed=evaluation.passed, severity=evaluation.severity, description=evaluation.description
     )
 
 
-def problems_of(entries: Mapping[str, Entry]) -> list[str]:
+def problems_of(entries: Mapping[str, WatchedSource]) -> list[str]:
     """One line for each source that something is wrong with."""
     return [f"{entry.source}: {entry.problem}" for entry in entries.values() if entry.problem]
 
@@ -33,5 +34,5 @@ def landing_evaluation(problems: list[str]) -> dg.AssetCheckEvaluation:
         check_name=_NAME,
         passed=not problems,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(problems) or "every source that landed was taken",
+        description=escape_markdown("\n".join(problems)) or "every source that landed was taken",
     )

@@ -11,6 +11,7 @@ import polars as pl
 
 from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.generation.usage import Usage
+from openthoughts_dagster.landing.escaping import break_addresses
 
 _CELL_CHARACTERS, _TEXT_CHARACTERS = 160, 1000
 _WIDTH, _HEIGHT = 6.0, 2.6
@@ -202,7 +203,7 @@ def _shown(value: Any, unit: Unit | None) -> int | float | str:
 def _cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:
     """A value in one line of a markdown table. Model output goes through here: no markup of its own gets out."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    text = text if len(text) <= characters else text[: characters - 1] + "…"
+    text = break_addresses(text if len(text) <= characters else text[: characters - 1] + "…")
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):
         text = text.replace(character, escaped)
     return " ".join(text.split())

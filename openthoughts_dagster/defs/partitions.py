@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.studies import arm_keys, student_keys
 
 SOURCE, TEACHER = "source", "teacher"
 
@@ -89,4 +90,21 @@ BY_CELL = PartitionKind(
     key=lambda labels: dg.MultiPartitionKey({SOURCE: labels[SOURCE], TEACHER: labels[TEACHER]}),
 )
 
+BY_ARM = static_kind("arm", arm_keys)
+BY_ARM_STUDENT = static_kind("arm_student", student_keys)
+BY_STUDY = static_kind("study", lambda recipe: [study.name for study in recipe.studies])
 BY_TEACHER = static_kind(TEACHER, lambda recipe: [teacher.name for teacher in recipe.teachers])
+
+
+def students_of_arms(recipe: Recipe) -> dg.PartitionMapping:
+    """Each arm is read by its students: STUDY.ARM by STUDY.ARM.SEED."""
+    return dg.StaticPartitionMapping({key: _below(key, student_keys(recipe)) for key in arm_keys(recipe)})
+
+
+def studies_of_students(recipe: Recipe) -> dg.PartitionMapping:
+    """Each student is read by its study: STUDY.ARM.SEED by STUDY."""
+    return dg.StaticPartitionMapping({key: key.split(".")[0] for key in student_keys(recipe)})
+
+
+def _below(key: str, keys: Sequence[str]) -> list[str]:
+    return [each for each in keys if each.rpartition(".")[0] == key]

@@ -51,8 +51,8 @@ class ReadersResource(dg.ConfigurableResource):
     staging: str
     copies: str = ""
 
-    def place(self, ask: Callable[[str], AskModel], log: Callable[[str], None]) -> ReaderContext:
-        """The place for one reading; `ask` opens a judge by name."""
+    def context(self, ask: Callable[[str], AskModel], log: Callable[[str], None]) -> ReaderContext:
+        """What one reading works with; `ask` opens a judge by name."""
         return ReaderContext(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
 
 

@@ -1,6 +1,6 @@
 """Benchmarks: lighteval's tasks over our engines, a team's own questions, and what the scores are worth."""
 
-from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
 from openthoughts_dagster.evaluation.statistics import (
@@ -19,6 +19,7 @@ from openthoughts_dagster.evaluation.students import StudentScores, score_studen
 __all__ = [
     "ITEM_SCORES",
     "OVERALL",
+    "BenchmarkAnswersMissing",
     "BenchmarkError",
     "Estimate",
     "EvaluationResult",

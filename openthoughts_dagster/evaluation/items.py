@@ -27,7 +27,7 @@ def read_items(path: Path) -> list[Item]:
     return [Item(_field(row, "question", where), _field(row, "answer", where)) for where, row in _rows(path)]
 
 
-def read_questions(path: Path, column: str = "question") -> list[str]:
+def read_column(path: Path, column: str = "question") -> list[str]:
     """One column of a JSON Lines file. Raises BenchmarkError as `read_items` does."""
     return [_field(row, column, where) for where, row in _rows(path)]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NoReturn
 
+from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing
 from openthoughts_dagster.generation.requests import FINISHED, Answer, AskModel, Prompt
 from openthoughts_dagster.recipe import Sampling
 
@@ -19,13 +20,14 @@ class NoCache:
         """lighteval's Pipeline calls this on every model's cache."""
 
 
-def lighteval_model(ask: AskModel, model_name: str, sampling: Sampling) -> Any:
+def lighteval_model(ask: AskModel, model_name: str, sampling: Sampling, missing_allowed: float = 1.0) -> Any:
     """A `LightevalModel` that asks with `ask`; `model_name` and `sampling` are for the record in lighteval's files.
 
     A task's own generation_size and stop sequences are not used: they are made for answers without reasoning.
-    After the run `.faults` counts, by (task, document id, 'failed' or 'truncated'), the samples that ended so.
+    After the run `.faults` counts, by (task, document id, 'failed', 'truncated' or 'blank'), the samples that ended
+    so. Asking raises BenchmarkAnswersMissing when more than a share `missing_allowed` of a task's samples failed.
     """
-    return _model_class()(ask, model_name, sampling)
+    return _model_class()(ask, model_name, sampling, missing_allowed)
 
 
 @cache
@@ -35,7 +37,7 @@ def _model_class() -> type[Any]:
     from lighteval.models.model_output import ModelResponse
 
     class AskingModel(LightevalModel):
-        def __init__(self, ask: AskModel, model_name: str, sampling: Sampling) -> None:
+        def __init__(self, ask: AskModel, model_name: str, sampling: Sampling, missing_allowed: float) -> None:
             parameters = GenerationParameters(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -46,11 +48,12 @@ def _model_class() -> type[Any]:
             self.config = ModelConfig(model_name=model_name, generation_parameters=parameters)
             self.faults: Counter[tuple[str, str, str]] = Counter()
             self._cache = NoCache()
-            self._ask = ask
+            self._ask, self._missing_allowed = ask, missing_allowed
 
         def greedy_until(self, docs: list[Any]) -> list[Any]:
             prompts = [Prompt(user=user_text(doc), samples=doc.num_samples) for doc in docs]
             answered = self._ask(prompts)
+            refuse_missing(docs, answered, self._missing_allowed)
             return [
                 self._response(doc, prompt, answers)
                 for doc, prompt, answers in zip(docs, prompts, answered, strict=True)
@@ -62,8 +65,11 @@ def _model_class() -> type[Any]:
             for answer in answers:
                 if answer.error is not None:
                     self.faults[doc.task_name, doc.id, "failed"] += 1
-                elif answer.finish_reason not in FINISHED:
+                    continue
+                if answer.finish_reason not in FINISHED:
                     self.faults[doc.task_name, doc.id, "truncated"] += 1
+                if not answer.answer.strip():
+                    self.faults[doc.task_name, doc.id, "blank"] += 1
             return ModelResponse(
                 input=prompt.user,
                 text=["" if answer.error is not None else answer.answer for answer in answers],
@@ -89,6 +95,29 @@ def _model_class() -> type[Any]:
             return sampling_length(self.config)
 
     return AskingModel
+
+
+def refuse_missing(docs: Sequence[Any], answered: Sequence[Sequence[Answer]], allowed: float) -> None:
+    """Raise BenchmarkAnswersMissing when more than a share `allowed` of a task's samples failed."""
+    failed: dict[str, Counter[str]] = {}
+    samples: Counter[str] = Counter()
+    for doc, answers in zip(docs, answered, strict=True):
+        samples[doc.task_name] += len(answers)
+        failed.setdefault(doc.task_name, Counter()).update(
+            answer.error for answer in answers if answer.error is not None
+        )
+    problems = []
+    for task, errors in failed.items():
+        if errors.total() > allowed * samples[task]:
+            why = "; ".join(f"{error} ({count:,} times)" for error, count in errors.most_common(3))
+            name = task.partition("|")[0]
+            problems.append(f"{name}: {errors.total():,} of {samples[task]:,} answers are missing. Why: {why}")
+    if problems:
+        raise BenchmarkAnswersMissing(
+            "\n".join(problems)
+            + f"\nThat is more than evaluation.missing_answers: {allowed:g} allows. Everything else "
+            "is in the ledger: materialize again to ask only for these"
+        )
 
 
 def sampling_length(config: Any) -> int:

@@ -9,33 +9,7 @@ from functools import cache
 from typing import Any
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
-from openthoughts_dagster.generation.reasoning import split_reasoning
-
-
-def is_exact_match(text: str, gold: str) -> bool:
-    """Whether the final answer of `text`, what follows `</think>`, is `gold`.
-
-    Letter case and whitespace do not count. Numbers are compared as written: '1,000' is not '1000'.
-    """
-    return _normalised(split_reasoning(text).answer) == _normalised(gold)
-
-
-def exact_match(repeats: int) -> Any:
-    """The lighteval metric of `is_exact_match`, averaged over `repeats` samples."""
-    import numpy as np
-    from lighteval.metrics.utils.metric_utils import SampleLevelMetric
-    from lighteval.tasks.requests import SamplingMethod
-
-    def scored(doc: Any, model_response: Any) -> float:
-        return float(is_exact_match(model_response.final_text[0], doc.get_golds()[0]))
-
-    return SampleLevelMetric(
-        metric_name=_averaged_name("exact_match", repeats),
-        higher_is_better=True,
-        category=SamplingMethod.GENERATIVE,
-        sample_level_fn=_averaging_class()(repeats, scored),
-        corpus_level_fn=np.mean,
-    )
+from openthoughts_dagster.evaluation.judged import judging_class
 
 
 def item_metrics(metrics: Sequence[Any], repeats: int) -> list[Any]:
@@ -67,7 +41,7 @@ def main_metric(metrics: Sequence[Any]) -> tuple[str, int]:
     found: list[tuple[int, str, int]] = []
     for metric in metrics:
         function = metric.sample_level_fn
-        mean = isinstance(function, (AvgAtN, _averaging_class())) or getattr(function, "k", None) == 1
+        mean = isinstance(function, (AvgAtN, _averaging_class(), judging_class())) or getattr(function, "k", None) == 1
         samples = function.num_samples() if hasattr(function, "num_samples") else 1
         for name in [metric.metric_name] if isinstance(metric.metric_name, str) else metric.metric_name:
             higher = metric.higher_is_better
@@ -98,14 +72,6 @@ def _repeated(metric: Any, repeats: int) -> Any:
     if isinstance(metric.metric_name, str) and "n=" in metric.metric_name:
         metric.metric_name = re.sub(r"\bn=\w+", f"n={function.n}", metric.metric_name)
     return metric
-
-
-def _averaged_name(name: str, repeats: int) -> str:
-    return name if repeats == 1 else f"{name}:n={repeats}"
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _mean(scores: Sequence[Any]) -> Any:

@@ -1,5 +1,6 @@
 """Score a model on all benchmarks of a recipe with lighteval."""
 
+import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.evaluation.confined import ProgramPool
 from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
+from openthoughts_dagster.evaluation.reading import MATH_WORKERS
 from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks, seeded
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.recipe import Evaluation
@@ -26,6 +30,8 @@ ITEM_SCORES = pl.Schema(
         "repeats": pl.Int32,  # samples that the score is made of
         "failed": pl.Int32,  # samples without an answer, counted as wrong
         "truncated": pl.Int32,  # samples cut off at max_tokens
+        "no_answer": pl.Int32,  # samples that were answered, and in which no answer was found
+        "position": pl.Int32,  # place of the item in the benchmark, from 0
     }
 )
 
@@ -35,12 +41,14 @@ class EvaluationResult:
     """One row per benchmark and item (see ITEM_SCORES), and the files that lighteval wrote.
 
     `results_files` are lighteval's JSON summaries with every metric of every task; `details_files` its parquet
-    files, one per task, with each document, its answers and reasoning, and its metrics.
+    files, one per task, with each document, its answers and reasoning, and its metrics. `confinement` says how programs
+    were confined; None where none ran.
     """
 
     items: pl.DataFrame
     results_files: list[Path]
     details_files: list[Path]
+    confinement: str | None = None
 
 
 def evaluate(
@@ -48,19 +56,36 @@ def evaluate(
 ) -> EvaluationResult:
     """Ask every item of every benchmark and score the answers.
 
-    All benchmarks are asked in one call of `ask`, so that no engine waits for the last long trace of each. `resolve`
-    makes the recipe's relative paths absolute. lighteval's files go to `output`, below results/ and details/.
+    All benchmarks are asked in one call of `ask`, so that no engine waits for the last long trace of each.
 
-    Raises BenchmarkError, before anything is asked, that lists every benchmark that cannot be run; RuntimeError
-    outside the main thread.
+    Args:
+        evaluation: The recipe's benchmarks and how they are answered.
+        resolve: Makes a relative path of the recipe absolute.
+        ask: Asks the model.
+        output: Folder for lighteval's files, which go below results/ and details/.
+        model_name: The model's name in those files.
+
+    Returns:
+        One row for each benchmark and item, and the files.
+
+    Raises:
+        BenchmarkError: Before anything is asked; lists every benchmark that cannot be run.
+        BenchmarkAnswersMissing: More answers are missing than the recipe allows.
+        RuntimeError: A benchmark is scored by a metric of lighteval's that needs signals, outside the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():
-        # Elsewhere its timeouts raise, it takes that for an answer it cannot parse, and scores every item 0.
-        raise RuntimeError("lighteval's math metrics need signals: call evaluate from the main thread of a process")
     before = _written(output)
-    with seeded(), _gradients_kept():
-        tasks = _all_tasks(evaluation, resolve)
-        tracker, model = _tracker(output), lighteval_model(ask, model_name, evaluation.sampling)
+    with contextlib.ExitStack() as stack, MATH_WORKERS, seeded(), _gradients_kept():
+        pools: list[ProgramPool] = []
+
+        def programs() -> ProgramPool:
+            if not pools:
+                pools.append(stack.enter_context(ProgramPool(evaluation.confinement)))
+            return pools[0]
+
+        tasks = _all_tasks(evaluation, TaskContext(resolve, programs))
+        _need_main_thread(tasks)
+        tracker = _tracker(output)
+        model = lighteval_model(ask, model_name, evaluation.sampling, evaluation.missing_answers)
         pipeline = _pipeline(tasks, tracker, model)
         pipeline.evaluate()
     pipeline.save_and_push_results()
@@ -69,7 +94,20 @@ def evaluate(
         items=_item_scores(tasks, tracker.details_logger.details, model.faults),
         results_files=[path for path in written if path.suffix == ".json"],
         details_files=[path for path in written if path.suffix == ".parquet"],
+        confinement=pools[0].way if pools else None,
     )
+
+
+def _need_main_thread(tasks: Sequence[PreparedTask]) -> None:
+    """Refuse lighteval's own metrics elsewhere: their timeouts raise there, which they take for wrong answers."""
+    if threading.current_thread() is threading.main_thread():
+        return
+    own = sorted({task.benchmark for task in tasks if task.judged is None})
+    if own:
+        raise RuntimeError(
+            f"{', '.join(own)}: lighteval's metrics need signals: call evaluate from the main thread of a process, or "
+            "set `match` for these benchmarks in the recipe"
+        )
 
 
 @contextmanager
@@ -84,12 +122,12 @@ def _gradients_kept() -> Iterator[None]:
         torch.set_grad_enabled(enabled)
 
 
-def _all_tasks(evaluation: Evaluation, resolve: Callable[[str], str]) -> list[PreparedTask]:
+def _all_tasks(evaluation: Evaluation, context: TaskContext) -> list[PreparedTask]:
     tasks: list[PreparedTask] = []
     problems: list[str] = []
     for benchmark in evaluation.benchmarks:
         try:
-            tasks += prepared_tasks(benchmark, resolve)
+            tasks += prepared_tasks(benchmark, context)
         except BenchmarkError as error:
             problems.append(str(error))
     if problems:
@@ -149,11 +187,21 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl
             "repeats": prepared.repeats,
             "failed": faults[detail.doc.task_name, detail.doc.id, "failed"],
             "truncated": faults[detail.doc.task_name, detail.doc.id, "truncated"],
+            "no_answer": _unread(prepared, detail.doc, faults),
+            "position": prepared.positions[detail.doc.id],
         }
         for prepared in tasks
         for detail in details[prepared.task.full_name]
     ]
     return pl.DataFrame(rows, schema=ITEM_SCORES).sort("benchmark", "item")
+
+
+def _unread(prepared: PreparedTask, doc: Any, faults: Any) -> int:
+    """Samples that were answered without an answer: those that a judge could not read, or else the blank ones."""
+    if prepared.judged is None:
+        return int(faults[doc.task_name, doc.id, "blank"])
+    unread = sum(verdict.extracted is None for verdict in prepared.judged.verdicts[doc.id])
+    return max(0, unread - faults[doc.task_name, doc.id, "failed"])
 
 
 def _written(output: Path) -> set[Path]:

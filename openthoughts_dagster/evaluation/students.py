@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.evaluation.reading import MATH_WORKERS
 from openthoughts_dagster.evaluation.run import evaluate
 from openthoughts_dagster.evaluation.statistics import clustered_mean
 from openthoughts_dagster.generation.requests import AskModel
@@ -17,10 +18,11 @@ from openthoughts_dagster.recipe import Evaluation
 @dataclass(frozen=True)
 class StudentScores:
     """Scores by benchmark item: columns of ITEM_SCORES and untrained_score. `files` are lighteval's: JSON with results,
-    Parquet with every answer."""
+    Parquet with every answer. `confinement` says how programs were confined; None where none ran."""
 
     items: pl.DataFrame
     files: list[Path]
+    confinement: str | None = None
 
     def rows(self, **labels: str) -> pl.DataFrame:
         """The scores as rows of a table.
@@ -90,9 +92,10 @@ def score_student(
         BenchmarkError: A benchmark cannot be run; nothing was asked.
         BenchmarkAnswersMissing: Too many answers are missing because their requests failed.
     """
-    after = evaluate(evaluation, resolve, trained, output / "trained", "trained")
-    before = evaluate(evaluation, resolve, untrained, output / "untrained", "untrained")
+    with MATH_WORKERS:
+        after = evaluate(evaluation, resolve, trained, output / "trained", "trained")
+        before = evaluate(evaluation, resolve, untrained, output / "untrained", "untrained")
     old = before.items.select("benchmark", "metric", "item", untrained_score="score")
     items = after.items.join(old, on=["benchmark", "metric", "item"], how="left", maintain_order="left")
     files = [path for result in (after, before) for path in (*result.results_files, *result.details_files)]
-    return StudentScores(items, files)
+    return StudentScores(items, files, after.confinement)

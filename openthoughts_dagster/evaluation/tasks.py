@@ -2,17 +2,18 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from openthoughts_dagster.evaluation.confined import ConfinementError
 from openthoughts_dagster.evaluation.errors import BenchmarkError
-from openthoughts_dagster.evaluation.file_task import file_task
-from openthoughts_dagster.evaluation.metrics import item_metrics, main_metric
-from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
+from openthoughts_dagster.evaluation.judged import judging_class
+from openthoughts_dagster.evaluation.kinds import TaskContext, kind_of
+from openthoughts_dagster.evaluation.metrics import main_metric
 from openthoughts_dagster.lake import text_hash
-from openthoughts_dagster.recipe import Benchmark, LightevalBenchmark
+from openthoughts_dagster.recipe import Benchmark
 
 _SEED = 1234  # lighteval's own, with which it seeds `random` before it formats the first task
 
@@ -21,6 +22,7 @@ _SEED = 1234  # lighteval's own, with which it seeds `random` before it formats 
 class PreparedTask:
     """A `LightevalTask`, its documents, the metric that is its score, and how many samples that metric reads.
 
+    `judged` is the metric's function where it is one of ours (`judged.py`), `positions` the place of each document.
     A document's id is `text_hash(query)-occurrence`: the same in every run, whatever the order or limit of items.
     """
 
@@ -29,57 +31,27 @@ class PreparedTask:
     docs: list[Any]
     metric: str
     repeats: int
+    judged: Any
+    positions: dict[str, int]
 
 
-def prepared_tasks(benchmark: Benchmark, resolve: Callable[[str], str]) -> list[PreparedTask]:
+def prepared_tasks(benchmark: Benchmark, context: TaskContext) -> list[PreparedTask]:
     """The tasks of a benchmark; several when lighteval's task is a family such as mmlu, and `items` holds for each.
 
     Raises BenchmarkError, naming the benchmark, when a file, a task or its data set cannot be used.
     """
     try:
-        if isinstance(benchmark, LightevalBenchmark):
-            tasks = [_shipped_task(benchmark, config) for config in shipped_configs(benchmark.task)]
-        else:
-            tasks = [file_task(benchmark, resolve(benchmark.path))]
+        tasks = kind_of(benchmark).make_tasks(benchmark, context)
         seen: Counter[str] = Counter()
         return [_prepared(benchmark, task, seen) for task in tasks]
-    except BenchmarkError as error:
+    except (BenchmarkError, ConfinementError) as error:
         raise BenchmarkError(f"evaluation.benchmarks.{benchmark.name}: {error}") from error
-
-
-def _shipped_task(benchmark: LightevalBenchmark, config: Any) -> Any:
-    from lighteval.tasks.lighteval_task import LightevalTask
-
-    if any("codegen" in str(metric.metric_name) for metric in config.metrics):
-        raise BenchmarkError(
-            f"lighteval's task {config.name!r} runs programs that the model wrote, on this machine and unconfined; "
-            "that is refused until they can run in a sandbox: take it out of the recipe"
-        )
-    metrics = item_metrics(config.metrics, benchmark.repeats)
-    if not metrics:
-        kinds = sorted({metric.category.name.lower() for metric in config.metrics})
-        raise BenchmarkError(
-            f"lighteval scores {config.name!r} by {', '.join(kinds)} over given choices, over a whole corpus, or with "
-            "a judge of its own: choose a task that scores each generated answer by rule"
-        )
-    config.metrics = tuple(metrics)
-    # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.
-    family = benchmark.task.partition("|")[0].partition("@")[0]
-    config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
-    task = LightevalTask(config)
-    try:
-        task.dataset = LightevalTask.download_dataset_worker(task)
-    except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
-        raise BenchmarkError(
-            f"the data set {config.hf_repo} ({config.hf_subset}) of lighteval's task {config.name!r} could not be "
-            f"loaded: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}. It comes from the Hugging Face "
-            "hub: check the network, and HF_TOKEN for gated data sets"
-        ) from error
-    return task
 
 
 def _prepared(benchmark: Benchmark, task: Any, seen: Counter[str]) -> PreparedTask:
     metric, repeats = main_metric(task.metrics)
+    ours = [entry.sample_level_fn for entry in task.metrics if isinstance(entry.sample_level_fn, judging_class())]
+    judged = ours[0] if ours else None
     try:
         with seeded():  # some tasks shuffle choices with the global generator; prompts must be the same every time
             docs = task.eval_docs()
@@ -90,7 +62,8 @@ def _prepared(benchmark: Benchmark, task: Any, seen: Counter[str]) -> PreparedTa
                 question = text_hash(doc.query)
                 doc.id = f"{question}-{seen[question]}"
                 seen[question] += 1
-            return PreparedTask(benchmark.name, task, task.get_docs(), metric, repeats)
+            positions = {doc.id: place for place, doc in enumerate(docs)}
+            return PreparedTask(benchmark.name, task, task.get_docs(), metric, repeats, judged, positions)
     except Exception as error:  # a task's prompt function over data of another shape
         raise BenchmarkError(
             f"the data set {task.config.hf_repo} gives no prompts for lighteval's task {task.name!r}: "

@@ -23,10 +23,26 @@ from openthoughts_dagster.lake.student_tables import (
     STUDENT_CHECKPOINTS,
     TEACHER_RANKING,
 )
+from openthoughts_dagster.lake.study_tables import (
+    ARM_ANSWERS,
+    ARM_PLANS,
+    ARM_QUESTIONS,
+    ARM_SCORES,
+    ARM_STUDENTS,
+    REJECTED_ARM_ANSWERS,
+    STUDY_COMPARISONS,
+    STUDY_RESULTS,
+    STUDY_VERSIONS,
+)
 from openthoughts_dagster.lake.table import Column, Table
 
 __all__ = [
     "ANSWER_PLANS",
+    "ARM_ANSWERS",
+    "ARM_PLANS",
+    "ARM_QUESTIONS",
+    "ARM_SCORES",
+    "ARM_STUDENTS",
     "BENCHMARK_SCORES",
     "COMPLETIONS",
     "DEDUPED_QUESTIONS",
@@ -35,10 +51,14 @@ __all__ = [
     "LAKE_RECIPES",
     "RAW_SOURCES",
     "REJECTED_ANSWERS",
+    "REJECTED_ARM_ANSWERS",
     "REJECTED_QUESTIONS",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
     "STUDENT_CHECKPOINTS",
+    "STUDY_COMPARISONS",
+    "STUDY_RESULTS",
+    "STUDY_VERSIONS",
     "TABLES",
     "TEACHER_ANSWERS",
     "TEACHER_RANKING",
@@ -68,5 +88,14 @@ TABLES = {
         TEACHER_RANKING,
         WATCHED_SOURCES,
         LAKE_RECIPES,
+        ARM_ANSWERS,
+        ARM_PLANS,
+        ARM_QUESTIONS,
+        ARM_SCORES,
+        ARM_STUDENTS,
+        REJECTED_ARM_ANSWERS,
+        STUDY_COMPARISONS,
+        STUDY_RESULTS,
+        STUDY_VERSIONS,
     )
 }

@@ -1,7 +1,16 @@
-"""Sources that land beside the recipe: where they are, whether they are complete, and which of them were taken."""
+"""Sources that land beside the recipe: where they are, whether they are complete, and in which version."""
 
-from openthoughts_dagster.landing.catalog import Catalog, Entry
 from openthoughts_dagster.landing.watch import Seen, Watch
-from openthoughts_dagster.landing.zone import LandingError, LandingZone, open_landing_zone
+from openthoughts_dagster.landing.watched_sources import WatchedSource, WatchedSources
+from openthoughts_dagster.landing.zone import LandedFolder, LandingError, LandingZone, open_landing_zone
 
-__all__ = ["Catalog", "Entry", "LandingError", "LandingZone", "Seen", "Watch", "open_landing_zone"]
+__all__ = [
+    "LandedFolder",
+    "LandingError",
+    "LandingZone",
+    "Seen",
+    "Watch",
+    "WatchedSource",
+    "WatchedSources",
+    "open_landing_zone",
+]

@@ -1,20 +1,27 @@
 """A landed source's `source.yaml`: the block that a recipe would have, from people whom nobody reviewed."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from openthoughts_dagster.landing.escaping import escape_control
 from openthoughts_dagster.recipe import Source
 from openthoughts_dagster.recipe.fields import SLUG
+from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 MANIFEST = "source.yaml"
 MOST_BYTES = 64 * 1024
 
 _DEEPEST = 10
+_LONGEST_PATTERN = 1000  # characters of a regular expression
+_LONGEST_MESSAGE = 1000  # characters of a problem: a manifest decides what it repeats
+_MOST_PROCEDURAL = 1_000_000  # questions of a procedural source
+_LARGEST_OPTION = 10_000  # number in the options of a procedural family
 # What a landed source may say. Other settings of a recipe's source name prompts, judges or further places.
 _SETTINGS = {
     *("name", "domain", "licence", "limit", "note", "reader", "path", "records", "columns", "where", "verbatim"),
@@ -22,17 +29,30 @@ _SETTINGS = {
 }
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_HUB_NAME = re.compile(r"\w[\w.+-]*")
 
 
 class ManifestError(ValueError):
     """A manifest that cannot be used: what is wrong, and what to write instead."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(escape_control(message)[:_LONGEST_MESSAGE])
 
-def read_manifest(name: str, text: bytes, address: str) -> Source:
+
+def read_manifest(name: str, text: bytes, address: str, domains: Collection[str] = ()) -> Source:
     """The source that a manifest describes; its paths become addresses below `address`, the source's own folder.
 
-    It is only data: no variable is replaced in it, and what it reads is in its own folder or on the hub. Raises
-    ManifestError.
+    A manifest is only data: no variable is replaced in it, and the source that it describes reads its own folder or
+    the hub.
+
+    Args:
+        name: The folder's name, which becomes the source's.
+        text: The bytes of the manifest.
+        address: The source's own folder.
+        domains: The domains that the recipe knows; a domain that looks like a misspelling of one of them is refused.
+
+    Raises:
+        ManifestError: The manifest cannot be used. Its message is escaped for a terminal.
     """
     if not re.fullmatch(SLUG, name):
         raise ManifestError(
@@ -40,15 +60,17 @@ def read_manifest(name: str, text: bytes, address: str) -> Source:
             "or digit"
         )
     document = _document(text)
-    said = document.setdefault("name", name)
-    if said != name:
-        raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {said!r}")
+    stated = document.setdefault("name", name)
+    if stated != name:
+        raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {stated!r}")
     if reserved := [str(setting) for setting in document if setting not in _SETTINGS and _known(str(setting))]:
         raise ManifestError(f"{', '.join(reserved)}: only a recipe may say this, since it is reviewed")
     try:
         source = _SOURCE.validate_python(document)
     except ValidationError as error:
-        raise ManifestError("; ".join(_line(problem) for problem in error.errors())) from error
+        raise ManifestError("; ".join(_line(problem) for problem in error.errors()[:5])) from error
+    _check_domain(source.domain, domains)
+    _check_limits(source)
     return _confined(source, address)
 
 
@@ -72,26 +94,92 @@ def _document(text: bytes) -> dict[str, Any]:
             if depth > _DEEPEST:
                 raise ManifestError(f"is nested deeper than {_DEEPEST} levels")
         document = yaml.load(text, yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, ManifestError):
             raise
         raise ManifestError(f"is not YAML that can be read: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(document, dict):
         raise ManifestError("is a mapping of settings, as a source of a recipe: reader, domain, path, columns")
+    _check_plain(document, "")
     return document
 
 
+def _check_plain(value: Any, where: str) -> None:
+    """Only what JSON has, so that everything can be stored and shown: text, numbers, lists and mappings."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ManifestError(f"{where or 'the manifest'}: names of settings are text, got a {_kind(key)}")
+            _check_plain(key, where)
+            _check_plain(inner, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, where)
+    elif isinstance(value, str):
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            raise ManifestError(f"{where}: is not Unicode, it has half of a surrogate pair: {value[:100]!a}")
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        raise ManifestError(f"{where}: a whole number of more than 63 bits; write a smaller one")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ManifestError(f"{where}: must be a finite number")
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ManifestError(f"{where}: must be text, a number, true or false, got a {_kind(value)}; put it in quotes")
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _check_domain(domain: str, known: Collection[str]) -> None:
+    if domain in known:
+        return
+    if hint := did_you_mean(domain.lower(), known):
+        raise ManifestError(
+            f"domain: {domain!r} is none of the recipe's domains ({', '.join(sorted(known))}); {hint} "
+            "A domain of its own needs a name that is not nearly one of these"
+        )
+
+
+def _check_limits(source: Source) -> None:
+    """Bounds on what costs time or memory. Raises ManifestError."""
+    columns = getattr(source, "columns", None)
+    patterns = [condition.matches for condition in getattr(source, "where", ())]
+    for pattern in [*patterns, columns.part if columns else None]:
+        if pattern is not None and len(pattern) > _LONGEST_PATTERN:
+            raise ManifestError(f"a regular expression of more than {_LONGEST_PATTERN} characters: write a shorter one")
+    if getattr(source, "size", 0) > _MOST_PROCEDURAL:
+        raise ManifestError(f"size: must be at most {_MOST_PROCEDURAL:,} in a landed source")
+    if (large := _largest(getattr(source, "options", {}))) > _LARGEST_OPTION:
+        raise ManifestError(f"options: numbers must be at most {_LARGEST_OPTION:,} in a landed source, got {large:g}")
+    for setting in ("subset", "split", "revision"):
+        value = getattr(source, setting, None)
+        for entry in value if isinstance(value, list) else [value]:
+            if entry is not None and (not _HUB_NAME.fullmatch(entry) or ".." in entry):
+                raise ManifestError(
+                    f"{setting}: must be a name of letters, digits, '.', '_', '+' and '-', got {entry!r}"
+                )
+
+
+def _largest(value: Any) -> float:
+    if isinstance(value, Mapping):
+        return max(map(_largest, value.values()), default=0.0)
+    if isinstance(value, list):
+        return max(float(len(value)), *map(_largest, value)) if value else 0.0
+    return abs(float(value)) if isinstance(value, int | float) else 0.0
+
+
 def _confined(source: Source, address: str) -> Source:
-    """The source with absolute paths. Raises ManifestError for what reads elsewhere."""
+    """The source with absolute paths, which reads nothing else. Raises ManifestError for what would."""
     path, dataset = getattr(source, "path", None), getattr(source, "dataset", None)
     if dataset is not None and not _HUB_ID.fullmatch(str(dataset)):
         raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {dataset!r}")
+    confined = source.model_copy(update={"confined_to": address})
     if path is None:
-        return source
+        return confined
     parts = PurePosixPath(path).parts
-    if not parts or "://" in path or path[0] in "/~\\" or ".." in parts or ":" in parts[0]:
+    if not parts or "://" in path or path[0] in "/~\\" or ".." in parts or ":" in path or "\0" in path:
         raise ManifestError(f"path: must be a file or glob in the source's own folder, got {path!r}")
-    return source.model_copy(update={"path": f"{address}/{path}"})
+    return confined.model_copy(update={"path": f"{address}/{path}"})
 
 
 def _line(problem: Mapping[str, Any]) -> str:

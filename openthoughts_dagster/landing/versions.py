@@ -13,8 +13,11 @@ from openthoughts_dagster.recipe import HuggingFaceSource, ProceduralSource, Sou
 def settings_of(source: Source) -> str:
     """Hash of what the recipe says about how to read it."""
     # without defaults: a setting that a later version adds changes no source that does not use it
-    settings = value_hash(source.model_dump(exclude={"note", "paper"}, exclude_defaults=True))
+    settings = value_hash(source.model_dump(exclude={"note", "paper", "confined_to"}, exclude_defaults=True))
     return text_hash(settings, version("reasoning-gym")) if isinstance(source, ProceduralSource) else settings
+
+
+SETTINGS_TAG = "openthoughts/settings"  # on each materialization of raw_sources: the settings that it was read with
 
 
 def files_of(source: Source, resolve: Callable[[str], str]) -> Files:

@@ -1,98 +1,112 @@
-"""One look at the recipe's sources and the landing place: what is new, complete and right is taken.
+"""One look at the recipe's sources and the landing zone: what is new, complete and right is accepted.
 
-A state of a source is taken when it is complete: it has a file `_SUCCESS` beside its manifest, or nothing of it changed
-between two looks. What is wrong with one source is written beside it and holds up no other.
+A version of a source is accepted when it is complete: it has a file `_SUCCESS` beside its manifest, or nothing of it
+changed between two looks. What is wrong with one source is written beside it and holds up no other.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from openthoughts_dagster.lake import text_hash
-from openthoughts_dagster.landing.catalog import VANISHED, Entry, new_take
+from openthoughts_dagster.landing.escaping import escape_control
 from openthoughts_dagster.landing.manifest import MANIFEST, MOST_BYTES, ManifestError, read_manifest
 from openthoughts_dagster.landing.versions import content_of, files_of, hub_commit, moves, signature_of
-from openthoughts_dagster.landing.zone import Files, LandingError, LandingZone, signature
+from openthoughts_dagster.landing.watched_sources import VANISHED, WatchedSource, new_version_id
+from openthoughts_dagster.landing.zone import Files, LandedFolder, LandingError, LandingZone, signature
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
 
 MARKER = "_SUCCESS"
+_LONGEST_PROBLEM = 2000  # characters
 
-_TAKES, _WAITING, _BYTES, _HUB = 100, 500, 4 * 2**30, 2
+_ACCEPTED_AT_ONCE, _WAITING, _BYTES, _HUB = 100, 500, 4 * 2**30, 2
+_CONFINED = '"confined_to":"'  # in manifests that this version accepted; older ones are read once more
 
 
 @dataclass
 class Seen:
-    """The catalog after a look, sources that may still be uploading with their state, and what a person should know."""
+    """The watched sources after a look, those that may still be uploading, and what a person should know.
 
-    entries: dict[str, Entry]
+    `waiting` has the signature of each source that is not complete yet.
+    """
+
+    sources: dict[str, WatchedSource]
     waiting: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _State:
-    """A source as it stands there: `take` reads what identifies its content, and its manifest when it landed."""
+    """A source as it stands there: `identify` reads what identifies its content, and its manifest when it landed."""
 
     signature: str
     size: int
     complete: bool
-    take: Callable[[], tuple[str, str]]
+    identify: Callable[[], tuple[str, str]]
 
 
 class Watch:
-    """Looks at the sources of `recipe` and at `place`, where there is one.
+    """Looks at the sources of `recipe` and at the landing zone, where there is one.
 
     `commit` asks the hub which commit of a dataset is the newest, None where there is no hub.
     """
 
     def __init__(
-        self, recipe: Recipe, place: LandingZone | None, commit: Callable[[HuggingFaceSource], str] | None = hub_commit
+        self, recipe: Recipe, zone: LandingZone | None, commit: Callable[[HuggingFaceSource], str] | None = hub_commit
     ) -> None:
-        self._recipe, self._place, self._commit = recipe, place, commit
+        self._recipe, self._zone, self._commit = recipe, zone, commit
         self._own = {source.name: source for source in recipe.sources}
+        self._domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
 
     def look(
-        self, before: Mapping[str, Entry], waiting: Mapping[str, str], number: int, made: Collection[str], turn: int = 0
+        self,
+        before: Mapping[str, WatchedSource],
+        waiting: Mapping[str, str],
+        number: int,
+        made: Collection[str],
+        turn: int = 0,
     ) -> Seen:
-        """Look once, in bounded work. New takes are counted from above `number` and above those of `before`.
+        """Look once, in bounded work. New versions are counted from above `number` and above those of `before`.
 
         A source of the recipe that is seen for the first time is no news when it is in `made`: its data is there.
         `turn` says whose turn it is to be looked up on the hub.
         """
         seen = Seen(dict(before))
-        number = max([number, *(entry.number for entry in before.values())])
+        number = known_before = max([number, *(entry.number for entry in before.values())])
         landed = self._scan(seen)
         states = dict(self._states(landed or {}, seen))
         self._forget(seen, landed)
-        takes = read = 0
+        accepted = read = 0
         for name, state in states.items():
-            entry = seen.entries.get(name)
-            if entry and entry.signature == state.signature:
+            entry = seen.sources.get(name)
+            if entry and entry.signature == state.signature and not self._accepted_before_confinement(entry):
                 if entry.problem == VANISHED:
-                    seen.entries[name] = replace(entry, problem="")
+                    seen.sources[name] = replace(entry, problem="")
                 continue
-            complete = state.complete or waiting.get(name) == state.signature
-            if not complete or takes == _TAKES or read > _BYTES:
+            complete = (
+                state.complete or (entry and entry.signature == state.signature) or waiting.get(name) == state.signature
+            )
+            if not complete or accepted == _ACCEPTED_AT_ONCE or read > _BYTES:
                 if len(seen.waiting) < _WAITING:
                     seen.waiting[name] = state.signature
                 continue
-            takes, read = takes + 1, read + state.size
-            known = entry or Entry(name, "", "", "", "", "", 0)
+            accepted, read = accepted + 1, read + state.size
+            known = entry or WatchedSource(name, "", "", "", "", "", 0)
             baseline = entry is None and name in self._own and name in made
-            after = self._taken(known, state, number if baseline else number + 1)
+            after = self._accepted(known, state, known_before if baseline else number + 1)
             number = max(number, after.number)
-            seen.entries[name] = after
+            seen.sources[name] = after
         self._conflicts(seen, landed)
         self._ask_the_hub(seen, turn, number)
         return seen
 
-    def _scan(self, seen: Seen) -> dict[str, Files] | None:
+    def _scan(self, seen: Seen) -> dict[str, LandedFolder] | None:
         try:
-            return self._place.scan() if self._place else {}
+            return self._zone.scan() if self._zone else {}
         except LandingError as error:
             seen.notes.append(str(error))
             return None
 
-    def _states(self, landed: Mapping[str, Files], seen: Seen) -> Iterator[tuple[str, _State]]:
+    def _states(self, landed: Mapping[str, LandedFolder], seen: Seen) -> Iterator[tuple[str, _State]]:
         for source in self._own.values():
             try:
                 files = files_of(source, self._recipe.path)
@@ -101,62 +115,72 @@ class Watch:
                 continue
             yield (
                 source.name,
-                _State(signature_of(source, files, ""), _size(files), not files, _own_take(source, files)),
+                _State(signature_of(source, files, ""), _size(files), not files, _identify_own(source, files)),
             )
         for name, found in landed.items():
             if name not in self._own:
-                files = {file: stamp for file, stamp in found.items() if file != MARKER}
-                yield name, _State(signature(files), _size(files), MARKER in found, self._landed_take(name, files))
+                files = {file: stamp for file, stamp in found.files.items() if file != MARKER}
+                state = f"{found.problem}{signature(files)}"
+                complete = MARKER in found.files or bool(found.problem)
+                yield name, _State(state, _size(files), complete, self._identify_landed(name, found.problem, files))
 
-    def _landed_take(self, name: str, files: Files) -> Callable[[], tuple[str, str]]:
-        place = self._place
-        assert place is not None
+    def _identify_landed(self, name: str, problem: str, files: Files) -> Callable[[], tuple[str, str]]:
+        zone = self._zone
+        assert zone is not None
 
-        def take() -> tuple[str, str]:
+        def identify() -> tuple[str, str]:
+            if problem:
+                raise ManifestError(problem)
             if links := [file for file, stamp in files.items() if stamp.link]:
                 raise ManifestError(f"has symbolic links ({', '.join(links[:3])}), which may lead elsewhere: copy them")
             if MANIFEST not in files:
                 raise ManifestError(f"has no {MANIFEST}: add one with reader, domain, path and columns")
             if "source.yml" in files:
                 raise ManifestError(f"has two manifests, {MANIFEST} and source.yml: keep one")
-            source = read_manifest(name, place.read(name, MANIFEST, MOST_BYTES + 1), f"{place.address}/{name}")
-            contents = (f"{file}\0{place.content(name, file, stamp)}" for file, stamp in sorted(files.items()))
+            text = zone.read(name, MANIFEST, MOST_BYTES + 1)
+            source = read_manifest(name, text, f"{zone.address}/{name}", self._domains)
+            contents = (f"{file}\0{zone.content(name, file, stamp)}" for file, stamp in sorted(files.items()))
             return text_hash(*contents), source.model_dump_json()
 
-        return take
+        return identify
 
-    def _taken(self, known: Entry, state: _State, number: int) -> Entry:
+    def _accepted(self, known: WatchedSource, state: _State, number: int) -> WatchedSource:
         try:
-            content, manifest = state.take()
-        except (ManifestError, LandingError, OSError) as error:
-            return replace(known, signature=state.signature, problem=f"{error}")
+            content, manifest = state.identify()
+        except Exception as error:  # one bad folder never stops the others, whatever is wrong with it
+            says = str(error) if isinstance(error, ManifestError | LandingError | OSError) else repr(error)
+            return replace(known, signature=state.signature, problem=escape_control(says)[:_LONGEST_PROBLEM])
         same = replace(known, signature=state.signature, manifest=manifest, problem="")
         if content == known.content.partition("@")[0]:
             return same
-        return replace(same, content=content, take=new_take(), number=number)
+        return replace(same, content=content, version_id=new_version_id(), number=number)
 
-    def _forget(self, seen: Seen, landed: Mapping[str, Files] | None) -> None:
-        """What is nowhere any more: landed sources are kept as vanished, others were never taken or left the recipe."""
-        for name, entry in list(seen.entries.items()):
+    def _accepted_before_confinement(self, entry: WatchedSource) -> bool:
+        """Whether an older version accepted it, which did not note the folder that the source must not leave."""
+        return entry.present and not entry.problem and entry.source not in self._own and _CONFINED not in entry.manifest
+
+    def _forget(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
+        """Keep landed sources that are nowhere any more as vanished, and drop the recipe's former ones."""
+        for name, entry in list(seen.sources.items()):
             if name in self._own or landed is None or name in landed:
                 continue
             if entry.landed:
-                seen.entries[name] = replace(entry, problem=VANISHED)
+                seen.sources[name] = replace(entry, problem=VANISHED)
             else:
-                del seen.entries[name]
+                del seen.sources[name]
 
-    def _conflicts(self, seen: Seen, landed: Mapping[str, Files] | None) -> None:
-        for name, entry in seen.entries.items():
+    def _conflicts(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
+        for name, entry in seen.sources.items():
             if name in self._own and landed is not None:
                 problem = "the recipe has this source; the folder of its name that landed is not read: rename it"
-                seen.entries[name] = replace(entry, problem=problem if name in landed else "")
+                seen.sources[name] = replace(entry, problem=problem if name in landed else "")
 
     def _ask_the_hub(self, seen: Seen, turn: int, number: int) -> None:
         """Ask for the newest commit of a few sources in turn. The first answer for a source is no news."""
-        sources = [source for name in sorted(seen.entries) if (source := self._hub_source(seen.entries[name]))]
+        sources = [source for name in sorted(seen.sources) if (source := self._hub_source(seen.sources[name]))]
         for step in range(min(_HUB, len(sources)) if self._commit else 0):
             source = sources[(turn * _HUB + step) % len(sources)]
-            entry = seen.entries[source.name]
+            entry = seen.sources[source.name]
             content, _, before = entry.content.partition("@")
             try:
                 now = self._commit(source) if self._commit else ""
@@ -166,14 +190,16 @@ class Watch:
             if now and now != before:
                 known = replace(entry, content=f"{content}@{now}")
                 number += bool(before)
-                seen.entries[source.name] = replace(known, take=new_take(), number=number) if before else known
+                seen.sources[source.name] = (
+                    replace(known, version_id=new_version_id(), number=number) if before else known
+                )
 
-    def _hub_source(self, entry: Entry) -> HuggingFaceSource | None:
+    def _hub_source(self, entry: WatchedSource) -> HuggingFaceSource | None:
         source = self._own.get(entry.source) or (entry.as_source() if entry.landed else None)
         return source if isinstance(source, HuggingFaceSource) and moves(source) else None
 
 
-def _own_take(source: Source, files: Files) -> Callable[[], tuple[str, str]]:
+def _identify_own(source: Source, files: Files) -> Callable[[], tuple[str, str]]:
     return lambda: (content_of(source, files, ""), "")
 
 

@@ -1,27 +1,26 @@
 """Select, decontaminate, deduplicate, sample: the questions that go on, and why the others do not."""
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.lake import REJECTED_QUESTIONS, text_hash
+from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.questions.curated import Curated, batches
 from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks, without
 from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
-from openthoughts_dagster.questions.ngrams import CommonNgram
-from openthoughts_dagster.questions.select import rank_by_id, select_top
-from openthoughts_dagster.questions.similar import Edges, similar_pairs
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching.instructions import CommonNgram
+from openthoughts_dagster.questions.matching.similar import Edges, similar_pairs
+from openthoughts_dagster.questions.matching.texts import Texts
+from openthoughts_dagster.questions.select import rank_by_id, rank_by_score, without_copies
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
 
 _IN_MEMORY = 500_000
-_BATCH = 100_000
 _SAMPLE = 100_000
 
 
@@ -44,94 +43,6 @@ def distributed_finder(address: str) -> Finder:
     )
 
 
-@dataclass(frozen=True)
-class Curated:
-    """What happens to every scored question: reason and evidence of those that go, and how many each step left."""
-
-    scored: pl.LazyFrame
-    ids: pl.Series
-    rank: npt.NDArray[np.int64]
-    reasons: pl.Series  # null where the question stays
-    evidence: dict[int, Decision]
-    cut: npt.NDArray[np.float64]  # the score of each question; empty when nothing was selected
-    settings: DomainQuestions
-    funnel: dict[str, int]
-    instructions: list[CommonNgram] = field(default_factory=list)
-
-    @property
-    def questions(self) -> pl.DataFrame:
-        """The questions that stay, the best first."""
-        kept = pl.concat(list(self.kept_batches()) or [self.scored.head(0).collect()])
-        ranks = pl.DataFrame({"question_id": self.ids, "rank": self.rank})
-        return kept.join(ranks, on="question_id", how="left").sort("rank").drop("rank")
-
-    @property
-    def rejected(self) -> pl.DataFrame:
-        """Rows of rejected_questions."""
-        return pl.concat([REJECTED_QUESTIONS.schema.to_frame(), *self.rejected_batches()])
-
-    def best(self, count: int) -> pl.DataFrame:
-        """The best questions that stay, without the rest."""
-        stays = np.nonzero(self.reasons.is_null().to_numpy())[0]
-        chosen = stays[np.argsort(self.rank[stays])[:count]]
-        rows = self.scored.filter(pl.col("question_id").is_in(self.ids.gather(chosen).implode())).collect()
-        return rows.join(
-            pl.DataFrame({"question_id": self.ids.gather(chosen)}), on="question_id", maintain_order="right"
-        )
-
-    def examples(self, count: int) -> pl.DataFrame:
-        """Up to `count` rejected questions for each reason that has a match: reason, question, and the evidence."""
-        chosen: dict[str, list[int]] = {}
-        for position, decision in self.evidence.items():
-            own = chosen.setdefault(decision.reason, [])
-            if len(own) < count:
-                own.append(position)
-        positions = [position for own in chosen.values() for position in own]
-        wanted = self.ids.gather(positions)
-        texts = self.scored.filter(pl.col("question_id").is_in(wanted.implode())).select("question_id", "question")
-        found = dict(texts.collect().iter_rows())
-        return pl.DataFrame(
-            [
-                {"reason": self.evidence[p].reason, "question": found[self.ids[p]], **self.evidence[p].evidence}
-                for p in positions
-            ],
-            infer_schema_length=None,
-        )
-
-    def kept_batches(self) -> Iterator[pl.DataFrame]:
-        """The questions that stay, in the order of the table, a bounded number at a time."""
-        for start, rows in batches(self.scored):
-            kept = rows.filter(self.reasons.slice(start, rows.height).is_null())
-            if kept.height:
-                yield kept
-
-    def rejected_batches(self) -> Iterator[pl.DataFrame]:
-        """Rows of rejected_questions, a bounded number at a time."""
-        for start, rows in batches(self.scored.select("source", "question_id", "question", "origin")):
-            reasons = self.reasons.slice(start, rows.height)
-            gone = np.nonzero(reasons.is_not_null().to_numpy())[0]
-            if not len(gone):
-                continue
-            yield rows[gone].select(
-                "source",
-                pl.lit("deduped_questions").alias("stage"),
-                "question_id",
-                "question",
-                reasons.gather(gone).alias("reason"),
-                pl.Series("evidence", [self._evidence(start + int(at)) for at in gone], dtype=pl.String),
-                "origin",
-            )
-
-    def _evidence(self, position: int) -> str:
-        decision = self.evidence.get(position)
-        if decision is not None:
-            return json.dumps(decision.evidence, ensure_ascii=False)
-        assert self.settings.selection is not None
-        score, value = self.settings.selection, float(self.cut[position])
-        shown = {} if np.isnan(value) else {"value": value}
-        return json.dumps({"score": score.by, **shown, "rank": int(self.rank[position]) + 1, "count": score.count})
-
-
 def curate(
     scored: pl.LazyFrame | pl.DataFrame,
     settings: DomainQuestions,
@@ -141,27 +52,94 @@ def curate(
     sample: int | None = None,
     ray: str = "",
 ) -> Curated:
-    """The questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
+    """Choose the questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
 
-    Of a group of duplicates the one with the best score stays, ties by question_id. `against` are the addresses of
-    what older releases have, and `sample` is how many questions of the source are wanted in the end. `scored` is read
-    in batches and several times; of more than half a million questions the texts are kept in a temporary file, so
-    that memory holds about 150 bytes a question, whatever their length. With `ray`, the address of a Ray cluster,
-    leaks and similar pairs are looked for there, and are the same.
+    Of a group of duplicates the one with the best score stays, ties by question_id. Of more than half a million
+    questions the texts are kept in a temporary file, so that memory holds about 150 bytes a question.
+
+    Args:
+        scored: Rows of the table scored_questions of one source; they are read in batches, and several times.
+        settings: Selection and deduplication of the source's domain.
+        decontamination: When a question counts as leaked.
+        benchmarks: Questions that may not be trained on: columns benchmark, question and, where it is known, split.
+        against: Addresses of tables or files with the questions of older releases, which are not wanted again.
+        sample: How many questions of the source are wanted in the end; all when None.
+        ray: Address of a Ray cluster that looks for leaks and similar pairs, and finds the same; this machine when "".
+
+    Returns:
+        Which questions stay, and for each of the others a reason with its evidence.
+
+    Raises:
+        AcceptedError: The questions of an older release cannot be read.
+        RayError: The cluster cannot be reached.
+        ValueError: The tokenizer of the decontamination cannot be loaded.
+
+    Example:
+        >>> curated = curate(lake.scan(SCORED_QUESTIONS, source="mine"), recipe.domain("math"), recipe.decontamination,
+        ...                  benchmarks)  # doctest: +SKIP
+        >>> curated.questions, curated.rejected  # doctest: +SKIP
     """
     finder = Finder() if not ray else distributed_finder(ray)
     rows = scored.lazy()
     head = rows.select("question_id", *(["scores"] if settings.selection else [])).collect()
-    ids = head["question_id"]
-    cut, kept = np.empty(0), np.ones(len(ids), np.bool_)
-    if settings.selection is None:
+    ids, wanted = head["question_id"], settings.selection
+    cut, number = np.empty(0), np.zeros(len(ids), np.int64)
+    if wanted is None:
         rank = rank_by_id(ids)
     else:
-        selection = select_top(head, settings.selection.by, settings.selection.count)
-        rank, cut, kept = selection.rank, selection.values, selection.kept
+        rank, cut = rank_by_score(head, wanted.by)
+        number = rank if settings.dedup.method == "none" else without_copies(rank, _hashes(rows))
     del head
+    limit = wanted.count if wanted else 1
+    while True:
+        kept = number < limit
+        steps = _after_selection(rows, ids, rank, kept, settings, decontamination, benchmarks, against, finder)
+        missing = wanted.count - len(steps.positions) if wanted and wanted.refill else 0
+        if missing <= 0 or limit > number.max(initial=0):
+            break
+        limit += max(missing, limit * missing // max(1, len(steps.positions)))
+    positions, decisions = steps.positions, steps.decisions
+    if wanted and wanted.refill and len(positions) > wanted.count:
+        order = np.argsort(rank[positions])
+        kept[positions[order[wanted.count :]]] = False
+        positions = np.sort(positions[order[: wanted.count]])
+    leaked, repeated = (_count(decisions, step) for step in ("decontamination", "dedup"))
+    selected = int(kept.sum())
+    funnel = {
+        "scored": len(ids),
+        "selected": selected,
+        "decontaminated": selected - leaked,
+        "deduplicated": selected - leaked - repeated,
+    }
+    if sample is not None:
+        decisions |= _not_sampled(ids, positions, sample)
+        funnel["sampled"] = min(sample, len(positions))
+    return Curated(
+        rows, ids, rank, _reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
+    )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What decontamination and dedup made of selected questions: those left, and why the others go."""
+
+    positions: npt.NDArray[np.int64]
+    decisions: dict[int, Decision]
+    instructions: list[CommonNgram]
+
+
+def _after_selection(
+    rows: pl.LazyFrame,
+    ids: pl.Series,
+    rank: npt.NDArray[np.int64],
+    kept: npt.NDArray[np.bool_],
+    settings: DomainQuestions,
+    decontamination: Decontamination,
+    benchmarks: pl.DataFrame,
+    against: Sequence[str],
+    finder: Finder,
+) -> _Steps:
     decisions: dict[int, Decision] = {}
-    funnel = {"scored": len(ids), "selected": int(kept.sum())}
     with tempfile.TemporaryDirectory(prefix="questions-") as name:
         folder = Path(name) if int(kept.sum()) > _IN_MEMORY else None
         texts = _texts(rows, kept, folder)
@@ -171,35 +149,22 @@ def curate(
         clean = without(len(texts), leaks.decisions)
         if len(leaks.decisions):
             texts, positions = texts.subset(clean, folder), positions[clean]
-        funnel["decontaminated"] = len(texts)
         accepted = accepted_questions(against) if against else None
         repeats = deduplicate(texts, ids.gather(positions), rank[positions], settings.dedup, accepted, finder.pairs)
         decisions |= _at(positions, repeats)
         positions = positions[without(len(texts), repeats)]
-        funnel["deduplicated"] = len(positions)
         del texts
-    if sample is not None:
-        decisions |= _not_sampled(ids, positions, sample)
-        funnel["sampled"] = min(sample, len(positions))
-    return Curated(
-        rows, ids, rank, _reasons(kept, cut, decisions), decisions, cut, settings, funnel, leaks.instructions
-    )
+    return _Steps(positions, decisions, leaks.instructions)
 
 
-def leaks_of(examples: pl.DataFrame) -> pl.DataFrame:
-    """Leaked questions beside what they leak: benchmark, split, what is shared, both texts."""
-    return _pairs(examples, "decontamination", ["benchmark", "split", "shared", "similarity", "question", "text"])
+def _hashes(rows: pl.LazyFrame) -> npt.NDArray[np.uint64]:
+    """A hash of each question's text, as exact duplicates have it."""
+    parts = [Texts.of(batch["question"]).hashes() for _, batch in batches(rows.select("question"))]
+    return np.concatenate([np.empty(0, np.uint64), *parts])
 
 
-def duplicates_of(examples: pl.DataFrame) -> pl.DataFrame:
-    """Duplicates beside what they repeat: similarity, both texts."""
-    return _pairs(examples, "dedup", ["reason", "of", "release", "similarity", "question", "text"])
-
-
-def _pairs(examples: pl.DataFrame, step: str, columns: list[str]) -> pl.DataFrame:
-    if examples.is_empty():
-        return examples
-    return examples.filter(pl.col("reason").is_in(STEPS[step])).select(c for c in columns if c in examples.columns)
+def _count(decisions: dict[int, Decision], step: str) -> int:
+    return sum(decision.reason in STEPS[step] for decision in decisions.values())
 
 
 def source_sample(rows: pl.LazyFrame, ids: pl.Series) -> Texts:
@@ -210,14 +175,6 @@ def source_sample(rows: pl.LazyFrame, ids: pl.Series) -> Texts:
     if len(ids) > _SAMPLE:
         rows = rows.filter(pl.col("question_id") <= ids.bottom_k(_SAMPLE).max())
     return Texts.of(rows.select("question").collect()["question"])
-
-
-def batches(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows in order, a bounded number at a time, each batch with the position of its first row."""
-    start = 0
-    for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
-        yield start, batch
-        start += batch.height
 
 
 def _texts(rows: pl.LazyFrame, kept: npt.NDArray[np.bool_], folder: Path | None) -> Texts:

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from openthoughts_dagster.questions.decisions import Decision, shown
-from openthoughts_dagster.questions.duplicates import find_duplicates
-from openthoughts_dagster.questions.similar import Edges, Positions, similar_pairs
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching.duplicates import find_duplicates
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, similar_pairs
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Dedup
 
 
@@ -33,7 +33,9 @@ def deduplicate(
     if settings.method == "none" or len(texts) == 0:
         return {}
     known = 0 if accepted is None else accepted.height
-    every = texts if accepted is None or known == 0 else joined(Texts.of(accepted["question"]), texts)
+    every = texts
+    if accepted is not None and known:
+        every = Texts.concatenated([Texts.of(accepted["question"]), texts], known + len(texts))
     ranks = np.concatenate([np.arange(-known, 0), rank])
     found = find_duplicates(every, ranks, settings, pairs)
     decisions = {}
@@ -60,11 +62,24 @@ def deduplicate(
 def deduplicate_sources(
     questions: pl.DataFrame, settings: Dedup, order: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Deduplicate questions of several sources together, as the mix of a release needs it.
+    """Deduplicate the questions of several sources together, before they are mixed into one data set.
 
-    `questions` has source, question_id and question. Of duplicates the one of the source that comes first in `order`
-    stays, within a source the first row. Returns the rows that stay, in order, and one row for each that goes: source,
-    question_id, reason, of_source, of, similarity.
+    Of duplicates the question of the source that comes first in `order` stays, and within a source the first row.
+
+    Args:
+        questions: Columns source, question_id and question.
+        settings: How duplicates are found, as in a domain's `dedup`; with method none, all questions stay.
+        order: Names of sources, the preferred ones first. Other sources come after them.
+
+    Returns:
+        The rows that stay, in their order, and one row for each that goes, with the columns source, question_id,
+        reason, of_source, of and similarity.
+
+    Example:
+        >>> rows = pl.DataFrame({"source": ["b", "a"], "question_id": ["1", "2"], "question": ["same", "same "]})
+        >>> kept, dropped = deduplicate_sources(rows, Dedup(method="exact"), order=["a", "b"])
+        >>> kept["question_id"].to_list(), dropped["of"].to_list()
+        (['2'], ['2'])
     """
     places = {source: place for place, source in enumerate(order)}
     place = np.array([places.get(source, len(places)) for source in questions["source"]], np.int64)
@@ -113,13 +128,6 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
                 " Name a Parquet or JSON Lines file, or the folder of a Delta table"
             ) from error
     return pl.concat(frames)
-
-
-def joined(first: Texts, second: Texts) -> Texts:
-    """Two collections as one, in memory."""
-    own, more = (texts.data[texts.offsets[0] : texts.offsets[-1]] for texts in (first, second))
-    begins = second.offsets - second.offsets[0] + len(own)
-    return Texts(np.concatenate([own, more]), np.concatenate([first.offsets - first.offsets[0], begins[1:]]))
 
 
 def _scan(path: str) -> pl.LazyFrame:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.questions import similar
 from openthoughts_dagster.questions.decisions import Decision
 from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks
-from openthoughts_dagster.questions.similar import Edges
-from openthoughts_dagster.questions.texts import Texts
+from openthoughts_dagster.questions.matching import similar
+from openthoughts_dagster.questions.matching.similar import Edges
+from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Decontamination
 
 _CHUNK = 50_000

@@ -1,10 +1,9 @@
 """What a judge's reply says, or that it cannot be read: numbers come out of JSON, and are never guessed."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from openthoughts_dagster.generation.requests import AskModel, Prompt
+from openthoughts_dagster.generation.json_replies import parse_json_reply
 
 _EXAMPLE_CHARACTERS = 2_000
 
@@ -26,34 +25,19 @@ def rating_schema(field: str, low: int, high: int) -> dict[str, Any]:
 
 
 def read_rating(reply: str, field: str = "difficulty", low: int = 1, high: int = 10) -> float | None:
-    """The number in a judge's JSON reply, or None when there is none from `low` to `high`.
-
-    Servers that ignore the schema wrap the object in prose or a code fence: the outermost braces count.
-    """
+    """The number in a judge's JSON reply, or None when there is none from `low` to `high`."""
     try:
-        value = json.loads(reply[reply.index("{") : reply.rindex("}") + 1])[field]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return rating_in(parse_json_reply(reply), field, low, high)
+    except ValueError:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+
+
+def rating_in(value: Any, field: str, low: int, high: int) -> float | None:
+    """The number of a reply's JSON value, or None when there is none from `low` to `high`."""
+    number = value.get(field) if isinstance(value, dict) else None
+    if isinstance(number, bool) or not isinstance(number, int | float):
         return None
-    return float(value) if low <= value <= high else None
-
-
-def ask_until_read(
-    prompts: Sequence[str], ask: AskModel, schema: dict[str, Any], read: Callable[[str], float | None], attempts: int
-) -> list[float | None]:
-    """A number for each prompt: what cannot be read is asked again as another sample, then it is None.
-
-    Every reply is in the ledger, so asking again later pays for nothing twice, and gets the same sequence.
-    """
-    values: list[float | None] = [None] * len(prompts)
-    for attempt in range(attempts):
-        open_ = [at for at, value in enumerate(values) if value is None]
-        if not open_:
-            break
-        for at, [answer] in zip(open_, ask([Prompt(prompts[at], 1, attempt, schema) for at in open_]), strict=True):
-            values[at] = None if answer.error else read(answer.answer)
-    return values
+    return float(number) if low <= number <= high else None
 
 
 def examples_text(questions: Iterable[str]) -> str:

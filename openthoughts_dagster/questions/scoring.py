@@ -3,21 +3,24 @@
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.generation.json_replies import ask_for_json
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import AskModel, Prompt
 from openthoughts_dagster.lake import Lake, text_hash
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import embedding_scores
-from openthoughts_dagster.questions.replies import ask_until_read, examples_text, rating_schema, read_rating
+from openthoughts_dagster.questions.replies import examples_text, rating_in, rating_schema
 from openthoughts_dagster.recipe import (
     AskLlmScore,
     DifficultyScore,
+    EmbeddingScore,
     Examples,
     FastTextScore,
     RandomScore,
@@ -72,36 +75,66 @@ def read_prompt(path: str) -> str:
     return text
 
 
-def score_questions(questions: pl.DataFrame, scores: list[Score], means: ScoringContext) -> Scored:
+def score_questions(questions: pl.DataFrame, scores: list[Score], context: ScoringContext) -> Scored:
     """Give every question every score.
 
     A reply that cannot be read is asked again as another sample, then the score is null: the question stays, and
     selection sorts it last.
+
+    Args:
+        questions: Rows of the table raw_sources.
+        scores: The scores of the recipe that the source's domain has.
+        context: Judges, prompt files, examples, and the lake in which embeddings are kept.
+
+    Returns:
+        The questions with a column `scores`, and for each score how many questions have none.
+
+    Raises:
+        ValueError: A prompt file is absent, or has no place for the question or the examples.
+        EmbeddingError: The embedding model cannot be loaded, or its server does not answer.
+        EngineError: The judge is of no use, e.g. its server refuses the key.
     """
-    columns = {score.name: _values(questions, score, means) for score in scores}
+    columns = {score.name: _values(questions, score, context) for score in scores}
     rows = [json.dumps(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
     scored = pl.Series("scores", rows if columns else ["{}"] * questions.height, dtype=pl.String)
     return Scored(questions.with_columns(scored), {name: values.count(None) for name, values in columns.items()})
 
 
-def _values(questions: pl.DataFrame, score: Score, means: ScoringContext) -> Sequence[float | None]:
+def _values(questions: pl.DataFrame, score: Score, context: ScoringContext) -> Sequence[float | None]:
+    return SCORES[score.method](questions, score, context)
+
+
+def _random(questions: pl.DataFrame, score: RandomScore, context: ScoringContext) -> list[float | None]:
+    return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
+
+
+def _difficulties(questions: pl.DataFrame, score: DifficultyScore, context: ScoringContext) -> list[float | None]:
+    template = context.prompt(score.prompt)
+    prompts = [template.replace("{question}", text) for text in questions["question"]]
+    judge = context.judge(score.judge)
+    return ask_for_json(prompts, judge, _DIFFICULTY, lambda v: rating_in(v, "difficulty", 1, 10), score.attempts)
+
+
+def _judges_lengths(questions: pl.DataFrame, score: ResponseLengthScore, context: ScoringContext) -> list[float | None]:
+    return _response_lengths(questions["question"].to_list(), context.judge(score.judge), score.attempts)
+
+
+def _asked_llm(questions: pl.DataFrame, score: AskLlmScore, context: ScoringContext) -> Sequence[float | None]:
+    positives, negatives = context.examples(score.positives), context.examples(score.negatives)
     texts = questions["question"].to_list()
-    if isinstance(score, RandomScore):
-        return [random.Random(f"{score.seed}:{question_id}").random() for question_id in questions["question_id"]]
-    if isinstance(score, ResponseLengthScore):
-        return _response_lengths(texts, means.judge(score.judge), score.attempts)
-    if isinstance(score, DifficultyScore):
-        template = means.prompt(score.prompt)
-        prompts = [template.replace("{question}", text) for text in texts]
-        return ask_until_read(prompts, means.judge(score.judge), _DIFFICULTY, read_rating, score.attempts)
-    positives, negatives = means.examples(score.positives), means.examples(score.negatives)
-    if not texts:
-        return []
-    if isinstance(score, AskLlmScore):
-        return _like_examples(texts, positives, negatives, score, means)
-    if isinstance(score, FastTextScore):
-        return fasttext_scores(texts, positives, negatives, score)
-    return embedding_scores(texts, positives, negatives, score, means.lake)
+    return _like_examples(texts, positives, negatives, score, context) if texts else []
+
+
+def _classified(questions: pl.DataFrame, score: FastTextScore, context: ScoringContext) -> Sequence[float | None]:
+    positives, negatives = context.examples(score.positives), context.examples(score.negatives)
+    texts = questions["question"].to_list()
+    return fasttext_scores(texts, positives, negatives, score) if texts else []
+
+
+def _embedded(questions: pl.DataFrame, score: EmbeddingScore, context: ScoringContext) -> Sequence[float | None]:
+    positives, negatives = context.examples(score.positives), context.examples(score.negatives)
+    texts = questions["question"].to_list()
+    return embedding_scores(texts, positives, negatives, score, context.lake) if texts else []
 
 
 def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[float | None]:
@@ -118,9 +151,9 @@ def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[fl
 
 
 def _like_examples(
-    texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, means: ScoringContext
+    texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, context: ScoringContext
 ) -> list[float | None]:
-    template = means.prompt(score.prompt)
+    template = context.prompt(score.prompt)
     for slot in ("{positives}", "{negatives}"):
         if slot not in template:
             raise ValueError(f"the prompt file {score.prompt} has no {slot} in it; put it where those examples belong")
@@ -131,6 +164,20 @@ def _like_examples(
     # Split once: a slot's name inside a question or an example is no slot.
     parts = [filled.get(part, part) for part in _SLOTS.split(template)]
     prompts = ["".join(text if part == "{question}" else part for part in parts) for text in texts]
-    return ask_until_read(
-        prompts, means.judge(score.judge), _VALUE, lambda reply: read_rating(reply, "score", 1, 100), score.attempts
+    return ask_for_json(
+        prompts, context.judge(score.judge), _VALUE, lambda value: rating_in(value, "score", 1, 100), score.attempts
     )
+
+
+ScoreFunction = Callable[[pl.DataFrame, Any, ScoringContext], Sequence[float | None]]
+"""Questions, the score's settings and the context in; out comes a number for each question, or None without one."""
+
+SCORES: Mapping[str, ScoreFunction] = {
+    "random": _random,
+    "difficulty": _difficulties,
+    "response_length": _judges_lengths,
+    "ask_llm": _asked_llm,
+    "fasttext": _classified,
+    "embedding": _embedded,
+}
+"""The function of each method of a score. To add one, add its settings to recipe/questions.py and its function here."""

@@ -1,29 +1,21 @@
 """The best questions by score."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.questions.similar import Positions
+Ranks = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """`rank` of every question, 0 for the best, the values ranked by (NaN where there is none), and what is kept."""
-
-    rank: Positions
-    values: npt.NDArray[np.float64]
-    kept: npt.NDArray[np.bool_]
-
-
-def select_top(scored: pl.DataFrame, by: str, count: int) -> Selection:
-    """The `count` highest-scoring questions of `scored` (question_id, and scores as JSON of name to number).
+def rank_by_score(scored: pl.DataFrame, by: str) -> tuple[Ranks, npt.NDArray[np.float64]]:
+    """Rank the questions of `scored` (question_id, and scores as JSON of name to number) by one score.
 
     Rank, never a threshold: the recipe asks for a number of questions, and score scales drift between judges
     (OpenThoughts, arXiv 2506.04178, section 3.3). Ties are broken by question_id so that reruns agree; a question
     whose score failed (null) comes after all others.
+
+    Returns:
+        The rank of every question, 0 for the best, and the values ranked by, NaN where there is none.
     """
     number = pl.col("scores").str.json_path_match(f"$['{by}']").cast(pl.Float64, strict=False)
     ranked = (
@@ -37,15 +29,26 @@ def select_top(scored: pl.DataFrame, by: str, count: int) -> Selection:
     rank = _ranks(ranked["position"])
     values = np.empty(len(rank), np.float64)
     values[ranked["position"].to_numpy()] = ranked["value"].fill_null(float("nan")).to_numpy()
-    return Selection(rank, values, rank < count)
+    return rank, values
 
 
-def rank_by_id(ids: pl.Series) -> Positions:
+def without_copies(rank: Ranks, hashes: npt.NDArray[np.uint64]) -> Ranks:
+    """The place of each question among the different texts: copies, which have one hash, share that of the best."""
+    order = np.argsort(rank)
+    _, first, group = np.unique(hashes[order], return_index=True, return_inverse=True)
+    places = np.empty(len(first), np.int64)
+    places[np.argsort(first)] = np.arange(len(first))
+    out = np.empty(len(rank), np.int64)
+    out[order] = places[group]
+    return out
+
+
+def rank_by_id(ids: pl.Series) -> Ranks:
     """Ranks by question_id: where nothing is selected, reruns agree all the same."""
     return _ranks(ids.arg_sort())
 
 
-def _ranks(order: pl.Series) -> Positions:
+def _ranks(order: pl.Series) -> Ranks:
     rank = np.empty(len(order), np.int64)
     rank[order.to_numpy()] = np.arange(len(order))
     return rank

@@ -2,7 +2,13 @@
 
 from openthoughts_dagster.recipe.answers import AnswerFilter, FinishedAnswers, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
-from openthoughts_dagster.recipe.benchmarks import Benchmark, Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.benchmarks import (
+    Benchmark,
+    Evaluation,
+    FileBenchmark,
+    LightevalBenchmark,
+    ProgramsBenchmark,
+)
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import SHAPES, Hardware
 from openthoughts_dagster.recipe.identity import Identity, identity_of
@@ -81,6 +87,7 @@ __all__ = [
     "PdfSource",
     "Price",
     "ProceduralSource",
+    "ProgramsBenchmark",
     "RandomScore",
     "Recipe",
     "RecipeError",

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from openthoughts_dagster.recipe.fields import RecipeModel
+from openthoughts_dagster.recipe.fields import Positive, RecipeModel
+
+Match = Literal["exact", "math"]
 
 
 class KeepAllAnswers(RecipeModel):
@@ -21,4 +23,59 @@ class FinishedAnswers(RecipeModel):
     )
 
 
-AnswerFilter = Annotated[KeepAllAnswers | FinishedAnswers, Field(discriminator="method")]
+class LongestAnswers(RecipeModel):
+    """The longest answers of each question are kept."""
+
+    method: Literal["longest"] = Field(description="Keep the longest answers of each question, by tokens.")
+    count: Positive = Field(description="Answers kept of each question.")
+
+
+class ShortestAnswers(RecipeModel):
+    """The shortest answers of each question are kept."""
+
+    method: Literal["shortest"] = Field(description="Keep the shortest answers of each question, by tokens.")
+    count: Positive = Field(description="Answers kept of each question.")
+
+
+class MajorityAnswers(RecipeModel):
+    """Answers that agree with the largest group of answers to their question are kept."""
+
+    method: Literal["majority"] = Field(
+        description="Keep the answers of each question whose result most of its answers have; ties keep none."
+    )
+    match: Match = Field("math", description="When results are one: exact text, or math (math-verify).")
+
+
+class VerifiedAnswers(RecipeModel):
+    """Answers that agree with the source's reference answer are kept."""
+
+    method: Literal["verified"] = Field(
+        description="Keep the answers whose result is the source's reference answer; questions without one lose theirs."
+    )
+    match: Match = Field("math", description="When a result is right: exact text, or math (math-verify).")
+
+
+FilterOfTexts = Annotated[
+    FinishedAnswers | LongestAnswers | ShortestAnswers | MajorityAnswers | VerifiedAnswers,
+    Field(discriminator="method"),
+]
+
+
+class RandomAnswers(RecipeModel):
+    """As many answers as another filter keeps, drawn at random: the control that the other filter has to beat."""
+
+    method: Literal["random"] = Field(description="Keep as many answers as another filter does, drawn at random.")
+    as_many_as: FilterOfTexts = Field(description="The filter whose number of answers is kept.")
+    seed: int = Field(0, description="Seed of the draw.")
+
+
+AnswerFilter = Annotated[
+    KeepAllAnswers
+    | FinishedAnswers
+    | LongestAnswers
+    | ShortestAnswers
+    | MajorityAnswers
+    | VerifiedAnswers
+    | RandomAnswers,
+    Field(discriminator="method"),
+]

@@ -17,6 +17,7 @@ from openthoughts_dagster.recipe.problems import Location, described, named_loca
 from openthoughts_dagster.recipe.recipe import Recipe
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
+_ALLOWED = re.compile(r"OPENTHOUGHTS_(DATA|FILES|LAKE|DATASETS|LANDING|VAR_\w+)")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -47,9 +48,10 @@ def load_recipe(
 ) -> Recipe:
     """Read and check a recipe.
 
-    `${OPENTHOUGHTS_...}` in a string is replaced from `variables`; other variables are not, so that no secret
-    gets into a recipe. OPENTHOUGHTS_FILES is OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own,
-    which `hardware` may name beside the built-in ones. Raises RecipeError that lists every problem of the file.
+    `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` in a string are
+    replaced from `variables`; others are not, so that no secret gets into a recipe. OPENTHOUGHTS_FILES is
+    OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own, which `hardware` may name beside the
+    built-in ones. Raises RecipeError that lists every problem of the file.
     """
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:
@@ -97,10 +99,11 @@ def _substituted(
 
     def replace(match: re.Match[str]) -> str:
         name, place = match[1], named_location(where, document)
-        if not re.fullmatch(r"OPENTHOUGHTS_\w+", name):
+        if not _ALLOWED.fullmatch(name):
             problem = (
-                f"{place}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {match[0]!r}; write the "
-                "value here, or name the variable that way"
+                f"{place}: only ${{OPENTHOUGHTS_...}} variables are replaced in a recipe, got {match[0]!r}: those of "
+                "places (_DATA, _FILES, _LAKE, _DATASETS, _LANDING) and your own, named OPENTHOUGHTS_VAR_...; others "
+                "may be secrets"
             )
             problems.append((where, problem))
         elif name not in variables:

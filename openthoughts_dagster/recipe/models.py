@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from openthoughts_dagster.recipe.engines import ENGINES, foreign_setting, known_engine
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.identity import Identity
-from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
+from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset, with_overrides
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
 
 EngineName = Annotated[str, AfterValidator(known_engine)]
@@ -151,13 +151,17 @@ class Student(ModelReference):
     """The model that is fine-tuned on a teacher's answers, and how."""
 
     preset: str | None = Field(
-        None, description="micro, 1k, small, medium or large: the paper's settings by set size, listed below."
+        None, description="micro, 1k, small, medium or large: the paper's settings by set size; or tiny, for a CPU."
     )
-    training: TrainingPreset | None = Field(None, description="Settings of one's own instead of a preset.")
+    training: TrainingPreset | None = Field(
+        None, description="Settings of one's own; with a preset only those that differ from it."
+    )
     rows: Positive = Field(31600, description="Rows a student trains on, sampled with the seed.")
     repeat_small_sources: bool = Field(True, description="Repeat rows of sources smaller than `rows`, as the paper.")
-    too_long: Literal["drop", "truncate"] = Field(
-        "drop", description="Rows over max_length: drop them, or truncate as the paper did (cuts reasoning off)."
+    too_long: Literal["drop", "truncate", "keep"] = Field(
+        "drop",
+        description="Rows over max_length: drop them, truncate them as the paper did (cuts reasoning off), or keep "
+        "them whole, which takes the memory of the longest.",
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
 
@@ -168,6 +172,18 @@ class Student(ModelReference):
         assert self.preset is not None
         return PRESETS[self.preset]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _override_preset(cls, raw: Any) -> Any:
+        """With a preset, `training` says only what differs from it."""
+        if (
+            not isinstance(raw, Mapping)
+            or raw.get("preset") not in PRESETS
+            or not isinstance(raw.get("training"), Mapping)
+        ):
+            return raw
+        return {**raw, "training": with_overrides(PRESETS[raw["preset"]], raw["training"])}
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, preset: str | None) -> str | None:
@@ -177,7 +193,33 @@ class Student(ModelReference):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """No training settings, or two."""
+        """No training settings, or bfloat16 on an accelerator that has none."""
         yield from super().problems(raw)
-        if (raw.get("preset") is None) == (raw.get("training") is None):
-            yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings: exactly one of the two"
+        preset, training = raw.get("preset"), raw.get("training")
+        if preset is None and training is None:
+            yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"
+        if _accelerator(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
+            yield (
+                ("training", "bf16"),
+                f"is true, and a {_accelerator(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, or "
+                "take other hardware",
+            )
+
+
+_WITHOUT_BF16 = {"t4", "v100", "p100"}
+
+
+def _accelerator(hardware: Any) -> str | None:
+    """The accelerator of a raw `hardware`, a mapping, a shape's name or a finished model."""
+    if isinstance(hardware, str):
+        return hardware.rpartition("x")[0]
+    found = hardware.get("accelerator") if isinstance(hardware, Mapping) else getattr(hardware, "accelerator", None)
+    return found if isinstance(found, str) else None
+
+
+def _computes_in_bf16(preset: Any, training: Any) -> bool:
+    if isinstance(training, TrainingPreset):
+        return training.bf16
+    if isinstance(training, Mapping):
+        return training.get("bf16", True) is True
+    return str(preset) in PRESETS and PRESETS[str(preset)].bf16

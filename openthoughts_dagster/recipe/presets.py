@@ -1,11 +1,15 @@
 """Settings of supervised fine-tuning, and the paper's own by set size."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel
 from openthoughts_dagster.recipe.identity import Identity
+
+Scheduler = Literal["cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
+_BOUNDS = ("epochs", "steps", "tokens")
 
 
 class TrainingPreset(RecipeModel):
@@ -13,14 +17,18 @@ class TrainingPreset(RecipeModel):
 
     global_batch_size: Positive = Field(description="Rows per optimizer step over all devices.")
     learning_rate: float = Field(gt=0, description="Peak learning rate.")
-    epochs: float = Field(gt=0, description="Passes over the rows.")
+    epochs: float | None = Field(None, gt=0, description="Passes over the rows; or `steps`, or `tokens`.")
+    steps: Positive | None = Field(None, description="Optimizer steps, instead of `epochs`.")
+    tokens: Positive | None = Field(
+        None, description="Tokens to train on, instead of `epochs`; the last step is whole."
+    )
     packing: bool = Field(False, description="Pack several rows into one sequence.")
     max_length: Positive = Field(16384, description="Longest row in tokens, see the student's `too_long`.")
     per_device_batch_size: Annotated[Positive, Identity.NEVER] = Field(
         1, description="Rows per device and step; the rest is accumulated."
     )
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of steps with rising learning rate.")
-    scheduler: str = Field("cosine", description="Learning rate schedule.")
+    scheduler: Scheduler = Field("cosine", description="Learning rate schedule.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     bf16: bool = Field(
         True, description="Compute in bfloat16 (autocast); weights and optimizer stay as `weights` says."
@@ -36,14 +44,50 @@ class TrainingPreset(RecipeModel):
         description="Where several accelerators train: the whole model on each, or with fsdp a part of it on each, for "
         "models that do not fit one.",
     )
-    save_steps: Annotated[Positive, Identity.NEVER] = Field(
-        200, description="Steps between checkpoints that an interrupted training resumes."
+    save_minutes: Annotated[float, Identity.NEVER] = Field(
+        10, gt=0, description="Minutes between checkpoints that an interrupted training resumes."
     )
+    save_steps: Annotated[Positive | None, Identity.NEVER] = Field(
+        None, description="Steps between checkpoints, instead of `save_minutes`."
+    )
+    report_to: Annotated[list[Literal["wandb", "mlflow", "trackio", "tensorboard"]], Identity.NEVER] = Field(
+        default=[], description="Trackers that are told of the training; install and log in to them yourself."
+    )
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """No bound, or two; and weights in a format that nothing computes in."""
+        named = [name for name in _BOUNDS if raw.get(name) is not None]
+        if len(named) != 1:
+            yield (
+                (),
+                f"say how long to train: exactly one of epochs, steps and tokens, got {' and '.join(named) or 'none'}",
+            )
+        if raw.get("weights") == "bfloat16" and raw.get("bf16") is False:
+            yield ("weights",), "bfloat16 goes with bf16: true; remove one of the two"
+
+
+def with_overrides(preset: TrainingPreset, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a preset, with those of a recipe in their place; a bound of the recipe replaces the preset's."""
+    settings = preset.model_dump(exclude_unset=True)
+    if any(overrides.get(name) is not None for name in _BOUNDS):
+        settings = {name: value for name, value in settings.items() if name not in _BOUNDS}
+    return settings | dict(overrides)
 
 
 # The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training); medium is what its
 # comparisons of 31,600 rows use, large what it uses for more rows.
 PRESETS: dict[str, TrainingPreset] = {
+    # ours, for models of less than a million weights on a CPU: the quickstart's student
+    "tiny": TrainingPreset(
+        global_batch_size=24,
+        per_device_batch_size=24,
+        learning_rate=3e-3,
+        epochs=8,
+        max_length=256,
+        bf16=False,
+        gradient_checkpointing=False,
+    ),
     "micro": TrainingPreset(global_batch_size=32, learning_rate=1e-5, epochs=13),
     "1k": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=11),
     "small": TrainingPreset(global_batch_size=96, learning_rate=2e-5, epochs=7),

@@ -115,7 +115,14 @@ class Selection(RecipeModel):
     """Which scored questions of a source go on: the top by rank, never a threshold."""
 
     by: Slug = Field(description="Name of the score to rank by.")
-    count: Positive = Field(description="Questions kept per source.")
+    count: Positive = Field(
+        description="Questions kept per source. Exact copies count once, unless the domain keeps duplicates."
+    )
+    refill: bool = Field(
+        False,
+        description="Go on in the ranking until so many questions are left after decontamination and dedup. false "
+        "selects first, so that fewer are left.",
+    )
 
 
 class Dedup(RecipeModel):
@@ -127,8 +134,8 @@ class Dedup(RecipeModel):
     )
     same_numbers: bool = Field(
         True,
-        description="Fuzzy duplicates have the same numbers and operators: problems that differ in a number are two. "
-        "false is the paper's rule, similarity alone.",
+        description="Fuzzy duplicates differ in nothing but formatting and misspellings: another number, sign, word or "
+        "negation makes another problem. false is the paper's rule, similarity alone.",
     )
     against: list[str] = Field(
         default=[],
@@ -155,11 +162,13 @@ class DomainQuestions(RecipeModel):
 class Decontamination(RecipeModel):
     """When a question counts as leaked from a benchmark (OpenThoughts: 13 shared tokens or Indel ratio >= 75)."""
 
-    ngram: Positive | None = Field(13, description="Tokens in a row shared with a benchmark question; null is off.")
+    ngram: Positive | None = Field(
+        13,
+        description="Words in a row shared with a benchmark question; a question of 6 words up to that is found as a "
+        "whole. null is off.",
+    )
     tokenizer: str | None = Field(
-        None,
-        description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. When absent, words are: "
-        "runs of letters and digits, and every other visible character by itself.",
+        None, description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. Words when absent."
     )
     similarity: float | None = Field(
         75,
@@ -167,12 +176,23 @@ class Decontamination(RecipeModel):
         le=100,
         description="Indel similarity to a benchmark question (rapidfuzz ratio, 0-100); null is off.",
     )
+    normalize: bool = Field(
+        True,
+        description="Compare without letter case, typography and the delimiters of LaTeX, and count only letters and "
+        "digits as words. false is the paper's rule, which compares texts as they are.",
+    )
     common_share: float | None = Field(
         0.01,
         gt=0,
         le=1,
-        description="Tokens in a row that this share of a source's questions has (and at least 50), or of a "
-        "benchmark's (at least 10), are an instruction: reported, and no leak. null is the paper's rule.",
+        description="Words in a row that stand beside different questions in this share of a source (and at least 50), "
+        "or of a benchmark (at least 10), are an instruction: reported, and no leak. null is the paper's rule.",
+    )
+    against: list[str] = Field(
+        default=[],
+        description="More questions that may not be trained on, beside those of the recipe's benchmarks: "
+        "dataset:split:column, dataset(subset):split:column with dots for nested columns, or JSON Lines and Parquet "
+        "files with a column question.",
     )
     brute_force: bool = Field(
         False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."

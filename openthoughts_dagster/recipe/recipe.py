@@ -13,6 +13,7 @@ from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.sources import Source, resolve_path
+from openthoughts_dagster.recipe.studies import Study
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
 
@@ -56,6 +57,9 @@ class Recipe(RecipeModel):
     answer_filter: AnswerFilter = Field(default=KeepAllAnswers(), description="Which answers a student may train on.")
     student: Student = Field(description="The model fine-tuned on the answers.")
     evaluation: Evaluation = Field(description="What scores the students.")
+    studies: list[Study] = Field(
+        default=[], description="Controlled comparisons of variants of this recipe; `- include: studies.yaml` works."
+    )
     automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")
     tiny_models: str | None = Field(
         None, description="Folder where the quickstart's own tiny models are trained on first use; absent elsewhere."

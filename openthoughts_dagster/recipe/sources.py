@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.identity import Identity
 
 CONDITIONS = ("equals", "one_of", "matches", "at_least", "at_most")
 
@@ -39,6 +40,19 @@ def _pattern_of_a_part(text: str) -> str:
     return text
 
 
+_PARTS = ("subset", "split", "revision")
+
+
+def _names_outside(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Names of parts of a dataset that are paths or addresses, which could lead out of it."""
+    for setting in _PARTS:
+        value = raw.get(setting)
+        for entry in value if isinstance(value, list) else [value]:
+            steps = entry.split("/") if isinstance(entry, str) else ["a"]
+            if any(step in ("", ".", "..") for step in steps) or re.search(r"[:\\*?\[\]{}~\x00-\x1f]", "/".join(steps)):
+                yield (setting,), f"must be a name inside of the dataset, not a path that leads out, got {entry!r}"
+
+
 ColumnText = Annotated[str, AfterValidator(_column)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Scalar = str | bool | int | float
@@ -48,11 +62,13 @@ class Columns(RecipeModel):
     """Which column of the source's rows holds what.
 
     A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
+    `{input?}` in a template may be absent, and a list in it becomes lines. In a chat, `messages.first_user` is the
+    first turn of its user and `messages.first_reply` the turn after it, whatever system turns come before.
     """
 
     question: ColumnText = Field(
         "question",
-        description="Column of the question, e.g. 'problem', 'messages.0.content', or '{title}\\n\\n{body}'.",
+        description="Column of the question, e.g. 'problem', 'messages.first_user', or '{title}\\n\\n{body}'.",
     )
     part: Annotated[str, AfterValidator(_pattern_of_a_part)] | None = Field(
         None,
@@ -121,8 +137,17 @@ class SourceBase(RecipeModel):
         description="Keep texts character for character, for questions that are bare code. Otherwise lines end in \\n "
         "alone, the ends are trimmed, and letters outside code are composed (Unicode NFC).",
     )
-    note: str | None = Field(None, description="Anything a reader of the recipe should know about this source.")
-    paper: PaperFacts | None = Field(None, description="What the OpenThoughts paper found about this source.")
+    note: Annotated[str | None, Identity.NEVER] = Field(
+        None, description="Anything a reader of the recipe should know about this source."
+    )
+    paper: Annotated[PaperFacts | None, Identity.NEVER] = Field(
+        None, description="What the OpenThoughts paper found about this source."
+    )
+    confined_to: Annotated[str | None, Identity.NEVER] = Field(
+        None,
+        description="Folder or address that every file of the source has to lie in; a dataset is then read from the "
+        "hub alone. Set for each source that lands.",
+    )
 
 
 class Rewrite(RecipeModel):
@@ -155,6 +180,11 @@ class HubPart(RecipeModel):
     revision: str | None = Field(None, description="Commit to pin; the newest when absent.")
     columns: Columns | None = Field(None, description="Column mapping.")
 
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Parts of a dataset are named, and lead nowhere else."""
+        yield from _names_outside(raw)
+
 
 class HuggingFaceSource(TableSource):
     """A dataset on the Hugging Face hub, or a local folder of the same shape."""
@@ -167,6 +197,11 @@ class HuggingFaceSource(TableSource):
         None, description="Commit to pin, so that every run reads the same rows; the newest when absent."
     )
     more: list[HubPart] = Field(default=[], description="Further datasets whose rows belong to this source.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Parts of a dataset are named, and lead nowhere else."""
+        yield from _names_outside(raw)
 
 
 class FilesSource(TableSource):

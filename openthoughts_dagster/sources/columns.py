@@ -1,18 +1,26 @@
 """A row's values by column name, path into nested columns, or template."""
 
+import hashlib
 import json
+import math
 import string
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Columns, TableSource
+
+FIRST_USER, FIRST_REPLY = "first_user", "first_reply"
+_USER = ("user", "human")
+_PLAIN = (Decimal, datetime, date, time, timedelta, UUID)
 
 
 def fields_of(column: str) -> list[str]:
     """The columns, or paths such as messages.0.content, that a column name or a template reads."""
-    if "{" not in column and "}" not in column:
-        return [column]
-    return [name for _, name, _, _ in string.Formatter().parse(column) if name]
+    return [name for name, _ in _fields(column)]
 
 
 def needed_columns(source: TableSource, columns: Columns, names: Sequence[str]) -> list[str] | None:
@@ -30,39 +38,83 @@ def needed_columns(source: TableSource, columns: Columns, names: Sequence[str]) 
 def value_of(column: str, values: Mapping[str, Any]) -> Any:
     """A column's value, or a template filled in; None when a column that it needs is absent or null.
 
-    A template is filled in one pass, so that braces inside values stay text.
+    A template is filled in one pass, so that braces inside values stay text. `{input?}` may be absent, and lists become
+    lines.
     """
-    if "{" not in column and "}" not in column:
+    if not _is_template(column):
         return _found(column, values)
     parts: list[str] = []
     for literal, name, _, _ in string.Formatter().parse(column):
         parts.append(literal)
         if name:
-            value = _found(name, values)
-            if value is None:
+            value = _found(name.removesuffix("?"), values)
+            if value is None and not name.endswith("?"):
                 return None
-            parts.append(text_of(value))
+            parts.append("" if value is None else _lines(value))
     return "".join(parts)
 
 
+def empty_field(column: str, values: Mapping[str, Any]) -> str | None:
+    """The first column that a name or template needs and that the row has not; None when all are there."""
+    for name, optional in _fields(column):
+        value = _found(name, values)
+        if not optional and (value is None or (isinstance(value, str) and not value.strip())):
+            return name
+    return None
+
+
 def text_of(value: Any) -> str:
-    """Text as it is; other values as JSON, which reads back."""
-    return value if isinstance(value, str) else json_of(value)
+    """Text, decimals and dates as they are; other values as JSON, which reads back."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, _PLAIN) else json_of(value)
 
 
 def json_of(value: Any) -> str:
-    """JSON with readable letters, or escapes where a letter is half a surrogate pair and fits no table."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return text if is_unicode(text) else json.dumps(value, sort_keys=True, default=str)
+    """Valid JSON with readable letters, or escapes where a letter is half a surrogate pair and fits no table.
 
-
-def is_unicode(text: str) -> bool:
-    """Whether the text can be written at all: JSON can escape half a surrogate pair, UTF-8 cannot hold it."""
+    What JSON has no word for: NaN and infinity are null, bytes their length and hash, other objects their type.
+    """
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain_leaf, allow_nan=False)
+    except (ValueError, TypeError):
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain_leaf)
+    return json.dumps(value, sort_keys=True, default=plain_leaf) if has_lone_surrogate(text) else text
+
+
+def plain_leaf(value: Any) -> Any:
+    """A value that JSON has no word for, as one that it has, and that is the same in every process."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        data = bytes(value)
+        return {"bytes": len(data), "blake2b": hashlib.blake2b(data, digest_size=16).hexdigest()}
+    text = str(value)
+    address = f"{id(value):x}"
+    return f"a {type(value).__name__}" if address in text.lower() or " at 0x" in text else text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _is_template(column: str) -> bool:
+    return "{" in column or "}" in column
+
+
+def _fields(column: str) -> list[tuple[str, bool]]:
+    """The columns that a name or a template reads, and whether each may be absent."""
+    if not _is_template(column):
+        return [(column, False)]
+    names = [name for _, name, _, _ in string.Formatter().parse(column) if name]
+    return [(name.removesuffix("?"), name.endswith("?")) for name in names]
+
+
+def _lines(value: Any) -> str:
+    return "\n".join(map(text_of, value)) if isinstance(value, list) else text_of(value)
 
 
 def _found(name: str, values: Any) -> Any:
@@ -82,6 +134,31 @@ def _step(name: str, values: Any) -> Any:
             return None
     if isinstance(values, Mapping):
         return values.get(name)
-    if isinstance(values, list) and name.isdecimal() and int(name) < len(values):
-        return values[int(name)]
-    return None
+    if not isinstance(values, list):
+        return None
+    if name in (FIRST_USER, FIRST_REPLY):
+        return _turn(values, name)
+    return values[int(name)] if name.isdecimal() and int(name) < len(values) else None
+
+
+def _turn(turns: list[Any], name: str) -> Any:
+    """What the first user of a chat says, or the turn after it: with `from` and `value`, or `role` and `content`."""
+    first = next((i for i, turn in enumerate(turns) if _role(turn) in _USER), None)
+    if first is None:
+        return None
+    if name == FIRST_USER:
+        return _said(turns[first])
+    return _said(turns[first + 1]) if first + 1 < len(turns) and _role(turns[first + 1]) not in _USER else None
+
+
+def _role(turn: Any) -> str:
+    role = (turn.get("role") or turn.get("from")) if isinstance(turn, Mapping) else None
+    return role.lower() if isinstance(role, str) else ""
+
+
+def _said(turn: Mapping[str, Any]) -> Any:
+    said = turn.get("content") if turn.get("content") is not None else turn.get("value")
+    if isinstance(said, list):  # parts of a message; one that is an image makes the question no text
+        texts = [part.get("text") if isinstance(part, Mapping) else None for part in said]
+        return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else said
+    return said

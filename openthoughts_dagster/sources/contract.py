@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.generation.requests import AskModel
-from openthoughts_dagster.recipe import Columns
+from openthoughts_dagster.recipe import Columns, Recipe
+from openthoughts_dagster.recipe.sources import SourceBase
 
 EVIDENCE = 200  # characters of a bad row that its rejection quotes
 LONGEST_ROW = 16 * 2**20  # bytes; a longer one is no question, and memory has to hold it several times
@@ -54,11 +55,35 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Reader:
+    """One kind of reader, as the table `READERS` lists it.
+
+    Attributes:
+        settings: The model of its block in a recipe.
+        read: Opens a source. Gets the source, its recipe, what the deployment gives, and the seed of samples.
+        package: The Python package that it needs beyond the project's own, as it is imported; None when it needs none.
+        extra: The extra of this project that installs the package.
+        columns: The columns that its rows have, when a recipe does not map them.
+        asks_judge: Whether it pays a judge for each source, so that only a recipe, which is reviewed, may name it.
+    """
+
+    settings: type[SourceBase]
+    read: Callable[[Any, Recipe, "ReaderContext", str], Reading]
+    package: str | None = None
+    extra: str = "sources"
+    columns: Columns | None = None
+    asks_judge: bool = False
+
+
+@dataclass(frozen=True)
 class ReaderContext:
     """What a deployment gives to readers.
 
-    `staging` is a folder for rows on their way to the lake; `copies` one with local copies of datasets of the hub,
-    each at its id; `ask` opens a judge of the recipe by name.
+    Attributes:
+        staging: Folder for rows on their way to the lake.
+        copies: Folder with local copies of datasets of the hub, each at its id; None without copies.
+        ask: Opens a judge of the recipe by name; None where no judge can be asked.
+        log: Gets a line for each shard that was read.
     """
 
     staging: Path

@@ -1,15 +1,18 @@
 """Which rows of a table a source is made of."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from openthoughts_dagster.recipe import RowFilter
 from openthoughts_dagster.sources.columns import text_of, value_of
+from openthoughts_dagster.sources.patterns import search
 
 
 def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
-    """Whether a row fits a filter. Of a list, one entry has to; an absent value never does."""
+    """Whether a row fits a filter. Of a list, one entry has to; an absent value never does.
+
+    Raises PatternTimeout when a regular expression takes too long.
+    """
     value = value_of(condition.column, values)
     entries = value if isinstance(value, list) else [value]
     return any(_fits(condition, entry) for entry in entries if entry is not None)
@@ -27,7 +30,7 @@ def _fits(condition: RowFilter, value: Any) -> bool:
     if condition.one_of is not None:
         return any(_same(value, wanted) for wanted in condition.one_of)
     if condition.matches is not None:
-        return re.search(condition.matches, text_of(value)) is not None
+        return search(condition.matches, text_of(value)) is not None
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -37,4 +40,7 @@ def _fits(condition: RowFilter, value: Any) -> bool:
 
 
 def _same(value: Any, wanted: Any) -> bool:
+    """Whether a value is the wanted one. A text, as every value of a CSV file is, equals the number it writes."""
+    if isinstance(value, str) and not isinstance(wanted, str):
+        return value.strip().lower() == text_of(wanted).lower()
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)

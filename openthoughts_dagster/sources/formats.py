@@ -1,32 +1,32 @@
 """The rows of one file, by format. Memory is bounded by the longest row that counts as one, not by the file."""
 
-import csv
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource
-from openthoughts_dagster.sources.columns import is_unicode, needed_columns
-from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quoted
-from openthoughts_dagster.sources.opening import File, lines
+from openthoughts_dagster.sources.columns import needed_columns
+from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quoted
+from openthoughts_dagster.sources.json_documents import DEEPEST, JsonScanner, too_deep, values_at
+from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
-_BOM = b"\xef\xbb\xbf"
 _BATCH = 256  # rows: a batch of long ones is held as a whole
 
 
 def json_lines_rows(source: FilesSource, file: File) -> Iterator[Row]:
     """One JSON object a line; blank lines are no rows."""
     with file.open() as stream:
-        for number, (line, whole) in enumerate(lines(stream), 1):
-            text = line.removeprefix(_BOM) if number == 1 else line
-            if text.strip():
-                yield json_line(text, whole, {"file": file.name, "line": number})
+        for number, (line, whole) in enumerate(lines(utf8_stream(stream)), 1):
+            if line.strip():
+                yield json_line(line, whole, {"file": file.name, "line": number})
 
 
 def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
     """The row of a line, or why there is none."""
     if not whole:
         return Row({}, origin, ("too_long", f"longer than {LONGEST_ROW:,} bytes: {quoted(line)}"))
+    if too_deep(line):
+        return Row({}, origin, ("too_deep", f"lists and objects nested more than {DEEPEST} levels: {quoted(line)}"))
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -39,80 +39,83 @@ def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
 
 
 def json_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """The objects of a JSON list, or of the list at `records`."""
-    import ijson
-
-    prefix = f"{source.records}.item" if source.records else "item"
+    """The objects of a JSON list, or of the list at `records`; also JSON Lines that are called .json."""
     with file.open() as stream:
-        for number, value in enumerate(ijson.items(stream, prefix, use_float=True)):
-            origin = {"file": file.name, "item": number}
-            if isinstance(value, dict):
-                yield Row(value, origin)
-            else:
-                found = f"a JSON {type(value).__name__}: {quoted(str(value))}"
-                yield Row({}, origin, ("not_an_object", found))
+        scanner = JsonScanner(utf8_stream(stream))
+        if scanner.peek() == b"[" or source.records:
+            yield from _list_rows(source, file, scanner)
+            return
+        first, problem = scanner.value()
+        only_one = not scanner.peek()
+    if only_one and problem is None:
+        yield _single_row(source, file, first)
+        return
+    yield from json_lines_rows(source, file)
 
 
-def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """Rows below a header line, separated by commas, or tabs in .tsv.
-
-    A quotation mark that is never closed costs the rows up to the longest row that is read, not the file.
-    """
-    previous = csv.field_size_limit(LONGEST_ROW)
-    too_long = False
-
-    def texts(stream: Any) -> Iterator[str]:
-        nonlocal too_long
-        for line, whole in lines(stream):
-            if whole:
-                yield line.decode("utf-8", "surrogateescape")  # a broken byte makes its own row bad, and no other
-            else:
-                too_long, start = True, line[:EVIDENCE].decode("utf-8", "surrogateescape")
-                yield start + ('"' if start.count('"') % 2 else "") + "\n"  # closed, so that the next row is one
-
+def _list_rows(source: FilesSource, file: File, scanner: JsonScanner) -> Iterator[Row]:
     try:
-        with file.open() as stream:
-            rows = csv.reader(texts(stream), delimiter="\t" if file.format == "tsv" else ",", strict=True)
-            header = [name.strip() for name in next(rows, [])]
-            if header:
-                header[0] = header[0].removeprefix("\ufeff")
-            if len(set(header)) != len(header):
-                raise SourceError(f"sources.{source.name}.path: {file.address}: a column name occurs twice in {header}")
-            while True:
-                too_long, line = False, rows.line_num + 1
-                origin = {"file": file.name, "line": line}
-                try:
-                    row = next(rows)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    yield Row({}, origin, ("not_csv", str(error)))
-                    continue
-                if row:
-                    yield _csv_row(header, row, too_long, origin)
-    finally:
-        csv.field_size_limit(previous)
+        for number, (text, problem) in enumerate(values_at(scanner, source.records or "")):
+            origin: dict[str, object] = {"file": file.name, "item": number}
+            if problem == "too_deep":
+                yield Row({}, origin, (problem, f"lists and objects nested more than {DEEPEST} levels: {quoted(text)}"))
+            else:
+                yield json_line(text, problem is None, origin)
+    except KeyError as error:
+        raise SourceError(
+            f"sources.{source.name}.records: {file.address} has nothing at {source.records!r}; name the list of rows "
+            "by the names that lead to it, joined by dots, such as data.items"
+        ) from error
 
 
-def _csv_row(header: list[str], row: list[str], too_long: bool, origin: dict[str, object]) -> Row:
-    if too_long:
-        return Row({}, origin, ("too_long", f"a line longer than {LONGEST_ROW:,} bytes: {quoted(','.join(row))}"))
-    if len(row) != len(header):
-        found = f"{len(row)} fields, the header has {len(header)}: {quoted(','.join(row))}"
-        return Row({}, origin, ("not_csv", found))
-    if not all(map(is_unicode, row)):
-        return Row({}, origin, ("not_utf8", f"a broken byte in {quoted(ascii(','.join(row)))}"))
-    return Row(dict(zip(header, row, strict=True)), origin)
+def _single_row(source: FilesSource, file: File, text: bytes) -> Row:
+    """The row of a document that is one object. Raises SourceError when it is the rows' wrapping and no row."""
+    row = json_line(text, True, {"file": file.name, "line": 1})
+    lists = {name: value for name, value in row.values.items() if isinstance(value, list)}
+    where = f"sources.{source.name}.records: {file.address}"
+    if found := [name for name, value in lists.items() if value and isinstance(value[0], dict)]:
+        raise SourceError(f"{where} is one object with its rows in a list inside it; set `records: {found[0]}`")
+    if lists and len(lists) == len(row.values) and len({len(value) for value in lists.values()}) == 1:
+        raise SourceError(
+            f"{where} maps each column ({', '.join(lists)}) to the list of its values; this reader needs one object "
+            "for each row: write the file again as JSON Lines, e.g. with pandas: "
+            "DataFrame(json.load(file)).to_json(path, orient='records', lines=True)"
+        )
+    return row
 
 
 def parquet_rows(source: FilesSource, file: File) -> Iterator[Row]:
     """Rows of a Parquet file. Columns that nothing names are not read where `columns.metadata` says which are kept."""
     import pyarrow.parquet as pq
 
-    with file.system.open(file.address, "rb") as stream:
+    with file.open_raw() as stream:
         parquet, number = pq.ParquetFile(stream), 0
         names = parquet.schema_arrow.names
         for batch in parquet.iter_batches(_BATCH, columns=needed_columns(source, source.columns, names)):
-            for values in batch.to_pylist():
-                yield Row(values, {"file": file.name, "row": number})
+            for values in _batch_rows(batch):
+                origin: dict[str, object] = {"file": file.name, "row": number}
+                yield Row(values, origin) if isinstance(values, dict) else Row({}, origin, values)
                 number += 1
+
+
+def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | tuple[str, str]]:
+    """The rows of a batch; for one with a text that is no UTF-8, why it is none."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for row in range(batch.num_rows):
+        try:
+            yield batch.slice(row, 1).to_pylist()[0]
+        except UnicodeDecodeError as error:
+            yield "not_utf8", f"column {_broken_column(batch, row)!r}: {error.reason} in {quoted(bytes(error.object))}"
+
+
+def _broken_column(batch: Any, row: int) -> str:
+    for name in batch.schema.names:
+        try:
+            batch.column(name)[row].as_py()
+        except UnicodeDecodeError:
+            return str(name)
+    return "?"

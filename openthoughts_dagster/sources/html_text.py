@@ -32,10 +32,10 @@ def _converter() -> Any:
         """Markdown for language models: formulas are not escaped, exponents are not lost, images say that they were."""
 
         def convert_sup(self, element: Any, text: str, parent_tags: Any) -> str:
-            return _script("^", text)
+            return script("^", text)
 
         def convert_sub(self, element: Any, text: str, parent_tags: Any) -> str:
-            return _script("_", text)
+            return script("_", text)
 
         def convert_br(self, element: Any, text: str, parent_tags: Any) -> str:
             return " " if "_inline" in parent_tags else "\n"
@@ -55,6 +55,7 @@ def _converter() -> Any:
     )
 
 
-def _script(sign: str, text: str) -> str:
+def script(sign: str, text: str) -> str:
+    """An exponent (`^`) or an index (`_`) as LaTeX writes it."""
     inside = text.strip()
     return "" if not inside else f"{sign}{inside}" if len(inside) == 1 else f"{sign}{{{inside}}}"

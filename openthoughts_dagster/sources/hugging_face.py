@@ -1,45 +1,55 @@
 """Datasets of the Hugging Face hub, streamed: nothing is downloaded as a whole, each data file is a shard."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.recipe import HubPart, HuggingFaceSource
+from openthoughts_dagster.recipe import HubPart, HuggingFaceSource, Recipe
 from openthoughts_dagster.sources.columns import needed_columns
-from openthoughts_dagster.sources.contract import Reading, Row, Shard, SourceError
+from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.copies import Copy, local_copy
+from openthoughts_dagster.sources.hub_files import (
+    check_data_files,
+    check_readme,
+    csv_settings,
+    raw_json_files,
+    raw_rows,
+    text_columns,
+)
 
 # The hub's own conversion of datasets whose loading script `datasets` runs no more: one folder for each subset.
 CONVERTED = "refs/convert/parquet"
+_SAVED = ("state.json", "dataset_dict.json")
 
 
-def read_hugging_face(source: HuggingFaceSource, resolve: Callable[[str], str], copies: Path | None) -> Reading:
+def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
     """One shard for each data file of each part and subset of the source.
 
-    A dataset is read from a folder of that name, from its copy below `copies`, or from the hub; there the revision is
-    made a commit first, so that all files are of one. Raises SourceError when a split cannot be loaded, naming what
-    there is.
+    A dataset is read from a folder of that name, from its copy below `context.copies`, or from the hub; there the
+    revision is made a commit first, so that all files are of one. A source that landed is never read from a folder of
+    the recipe. Raises SourceError when a split cannot be loaded, naming what there is.
     """
-    try:
-        from datasets.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise SourceError(
-            f"sources.{source.name}: reading datasets needs the `sources` extra: pip install 'openthoughts-dagster"
-            f"[sources]' ({error})"
-        ) from error
+    from datasets.utils.logging import disable_progress_bar
+
     disable_progress_bar()
     shards: list[Shard] = []
     first = HubPart(dataset=source.dataset, subset=source.subset, revision=source.revision)
     for part in (first, *source.more):
         where = f"sources.{source.name}: dataset {part.dataset!r}"
-        copy = _located(part, where, resolve, copies)
+        folders = [] if source.confined_to else [Path(recipe.path(part.dataset))]
+        copy = _located(part, where, folders, context.copies)
+        check_readme(copy, part.dataset, where)
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
             shards += _shards(source, part, subset, copy, where)
     return Reading(shards)
 
 
-def _located(part: HubPart, where: str, resolve: Callable[[str], str], copies: Path | None) -> Copy:
-    folders = [Path(resolve(part.dataset)), *([copies / part.dataset] if copies else [])]
+READER = Reader(HuggingFaceSource, read_hugging_face, package="datasets")
+
+
+def _located(part: HubPart, where: str, folders: list[Path], copies: Path | None) -> Copy:
+    folders = [*folders, *([copies / part.dataset] if copies else [])]
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is not None:
         return local_copy(folder, part.dataset, part.revision, where)
@@ -50,16 +60,16 @@ def _located(part: HubPart, where: str, resolve: Callable[[str], str], copies: P
     except Exception as error:  # hub and network errors have no common class
         looked = f", and there is no copy at {copies / part.dataset}" if copies else ""
         raise SourceError(
-            f"{where} cannot be loaded: {_first_line(error)}{looked}. Check the name, the network and `revision`; "
+            f"{where} cannot be loaded: {_reason(error)}{looked}. Check the name, the network and `revision`; "
             "gated datasets need HF_TOKEN; without a network set OPENTHOUGHTS_DATASETS to a folder of copies"
         ) from error
     return Copy(part.dataset, commit, str(commit))
 
 
 def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: Copy, where: str) -> list[Shard]:
-    split = part.split or source.split
-    rows = _loaded(part, subset, split, copy, where)
-    columns = part.columns or source.columns
+    split, columns = part.split or source.split, part.columns or source.columns
+    builder, rows = _loaded(part, subset, split, copy, where, text_columns(columns))
+    raw = raw_json_files(builder, rows, split, columns)
     if rows.column_names is not None and (needed := needed_columns(source, columns, rows.column_names)) is not None:
         rows = rows.select_columns(needed)
     known = {"dataset": part.dataset, "subset": subset, "split": split, "revision": copy.commit}
@@ -69,10 +79,16 @@ def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: 
     def opened(index: int) -> Callable[[], Iterator[Row]]:
         def read() -> Iterator[Row]:
             try:
-                for number, values in enumerate(rows.shard(num_shards=count, index=index)):
-                    yield Row(values, origin | {"shard": index, "row": number}, columns=part.columns)
+                if raw:
+                    found = raw_rows(source.name, raw[index], rows.column_names)
+                else:
+                    found = (Row(values, {}) for values in rows.shard(num_shards=count, index=index))
+                for number, row in enumerate(found):
+                    yield Row(row.values, origin | {"shard": index, "row": number}, row.problem, part.columns)
+            except SourceError:
+                raise
             except Exception as error:
-                raise SourceError(f"{where}, shard {index} of {count}: {_first_line(error)}") from error
+                raise SourceError(f"{where}, shard {index} of {count}: {_reason(error)}. {_remedy(copy)}") from error
 
         return read
 
@@ -80,22 +96,66 @@ def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: 
     return [Shard(f"{name}/{index:05}-of-{count:05}", copy.version, opened(index)) for index in range(count)]
 
 
-def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: str) -> Any:
-    from datasets import load_dataset
+def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: str, texts: list[str]) -> tuple[Any, Any]:
+    """The builder of a dataset, None for one that `save_to_disk` wrote, and the rows of a split."""
+    from datasets import load_dataset_builder
 
+    if copy.is_folder and any((Path(copy.address) / name).is_file() for name in _SAVED):
+        return None, _split_of(_saved(copy, where), split, where)
     arguments: dict[str, Any] = {"data_dir": subset} if part.revision == CONVERTED else {"name": subset}
-    revision = None if copy.is_folder else copy.commit
+    arguments["revision"] = None if copy.is_folder else copy.commit
     try:
-        splits = load_dataset(copy.address, revision=revision, streaming=True, **arguments)
+        builder = load_dataset_builder(copy.address, **arguments)
+        if builder.name == "csv":  # as the file has them: 0050 and NA are what somebody wrote
+            check_data_files(builder, copy, where)
+            first: Any = next(iter(next(iter(builder.as_streaming_dataset().values()))), {})  # its keys are the columns
+            builder = load_dataset_builder(copy.address, **arguments, **csv_settings(list(first), texts))
+        check_data_files(builder, copy, where)
+        splits = builder.as_streaming_dataset()
+    except SourceError:
+        raise
     except Exception as error:
         raise SourceError(
-            f"{where} cannot be loaded: {_first_line(error)}. Check `subset`; a dataset with a loading script is read "
+            f"{where} cannot be loaded: {_reason(error)}. Check `subset`; a dataset with a loading script is read "
             f"with `revision: {CONVERTED}`"
         ) from error
+    return builder, _split_of(splits, split, where)
+
+
+def _saved(copy: Copy, where: str) -> Any:
+    """A dataset, or splits, that `save_to_disk` of the library `datasets` wrote."""
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        saved = load_from_disk(copy.address)
+    except Exception as error:
+        raise SourceError(f"{where} was written by save_to_disk and cannot be loaded: {_reason(error)}") from error
+    return saved if isinstance(saved, DatasetDict) else {"train": saved}
+
+
+def _split_of(splits: Any, split: str, where: str) -> Any:
     if split not in splits:
         raise SourceError(f"{where} has no split {split!r}; its splits are {', '.join(splits)}. Set `split`")
-    return splits[split]
+    rows = splits[split]
+    rows = rows if not hasattr(rows, "to_iterable_dataset") else rows.to_iterable_dataset()
+    from datasets.features.features import require_decoding
+
+    if rows.features is not None and any(require_decoding(feature) for feature in rows.features.values()):
+        return rows.decode(False)  # images and sounds stay bytes, and what they name is not fetched
+    return rows
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0].rstrip('.')}"
+def _remedy(copy: Copy) -> str:
+    files = f"{copy.address}/**/*.jsonl" if copy.is_folder else f"hf://datasets/{copy.address}@{copy.commit}/**/*.jsonl"
+    return f"To have such rows one by one, name the files: `reader: files`, `path: {files}`, or as its files are called"
+
+
+def _reason(error: Exception) -> str:
+    """What the error and its causes say, in one line of bounded length."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and len(causes) < 3:
+        causes.append(cause)
+        cause = cause.__cause__
+    said = dict.fromkeys(f"{type(cause).__name__}: {' '.join(str(cause).split())[:400]}" for cause in causes)
+    return "; because of ".join(islice(said, 3)).rstrip(".")

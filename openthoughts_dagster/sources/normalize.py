@@ -1,14 +1,18 @@
 """One shape for the rows of all sources, and a reason for every row that is no question."""
 
-import re
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Columns, Source
-from openthoughts_dagster.sources.columns import fields_of, is_unicode, json_of, text_of, value_of
+from openthoughts_dagster.sources.columns import empty_field, fields_of, json_of, text_of, value_of
 from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, quoted
+from openthoughts_dagster.sources.patterns import PatternTimeout, search
 from openthoughts_dagster.sources.text import clean_text
+
+ANSWER_PROBLEM = "answer_not_stored"  # in the metadata of a question whose answer no table can hold
 
 
 def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | tuple[str, str]:
@@ -21,14 +25,20 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
     columns = row.columns or columns
     value = value_of(columns.question, row.values)
     if columns.part is not None and isinstance(value, str):
-        found = re.search(columns.part, value, re.DOTALL)
+        try:
+            found = search(columns.part, value, dot_matches_lines=True)
+        except PatternTimeout as error:
+            return "pattern_too_slow", f"{error}: {quoted(value)}"
         if found is None:
             return "no_part", f"{columns.part!r} is not in {quoted(value)}"
         value = found[1]
     if problem := _not_a_question(columns.question, value, row.values):
         return problem
     clean = str if source.verbatim else clean_text
-    question, answer = clean(value), _reference(columns, row.values)
+    question, (answer, unstored) = clean(value), _reference(columns, row.values)
+    if not question.strip():
+        return "no_question", f"{columns.question!r} holds no text but invisible characters: {quoted(ascii(value))}"
+    rest = _rest(columns, row.values) | ({ANSWER_PROBLEM: unstored} if unstored else {})
     return {
         "source": source.name,
         "question_id": text_hash(question),
@@ -37,7 +47,7 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
         "reference_answer": None if answer is None else clean(answer),
         "licence": source.licence,
         "origin": json_of(row.origin),
-        "metadata": json_of(_rest(columns, row.values)),
+        "metadata": json_of(rest),
     }
 
 
@@ -54,10 +64,22 @@ def rejection_of(source: Source, row: Row, reason: str, evidence: str) -> dict[s
     }
 
 
-def _reference(columns: Columns, values: Mapping[str, Any]) -> str | None:
+def _reference(columns: Columns, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The reference answer, and what is wrong with one that cannot be stored. NaN is no answer, as null is none."""
     value = None if columns.answer is None else value_of(columns.answer, values)
-    text = None if value is None else text_of(value)
-    return None if text is None or not text.strip() or not is_unicode(text) else text
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None, f"{len(value):,} bytes that are no UTF-8"
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None, None
+    if isinstance(value, float) and math.isinf(value):
+        return None, "a number that is too large"
+    text = text_of(value)
+    if not text.strip():
+        return None, None
+    return (None, f"half of a surrogate pair in {quoted(ascii(text))}") if has_lone_surrogate(text) else (text, None)
 
 
 def _rest(columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,10 +92,12 @@ def _rest(columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
 def _not_a_question(column: str, value: Any, values: Mapping[str, Any]) -> tuple[str, str] | None:
     """Why a row is no question, as reason and evidence; None when it is one."""
     if isinstance(value, str) and value.strip():
-        if not is_unicode(value):
+        if has_lone_surrogate(value):
             return "not_utf8", f"half a surrogate pair or a broken byte in {quoted(ascii(value))}"
         if len(value) > LONGEST_ROW:
             return "too_long", f"{len(value):,} characters in {column!r}: {quoted(value)}"
         return None
     what = "nothing" if value is None else "no text" if isinstance(value, str) else f"a {type(value).__name__}"
-    return "no_question", f"{column!r} holds {what}; the row is {quoted(json_of(dict(values)))}"
+    field = empty_field(column, values)
+    empty = f", since {field!r} is empty or absent" if field not in (None, column) else ""
+    return "no_question", f"{column!r} holds {what}{empty}; the row is {quoted(json_of(dict(values)))}"

@@ -1,10 +1,14 @@
 """Files wherever they are: a folder, S3, or any address that fsspec knows; decompressed while they are read."""
 
 import bz2
+import codecs
 import glob
 import gzip
 import io
 import lzma
+import os
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from openthoughts_dagster.lake.credentials import without_credentials
+from openthoughts_dagster.sources.confined import open_inside
 from openthoughts_dagster.sources.contract import LONGEST_ROW, SourceError
+from openthoughts_dagster.storage import local_path, open_file_system
 
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
@@ -21,13 +28,15 @@ _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 class File:
     """A file of a source: its name below the fixed part of the path (the same on every machine), and its version.
 
-    The version moves when the file's content does, as far as its file system says.
+    The version moves when the file's content does, as far as its file system says. `folder` is the folder of this
+    machine that the file must lie in, if there is one.
     """
 
     name: str
     version: str
     system: Any
     address: str
+    folder: Path | None = None
 
     @property
     def format(self) -> str:
@@ -37,7 +46,7 @@ class File:
 
     def open(self) -> IO[bytes]:
         """The file's bytes, decompressed. A compressed file that ends too early raises when its end is read."""
-        raw = cast(IO[bytes], self.system.open(self.address, "rb"))
+        raw = self.open_raw()
         ending = PurePosixPath(self.name.lower()).suffix
         if ending == ".gz":
             return cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb"))
@@ -53,26 +62,42 @@ class File:
             return cast(IO[bytes], ZstdFile(raw))
         return raw
 
+    def open_raw(self) -> IO[bytes]:
+        """The file's bytes as they are stored. A file that has to lie in a folder is opened without following links."""
+        if self.folder is not None:
+            return open_inside(self.folder, PurePosixPath(self.address).relative_to(self.folder).as_posix())
+        return cast(IO[bytes], self.system.open(self.address, "rb"))
 
-def find_files(where: str, path: str) -> list[File]:
+
+def find_files(where: str, path: str, confined_to: str | None = None) -> list[File]:
     """The files that `path` stands for, in order of their names. `where` is the setting, for errors.
 
-    Raises SourceError when there is none, or the file system cannot be had.
+    With `confined_to`, a folder or an address, all of them lie below it, and no link is followed. Raises SourceError
+    when there is no file, or the file system cannot be had.
     """
     try:
-        from fsspec.core import url_to_fs
-
-        system, inner = url_to_fs(path)
-        found = _names(system, inner)
-        files = [File(name, str(system.ukey(address)), system, address) for name, address in found]
+        system, inner = open_file_system(path)
+        folder = None if confined_to is None else local_path(confined_to)
+        if folder is not None:
+            found = _names_inside(where, folder, local_path(path) or Path(inner))
+        else:
+            found = _names(system, inner)
+            if confined_to is not None:
+                root = f"{open_file_system(confined_to)[1].rstrip('/')}/"
+                found = [(name, address) for name, address in found if address.startswith(root)]
+        files = [File(name, str(system.ukey(address)), system, address, folder) for name, address in found]
+    except SourceError:
+        raise
     except (ImportError, ValueError) as error:
         raise SourceError(
-            f"{where}: {path} cannot be opened: {error}. Reading files needs the `sources` extra, and each protocol "
-            "its package: pip install 'openthoughts-dagster[sources]', with s3fs for s3://, gcsfs for gs://"
+            f"{where}: {without_credentials(path)} cannot be opened: {without_credentials(error)}. Reading files needs "
+            "the `sources` extra, and each protocol its package: pip install 'openthoughts-dagster[sources]', with "
+            "s3fs for s3://, gcsfs for gs://"
         ) from error
     except Exception as error:  # each file system has errors of its own
         raise SourceError(
-            f"{where}: {path} cannot be listed: {_first_line(error)}; check address and rights"
+            f"{where}: {without_credentials(path)} cannot be listed: {without_credentials(_first_line(error))}; check "
+            "address and rights"
         ) from error
     if not files:
         if _is_folder(path):
@@ -96,7 +121,23 @@ def reading(where: str, file: File) -> Iterator[None]:
             f"{where}: {file.address} cannot be read: {error or 'it ends too early'}. It was cut off: copy it again"
         ) from error
     except Exception as error:
+        if "too much memory" in str(error):  # zstd's own words
+            raise SourceError(
+                f"{where}: {file.address} was compressed with a window that takes up to 2 GiB of memory to read (zstd "
+                "--long): compress it again without, zstd -d --long=31 FILE, then zstd"
+            ) from error
         raise SourceError(f"{where}: {file.address} cannot be read: {_first_line(error)}") from error
+
+
+def utf8_stream(stream: IO[bytes]) -> io.BufferedReader:
+    """A stream of UTF-8 from its first byte on, without a byte-order mark. Raises UnicodeError for other Unicode."""
+    reader = io.BufferedReader(cast(Any, stream))
+    start = reader.peek(4)[:4]
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise UnicodeError("it is UTF-16 or UTF-32: write it again as UTF-8, e.g. iconv -f UTF-16 -t UTF-8 FILE")
+    if start.startswith(codecs.BOM_UTF8):
+        reader.read(len(codecs.BOM_UTF8))
+    return reader
 
 
 def lines(stream: IO[bytes], longest: int = LONGEST_ROW) -> Iterator[tuple[bytes, bool]]:
@@ -122,6 +163,30 @@ def _names(system: Any, path: str) -> list[tuple[str, str]]:
     found = sorted(str(name) for name in system.glob(path))
     base = f"{str(root).rstrip('/')}/"
     return [(address.removeprefix(base), address) for address in found if system.isfile(address)]
+
+
+def _names_inside(where: str, folder: Path, path: Path) -> list[tuple[str, str]]:
+    """Name and address of each regular file of `folder` that `path` stands for; links are refused, and not followed."""
+    from fsspec.utils import glob_translate
+
+    pattern = path.relative_to(folder).as_posix()
+    matching = re.compile(glob_translate(pattern)) if glob.has_magic(pattern) else None
+    fixed = PurePosixPath(pattern).parts
+    start = next((i for i, part in enumerate(fixed) if glob.has_magic(part)), len(fixed) - 1)
+    base = "".join(f"{part}/" for part in fixed[:start])
+    found: list[tuple[str, str]] = []
+    for at, folders, files in os.walk(folder, followlinks=False):
+        for name in [*files, *folders]:
+            address = f"{at}/{name}"
+            below = os.path.relpath(address, folder)
+            if not (below == pattern or (matching and matching.match(below))):
+                continue
+            kind = os.lstat(address).st_mode
+            if stat.S_ISLNK(kind):
+                raise SourceError(f"{where}: {below} is a symbolic link, which may lead elsewhere: copy the file")
+            if stat.S_ISREG(kind):
+                found.append((below.removeprefix(base), address))
+    return sorted(found, key=lambda entry: entry[1])
 
 
 def _is_folder(path: str) -> bool:

@@ -7,14 +7,14 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.lake import text_hash, value_hash
-from openthoughts_dagster.recipe import Columns, PdfSource, Recipe
-from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError
+from openthoughts_dagster.recipe import Columns, PdfSource, Recipe, identity_of
+from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.opening import File, find_files
 from openthoughts_dagster.sources.pdf_questions import Group, PdfPrompts, questions_in
+from openthoughts_dagster.sources.pdf_text import page_text
 from openthoughts_dagster.sources.prompts import read_prompt
 from openthoughts_dagster.sources.sampling import sample_positions
 
-PDF_COLUMNS = Columns(question="question", answer="answer")
 _ASKED_AT_ONCE = 256
 
 
@@ -33,7 +33,7 @@ class _Pages:
         return {"file": self.file.name} | ({} if self.problem else {"pages": [self.first + 1, self.last]})
 
 
-def read_pdf(source: PdfSource, recipe: Recipe, place: ReaderContext, seed: str) -> Reading:
+def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
     """One shard for each file: the groups of pages that the source's limit draws, and the pairs a judge finds there.
 
     Files are opened here to count their pages. Raises SourceError without files, prompts or a judge.
@@ -44,13 +44,13 @@ def read_pdf(source: PdfSource, recipe: Recipe, place: ReaderContext, seed: str)
         _optional(source.refine_prompt, recipe, f"{where}.refine_prompt"),
         _optional(source.filter_prompt, recipe, f"{where}.filter_prompt"),
     )
-    if place.ask is None:
+    if context.ask is None:
         raise SourceError(f"{where}: nothing here can ask the judge {source.judge!r}; read PDFs through the asset")
-    ask = place.ask(source.judge)
-    files = find_files(f"{where}.path", recipe.path(source.path))
+    ask = context.ask(source.judge)
+    files = find_files(f"{where}.path", recipe.path(source.path), source.confined_to)
     groups = [group for file in files for group in _groups(source, file)]
     drawn = [groups[i] for i in sample_positions(len(groups), source.limit or len(groups), seed)]
-    judge = value_hash(recipe.judge(source.judge).model_dump(mode="json"))
+    judge = value_hash(identity_of(recipe.judge(source.judge)))
 
     def opened(file: File, own: list[_Pages]) -> Callable[[], Iterator[Row]]:
         def rows() -> Iterator[Row]:
@@ -96,7 +96,7 @@ def _groups(source: PdfSource, file: File) -> list[_Pages]:
 
 def _read(pdf: Any, pages: _Pages) -> Group | Row:
     try:
-        text = "\n\n".join(pdf.pages[number].extract_text() for number in range(pages.first, pages.last))
+        text = "\n\n".join(page_text(pdf.pages[number]) for number in range(pages.first, pages.last))
     except Exception as error:
         return Row({}, pages.origin, ("page_unreadable", f"{type(error).__name__}: {error}"))
     if not text.strip():
@@ -113,3 +113,8 @@ def _pdf(file: File) -> Iterator[Any]:
         if pdf.is_encrypted and not pdf.decrypt(""):
             raise ValueError("the file needs a password")
         yield pdf
+
+
+READER = Reader(
+    PdfSource, read_pdf, package="pypdf", columns=Columns(question="question", answer="answer"), asks_judge=True
+)

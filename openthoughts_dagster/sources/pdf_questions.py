@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from openthoughts_dagster.generation.json_replies import read_json_replies
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.sources.contract import Row, quoted
-from openthoughts_dagster.sources.json_replies import ask_for_json
+from openthoughts_dagster.sources.judging import judge_problem
 from openthoughts_dagster.sources.prompts import filled
 
 _TEXT = {"type": "string"}
@@ -80,15 +81,17 @@ def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, as
 
 
 def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
-    replies = ask_for_json([filled(template, text=group.text) for group in groups], _PAIRS, attempts, ask, _pairs_of)
+    replies = read_json_replies(
+        [filled(template, text=group.text) for group in groups], ask, _PAIRS, _pairs_of, attempts
+    )
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
-        if isinstance(reply, tuple):
-            dropped.append(Row({}, group.origin, reply))
-        elif not reply:
+        if reply.value is None:
+            dropped.append(Row({}, group.origin, judge_problem(reply)))
+        elif not reply.value:
             dropped.append(Row({}, group.origin, ("no_pair", f"the judge found none in: {quoted(group.text)}")))
         else:
-            for question, answer in reply:
+            for question, answer in reply.value:
                 pair = _Pair(question, answer, group.origin)
                 if question in found:  # pages are read twice where groups overlap
                     dropped.append(
@@ -101,23 +104,23 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskMo
 
 
 def _refined(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
-    replies = ask_for_json([_filled(template, pair) for pair in pairs], _PAIR, attempts, ask, _pair_of)
+    replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _PAIR, _pair_of, attempts)
     refined, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
-        if isinstance(reply, tuple):
-            dropped.append(pair.row((reply[0], f"refining: {reply[1]}")))
+        if reply.value is None:
+            dropped.append(pair.row(judge_problem(reply, "refining: ")))
         else:
-            refined.append(replace(pair, question=reply["question"], answer=reply["answer"]))
+            refined.append(replace(pair, question=reply.value["question"], answer=reply.value["answer"]))
     return refined, dropped
 
 
 def _kept(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
-    replies = ask_for_json([_filled(template, pair) for pair in pairs], _VERDICT, attempts, ask, _verdict_of)
+    replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _VERDICT, _verdict_of, attempts)
     kept, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
-        if isinstance(reply, tuple):
-            dropped.append(pair.row((reply[0], f"filtering: {reply[1]}")))
-        elif reply:
+        if reply.value is None:
+            dropped.append(pair.row(judge_problem(reply, "filtering: ")))
+        elif reply.value:
             kept.append(pair)
         else:
             dropped.append(pair.row(("judged_unfit", f"the judge says no to: {quoted(pair.question)}")))

@@ -104,7 +104,7 @@ def _read_archive(where: str, file: File, parser: PostsParser) -> None:
         def create(self, filename: str) -> Any:
             return Sink()
 
-    with file.system.open(file.address, "rb") as stream:
+    with file.open_raw() as stream:
         try:
             with py7zr.SevenZipFile(stream) as archive:
                 names = archive.getnames()

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.generation.json_replies import read_json_replies
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import text_hash, value_hash
-from openthoughts_dagster.recipe import Columns, Recipe, TableSource
+from openthoughts_dagster.recipe import Columns, Recipe, TableSource, identity_of
 from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError, quoted
-from openthoughts_dagster.sources.json_replies import ask_for_json
+from openthoughts_dagster.sources.judging import judge_problem
 from openthoughts_dagster.sources.prompts import filled, read_prompt
 from openthoughts_dagster.sources.staged import StagedSource
 
@@ -24,7 +25,7 @@ _QUESTION = {
 }
 
 
-def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, place: ReaderContext) -> Reading:
+def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, context: ReaderContext) -> Reading:
     """One shard for each thousand documents; its rows are the questions that the judge wrote from them.
 
     The documents are those that the source's filters and limit left, so that no other is paid for. Raises SourceError
@@ -33,11 +34,11 @@ def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, p
     assert source.rewrite is not None
     where, rewrite = f"sources.{source.name}.rewrite", source.rewrite
     prompt = read_prompt(rewrite.prompt, ("text",), recipe.path, f"{where}.prompt")
-    if place.ask is None:
+    if context.ask is None:
         raise SourceError(
             f"{where}: nothing here can ask the judge {rewrite.judge!r}; read the source through the asset"
         )
-    ask, judge = place.ask(rewrite.judge), value_hash(recipe.judge(rewrite.judge).model_dump(mode="json"))
+    ask, judge = context.ask(rewrite.judge), value_hash(identity_of(recipe.judge(rewrite.judge)))
     noted = {"judge": rewrite.judge, "prompt": rewrite.prompt}
 
     def opened(start: int) -> Callable[[], Iterator[Row]]:
@@ -67,17 +68,22 @@ def _written(
     documents: pl.DataFrame, prompt: str, attempts: int, ask: AskModel, noted: dict[str, Any]
 ) -> Iterator[Row]:
     prompts = [filled(prompt, text=text) for text in documents["question"]]
-    replies = ask_for_json(prompts, _QUESTION, attempts, ask, _question_of)
+    replies = read_json_replies(prompts, ask, _QUESTION, _question_of, attempts)
     for document, reply in zip(documents.iter_rows(named=True), replies, strict=True):
         origin = json.loads(document["origin"]) | {"document": document["question_id"], **noted}
-        if isinstance(reply, tuple):
-            yield Row({}, origin, reply)
-        elif not reply:
+        if reply.value is None:
+            yield Row({}, origin, judge_problem(reply))
+        elif not reply.value:
             yield Row(
                 {}, origin, ("nothing_written", f"the judge found no question in: {quoted(document['question'])}")
             )
         else:
-            yield Row({"question": reply, **json.loads(document["metadata"])}, origin)
+            yield Row(_kept_columns(json.loads(document["metadata"])) | {"question": reply.value}, origin)
+
+
+def _kept_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a document beside the written question: one that is called so too gets another name."""
+    return {"document_question" if name == "question" else name: value for name, value in columns.items()}
 
 
 def _question_of(value: Any) -> str | None:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.recipe import StackExchangeSource
-from openthoughts_dagster.sources.contract import Reading, Row, Shard, quoted
+from openthoughts_dagster.recipe import Recipe, StackExchangeSource
+from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, quoted
 from openthoughts_dagster.sources.html_text import HtmlError, html_text
 from openthoughts_dagster.sources.opening import File, find_files, reading
 from openthoughts_dagster.sources.posts import read_posts
@@ -26,8 +26,9 @@ select post, body, score from questions left join answers on answers.id = questi
 """
 
 
-def read_stack_exchange(source: StackExchangeSource, path: str, scratch: Path) -> Reading:
-    """One shard for each dump that `path` stands for. A database in `scratch` finds the accepted answers."""
+def read_stack_exchange(source: StackExchangeSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
+    """One shard for each dump that the source's path stands for. A database finds the accepted answers."""
+    scratch = context.staging / source.name
     where = f"sources.{source.name}.path"
 
     def opened(file: File) -> Callable[[], Iterator[Row]]:
@@ -37,7 +38,7 @@ def read_stack_exchange(source: StackExchangeSource, path: str, scratch: Path) -
 
         return rows
 
-    files = find_files(where, path)
+    files = find_files(where, recipe.path(source.path), source.confined_to)
     return Reading([Shard(file.name, file.version, opened(file)) for file in files])
 
 
@@ -102,3 +103,6 @@ def _whole(text: str | None) -> int | None:
     except ValueError:
         return None
     return number if abs(number) < 2**63 else None
+
+
+READER = Reader(StackExchangeSource, read_stack_exchange, package="markdownify")

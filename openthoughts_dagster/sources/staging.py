@@ -15,16 +15,17 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
-from openthoughts_dagster.recipe import Columns, RowFilter, Source
-from openthoughts_dagster.sources.contract import Shard
+from openthoughts_dagster.recipe import Columns, RowFilter, Source, identity_of
+from openthoughts_dagster.sources.contract import Row, Shard
 from openthoughts_dagster.sources.filters import describe_filter, fits
 from openthoughts_dagster.sources.normalize import question_of, rejection_of
+from openthoughts_dagster.sources.patterns import PatternTimeout
 from openthoughts_dagster.sources.sampling import Lottery
 
 PRIORITY = "_priority"
 QUESTIONS, REJECTED = "questions", "rejected"
 _TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
-_VERSION = 1  # of what is staged; raise it when normalization changes
+_VERSION = 2  # of what is staged; raise it when normalization changes
 _BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
 _NAMES = 200
 
@@ -55,17 +56,17 @@ class Stage:
     seed: str
     where: Sequence[RowFilter] = ()
 
-    def place(self, shard: Shard) -> Path:
+    def folder_of(self, shard: Shard) -> Path:
         """Where the rows of a shard are when all of them are there."""
-        settings = self.source.model_dump(mode="json", exclude={"note", "paper"})
+        settings = identity_of(self.source)
         return self.folder / value_hash([_VERSION, settings, self.limit, self.seed, shard.name, shard.version])
 
     def put(self, shard: Shard) -> bool:
         """Read and normalize a shard, unless an earlier attempt did; says whether it read it."""
-        place = self.place(shard)
-        if place.is_dir():
+        target = self.folder_of(shard)
+        if target.is_dir():
             return False
-        partial = place.with_suffix(".partial")
+        partial = target.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         counts, files = Counts(), {name: _Files(partial, name) for name in _TABLES}
@@ -76,9 +77,14 @@ class Stage:
             counts.rows += 1
             if len(seen) < _NAMES:
                 seen.update(row.values)
-            if not row.problem and (out := self._left_out(row.values)) is not None:
-                counts.filtered[out] += 1
-                continue
+            if not row.problem:
+                try:
+                    out = self._left_out(row.values)
+                except PatternTimeout as error:
+                    row, out = Row({}, row.origin, ("pattern_too_slow", str(error))), None
+                if out is not None:
+                    counts.filtered[out] += 1
+                    continue
             priority = None if lottery is None else lottery.draw(counts.rows)
             if lottery is not None and priority is None:
                 continue
@@ -92,28 +98,28 @@ class Stage:
         for file in files.values():
             file.flush()
         (partial / "counts.json").write_text(json.dumps(vars(counts)))
-        partial.rename(place)
+        partial.rename(target)
         return True
 
     def clear_others(self, shards: list[Shard]) -> None:
         """Remove what no shard of these needs: half shards, and those of other settings or versions."""
-        wanted = {self.place(shard) for shard in shards}
-        for place in self.folder.iterdir() if self.folder.is_dir() else ():
-            if place.is_dir() and place not in wanted:
-                shutil.rmtree(place)
+        wanted = {self.folder_of(shard) for shard in shards}
+        for target in self.folder.iterdir() if self.folder.is_dir() else ():
+            if target.is_dir() and target not in wanted:
+                shutil.rmtree(target)
 
     def counts(self, shards: list[Shard]) -> Counts:
         """The counts of all shards together."""
         total = Counts()
         for shard in shards:
-            read = json.loads((self.place(shard) / "counts.json").read_text())
+            read = json.loads((self.folder_of(shard) / "counts.json").read_text())
             total.add(Counts(read["rows"], Counter(read["filtered"]), read["columns"]))
         return total
 
     def batches(self, shards: list[Shard], table: str, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
         """The staged rows of all shards in order, in batches of a few thousand."""
         for shard in shards:
-            for path in sorted(self.place(shard).glob(f"{table}-*.parquet")):
+            for path in sorted(self.folder_of(shard).glob(f"{table}-*.parquet")):
                 yield pl.read_parquet(path, columns=columns, memory_map=False)
 
     def _left_out(self, values: Any) -> str | None:

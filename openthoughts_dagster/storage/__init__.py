@@ -1,7 +1,7 @@
 """Folders of files, such as checkpoints, on disk or in an object store."""
 
-from openthoughts_dagster.storage.addresses import StorageError, joined, local_path
+from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, open_file_system
 from openthoughts_dagster.storage.folders import DEFAULT_CACHE, Folders
 from openthoughts_dagster.storage.manifest import Manifest
 
-__all__ = ["DEFAULT_CACHE", "Folders", "Manifest", "StorageError", "joined", "local_path"]
+__all__ = ["DEFAULT_CACHE", "Folders", "Manifest", "StorageError", "joined", "local_path", "open_file_system"]

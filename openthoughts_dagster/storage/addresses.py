@@ -23,6 +23,24 @@ def joined(address: str, *parts: str) -> str:
     return "/".join([address.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
+def open_file_system(address: str) -> tuple[Any, str]:
+    """The file system of an address as fsspec has it, and the path in it: the one door to stores of all kinds.
+
+    Raises ImportError that names the extra when the store's package is missing, and what fsspec and the store's own
+    library raise. Their messages may repeat keys: hand them on through `without_credentials`.
+    """
+    try:
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(address)
+    except ImportError as error:
+        raise ImportError(
+            f"{error}. For s3:// install the extra: pip install 'openthoughts-dagster[s3]'; for other stores fsspec's "
+            "own package, such as gcsfs for gs://"
+        ) from None
+    return system, str(path)
+
+
 @contextmanager
 def reached(address: str, doing: str) -> Iterator[tuple[Any, str]]:
     """The file system of an address as fsspec has it, and the path in it.
@@ -36,17 +54,12 @@ def reached(address: str, doing: str) -> Iterator[tuple[Any, str]]:
             f"{shown}: an address is shown in the UI and must not hold keys: give them as AWS_* variables"
         )
     try:
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(address)
+        system, path = open_file_system(address)
         yield system, path.rstrip("/")
     except StorageError:
         raise
     except ImportError as error:
-        raise StorageError(
-            f"{shown}: could not be {doing}: {error}. For s3:// install the extra: pip install "
-            "'openthoughts-dagster[s3]'; for other stores fsspec's own package, such as gcsfs"
-        ) from None
+        raise StorageError(f"{shown}: could not be {doing}: {error}") from None
     except Exception as error:  # every store's library has errors of its own
         says = without_credentials(f"{type(error).__name__}: {error}")[:300]
         raise StorageError(

@@ -12,7 +12,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """Size in bytes and 128-bit hash of one file."""
 
     size: int
@@ -23,7 +23,7 @@ class Entry:
 class Manifest:
     """The files of a folder by their path in it."""
 
-    files: Mapping[str, Entry]
+    files: Mapping[str, FileEntry]
 
     @property
     def content(self) -> str:
@@ -54,7 +54,7 @@ class Manifest:
         document = json.loads(data)
         if not isinstance(document, dict) or document.get("version") != _VERSION:
             raise ValueError(f"no manifest of version {_VERSION}")
-        manifest = cls({name: Entry(int(size), str(digest)) for name, (size, digest) in document["files"].items()})
+        manifest = cls({name: FileEntry(int(size), str(digest)) for name, (size, digest) in document["files"].items()})
         outside = [name for name in manifest.files if not _inside(name)]
         if outside:
             raise ValueError(f"names a file outside of the folder: {outside[0]!r}")
@@ -67,7 +67,7 @@ class Manifest:
         """The manifest of a local folder; reads all of it."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         return cls(
-            {p.relative_to(folder).as_posix(): Entry(p.stat().st_size, file_digest(p).hex()) for p in paths},
+            {p.relative_to(folder).as_posix(): FileEntry(p.stat().st_size, file_digest(p).hex()) for p in paths},
         )
 
 

@@ -11,8 +11,8 @@ def write_object(address: str, data: bytes) -> None:
     """Make `data` the content of the file at an address. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return _write_file(path, data)
-    with reached(address, "written") as (system, place):
-        system.pipe_file(place, data)
+    with reached(address, "written") as (system, path_in_store):
+        system.pipe_file(path_in_store, data)
     return None
 
 
@@ -20,9 +20,9 @@ def read_object(address: str) -> bytes | None:
     """The content of the file at an address; None where there is none. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return path.read_bytes() if path.is_file() else None
-    with reached(address, "read") as (system, place):
+    with reached(address, "read") as (system, path_in_store):
         try:
-            return bytes(system.cat_file(place))
+            return bytes(system.cat_file(path_in_store))
         except FileNotFoundError:
             return None
 

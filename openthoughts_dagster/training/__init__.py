@@ -1,7 +1,7 @@
 """Students: rows for fine-tuning, and the training itself, in one process or many."""
 
 from openthoughts_dagster.training.errors import TrainingError
-from openthoughts_dagster.training.run import Trained
+from openthoughts_dagster.training.run_report import Trained
 from openthoughts_dagster.training.sft import check_batch_divides, train_student
 from openthoughts_dagster.training.students import Students
 

@@ -1,7 +1,9 @@
 """Trainings whose machines come and go: their checkpoints in an object store until the student is finished."""
 
+import json
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +121,36 @@ class StoredTraining:
     def _partials(self) -> list[str]:
         """Where checkpoints may be: beside the student, and where an earlier version was interrupted."""
         return [self._partial, *self.students.old_addresses(f"{self.fingerprint}.partial")]
+
+
+def describe_damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint on this machine; None when it is whole.
+
+    The trainer writes its state file last. Weights and optimizer are looked through as well: a disk that was full, or a
+    machine that was switched off, leaves files that are too short.
+    """
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        for file in sorted(checkpoint.iterdir()):
+            if file.suffix == ".safetensors":
+                _open_safetensors(file)
+            elif file.suffix in (".pt", ".pth", ".bin"):
+                with zipfile.ZipFile(file) as archive:
+                    if (broken := archive.testzip()) is not None:
+                        return f"{file.name} is damaged at {broken}"
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return f"it is not whole: {type(error).__name__}: {error}"
+    return None
+
+
+def _open_safetensors(file: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{file.name}: {error}") from error
 
 
 def step_of(name: str) -> int:

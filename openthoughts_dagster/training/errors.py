@@ -6,3 +6,7 @@ FAILED = "training failed on process"
 
 class TrainingError(RuntimeError):
     """A training that cannot be done: says for what, why, and what to change."""
+
+
+class OutOfMemory(TrainingError):
+    """An accelerator whose memory is too small for one pass."""

@@ -9,10 +9,11 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.training.rows import Rows, write_rows
 from openthoughts_dagster.training.students import Students
 
 JOB = "job.json"
-_ROWS = "rows.parquet"
+ROWS = "rows.parquet"
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,16 @@ class Job:
 
     student: Student
     base: Model
-    rows: pl.DataFrame
+    rows: Rows
     students: Students
 
     def write(self, folder: Path) -> None:
-        """Leave the job in `folder`; job.json is written last."""
+        """Leave the job in `folder`; job.json is written last. Rows that are there are those of this job."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.rows.select("question", "text").write_parquet(folder / _ROWS)
+        if not (folder / ROWS).exists():
+            unfinished = folder / f"{ROWS}.unfinished"
+            write_rows(self.rows, unfinished)
+            unfinished.rename(folder / ROWS)
         content = {
             "student": self.student.model_dump(mode="json", exclude_unset=True),  # rules look at what was set
             "base": {"address": self.base.address, "identity": asdict(self.base.identity)},
@@ -43,7 +47,7 @@ class Job:
         base = Model(student, content["base"]["address"], ModelIdentity(**content["base"]["identity"]))
         place = content["students"]
         students = Students(place["root"], Path(place["scratch"]), Path(place["cache"]))
-        return cls(student, base, pl.read_parquet(folder / _ROWS), students)
+        return cls(student, base, pl.scan_parquet(folder / ROWS), students)
 
     def _folders(self) -> dict[str, str]:
         return {"scratch": str(self.students.scratch), "cache": str(self.students.cache)}

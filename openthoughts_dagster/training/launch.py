@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from openthoughts_dagster.training.errors import FAILED, TrainingError
+from openthoughts_dagster.training.errors import FAILED, OutOfMemory, TrainingError
 
 _GRACE_SECONDS = 20
 _SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's account of the process that failed first
@@ -50,6 +50,8 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
     finally:
         _end(child)
     if code:
+        if f": {OutOfMemory.__name__}: " in reason:
+            raise OutOfMemory(reason.partition(f": {OutOfMemory.__name__}: ")[2])
         raise TrainingError(
             f"student: {reason or f'torchrun ended with {code}'}. Its checkpoints are kept: materialize again to go on "
             f"from the last one. The end of its output:\n{''.join(tail)}"

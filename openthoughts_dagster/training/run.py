@@ -1,70 +1,79 @@
 """What every process of a training does, be it one or many."""
 
 import json
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import polars as pl
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import split_batch
-from openthoughts_dagster.training.checkpoints import StoredTraining
-from openthoughts_dagster.training.dataset import training_dataset
-from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.callbacks import check_finite_weights
+from openthoughts_dagster.training.card import CARD, model_card
+from openthoughts_dagster.training.checkpoints import StoredTraining, describe_damage, step_of
+from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
+from openthoughts_dagster.training.job import ROWS
+from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.run_report import Trained
 from openthoughts_dagster.training.students import REPORT
+from openthoughts_dagster.training.templates import OWN
 from openthoughts_dagster.training.trainer import build_trainer
+
+TOKENS = "tokens"
+"""The folder of the token files of a training."""
 
 FINAL = "final"
 _SHARDED = "pytorch_model_fsdp.bin"  # weights as FSDP's checkpoints have them
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained student: where it is, what made it, and how the loss went. `reused` when it was trained before."""
-
-    path: str
-    fingerprint: str
-    rows: int
-    dropped_rows: int
-    steps: int
-    train_tokens: int
-    seconds: float
-    losses: list[tuple[int, float]]
-    reused: bool = False
-
-    @classmethod
-    def from_report(cls, report: Mapping[str, Any], path: str, reused: bool) -> "Trained":
-        """What a student's report says, also one of an older or newer version, which has other fields."""
-        names = {field.name for field in fields(cls)}
-        return cls(
-            **({name: value for name, value in report.items() if name in names} | {"path": path, "reused": reused})
-        )
-
-
 def run_training(
     student: Student,
     base: Model,
-    rows: pl.DataFrame,
     partial: Path,
     processes: int,
     log: Callable[[str], None],
     stored: StoredTraining | None = None,
 ) -> None:
-    """Train in this process, one of `processes`, and leave weights and report in `partial`/final.
+    """Train in this process, one of several perhaps, and leave weights and report in `partial`/final.
 
-    Goes on from the last whole checkpoint below `partial`; its checkpoints are uploaded to `stored`. Raises
-    TrainingError.
+    Goes on from the last whole checkpoint below `partial`.
+
+    Args:
+        student: The settings.
+        base: The weights that are trained.
+        partial: The folder of the training, with the rows in it.
+        processes: How many processes train together.
+        log: Takes the lines of progress.
+        stored: Where checkpoints are uploaded to; None where they stay in the folder.
+
+    Raises:
+        OutOfMemory: The accelerator's memory is too small for a pass of `per_device_batch_size` rows.
+        TrainingError: The training cannot be done, or a loss, gradient or weight is no finite number.
     """
-    batches, start = split_batch(student.settings(), processes), time.monotonic()
-    dataset, tokens, dropped = training_dataset(student, base, rows)
-    trainer = build_trainer(student, base, dataset, batches, partial, log)
+    import torch
+
+    try:
+        _train(student, base, partial, processes, log, stored)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"student: the accelerator's memory is too small: {error}") from error
+
+
+def _train(
+    student: Student,
+    base: Model,
+    partial: Path,
+    processes: int,
+    log: Callable[[str], None],
+    stored: StoredTraining | None,
+) -> None:
+    batches = split_batch(student.settings(), processes)
+    prepared = prepare_rows(student, base, partial / ROWS, partial / TOKENS, log)
+    if prepared.template != OWN:
+        log(f"student: the base model's chat template cannot train it, rows are rendered by {prepared.template}")
+    trainer = build_trainer(student, base, prepared, batches, partial, log)
     if stored is not None:
         trainer.add_callback(stored.uploads(partial, log))
-    last = last_checkpoint(partial, trainer.is_fsdp_enabled)
+    last = last_checkpoint(partial, trainer.is_fsdp_enabled, log)
     if processes > 1:
         _check_agreed(last)
     if last is not None:
@@ -74,33 +83,42 @@ def run_training(
     trainer.save_model(str(final))  # of every process: each has a part of the weights where they are sharded
     if not trainer.is_world_process_zero():
         return
-    done = partial.with_suffix("")
+    check_finite_weights(final)
+    done, history = partial.with_suffix(""), trainer.state.log_history
+
+    def curve(name: str) -> list[tuple[int, float]]:
+        return [(entry["step"], float(entry[name])) for entry in history if name in entry and "loss" in entry]
+
     trained = Trained(
         path=str(done),
         fingerprint=done.name,
-        rows=rows.height - dropped,
-        dropped_rows=dropped,
+        rows=prepared.counts.rows,
+        dropped_rows=prepared.counts.dropped_rows,
+        cut_rows=prepared.counts.cut_rows,
         steps=trainer.state.global_step,
-        train_tokens=round(tokens * student.settings().epochs),
-        seconds=time.monotonic() - start,
-        losses=[(entry["step"], float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry],
+        train_tokens=trainer.tokens_after(trainer.state.global_step),
+        seconds=trainer.seconds(),
+        losses=curve("loss"),
+        learning_rates=curve("learning_rate"),
+        gradient_norms=curve("grad_norm"),
+        template=prepared.template,
     )
+    (final / CARD).write_text(model_card(student, base, trained))
     (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
 
 
-def last_checkpoint(partial: Path, sharded: bool = False) -> Path | None:
-    """The newest complete checkpoint: the trainer writes its state file last.
+def last_checkpoint(partial: Path, sharded: bool = False, log: Callable[[str], None] = lambda _: None) -> Path | None:
+    """The newest whole checkpoint of a folder; None without one.
 
-    One that was written with the other `sharding` is passed over: the trainer cannot go on from it.
+    One that is damaged is said and passed over for the one before, and so is one that was written with the other
+    `sharding`: the trainer cannot go on from it.
     """
-    for checkpoint in sorted(partial.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2])):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        if (checkpoint / _SHARDED).exists() != sharded:
-            continue
-        return checkpoint
+    found = [path for path in partial.glob("checkpoint-*") if step_of(path.name) >= 0]
+    for checkpoint in sorted(found, key=lambda path: -step_of(path.name)):
+        if (damage := describe_damage(checkpoint)) is not None:
+            log(f"student: {checkpoint.name} is passed over: {damage}")
+        elif (checkpoint / _SHARDED).exists() == sharded:
+            return checkpoint
     return None
 
 

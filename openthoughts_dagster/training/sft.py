@@ -1,21 +1,25 @@
 """Supervised fine-tuning with TRL, kept by fingerprint and resumed where it was interrupted."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from openthoughts_dagster.generation.model import Model
-from openthoughts_dagster.lake import frame_hash, value_hash
+from openthoughts_dagster.lake import value_hash
 from openthoughts_dagster.recipe import Student, identity_of
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.checkpoints import StoredTraining
-from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
-from openthoughts_dagster.training.run import FINAL, Trained, last_checkpoint, run_training
+from openthoughts_dagster.training.rows import Rows, rows_identity
+from openthoughts_dagster.training.run import FINAL, last_checkpoint, run_training
+from openthoughts_dagster.training.run_report import Trained
 from openthoughts_dagster.training.students import REPORT, Students
 
 Launch = Callable[[str, str, Callable[[], str]], None]
@@ -30,7 +34,7 @@ _PRECISION = "float32 weights, bfloat16 autocast"
 def train_student(
     student: Student,
     base: Model,
-    rows: pl.DataFrame,
+    rows: Rows,
     students: Students,
     log: Callable[[str], None],
     processes: int | None = None,
@@ -45,7 +49,8 @@ def train_student(
     Args:
         student: The settings, as the recipe has them.
         base: The weights that are trained, as `locate` finds them.
-        rows: What the student learns from, with columns question and text, in the order that the seed shuffles.
+        rows: What the student learns from, with columns question and text. A LazyFrame is read a part at a time, for
+            rows that do not fit into memory.
         students: Where students are. A finished one is looked for there first, and is there in the end.
         log: Takes the lines of progress, each beginning with "student: ".
         processes: How many processes of this machine train it; None for one on each accelerator that the student asks
@@ -60,6 +65,11 @@ def train_student(
             failed.
         StorageError: The object store could not be read or written.
     """
+    if not rows.lazy().select(pl.len()).collect().item():
+        raise TrainingError(
+            "student: no row to train on: 0 answers. Look at teacher_answers and rejected_answers of this partition"
+        )
+    check_heads(student, base)
     fingerprint = student_fingerprint(student, base, rows)
     if (trained := _finished(students, fingerprint)) is not None:
         return trained
@@ -80,6 +90,25 @@ def check_batch_divides(student: Student) -> None:
     split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
 
 
+def check_heads(student: Student, base: Model) -> None:
+    """Raise TrainingError when vLLM could not score the student on its hardware: better now than after training.
+
+    vLLM splits the attention heads between the accelerators of an engine, and must be able to. Where the base model's
+    config is not on this machine nothing is said.
+    """
+    config, count = Path(base.address) / "config.json", student.hardware.count
+    if count < 2 or student.engine == "transformers" or not config.is_file():
+        return
+    content = json.loads(config.read_text())
+    heads = content.get("num_attention_heads") or content.get("text_config", {}).get("num_attention_heads")
+    if heads and heads % count:
+        fitting = [number for number in range(1, count) if heads % number == 0]
+        raise TrainingError(
+            f"student: its {heads} attention heads cannot be split between {count} accelerators (hardware.count), so "
+            f"that vLLM could not score it: set hardware.count to {fitting[-1]}, and hardware.nodes for more machines"
+        )
+
+
 def _finished(students: Students, fingerprint: str) -> Trained | None:
     address = students.find(fingerprint)
     return None if address is None else Trained.from_report(students.report(address), address, reused=True)
@@ -94,16 +123,36 @@ def _train_here(
         split_batch(job.student.settings(), processes)
         if stored is not None:
             stored.fetch_last(partial, log)
-        if processes == 1 and not _several_visible():
-            run_training(job.student, job.base, job.rows, partial, 1, log, stored)
-        else:
+        while True:
             job.write(partial)
-            torchrun(partial, processes, log)
+            try:
+                if processes == 1 and not _several_visible():
+                    run_training(job.student, job.base, partial, 1, log, stored)
+                else:
+                    torchrun(partial, processes, log)
+                break
+            except OutOfMemory as error:
+                job = replace(job, student=_with_smaller_passes(job.student, processes, error))
+                log(f"student: {error}. Trying passes of {job.student.settings().per_device_batch_size} rows")
         (partial / FINAL).rename(done)
     shutil.rmtree(partial, ignore_errors=True)
     if stored is not None:
         stored.publish(done)
     return _trained(job.students, fingerprint)
+
+
+def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -> Student:
+    """The same student, with half as many rows in a pass and twice as many passes; raises `error` when there is one."""
+    settings = student.settings()
+    per_device = split_batch(settings, processes).per_device
+    if per_device == 1:
+        raise TrainingError(
+            f"{error}. A pass has one row already: set training.sharding to fsdp on more accelerators, "
+            "training.gradient_checkpointing to true, or a smaller training.max_length"
+        ) from error
+    share = settings.global_batch_size // processes
+    smaller = next(count for count in range(per_device // 2, 0, -1) if share % count == 0)
+    return student.model_copy(update={"training": settings.model_copy(update={"per_device_batch_size": smaller})})
 
 
 def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, launch: Launch) -> Trained:
@@ -141,16 +190,16 @@ def _newest(partial: Path) -> str:
     return checkpoints[0].name if checkpoints else ""
 
 
-def student_fingerprint(student: Student, base: Model, rows: pl.DataFrame) -> str:
+def student_fingerprint(student: Student, base: Model, rows: Rows) -> str:
     """What names a student: all that it learns from, and nothing of the machines that train it."""
     settings = student.settings()
     recipe = {
         "base": base.identity.partition,
-        "rows": frame_hash(rows.select("question", "text").with_row_index("position")),
         "settings": identity_of(settings),
         "too_long": student.too_long,
         "system_prompt": student.system_prompt,
         "seed": student.seed,
+        **rows_identity(rows),
     }
     if settings.bf16 and settings.weights == "float32":
         recipe["precision"] = _PRECISION

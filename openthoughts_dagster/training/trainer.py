@@ -2,49 +2,101 @@
 
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.recipe import Student, TrainingPreset
 from openthoughts_dagster.training.batches import Batches
+from openthoughts_dagster.training.callbacks import first_not_finite, progress, save_in_time, tokens_of_steps
 from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.prepare import Prepared
+from openthoughts_dagster.training.sharding import check_sharded, memory_arguments, shard_on_cpu
+from openthoughts_dagster.training.tokens import pack_rows, trainer_dataset
+
+_NO_STEPS = 10**9  # between checkpoints, where time decides
 
 
 def build_trainer(
-    student: Student, base: Model, dataset: Any, batches: Batches, folder: Path, log: Callable[[str], None]
+    student: Student, base: Model, prepared: Prepared, batches: Batches, folder: Path, log: Callable[[str], None]
 ) -> Any:
     """An SFTTrainer for one of `batches.processes` processes, with its checkpoints below `folder`."""
     import torch
-    from datasets.utils.logging import disable_progress_bar
-    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
-    from transformers.utils import logging
-    from trl import SFTConfig, SFTTrainer
+    from transformers import AutoModelForCausalLM, PrinterCallback
 
-    disable_progress_bar()
-    logging.disable_progress_bar()
-    # TRL 1.16 itself sets the option that transformers 5.23 renames
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    _quiet()
+    settings, tokens = student.settings(), prepared.tokens
+    model = AutoModelForCausalLM.from_pretrained(
+        base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
+    )
+    packs = None
+    if settings.packing:
+        packs = pack_rows(tokens.lengths, max(settings.max_length, int(tokens.lengths.max())))
+    items = packs if packs is not None else [[number] for number in range(len(tokens))]
+    order = _shuffled(len(items), student.seed)
+    count = tokens_of_steps(
+        np.array([tokens.lengths[numbers].sum() for numbers in items]), settings.global_batch_size, order
+    )
+    callbacks = [progress(log, count, model.num_parameters(), batches.processes)]
+    if settings.save_steps is None:
+        callbacks.append(save_in_time(settings.save_minutes))
+    trainer = _student_trainer()(
+        model=model,
+        args=_arguments(student, batches, folder, _step_bound(settings, count)),
+        train_dataset=trainer_dataset(tokens, packs, blank=batches.processes > 1),
+        processing_class=load_tokenizer(base.address, base.reference.revision, base.identity.revision),
+        callbacks=callbacks,
+    )
+    _check_together(trainer, batches)
+    trainer.items, trainer.order, trainer.tokens, trainer.tokens_after = items, order, tokens, count
+    trainer.batch = settings.global_batch_size
+    trainer.padding = -len(items) % trainer.batch if batches.processes > 1 else 0
+    trainer.remove_callback(PrinterCallback)  # prints dicts to stdout, past Dagster's log
+    return trainer
+
+
+def _step_bound(settings: TrainingPreset, tokens_after: Callable[[int], int]) -> int:
+    """How many steps a training is bound to; -1 where epochs bound it."""
+    if settings.tokens is None:
+        return settings.steps or -1
+    longest = 1
+    while tokens_after(longest) < settings.tokens:
+        longest *= 2
+    return bisect_left(range(longest + 1), settings.tokens, key=tokens_after)
+
+
+def _arguments(student: Student, batches: Batches, folder: Path, steps: int) -> Any:
+    import torch
+    from trl import SFTConfig
+
     settings, accelerated = student.settings(), torch.cuda.is_available()
-    arguments = SFTConfig(
+    return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=batches.per_device,
         gradient_accumulation_steps=batches.accumulation,
         learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
+        num_train_epochs=settings.epochs or 1.0,
+        max_steps=steps,
         lr_scheduler_type=settings.scheduler,
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=settings.weight_decay,
         bf16=settings.bf16,
         packing=settings.packing,
         max_length=settings.max_length,
+        dataset_kwargs={"skip_prepare_dataset": True},  # rows are tokenized and packed already
+        remove_unused_columns=False,  # the dataset reads its columns when they are asked for
         completion_only_loss=True,
         average_tokens_across_devices=True,  # a token weighs the same in whichever process it is
-        save_steps=settings.save_steps,
+        save_steps=settings.save_steps or _NO_STEPS,
         save_total_limit=2,
         logging_steps=5,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # it would show the loss of the step before
         disable_tqdm=True,
         dataloader_pin_memory=accelerated,
         use_cpu=not accelerated and batches.processes > 1,
@@ -52,30 +104,84 @@ def build_trainer(
         ddp_backend=None if accelerated or batches.processes == 1 else "gloo",
         seed=student.seed,
         data_seed=student.seed,
-        **_memory(settings, batches.processes),
+        report_to=list(settings.report_to),
+        **memory_arguments(settings, batches.processes),
     )
-    model = AutoModelForCausalLM.from_pretrained(
-        base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
-    )
-    tokenizer = load_tokenizer(base.address, base.reference.revision, base.identity.revision)
-    logged = time.monotonic()
 
-    class Progress(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            nonlocal logged
-            last = state.global_step >= state.max_steps
-            if logs and "loss" in logs and (last or time.monotonic() - logged > 5):
-                logged = time.monotonic()
-                log(f"student: step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}")
 
-    class SameBatches(SFTTrainer):
+def _student_trainer() -> Any:
+    """The class, made when TRL is needed: importing it takes seconds."""
+    from trl import SFTTrainer
+
+    class StudentTrainer(SFTTrainer):
+        items: list[list[int]]
+        padding = 0
+        _losses: tuple[Any, ...] = ()
+        _seconds_before = 0.0
+        _begun = 0.0
+
+        def create_accelerator_and_postprocess(self) -> None:
+            super().create_accelerator_and_postprocess()
+            if self.args.fsdp and self.accelerator.device.type == "cpu":
+                shard_on_cpu(self)
+
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            steps = -(-self.real_rows // settings.global_batch_size)
-            return _sampler(self.real_rows, self.padding, student.seed, lambda: self.state.global_step // steps)
+            steps = -(-len(self.items) // self.batch)
+            return _sampler(len(self.items), self.padding, self.order, lambda: self.state.global_step // steps)
 
-    trainer = SameBatches(
-        model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
-    )
+        def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
+            prepared = super()._prepare_for_training(*arguments, **more)
+            if self.args.fsdp:
+                check_sharded(self.model)
+            self._begun = time.monotonic()
+            spent = [entry["seconds"] for entry in self.state.log_history if "seconds" in entry]
+            self._seconds_before = spent[-1] if spent else 0.0
+            return prepared
+
+        def training_step(self, *arguments: Any, **more: Any) -> Any:
+            loss = super().training_step(*arguments, **more)
+            self._losses = (*self._losses, loss)
+            return loss
+
+        def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+            norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+            losses, self._losses = self._losses, ()
+            if wrong := first_not_finite(losses, norm if grad_norm is None else grad_norm):
+                raise TrainingError(self._not_finite(wrong))
+            return norm
+
+        def _not_finite(self, wrong: str) -> str:
+            steps = -(-len(self.items) // self.batch)
+            epoch, step = divmod(self.state.global_step, steps)
+            numbers = [n for item in self.order(epoch)[step * self.batch :][: self.batch] for n in self.items[item]]
+            rows = ", ".join(str(self.tokens.origin(number)) for number in numbers[:20])
+            return (
+                f"student: {wrong} at step {self.state.global_step + 1:,}, and training stopped before it changed a "
+                f"weight. The step is of {len(numbers):,} rows (numbers from 0 in the training rows): {rows}"
+                f"{', ...' if len(numbers) > 20 else ''}. The last good checkpoint is kept. Lower "
+                "training.learning_rate, or look at these rows"
+            )
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            """Save weights that are one and the same once: gathered from all processes they are there twice."""
+            if state_dict is not None:
+                tied = dict(getattr(self.model, "all_tied_weights_keys", None) or {})
+                twice = {name for name, source in tied.items() if source in state_dict}
+                state_dict = {name: weight for name, weight in state_dict.items() if name not in twice}
+            super()._save(output_dir, state_dict)
+
+        def seconds(self) -> float:
+            """How long training took until now, in all attempts as far as they left checkpoints."""
+            return self._seconds_before + time.monotonic() - self._begun
+
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            logs["seconds"] = self.seconds()
+            super().log(logs, start_time)
+
+    return StudentTrainer
+
+
+def _check_together(trainer: Any, batches: Batches) -> None:
     if trainer.accelerator.num_processes != batches.processes or (
         batches.processes > 1 and trainer.accelerator.distributed_type == "NO"
     ):
@@ -85,32 +191,23 @@ def build_trainer(
             f"{trainer.accelerator.state!r}. This is a bug, or accelerate was configured by ACCELERATE_* variables: "
             "unset them"
         )
-    trainer.real_rows, trainer.padding = len(trainer.train_dataset), 0
-    if batches.processes > 1:
-        trainer.padding = -trainer.real_rows % settings.global_batch_size
-        trainer.train_dataset = _with_blank_row(trainer.train_dataset)
-    trainer.remove_callback(PrinterCallback)  # prints dicts to stdout, past Dagster's log
-    return trainer
 
 
-def _memory(settings: TrainingPreset, processes: int) -> dict[str, Any]:
-    """Where weights and activations are: FSDP2 keeps of each layer one part in each process."""
-    if settings.sharding == "none" or processes == 1:
-        return {"gradient_checkpointing": settings.gradient_checkpointing}
-    return {
-        "gradient_checkpointing": False,  # FSDP does it itself, without gathering the weights twice
-        "fsdp": True,
-        "fsdp_config": {
-            "version": 2,
-            # one process writes the whole state, so that a checkpoint fits any number of processes
-            "state_dict_type": "FULL_STATE_DICT",
-            "activation_checkpointing": settings.gradient_checkpointing,
-        },
-    }
+def _shuffled(items: int, seed: int) -> Callable[[int], list[int]]:
+    """The order of the items in an epoch."""
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> list[int]:
+        import torch
+
+        found: list[int] = torch.randperm(items, generator=torch.Generator().manual_seed(seed + epoch)).tolist()
+        return found
+
+    return order
 
 
-def _sampler(rows: int, padding: int, seed: int, epoch: Callable[[], int]) -> Any:
-    """The rows in an order that depends on seed and epoch only, then `padding` times the blank row after the last.
+def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch: Callable[[], int]) -> Any:
+    """The items in an order that depends on seed and epoch only, then `padding` times the blank one after the last.
 
     A last batch that is too small for all processes would otherwise be filled with rows from the front, which then
     count twice. Blank rows have no token to learn, and the loss is divided by the tokens of all processes.
@@ -121,20 +218,20 @@ def _sampler(rows: int, padding: int, seed: int, epoch: Callable[[], int]) -> An
 
     class Order(torch.utils.data.Sampler):
         def __len__(self) -> int:
-            return rows + padding
+            return items + padding
 
         def __iter__(self) -> Iterator[int]:
-            yield from torch.randperm(rows, generator=torch.Generator().manual_seed(seed + epoch())).tolist()
-            yield from [rows] * padding
+            yield from order(epoch())
+            yield from [items] * padding
 
     return Order()
 
 
-def _with_blank_row(dataset: Any) -> Any:
-    """The tokenized rows and one more, the shortest of them with nothing to learn."""
-    from datasets import concatenate_datasets
+def _quiet() -> None:
+    from datasets.utils.logging import disable_progress_bar
+    from transformers.utils import logging
 
-    lengths = [len(ids) for ids in dataset["input_ids"]]
-    blank = dataset.select([lengths.index(min(lengths))])
-    blank = blank.map(lambda row: {"labels": [-100] * len(row["labels"])}, features=dataset.features)
-    return concatenate_datasets([dataset, blank])
+    disable_progress_bar()
+    logging.disable_progress_bar()
+    # TRL 1.16 itself sets the option that transformers 5.23 renames
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)

@@ -54,7 +54,12 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     recipe = load_recipe(str(folder / "recipe"), {"OPENTHOUGHTS_DATA": str(folder)})
     seen = Watch(recipe, open_landing_zone(str(folder / "landing")), None).look({}, {}, 0, set())
-    assert seen.entries["gsm8k"].landed and not seen.entries["gsm8k"].problem
+    assert seen.sources["gsm8k"].landed and not seen.sources["gsm8k"].problem
+    again = ("sources", "add", str(GSM8K), "--domain", "math", "--answer", "answer", "--name", "gsm8k")
+    refused = run(*again)
+    assert refused.exit_code == 1 and "has landed before" in refused.output
+    assert run(*again, "--replace").exit_code == 0
+    assert (folder / "landing" / "gsm8k" / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,6 @@ def test_doctor_finds_what_is_missing_and_says_what_to_do(folder: Path, monkeypa
     assert done.exit_code == 1
     assert "ok      recipe: served: 1 sources, 1 teachers" in done.output
     assert "PROBLEM student student" in done.output and "no-student does not exist" in done.output
-    assert "PROBLEM landing place" in done.output
+    assert "PROBLEM landing zone" in done.output
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", "no-such-recipe")
     assert "PROBLEM recipe: no recipe 'no-such-recipe'" in run("doctor").output

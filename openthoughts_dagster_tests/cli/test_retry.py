@@ -114,7 +114,7 @@ def webserver() -> Iterator[Webserver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            server.launched = body["variables"]["parameters"]
+            listener.launched = body["variables"]["parameters"]
             reply = {"launchPartitionBackfill": {"__typename": "LaunchBackfillSuccess", "backfillId": "abc"}}
             content = json.dumps({"data": reply}).encode()
             self.send_response(200)
@@ -125,15 +125,15 @@ def webserver() -> Iterator[Webserver]:
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: the test's output is its own."""
 
-    server = Webserver(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    listener = Webserver(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listener.serve_forever)
     thread.start()
     try:
-        yield server
+        yield listener
     finally:
-        server.shutdown()
+        listener.shutdown()
         thread.join()
-        server.server_close()
+        listener.server_close()
 
 
 def test_the_command_counts_what_failed_for_good_and_launches_only_these_sources(

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import RAW_SOURCES, Lake
+from openthoughts_dagster.landing.versions import SETTINGS_TAG
 from openthoughts_dagster.recipe import load_recipe
 
 RECIPE = ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
 
 
 class Deployment:
-    """The quickstart with a landing place, and its sensor evaluated as the daemon does."""
+    """The quickstart with a landing zone, and its sensor evaluated as the daemon does."""
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.landing, self.instance, self.cursor = folder / "landing", instance, ""
@@ -143,3 +146,21 @@ def test_the_cursor_stays_small_when_many_sources_land(deployment: Deployment) -
     deployment.tick()
     assert len(deployment.cursor) < 40_000
     assert all(isinstance(name, str) for name in json.loads(deployment.cursor)["waiting"])
+
+
+def test_a_source_that_only_the_instance_knows_is_read_into_a_new_lake(deployment: Deployment) -> None:
+    event = dg.AssetMaterialization("raw_sources", partition="two-digit-sums")
+    deployment.instance.report_runless_asset_event(event)
+    assert "two-digit-sums" in deployment.requested()
+
+
+def test_settings_that_changed_before_the_first_look_are_news(deployment: Deployment) -> None:
+    lake = Lake(str(deployment.landing.parent / "lake"))
+    for name, settings in (("two-digit-sums", "others"), ("reversed-words", None)):
+        row = dict.fromkeys(RAW_SOURCES.columns, "x") | {"source": name}
+        lake.replace(RAW_SOURCES, pl.DataFrame([row], schema=RAW_SOURCES.schema), source=name)
+        tags = {SETTINGS_TAG: settings} if settings else {}
+        event = dg.AssetMaterialization("raw_sources", partition=name, tags=tags)
+        deployment.instance.report_runless_asset_event(event)
+    requested = deployment.requested()
+    assert "two-digit-sums" in requested and "reversed-words" not in requested

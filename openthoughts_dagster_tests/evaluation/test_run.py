@@ -2,15 +2,17 @@ import importlib
 import json
 import random
 import sys
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from openthoughts_dagster.evaluation import BenchmarkError, evaluate
+from openthoughts_dagster.evaluation import BenchmarkAnswersMissing, BenchmarkError, EvaluationResult, evaluate
 from openthoughts_dagster.evaluation.shipped_tasks import catalog
 from openthoughts_dagster.recipe import Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.recipe.benchmarks import Match
 from openthoughts_dagster_tests.evaluation.helpers import Asked, asking, json_lines
 
 SUMS = [(3, 4), (10, 5), (20, 22), (7, 7), (40, 2)]
@@ -20,8 +22,11 @@ def same(path: str) -> str:
     return path
 
 
-def file_evaluation(path: Path, repeats: int = 1, items: int | None = None, name: str = "sums") -> Evaluation:
-    return Evaluation(benchmarks=[FileBenchmark(kind="file", name=name, path=str(path), repeats=repeats, items=items)])
+def file_evaluation(
+    path: Path, repeats: int = 1, items: int | None = None, match: Match = "auto", missing_answers: float = 0.01
+) -> Evaluation:
+    benchmark = FileBenchmark(kind="file", name="sums", path=str(path), repeats=repeats, items=items, match=match)
+    return Evaluation(benchmarks=[benchmark], missing_answers=missing_answers)
 
 
 def lighteval_evaluation(task: str, repeats: int = 1, items: int | None = None) -> Evaluation:
@@ -82,7 +87,7 @@ def test_correct_answers_score_one_and_wrong_ones_zero(sums: Path, tmp_path: Pat
     )
     scores = dict(result.items.select("question", "score").iter_rows())
     assert scores == {f"{a}+{b}?": float((a, b) != (7, 7)) for a, b in SUMS}
-    assert result.items["metric"].unique().to_list() == ["exact_match"]
+    assert result.items["metric"].unique().to_list() == ["auto_match"]
     assert result.items["item"].n_unique() == len(SUMS)
 
 
@@ -92,7 +97,7 @@ def test_lighteval_writes_its_own_results_and_details(sums: Path, tmp_path: Path
     (details,) = result.details_files
     assert results.is_relative_to(tmp_path / "out" / "results" / "org" / "student")
     summary = json.loads(results.read_text())
-    assert summary["results"]["sums|0"]["exact_match"] == 1.0
+    assert summary["results"]["sums|0"]["auto_match"] == 1.0
     assert summary["config_general"]["model_config"]["generation_parameters"]["temperature"] == 0.7
     kept = pl.read_parquet(details)
     assert set(kept["doc"].struct.field("id")) == set(result.items["item"])
@@ -112,10 +117,11 @@ def test_repeats_are_averaged_within_an_item(sums: Path, tmp_path: Path) -> None
 def test_failed_and_empty_answers_are_wrong_and_counted(sums: Path, tmp_path: Path) -> None:
     said: dict[str, str | Exception] = {"3+4?": RuntimeError("server gone"), "7+7?": "<think>never closed"}
     ask = asking(lambda q, i: said[q] if q in said else right(q, i))
-    result = evaluate(file_evaluation(sums), same, ask, tmp_path, "student")
+    result = evaluate(file_evaluation(sums, missing_answers=0.5), same, ask, tmp_path, "student")
     rows = {row["question"]: row for row in result.items.iter_rows(named=True)}
     assert (rows["3+4?"]["score"], rows["3+4?"]["failed"]) == (0.0, 1)
-    assert (rows["7+7?"]["score"], rows["7+7?"]["failed"]) == (0.0, 0)
+    assert (rows["7+7?"]["score"], rows["7+7?"]["failed"], rows["7+7?"]["no_answer"]) == (0.0, 0, 1)
+    assert (rows["3+4?"]["no_answer"], rows["40+2?"]["no_answer"]) == (0, 0)
     assert rows["40+2?"]["score"] == 1.0
     cut = evaluate(file_evaluation(sums), same, asking(right, "length"), tmp_path, "student")
     assert cut.items["truncated"].to_list() == [1] * len(SUMS)
@@ -125,7 +131,7 @@ def test_letter_case_and_whitespace_do_not_count_but_digits_do(tmp_path: Path) -
     gold = {"city": "New  York", "float": 42.0, "thousand": "1,000"}
     path = json_lines(tmp_path / "b.jsonl", [{"question": q, "answer": a} for q, a in gold.items()])
     said = {"city": " new york\n", "float": "42", "thousand": "1000"}
-    result = evaluate(file_evaluation(path), same, asking(lambda q, _: said[q]), tmp_path, "student")
+    result = evaluate(file_evaluation(path, match="exact"), same, asking(lambda q, _: said[q]), tmp_path, "student")
     assert dict(result.items.select("question", "score").iter_rows()) == {"city": 1.0, "float": 0.0, "thousand": 0.0}
 
 
@@ -250,16 +256,38 @@ def test_random_generators_are_left_as_they_were(sums: Path, tmp_path: Path) -> 
     assert random.getstate() == state
 
 
-def test_outside_the_main_thread_it_refuses_instead_of_scoring_zero(sums: Path, tmp_path: Path) -> None:
-    caught: list[BaseException] = []
+def in_a_thread(work: Callable[[], object]) -> object:
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(work).result()
 
-    def work() -> None:
-        try:
-            evaluate(file_evaluation(sums), same, Asked(right), tmp_path, "student")
-        except RuntimeError as error:
-            caught.append(error)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert "main thread" in str(caught[0])
+def test_outside_the_main_thread_answers_are_judged_and_lightevals_own_metrics_refused(
+    sums: Path, aime24: str, tmp_path: Path
+) -> None:
+    result = in_a_thread(lambda: evaluate(file_evaluation(sums), same, Asked(right), tmp_path, "student"))
+    assert isinstance(result, EvaluationResult)
+    assert result.items["score"].to_list() == [1.0] * len(SUMS)
+    with pytest.raises(RuntimeError, match="bench: lighteval's metrics need signals"):
+        in_a_thread(lambda: evaluate(lighteval_evaluation(aime24), same, Asked(right), tmp_path, "student"))
+
+
+def test_a_shipped_task_may_be_judged_by_math_verify_in_any_thread(aime24: str, tmp_path: Path) -> None:
+    benchmark = LightevalBenchmark(kind="lighteval", name="bench", task=aime24, match="math")
+    ask = Asked(lambda q, i: "<think>7</think>It is \\fbox{\\frac{30}{2}}." if "10 plus 5" in q else "no idea")
+    result = in_a_thread(lambda: evaluate(Evaluation(benchmarks=[benchmark]), same, ask, tmp_path, "student"))
+    assert isinstance(result, EvaluationResult)
+    assert sorted(result.items["score"]) == [0.0] * 4 + [1.0]
+    assert result.items["no_answer"].sum() == 4
+    assert set(result.items["metric"]) == {"math_match"}
+
+
+def test_lost_requests_are_no_score(sums: Path, tmp_path: Path) -> None:
+    """99 of 100 failed requests were once published as 0.01 +- 0.01."""
+    ask = asking(lambda q, i: right(q, i) if q == "3+4?" else RuntimeError("server gone"))
+    with pytest.raises(BenchmarkAnswersMissing, match=r"sums: 4 of 5 answers are missing\. Why: server gone \(4 times"):
+        evaluate(file_evaluation(sums), same, ask, tmp_path, "student")
+
+
+def test_items_know_their_place_in_the_benchmark(sums: Path, tmp_path: Path) -> None:
+    items = evaluate(file_evaluation(sums), same, asking(right), tmp_path, "student").items
+    assert items.sort("position")["question"].to_list() == [f"{a}+{b}?" for a, b in SUMS]

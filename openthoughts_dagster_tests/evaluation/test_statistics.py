@@ -239,6 +239,13 @@ def test_items_beyond_what_the_recipe_asks_for_do_not_count() -> None:
     assert ("item", "b", "all") in left_out(ranked)
 
 
+def test_a_held_out_benchmark_decides_nothing() -> None:
+    frame = pl.concat([cell("a", "t1", [0.2]), cell("b", "t1", [0.3]), cell("a", "t1", [1.0], "final")])
+    ranked = rank_by_domain(frame, "source", scope(held_out=frozenset({"final"})))
+    assert ranked.overall["source"].to_list() == ["b", "a"]
+    assert "it is held out: it is scored, and decides nothing" in ranked.left_out["reason"].to_list()
+
+
 def test_one_text_under_two_metrics_is_two_items_whatever_the_repeats() -> None:
     def scored(name: str, metric: str) -> pl.DataFrame:
         return cell(name, "t1", [0.5]).with_columns(metric=pl.lit(metric))

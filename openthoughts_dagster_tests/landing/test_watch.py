@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.landing import Entry, Seen, Watch, open_landing_zone
-from openthoughts_dagster.landing.catalog import VANISHED
+from openthoughts_dagster.landing import Seen, Watch, WatchedSource, open_landing_zone
+from openthoughts_dagster.landing.watched_sources import VANISHED
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 
@@ -23,16 +23,16 @@ class Looking:
 
     def __init__(self, recipe: Recipe, address: str, commit: Callable[[HuggingFaceSource], str] | None = None) -> None:
         self.watch = Watch(recipe, open_landing_zone(address), commit)
-        self.entries: dict[str, Entry] = {}
+        self.sources: dict[str, WatchedSource] = {}
         self.waiting: dict[str, str] = {}
         self.number = self.turn = 0
 
     def look(self) -> list[str]:
         """One look; the sources of which there is news."""
-        seen = self.last = self.watch.look(self.entries, self.waiting, self.number, set(), self.turn)
-        self.entries, self.waiting, self.turn = seen.entries, seen.waiting, self.turn + 1
-        news = sorted(entry.source for entry in seen.entries.values() if entry.number > self.number)
-        self.number = max([self.number, *(entry.number for entry in seen.entries.values())])
+        seen = self.last = self.watch.look(self.sources, self.waiting, self.number, set(), self.turn)
+        self.sources, self.waiting, self.turn = seen.sources, seen.waiting, self.turn + 1
+        news = sorted(entry.source for entry in seen.sources.values() if entry.number > self.number)
+        self.number = max([self.number, *(entry.number for entry in seen.sources.values())])
         return [name for name in news if name not in ("two-digit-sums", "shop-sums", "reversed-words", "letter-counts")]
 
     last: Seen
@@ -70,7 +70,7 @@ def test_a_source_is_taken_once_nothing_of_it_changes_between_two_looks(looking:
     assert looking.look() == []
     assert looking.look() == ["mine"]
     assert looking.look() == []
-    assert looking.entries["mine"].as_source().path == f"{folder}/*.jsonl"  # type: ignore[union-attr]
+    assert looking.sources["mine"].as_source().path == f"{folder}/*.jsonl"  # type: ignore[union-attr]
 
 
 def test_a_source_with_a_completion_marker_is_taken_at_the_first_look(looking: Looking, landing: Path) -> None:
@@ -90,12 +90,12 @@ def test_changed_data_is_news_and_touched_data_is_not(looking: Looking, landing:
 
 
 def test_data_that_comes_back_as_it_once_was_is_news_again(looking: Looking, landing: Path) -> None:
-    takes = []
+    version_ids = []
     for rows in ("1", "2", "1"):
         land(landing, "mine", rows=f'{{"question": "{rows}"}}\n')
         assert [looking.look(), looking.look()] == [[], ["mine"]]
-        takes.append(looking.entries["mine"].take)
-    assert len(set(takes)) == 3
+        version_ids.append(looking.sources["mine"].version_id)
+    assert len(set(version_ids)) == 3
 
 
 def test_a_vanished_source_is_reported_and_kept_and_comes_back_with_other_data(looking: Looking, landing: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_vanished_source_is_reported_and_kept_and_comes_back_with_other_data(l
     looking.look(), looking.look()
     shutil.move(folder, landing.parent / "elsewhere")
     assert looking.look() == []
-    assert looking.entries["mine"].problem == VANISHED and looking.entries["mine"].landed
+    assert looking.sources["mine"].problem == VANISHED and looking.sources["mine"].landed
     shutil.move(landing.parent / "elsewhere", folder)
-    assert looking.look() == [] and looking.look() == [] and looking.entries["mine"].problem == ""
+    assert looking.look() == [] and looking.look() == [] and looking.sources["mine"].problem == ""
     shutil.rmtree(folder)
     looking.look()
     land(landing, "mine", rows='{"question": "other"}\n')
@@ -130,7 +130,7 @@ def test_a_bad_source_is_reported_and_blocks_nobody_else(
     land(landing, "good")
     looking.look()
     assert looking.look() == ["good"]
-    [problem] = [entry.problem for entry in looking.entries.values() if entry.problem]
+    [problem] = [entry.problem for entry in looking.sources.values() if entry.problem]
     assert says in problem
     assert looking.look() == []
 
@@ -140,18 +140,18 @@ def test_a_source_that_goes_bad_keeps_its_last_good_state(looking: Looking, land
     looking.look(), looking.look()
     (folder / "source.yaml").write_text("{reader: files")
     looking.look(), looking.look()
-    assert "not YAML" in looking.entries["mine"].problem and looking.entries["mine"].as_source().reader == "files"
+    assert "not YAML" in looking.sources["mine"].problem and looking.sources["mine"].as_source().reader == "files"
     (folder / "source.yaml").write_text(MANIFEST)
     assert [looking.look(), looking.look()] == [[], []]
-    assert looking.entries["mine"].problem == ""
+    assert looking.sources["mine"].problem == ""
 
 
-def test_a_landing_place_that_is_away_for_some_looks_loses_nothing(looking: Looking, landing: Path) -> None:
+def test_a_landing_zone_that_is_away_for_some_looks_loses_nothing(looking: Looking, landing: Path) -> None:
     land(landing, "mine")
     looking.look(), looking.look()
     landing.rename(landing.parent / "unmounted")
     assert looking.look() == [] and "cannot be read" in looking.last.notes[0]
-    assert looking.entries["mine"].problem == ""
+    assert looking.sources["mine"].problem == ""
     (landing.parent / "unmounted").rename(landing)
     assert [looking.look(), looking.look()] == [[], []] and looking.last.notes == []
 
@@ -170,16 +170,16 @@ def test_a_changed_file_or_setting_of_a_recipes_source_is_news(tmp_path: Path) -
         load_recipe(str(tmp_path / "recipe"), {"OPENTHOUGHTS_DATA": "/nowhere"}), str(tmp_path / "recipe")
     )
     looking.look(), looking.look()
-    numbers = {name: entry.number for name, entry in looking.entries.items()}
+    numbers = {name: entry.number for name, entry in looking.sources.items()}
     with file.open("a") as more:
         more.write(json.dumps({"question": "one more?", "answer": "yes"}) + "\n")
     looking.look(), looking.look()
-    assert {name for name, entry in looking.entries.items() if entry.number != numbers.get(name)} == {"shop-sums"}
+    assert {name for name, entry in looking.sources.items() if entry.number != numbers.get(name)} == {"shop-sums"}
 
 
 def test_a_recipes_source_whose_data_is_there_already_is_no_news(recipe: Recipe) -> None:
     seen = Watch(recipe, None, None).look({}, {}, 7, {"two-digit-sums"})
-    assert {entry.source for entry in seen.entries.values() if entry.number > 7} == {"reversed-words", "letter-counts"}
+    assert {entry.source for entry in seen.sources.values() if entry.number > 7} == {"reversed-words", "letter-counts"}
 
 
 def test_a_new_commit_on_the_hub_is_news_and_a_hub_that_is_away_is_not(recipe: Recipe, landing: Path) -> None:
@@ -209,14 +209,14 @@ def test_sources_land_in_an_object_store_as_they_do_in_a_folder(recipe: Recipe, 
     bucket.put_object(Bucket="landing", Key="sources/mine/source.yaml", Body=MANIFEST.encode())
     put("part/a.jsonl", '{"question": "1+1?"}\n')
     assert [looking.look(), looking.look(), looking.look()] == [[], ["mine"], []]
-    assert looking.entries["mine"].as_source().path == "s3://landing/sources/mine/*.jsonl"  # type: ignore[union-attr]
+    assert looking.sources["mine"].as_source().path == "s3://landing/sources/mine/*.jsonl"  # type: ignore[union-attr]
     put("part/a.jsonl", '{"question": "1+1?"}\n')  # uploaded again, the same
     assert [looking.look(), looking.look()] == [[], []]
     put("part/a.jsonl", '{"question": "2+2?"}\n')
     assert [looking.look(), looking.look()] == [[], ["mine"]]
     bucket.delete_object(Bucket="landing", Key="sources/mine/source.yaml")
     bucket.delete_object(Bucket="landing", Key="sources/mine/part/a.jsonl")
-    assert looking.look() == [] and looking.entries["mine"].problem == VANISHED
+    assert looking.look() == [] and looking.sources["mine"].problem == VANISHED
 
 
 def test_a_recipes_source_in_an_object_store_is_news_when_its_objects_change(tmp_path: Path, bucket: Any) -> None:
@@ -229,6 +229,6 @@ def test_a_recipes_source_in_an_object_store_is_news_when_its_objects_change(tmp
     for body in (b"{}", b"{}", b"{}", b'{"question": "?"}', b'{"question": "?"}'):
         bucket.put_object(Bucket="landing", Key="shop/a.jsonl", Body=body)
         looking.look()
-        numbers.append(looking.entries["shop-sums"].number if "shop-sums" in looking.entries else 0)
+        numbers.append(looking.sources["shop-sums"].number if "shop-sums" in looking.sources else 0)
     assert looking.last.notes == []
     assert numbers[0] == 0 < numbers[1] == numbers[2] == numbers[3] < numbers[4]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.questions import Texts, curate, distributed, find_leaks
-from openthoughts_dagster.questions.similar import similar_pairs
+from openthoughts_dagster.questions.matching.similar import similar_pairs
 from openthoughts_dagster.recipe import Decontamination, Dedup, DomainQuestions
 from openthoughts_dagster_tests.questions.test_engine import corpus
 

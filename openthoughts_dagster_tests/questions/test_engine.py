@@ -9,8 +9,8 @@ import pytest
 
 from openthoughts_dagster.questions import Texts, deduplicate_sources, find_leaks
 from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions, deduplicate
-from openthoughts_dagster.questions.duplicates import find_duplicates, plain
-from openthoughts_dagster.questions.ngrams import words_of
+from openthoughts_dagster.questions.matching.duplicates import find_duplicates, plain
+from openthoughts_dagster.questions.matching.tokens import words_of
 from openthoughts_dagster.recipe import Decontamination, Dedup
 
 WORDS = """
@@ -127,10 +127,9 @@ def test_words_are_the_same_to_the_compiled_loop_and_to_the_definition() -> None
     ]
     benchmarks = pl.DataFrame({"benchmark": ["b"] * len(tricky), "question": tricky})
     for length in range(1, 7):
-        for brute_force in (False, True):
-            rule = Decontamination(ngram=length, similarity=None, common_share=None, brute_force=brute_force)
-            found = find_leaks(Texts.of(pl.Series([t.replace(" ", "\n ") for t in tricky])), rule, benchmarks).decisions
-            assert set(found) == {at for at, text in enumerate(tricky) if len(words_of(text)) >= length}
+        rule = Decontamination(ngram=length, similarity=None, normalize=False, common_share=None)
+        found = find_leaks(Texts.of(pl.Series([t.replace(" ", "\n ") for t in tricky])), rule, benchmarks).decisions
+        assert set(found) == {at for at, text in enumerate(tricky) if len(words_of(text)) >= length}
 
 
 def test_an_instruction_that_a_source_and_a_benchmark_share_is_reported_and_no_leak() -> None:
@@ -140,12 +139,12 @@ def test_an_instruction_that_a_source_and_a_benchmark_share_is_reported_and_no_l
     known = [told + _prose(rng, 30) for _ in range(20)]
     texts[7] = told + known[3].removeprefix(told)[:150] + _prose(rng, 20)
     benchmarks = pl.DataFrame({"benchmark": ["b"] * 20, "question": known})
-    for brute_force in (False, True):
+    for normalize in (False, True):
         found = find_leaks(
-            Texts.of(pl.Series(texts)), Decontamination(similarity=None, brute_force=brute_force), benchmarks
+            Texts.of(pl.Series(texts)), Decontamination(similarity=None, normalize=normalize), benchmarks
         )
         assert list(found.decisions) == [7]
-        assert found.instructions[0].questions == 400 and "step by step" in found.instructions[0].text
+        assert found.instructions[0].questions == 400 and "reason step by step" in found.instructions[0].text
     every = find_leaks(Texts.of(pl.Series(texts)), Decontamination(similarity=None, common_share=None), benchmarks)
     assert len(every.decisions) == 400
 
@@ -190,12 +189,13 @@ def test_texts_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
 
 def test_tokens_of_a_model_count_where_the_recipe_names_it(untrained_model: Path) -> None:
     """The paper counts the tokens of a model: here one whose digits are tokens by themselves."""
-    from openthoughts_dagster.questions.ngrams import tokens_of
+    from openthoughts_dagster.questions.matching.tokens import model_tokens
 
     known, rng = "Compute 12345 + 67890 and explain.", random.Random(0)
     benchmarks = pl.DataFrame({"benchmark": ["b"], "question": [known]})
     texts = ["Tell me: 12345 + 67890 is what?", *(_prose(rng, 20) for _ in range(5))]
-    shared = len(tokens_of(str(untrained_model))(" 12345 + 67890 "))
+    tokenize = model_tokens(str(untrained_model))
+    shared = len(tokenize(Texts.of(pl.Series([" 12345 + 67890 "]))).values)
     settings = Decontamination(ngram=shared - 2, similarity=None, tokenizer=str(untrained_model))
 
     by_tokens = find_leaks(Texts.of(pl.Series(texts)), settings, benchmarks)
@@ -203,4 +203,4 @@ def test_tokens_of_a_model_count_where_the_recipe_names_it(untrained_model: Path
 
     assert shared > len(words_of("12345 + 67890")) and list(by_tokens.decisions) == [0] and not by_words.decisions
     with pytest.raises(ValueError, match=r"decontamination\.tokenizer: '\./nowhere' could not be loaded"):
-        tokens_of("./nowhere")
+        model_tokens("./nowhere")

@@ -8,7 +8,7 @@ import pytest
 
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
-from openthoughts_dagster.questions import Texts, curate, find_leaks, score_questions
+from openthoughts_dagster.questions import Curated, NothingLeftError, Texts, curate, find_leaks, score_questions
 from openthoughts_dagster.questions.replies import read_rating
 from openthoughts_dagster.questions.scoring import ScoringContext
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
@@ -82,11 +82,11 @@ def test_fuzzy_duplicates_are_those_at_or_above_the_similarity() -> None:
     assert kept.questions.height == 3
 
 
-def test_problems_that_differ_only_in_numbers_or_operators_are_different_problems() -> None:
+def test_problems_that_differ_in_a_number_or_a_sign_are_two_and_a_misspelled_one_is_none() -> None:
     scored = _scored(
         ("Tom has 12 red apples and buys 7 more at the market. How many apples does Tom have?", 9),
         ("Tom has 13 red apples and buys 7 more at the market. How many apples does Tom have?", 8),
-        ("Tom has 12 red apples and buys 7 more at the market. How many apples does Tim have?", 7),
+        ("Tom has 12 red apples and buys 7 more at the market. How many aples does Tom have?", 7),
         ("Simplify the expression a + b * (c - 3) for a, b and c", 6),
         ("Simplify the expression a - b * (c - 3) for a, b and c", 5),
     )
@@ -178,3 +178,35 @@ def test_a_sample_of_more_questions_keeps_those_of_a_smaller_one() -> None:
     assert [len(ids) for ids in samples] == [5, 20, 40] and samples[0] < samples[1] < samples[2]
     curated = curate(scored, _settings(), NOTHING, NO_BENCHMARKS, sample=5)
     assert curated.rejected["reason"].value_counts().rows() == [("not_sampled", 35)] and curated.funnel["sampled"] == 5
+
+
+def test_exact_copies_count_once_before_the_ranking_unless_duplicates_stay() -> None:
+    scored = _scored(*(("the same", 9) for _ in range(5)), ("second", 8), ("third", 7), ("fourth", 6))
+    curated = curate(scored, _settings(3), NOTHING, NO_BENCHMARKS)
+    assert curated.questions["question"].to_list() == ["the same", "second", "third"]
+    assert curated.funnel == {"scored": 8, "selected": 7, "decontaminated": 7, "deduplicated": 3}
+    every = curate(scored, _settings(3, method="none"), NOTHING, NO_BENCHMARKS)
+    assert every.questions["question"].to_list() == ["the same"] * 3
+
+
+def test_a_selection_that_refills_ends_with_the_count_as_long_as_there_are_questions() -> None:
+    texts = [f"{'leaked ' if n < 6 else ''}number {n}: {'abcdefghij'[n % 10] * 9}" for n in range(20)]
+    scored = _scored(*((text, 20 - n) for n, text in enumerate(texts)))
+    leaks = Decontamination(ngram=None, similarity=100)
+
+    def refilled(count: int) -> Curated:
+        selection = Selection(by="difficulty", count=count, refill=True)
+        return curate(scored, DomainQuestions(selection=selection), leaks, _benchmark(*texts[:6]))
+
+    assert refilled(5).questions["question"].to_list() == texts[6:11]
+    assert refilled(5).funnel == {"scored": 20, "selected": 11, "decontaminated": 5, "deduplicated": 5}
+    assert refilled(99).questions.height == 14
+    assert set(refilled(5).rejected["reason"]) == {"benchmark_similarity", "below_cut"}
+
+
+def test_a_source_of_which_nothing_is_left_is_an_error_that_shows_the_best_matches() -> None:
+    scored = _scored(*((f"question number {n} of the day", n) for n in range(8)))
+    benchmark = _benchmark(*(f"question number {n} of the day" for n in range(8)))
+    with pytest.raises(NothingLeftError, match=r"(?s)all 8 went as benchmark_similarity.*(- 'question number.*){5}"):
+        curate(scored, _settings(), Decontamination(), benchmark).require_questions()
+    curate(_scored(("mine", 1)), _settings(), Decontamination(), benchmark).require_questions()

@@ -79,7 +79,7 @@ def test_every_mistake_is_reported_at_once_with_file_field_value_and_remedy(tmp_
         "teachers.u|v.name: use only letters",
         "teachers.u|v.base_url: is for engine openai",
         "student.model: only ${OPENTHOUGHTS_...} variables are replaced",
-        "student.preset: must be one of micro, 1k, small, medium, large, got 'huge'",
+        "student.preset: must be one of tiny, micro, 1k, small, medium, large, got 'huge'",
         "evaluation.benchmarks: needs at least one entry",
     ):
         assert any(expected in line for line in lines), expected
@@ -92,7 +92,7 @@ def test_every_mistake_is_reported_at_once_with_file_field_value_and_remedy(tmp_
         ("- a\n- b\n", "a recipe is a mapping of names to settings, got a list"),
         ("", "got an empty file"),
         ("name: [\n", "not YAML that can be read"),
-        ("name: ${OPENTHOUGHTS_NOWHERE}\n", "the environment variable OPENTHOUGHTS_NOWHERE is not set"),
+        ("name: ${OPENTHOUGHTS_VAR_NOWHERE}\n", "the environment variable OPENTHOUGHTS_VAR_NOWHERE is not set"),
     ],
 )
 def test_a_file_that_is_no_recipe_says_why(tmp_path: Path, text: str, says: str) -> None:
@@ -137,7 +137,7 @@ def test_a_catalogue_in_files_of_its_own_gives_sources_by_name(tmp_path: Path) -
 def test_mistakes_in_an_included_file_are_said_once_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text(
         "- {name: one, domain: math, reader: files, pth: 1.jsonl}\n"
-        "- {name: one, domain: math, reader: files, path: '${OPENTHOUGHTS_X}'}\n"
+        "- {name: one, domain: math, reader: files, path: '${OPENTHOUGHTS_VAR_X}'}\n"
     )
     catalogue = "[{include: more.yaml}, {include: no.yaml}, {include: recipe.yaml}, {include: more.yaml, name: x}]"
     error = _error(tmp_path, f"{_REST}catalogue: {catalogue}\nsources: [one, ones]\n")
@@ -148,7 +148,7 @@ def test_mistakes_in_an_included_file_are_said_once_with_its_name(tmp_path: Path
         f"{recipe}: catalogue.3.include: an entry that includes a file is '- include: other.yaml' and no more",
         f"{recipe}: sources: the catalogue has no source 'ones'; did you mean 'one'?",
         f"{recipe}: catalogue: the name 'one' is given 2 times",
-        f"{more}: catalogue.one.path: the environment variable OPENTHOUGHTS_X is not set",
+        f"{more}: catalogue.one.path: the environment variable OPENTHOUGHTS_VAR_X is not set",
         f"{more}: catalogue.one.pth: is not a setting here; did you mean 'path'?",
         f"{more}: catalogue.one.path: is missing",
     ):

@@ -61,10 +61,10 @@ def recipe_in(folder: Path) -> Recipe:
     return recipe
 
 
-def read(folder: Path, block: dict[str, Any] | Source, **place: Any) -> Read:
+def read(folder: Path, block: dict[str, Any] | Source, **context: Any) -> Read:
     """Everything that a source has, its rows fitting their tables."""
     source = source_of(block) if isinstance(block, dict) else block
-    with read_source(source, recipe_in(folder), ReaderContext(folder / "staging", **place)) as staged:
+    with read_source(source, recipe_in(folder), ReaderContext(folder / "staging", **context)) as staged:
         frames = {
             table.name: conform(table, pl.concat([pl.DataFrame(schema=table.schema), *batches()]))
             for table, batches in ((RAW_SOURCES, staged.questions), (REJECTED_QUESTIONS, staged.rejected))

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from openthoughts_dagster.sources import SourceError, formats
+from openthoughts_dagster.sources import SourceError, csv_format
 from openthoughts_dagster_tests.sources.helpers import PACK, Read, lines, read
 
 GOOD = {"question": "What is 1 + 1?", "answer": "2"}
@@ -59,13 +59,13 @@ def test_broken_utf8_costs_its_own_row(tmp_path: Path) -> None:
 
 
 def test_csv_rows_that_do_not_fit_the_header_are_quarantined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "LONGEST_ROW", 200)
+    monkeypatch.setattr(csv_format, "LONGEST_ROW", 200)
     text = 'question,answer\nok,1\ntoo,many,fields\nfew\n"multi\nline",2\n"bad"quote,3\n"open,4\n' + "x,y\n" * 100
     (tmp_path / "a.csv").write_text(text)
     got = _files(tmp_path, "a.csv")
     assert got.texts[:2] == ["ok", "multi\nline"]
-    assert got.reasons == ["not_csv"] * 4  # the mark that is never closed costs the rows up to the longest row
-    assert 40 < len(got.texts) < 60
+    assert got.reasons == ["not_csv"] * 4  # the mark that is never closed costs its own line
+    assert len(got.texts) == 102
     (tmp_path / "a.csv").write_text("question,question\na,b\n")
     with pytest.raises(SourceError, match="a column name occurs twice"):
         _files(tmp_path, "a.csv")
@@ -78,7 +78,7 @@ def test_json_that_breaks_off_or_nests_deep_is_said_where(tmp_path: Path) -> Non
     (tmp_path / "b.json").write_text('[{"question": "a"}, 3, "x"]')
     assert _files(tmp_path, "b.json").reasons == ["not_an_object", "not_an_object"]
     (tmp_path / "c.jsonl").write_bytes(b'{"question": ' + b"[" * 100_000 + b"\n" + lines(GOOD))
-    assert _files(tmp_path, "c.jsonl").reasons == ["not_json"]
+    assert _files(tmp_path, "c.jsonl").reasons == ["too_deep"]
 
 
 def test_a_source_whose_every_row_is_bad_says_why_and_how_often(tmp_path: Path) -> None:

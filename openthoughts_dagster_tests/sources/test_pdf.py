@@ -108,7 +108,8 @@ def test_a_judge_that_answers_prose_is_asked_again_and_then_given_up_with_a_reas
     judges = judge(prose_at_first)
     got = _read(tmp_path, judges)
     assert got.texts == ["Refined Q1?"]
-    assert got.reasons == ["reply_unreadable"] and "3 replies, the last: I would rather" in got.rejected["evidence"][0]
+    assert got.reasons == ["reply_unreadable"]
+    assert "3 replies, the last: there is no JSON in it: I would" in got.rejected["evidence"][0]
 
 
 def test_json_in_a_code_fence_is_read_and_an_error_of_the_server_is_not_a_reply(
@@ -164,3 +165,16 @@ def test_a_prompt_without_its_field_and_a_missing_one_say_what_there_is(
         _read(tmp_path, judge(_careful), extract_prompt="mine.md")
     with pytest.raises(SourceError, match=r"filter_prompt: the prompt file .*no\.md cannot be read.*pdf_filter_v1"):
         _read(tmp_path, judge(_careful), filter_prompt="no.md")
+
+
+def test_exponents_and_indexes_of_a_page_survive(tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    from openthoughts_dagster.sources.pdf_text import page_text
+
+    case = Path(__file__).parent / "data" / "cases" / "sup.pdf"
+    assert page_text(PdfReader(case).pages[0]).startswith("Problem 1. A sample holds 3.0 x 10^6 atoms")
+    assert "x^2 = 9" in page_text(PdfReader(case).pages[0])
+    _write_pdf(tmp_path / "a.pdf", ["No exponent here, 12 of them."])
+    page = PdfReader(tmp_path / "a.pdf").pages[0]
+    assert page_text(page) == page.extract_text()

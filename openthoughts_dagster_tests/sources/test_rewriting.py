@@ -60,3 +60,13 @@ def test_documents_are_asked_about_in_portions(
     _write(tmp_path)
     got = read(tmp_path, BLOCK, ask=Judges(lake, untrained_model, _asks))
     assert got.texts == [f"What of {n}?" for n in range(2, 8)] and len(got.staged.shards) == 3
+
+
+def test_a_column_called_question_is_kept_beside_the_written_question(
+    tmp_path: Path, lake: Lake, untrained_model: Path
+) -> None:
+    rows = [{"text": f"Document {n}.", "kind": "a", "question": "of the document"} for n in (2, 3)]
+    (tmp_path / "a.jsonl").write_bytes(lines(*rows))
+    got = read(tmp_path, BLOCK, ask=Judges(lake, untrained_model, _asks))
+    assert got.texts == ["What of 2?", "What of 3?"]
+    assert json.loads(got.questions["metadata"][0]) == {"kind": "a", "document_question": "of the document"}

@@ -151,9 +151,9 @@ def test_a_folder_larger_than_the_disk_is_refused_before_it_is_fetched(
     store: ObjectStore, folders: Folders, folder: Path
 ) -> None:
     content, files = "0" * 32, {"model.safetensors": [2**60, "00" * 16]}
-    from openthoughts_dagster.storage.manifest import Entry, Manifest
+    from openthoughts_dagster.storage.manifest import FileEntry, Manifest
 
-    content = Manifest({name: Entry(size, digest) for name, (size, digest) in files.items()}).content  # type: ignore[arg-type]
+    content = Manifest({name: FileEntry(size, digest) for name, (size, digest) in files.items()}).content  # type: ignore[arg-type]
     body = json.dumps({"version": 1, "content": content, "files": files}).encode()
     store.client().put_object(Bucket="files", Key="students/a/b/manifest.json", Body=body)
     with pytest.raises(StorageError, match=r"do not fit into .*give the step more disk"):

@@ -131,4 +131,4 @@ def test_two_machines_that_share_a_folder_train_the_student_that_one_process_tra
 
 def test_what_is_wrong_in_a_process_is_the_error_of_the_step(student: Student, base: Model, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="TrainingError: student: no row to train on"):
-        train_student(student, base, ROWS.head(0), students_in(tmp_path), print, processes=2)
+        train_student(with_settings(student, max_length=8), base, ROWS, students_in(tmp_path), print, processes=2)

@@ -8,9 +8,10 @@ import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training import TrainingError, run, train_student
+from openthoughts_dagster.training import TrainingError, run, sft, train_student
 from openthoughts_dagster.training.batches import split_batch
-from openthoughts_dagster.training.dataset import training_dataset
+from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.rows import write_rows
 from openthoughts_dagster.training.trainer import build_trainer
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
@@ -34,6 +35,9 @@ def test_the_loss_falls_and_the_same_training_is_not_done_twice(student: Student
 
     assert first.losses[-1][1] < first.losses[0][1]
     assert (first.reused, again.reused) == (False, True)
+    card = (Path(first.path) / "README.md").read_text()
+    assert "Rows: 64, of which 0 without their end" in card and "| learning_rate | 0.002 |" in card
+    assert str(tmp_path) not in card and base.address not in card
     assert again.path == first.path and (first.rows, first.steps) == (64, 16)
     assert [path.name for path in tmp_path.iterdir()] == [first.fingerprint]
 
@@ -51,9 +55,12 @@ def test_other_rows_or_settings_are_another_student(student: Student, base: Mode
     assert len(set(students)) == 3
 
 
+@pytest.mark.parametrize("packing", [False, True])
 def test_an_interrupted_training_goes_on_to_the_same_student(
-    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: bool
 ) -> None:
+    settings = quick_training(epochs=4, packing=packing, global_batch_size=4, per_device_batch_size=2)
+    student = student.model_copy(update={"training": settings if packing else TRAINING})
     whole = train_student(student, base, ROWS, students_in(tmp_path / "whole"), print)
     made = build_trainer
 
@@ -78,17 +85,32 @@ def test_an_interrupted_training_goes_on_to_the_same_student(
     resumed = train_student(student, base, ROWS, students_in(tmp_path / "part"), lines.append)
 
     assert "student: going on from checkpoint-8" in lines
-    assert resumed.steps == 16
+    assert resumed.steps == whole.steps > 10
     weights = [(Path(trained.path) / "model.safetensors").read_bytes() for trained in (whole, resumed)]
     assert weights[0] == weights[1]
 
 
-def test_a_checkpoint_that_was_half_written_is_passed_over(student: Student, base: Model, tmp_path: Path) -> None:
-    whole, half = tmp_path / "x.partial" / "checkpoint-4", tmp_path / "x.partial" / "checkpoint-8"
-    for folder, state in ((whole, "{}"), (half, '{"global_step": ')):
-        folder.mkdir(parents=True)
-        (folder / "trainer_state.json").write_text(state)
-    assert run.last_checkpoint(tmp_path / "x.partial") == whole
+def test_a_checkpoint_that_is_damaged_is_passed_over_for_the_one_before(
+    student: Student, base: Model, tmp_path: Path
+) -> None:
+    def stopped(*arguments: Any) -> None:
+        run.run_training(*arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sft, "run_training", stopped)
+        train_student(student, base, ROWS, students_in(tmp_path), print)
+    (partial,) = tmp_path.glob("*.partial")
+    optimizer = partial / "checkpoint-16" / "optimizer.pt"
+    content = optimizer.read_bytes()
+    for damage in (content[: len(content) // 2], content[:5000] + b"damaged" + content[5007:]):
+        optimizer.write_bytes(damage)
+        lines: list[str] = []
+        assert run.last_checkpoint(partial, log=lines.append) == partial / "checkpoint-12"
+        assert "student: checkpoint-16 is passed over: " in lines[0]
+    lines = []
+    assert train_student(student, base, ROWS, students_in(tmp_path), lines.append).steps == 16
+    assert "student: going on from checkpoint-12" in lines
 
 
 def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_question(
@@ -96,8 +118,9 @@ def test_the_student_learns_the_whole_trace_and_the_end_and_nothing_of_the_quest
 ) -> None:
     from openthoughts_dagster.generation.model import load_tokenizer
 
-    dataset, _, _ = training_dataset(student, base, ROWS.head(4))
-    trainer = build_trainer(student, base, dataset, split_batch(student.settings(), 1), tmp_path, print)
+    write_rows(ROWS.head(4), tmp_path / "rows.parquet")
+    prepared = prepare_rows(student, base, tmp_path / "rows.parquet", tmp_path / "tokens", print)
+    trainer = build_trainer(student, base, prepared, split_batch(student.settings(), 1), tmp_path, print)
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = load_tokenizer(base.address, None, base.identity.revision)
     learned = {tokenizer.decode([token for token in row if token != -100]) for row in batch["labels"].tolist()}

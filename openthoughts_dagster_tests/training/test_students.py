@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -101,23 +100,23 @@ def test_a_training_that_an_earlier_version_left_unfinished_goes_on(
 def test_a_second_run_of_one_student_waits_and_takes_what_the_first_made(
     students: Students, untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: Iterator[str] = iter(())
+    second: list[subprocess.Popen[str]] = []
     place = elsewhere(students, tmp_path / "other")
 
     def while_another_waits(*arguments: Any) -> None:
-        nonlocal said
         code = f"from {__name__} import *; second_run({str(untrained_model)!r}, {place!r})"
         code = code.replace("PosixPath", "Path")
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        second.append(process)
         assert process.stdout is not None
-        said = iter(process.stdout)
-        assert "another run trains" in next(said)
+        assert "another run trains" in process.stdout.readline()
         run_training(*arguments)
 
     monkeypatch.setattr(sft, "run_training", while_another_waits)
     first = train(str(untrained_model), students, [])
 
-    assert list(said) == [f"{first.path} True\n"]
+    said, _ = second[0].communicate(timeout=120)
+    assert said == f"{first.path} True\n"
 
 
 def second_run(model: str, students: Students) -> None:

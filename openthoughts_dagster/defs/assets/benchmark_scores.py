@@ -67,7 +67,11 @@ def _metadata(scored: StudentScores, title: str) -> dict[str, Any]:
         "dagster/row_count": scored.items.height,
         "score": round(float(summary["score"].to_numpy().mean()), 4),
         "untrained_score": round(float(summary["untrained_score"].to_numpy().mean()), 4),
-        "benchmarks": table(summary, dict.fromkeys(("score", "standard_error", "untrained_score"), "%")),
+        "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
+        "samples_failed": int(summary["failed"].sum()),
+        "samples_truncated": int(summary["truncated"].sum()),
+        "samples_without_answer": int(summary["no_answer"].sum()),
+        **({"confinement": scored.confinement} if scored.confinement else {}),
         "plot": bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),

@@ -15,7 +15,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
-from openthoughts_dagster.questions import Curated, curate, duplicates_of, leaks_of, with_splits
+from openthoughts_dagster.questions import Curated, compared_questions, curate, duplicates_of, leaks_of
 from openthoughts_dagster.recipe import Recipe
 
 
@@ -36,12 +36,13 @@ def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Setting
             tables.scan(SCORED_QUESTIONS, source=source),
             domain,
             recipe.decontamination,
-            with_splits(benchmarks, recipe.evaluation),
+            compared_questions(benchmarks, recipe.evaluation, recipe.decontamination, recipe.path),
             [recipe.path(path) for path in domain.dedup.against],
             domain.downsample.get(source),
             settings.ray,
         )
         rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, source=source, stage=entry.name)
+        curated.require_questions()
         kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(batches_hash(curated.kept_batches())),

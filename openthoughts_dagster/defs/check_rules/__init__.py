@@ -30,12 +30,22 @@ from openthoughts_dagster.defs.check_rules.students import (
     teachers_all_ranked,
     tiny_models_are_able,
 )
+from openthoughts_dagster.defs.check_rules.studies import (
+    arm_answers_are_complete,
+    arm_is_comparable,
+    arms_are_not_cut_off,
+    arms_can_be_told_apart,
+)
 
 __all__ = [
     "Finding",
     "Partition",
     "Rule",
     "answers_are_complete",
+    "arm_answers_are_complete",
+    "arm_is_comparable",
+    "arms_are_not_cut_off",
+    "arms_can_be_told_apart",
     "beats_untrained",
     "checkpoint_is_whole",
     "costs_add_up",

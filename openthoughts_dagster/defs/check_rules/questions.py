@@ -11,7 +11,7 @@ from openthoughts_dagster.lake import (
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
 )
-from openthoughts_dagster.questions import Texts, find_leaks, source_sample
+from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, source_sample
 from openthoughts_dagster.questions.decisions import STEPS
 
 _FAILED_SCORES = 0.05
@@ -109,7 +109,8 @@ def curated_questions_are_unique(at: Partition) -> Finding:
 
 def no_benchmark_questions(at: Partition) -> Finding:
     """No kept question leaks from a benchmark."""
-    benchmarks, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
+    own, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
+    benchmarks = compared_questions(own, at.recipe.evaluation, at.recipe.decontamination, at.recipe.path)
     kept, scored = at.scan(DEDUPED_QUESTIONS), at.scan(SCORED_QUESTIONS)
     source = source_sample(scored, scored.select("question_id").collect()["question_id"])
     texts = Texts.of(kept.select("question").collect()["question"])

@@ -1,19 +1,24 @@
 """What could be wrong with models, students, scores and rankings."""
 
 import json
+from importlib.util import find_spec
 
 import polars as pl
 
 from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
 from openthoughts_dagster.evaluation import OVERALL, benchmark_questions
 from openthoughts_dagster.lake import (
+    ARM_SCORES,
+    ARM_STUDENTS,
     BENCHMARK_SCORES,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
     TEACHER_RANKING,
     Table,
 )
-from openthoughts_dagster.storage import Folders, joined
+from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.callbacks import check_finite_weights
 
 _ABLE = 0.5
 
@@ -32,28 +37,43 @@ def tiny_models_are_able(at: Partition) -> Finding:
     return Finding(not weak, f"right on held-out problems: {says}", accuracy)
 
 
+def _students_of(at: Partition) -> Table:
+    return ARM_STUDENTS if "arm_student" in at.labels else STUDENT_CHECKPOINTS
+
+
+def _scores_of(at: Partition) -> Table:
+    return ARM_SCORES if "arm_student" in at.labels else BENCHMARK_SCORES
+
+
 def checkpoint_is_whole(at: Partition) -> Finding:
-    """The checkpoint folder has weights, configuration and tokenizer."""
-    rows = at.rows(STUDENT_CHECKPOINTS)
+    """The checkpoint folder has weights, all of them finite numbers, configuration and tokenizer."""
+    rows = at.rows(_students_of(at))
     if rows.height != 1:
-        return Finding(False, f"student_checkpoint has {rows.height} rows for this partition, expected 1")
+        return Finding(False, f"there are {rows.height} students for this partition, expected 1")
     folder = str(rows["path"].item())
     there = Folders().listed(folder)
     missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
     missing += [] if any(name.endswith(".safetensors") for name in there) else ["*.safetensors"]
-    return Finding(not missing, f"{folder} lacks {', '.join(missing)}" if missing else f"{folder} is whole")
+    if missing:
+        return Finding(False, f"{folder} lacks {', '.join(missing)}")
+    if (local := local_path(folder)) is not None and find_spec("torch") is not None:
+        try:
+            check_finite_weights(local)
+        except TrainingError as error:
+            return Finding(False, str(error))
+    return Finding(True, f"{folder} is whole")
 
 
 def loss_fell(at: Partition) -> Finding:
     """The training loss at the end is below that at the start."""
-    losses = [loss for _, loss in json.loads(at.rows(STUDENT_CHECKPOINTS)["losses"].item())]
+    losses = [loss for _, loss in json.loads(at.rows(_students_of(at))["losses"].item())]
     says = f"training loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
     return Finding(losses[-1] < losses[0], says, {"first_loss": losses[0], "final_loss": losses[-1]})
 
 
 def every_item_is_scored(at: Partition) -> Finding:
     """Every item of every benchmark has one score from 0 to 1 over all its repeats."""
-    rows, problems = at.rows(BENCHMARK_SCORES), []
+    rows, problems = at.rows(_scores_of(at)), []
     questions, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
     for benchmark in at.recipe.evaluation.benchmarks:
         own = rows.filter(benchmark=benchmark.name)
@@ -63,7 +83,12 @@ def every_item_is_scored(at: Partition) -> Finding:
             problems.append(f"{benchmark.name}: {own['item'].n_unique()} of {items} items scored")
         if own.filter(~pl.col("score").is_between(0, 1) | (pl.col("repeats") != benchmark.repeats)).height:
             problems.append(f"{benchmark.name}: scores outside 0 to 1, or other repeats than {benchmark.repeats}")
-    return Finding(not problems, "; ".join(problems) or f"{rows.height:,} items scored", {"items": rows.height})
+    lost = {name: int(rows[name].sum()) for name in ("failed", "truncated", "no_answer")}
+    samples = int(rows["repeats"].sum())
+    says = f"{rows.height:,} items scored; of {samples:,} samples " + ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in lost.items()
+    )
+    return Finding(not problems, "; ".join(problems) or says, {"items": rows.height, **lost})
 
 
 def beats_untrained(at: Partition) -> Finding:

@@ -17,6 +17,7 @@ from openthoughts_dagster.cluster.step_work import (
 )
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.suggestions import did_you_mean
+from openthoughts_dagster.studies import arm_keys, arm_teacher
 from openthoughts_dagster.training import TrainingError, check_batch_divides
 
 
@@ -24,13 +25,20 @@ def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]
     """What a step does: from its work tag, its op, and the partition that its run's tags name."""
     source = tags.get("dagster/partition/source")
     if kind == "teacher":
-        return teacher_work(recipe, tags.get("dagster/partition/teacher"))
+        return teacher_work(recipe, tags.get("dagster/partition/teacher") or _arm_teacher(recipe, tags))
     if kind == "student":
-        return training_work(recipe) if op == "student_checkpoint" else student_work(recipe)
+        trains = op in ("student_checkpoint", "arm_student")
+        return training_work(recipe) if trains else student_work(recipe)
     if kind == "judge":
         source = source or tags.get("dagster/partition")
         return reading_work(recipe, source) if op == "raw_sources" else scoring_work(recipe, source)
     return StepWork("cpu")
+
+
+def _arm_teacher(recipe: Recipe, tags: Mapping[str, str]) -> str | None:
+    """The teacher of the arm that a run's partition names, where it names one."""
+    key = tags.get("dagster/partition", "")
+    return arm_teacher(recipe, key) if key in arm_keys(recipe) else None
 
 
 def over_launcher(

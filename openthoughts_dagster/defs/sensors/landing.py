@@ -10,9 +10,9 @@ import dagster as dg
 from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, problems_of
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import Lake, text_hash
-from openthoughts_dagster.landing import Catalog, Entry, Watch, open_landing_zone
-from openthoughts_dagster.landing.versions import hub_commit
+from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
+from openthoughts_dagster.landing import Watch, WatchedSource, WatchedSources, open_landing_zone
+from openthoughts_dagster.landing.versions import SETTINGS_TAG, hub_commit, settings_of
 from openthoughts_dagster.recipe import Recipe
 
 _RAW = dg.AssetKey("raw_sources")
@@ -21,7 +21,7 @@ _REQUESTS = 100
 
 @dataclass
 class _Cursor:
-    """What the sensor has to remember: little, since the catalog knows the sources.
+    """What the sensor has to remember: little, since the table of watched sources knows the sources.
 
     `delivered` is the number of the last state that was requested, `waiting` the sources that may still be uploading.
     """
@@ -43,33 +43,33 @@ class _Cursor:
 
 
 def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefinition:
-    """The sensor that watches the recipe's sources and the landing place."""
-    place = open_landing_zone(settings.landing) if settings.landing else None
+    """The sensor that watches the recipe's sources and the landing zone."""
+    zone = open_landing_zone(settings.landing) if settings.landing else None
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    watch = Watch(recipe, place, None if offline else hub_commit)
+    watch = Watch(recipe, zone, None if offline else hub_commit)
 
     @dg.sensor(
         name="source_landing_sensor",
         target=dg.AssetSelection.assets(_RAW),
         minimum_interval_seconds=settings.tick_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Makes new sources of the recipe and of the landing place partitions, and requests raw_sources for "
+        description="Makes new sources of the recipe and of the landing zone partitions, and requests raw_sources for "
         "those whose data or settings changed. Nothing is deleted for a source that vanished.",
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        cursor, catalog = _Cursor.read(context.cursor), Catalog(Lake(settings.lake))
-        before = catalog.entries()
+        cursor, table = _Cursor.read(context.cursor), WatchedSources(Lake(settings.lake))
+        before = table.read()
         known = set(context.instance.get_dynamic_partitions(str(sources.name)))
         unseen = {source.name for source in recipe.sources} - set(before)
-        made = context.instance.get_materialized_partitions(_RAW) if unseen else set()
+        made = _read_as_now(context.instance, Lake(settings.lake), recipe, unseen)
         seen = watch.look(before, cursor.waiting, cursor.delivered, made, cursor.turn)
-        if seen.entries != before:
-            catalog.save(seen.entries.values())
-        news = sorted((e for e in seen.entries.values() if e.number > cursor.delivered), key=lambda entry: entry.number)
+        if seen.sources != before:
+            table.save(seen.sources.values())
+        news = sorted((e for e in seen.sources.values() if e.number > cursor.delivered), key=lambda entry: entry.number)
         news = news[:_REQUESTS]
-        there = [*(source.name for source in recipe.sources), *(e.source for e in seen.entries.values() if e.present)]
+        there = [*(source.name for source in recipe.sources), *(e.source for e in seen.sources.values() if e.present)]
         new = [name for name in dict.fromkeys(there) if name not in known]
-        problems = problems_of(seen.entries)
+        problems = problems_of(seen.sources)
         for line in [*seen.notes, *problems]:
             context.log.warning(line)
         after = _Cursor(
@@ -90,9 +90,32 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
     return landing
 
 
-def _request(entry: Entry) -> dg.RunRequest:
+def _read_as_now(instance: dg.DagsterInstance, lake: Lake, recipe: Recipe, names: set[str]) -> set[str]:
+    """The sources whose rows are in the lake, and were read with the settings that the recipe has now.
+
+    An instance can be older than its lake, and settings can change before the sensor's first look. Materializations of
+    older versions do not say their settings, and count as read with the present ones: nothing is read twice.
+    """
+    made = instance.get_materialized_partitions(_RAW) & names if names else set()
+    return {name for name in made if _has_rows(lake, name) and _settings_agree(instance, recipe, name)}
+
+
+def _has_rows(lake: Lake, name: str) -> bool:
+    return not lake.scan(RAW_SOURCES, source=name).select("source").head(1).collect().is_empty()
+
+
+def _settings_agree(instance: dg.DagsterInstance, recipe: Recipe, name: str) -> bool:
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(_RAW, asset_partitions=[name]), limit=1).records
+    materialization = found[0].asset_materialization if found else None
+    read_with = (materialization.tags or {}).get(SETTINGS_TAG) if materialization else None
+    return read_with is None or read_with == settings_of(recipe.source(name))
+
+
+def _request(watched: WatchedSource) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"{entry.source}@{entry.take}", partition_key=entry.source, tags={"openthoughts/take": entry.take}
+        run_key=f"{watched.source}@{watched.version_id}",
+        partition_key=watched.source,
+        tags={"openthoughts/take": watched.version_id},
     )
 
 

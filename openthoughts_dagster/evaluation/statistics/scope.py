@@ -25,12 +25,14 @@ class RankingScope:
         sources: Domain of each source, by its name.
         teachers: Names of the teachers.
         benchmarks: How many of its first items count, by the benchmark's name; None for all of them.
+        held_out: Benchmarks of the recipe that decide nothing.
     """
 
     recipe: str
     sources: Mapping[str, str]
     teachers: tuple[str, ...]
     benchmarks: Mapping[str, int | None]
+    held_out: frozenset[str] = frozenset()
 
     @staticmethod
     def of_recipe(recipe: Recipe, scored_sources: Iterable[str]) -> "RankingScope":
@@ -47,11 +49,13 @@ class RankingScope:
                 sources[name] = recipe.source(name).domain
             except KeyError:
                 continue
+        benchmarks = recipe.evaluation.benchmarks
         return RankingScope(
             recipe.name,
             sources,
             tuple(teacher.name for teacher in recipe.teachers),
-            {benchmark.name: benchmark.items for benchmark in recipe.evaluation.benchmarks},
+            {benchmark.name: benchmark.items for benchmark in benchmarks if benchmark.role == "dev"},
+            frozenset(benchmark.name for benchmark in benchmarks if benchmark.role == "held_out"),
         )
 
 
@@ -112,7 +116,7 @@ def rank_by_domain(scores: pl.DataFrame, by: By, scope: RankingScope) -> Ranked:
 def _in_scope(scores: pl.DataFrame, scope: RankingScope) -> tuple[pl.DataFrame, list[dict[str, str]]]:
     known = {"source": scope.sources, "teacher": scope.teachers, "benchmark": scope.benchmarks}
     left_out = [
-        _left(what, name, OVERALL, f"recipe {scope.recipe!r} has no such {what}")
+        _left(what, name, OVERALL, _why_not(scope, what, name))
         for what, names in known.items()
         for name in sorted(set(scores[what]) - set(names))
     ]
@@ -128,6 +132,12 @@ def _in_scope(scores: pl.DataFrame, scope: RankingScope) -> tuple[pl.DataFrame, 
             left_out.append(_left("item", benchmark, OVERALL, reason))
             scores = scores.filter(~beyond)
     return scores, left_out
+
+
+def _why_not(scope: RankingScope, what: str, name: str) -> str:
+    if what == "benchmark" and name in scope.held_out:
+        return "it is held out: it is scored, and decides nothing"
+    return f"recipe {scope.recipe!r} has no such {what}"
 
 
 def _one_metric(scores: pl.DataFrame) -> pl.DataFrame:

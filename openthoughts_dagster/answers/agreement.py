@@ -1,0 +1,65 @@
+"""Whether two results are the same: the end of an answer beside another's, or beside a reference."""
+
+import re
+from collections.abc import Sequence
+
+from openthoughts_dagster.recipe.answers import Match
+
+_SECONDS = 2
+_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+
+
+def result_of(answer: str) -> str:
+    """The result that an answer ends with: its last \\boxed{...}, or else its last line that is not blank."""
+    boxed = _BOXED.findall(answer)
+    if boxed:
+        return str(boxed[-1]).strip()
+    lines = [line.strip() for line in answer.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def same_result(first: str, second: str, match: Match) -> bool:
+    """Whether two results are one.
+
+    Args:
+        first: A result, as `result_of` gives it.
+        second: Another.
+        match: exact compares texts without spaces around them; math also takes 1/2 for 0.5, as math-verify does. An
+            expression that math-verify cannot read within two seconds is only equal to the same text.
+    """
+    if first == second:
+        return bool(first)
+    return match == "math" and _same_math(first, second)
+
+
+def majority_of(results: Sequence[str], match: Match) -> list[bool]:
+    """Which results belong to the largest group of equal ones; none where two groups are equally large.
+
+    Args:
+        results: The results of the answers to one question; an empty one belongs to no group.
+        match: When two results are one.
+    """
+    groups: list[list[int]] = []
+    for number, result in enumerate(results):
+        if not result:
+            continue
+        for group in groups:
+            if same_result(results[group[0]], result, match):
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    groups.sort(key=len, reverse=True)
+    if not groups or (len(groups) > 1 and len(groups[0]) == len(groups[1])):
+        return [False] * len(results)
+    return [number in groups[0] for number in range(len(results))]
+
+
+def _same_math(first: str, second: str) -> bool:
+    from math_verify import parse, verify
+
+    try:
+        parsed = [parse(f"${text}$", parsing_timeout=_SECONDS) for text in (first, second)]
+        return all(parsed) and bool(verify(*parsed, timeout_seconds=_SECONDS))
+    except Exception:  # whatever an expression does to the parser, it is not known to be the same
+        return False

@@ -1,0 +1,53 @@
+"""`make demo-studies`: the studies of the recipe, with real students, after `make demo`.
+
+It prints what it finds here, also where that is the opposite of the paper; a few hundred steps of a tiny student
+reproduce no paper.
+"""
+
+import os
+import sys
+import time
+
+import dagster as dg
+
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+from openthoughts_dagster.cli.study_runs import run_study
+from openthoughts_dagster.defs.resources import engine_pool
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import RecipeError
+
+
+def main() -> int:
+    """Run every study of the recipe and print the decisions. Exit status 1 when a part failed."""
+    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
+        os.environ.setdefault(name, value)
+    start = time.monotonic()
+    try:
+        from openthoughts_dagster.definitions import defs, recipe, settings
+    except (RecipeError, ValueError) as error:
+        sys.exit(f"the recipe cannot be used:\n{error}")
+    if recipe.tiny_models:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    lake, outcomes = Lake(settings.lake), []
+    with alone_in(settings.data), dg.DagsterInstance.get() as instance:
+        fail_orphans(instance)
+        try:
+            for study in recipe.studies:
+                print(f"\n{study.name}: {study.question}", flush=True)
+                outcomes.append(run_study(defs, recipe, study, instance, lake, lambda line: print(line, flush=True)))
+        finally:
+            engine_pool().close()  # not when the interpreter goes down: vLLM would see its worker killed first
+    print("\nWhat was found here (it reproduces no paper):")
+    for outcome in outcomes:
+        print(f"  {outcome.study}: {outcome.decision or 'no decision'}")
+    generated, trained = sum(o.generated for o in outcomes), sum(o.trained for o in outcomes)
+    print(f"\n{generated:,} completions generated, {trained} students trained, in {time.monotonic() - start:.0f} s.")
+    failed = {key: problem for outcome in outcomes for key, problem in outcome.failed.items()}
+    for key, problem in failed.items():
+        print(f"FAILED {key}: {problem}")
+    print("\nReports and plots are on the asset study_results in the Dagster UI:  make ui")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

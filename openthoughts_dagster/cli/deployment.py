@@ -1,0 +1,52 @@
+"""What a command works with: the recipe, the lake and the files that the environment names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import click
+
+from openthoughts_dagster.cluster import ClusterError
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.landing import WatchedSources
+from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.storage import Folders
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the environment says, opened when a command needs it."""
+
+    settings: Settings
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def folders(self) -> Folders:
+        return Folders(self.settings.cache)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        try:
+            recipe = self.settings.load_recipe()
+        except (RecipeError, ClusterError) as error:
+            raise click.ClickException(f"the recipe cannot be used:\n{error}") from error
+        return recipe.with_landed(WatchedSources(self.lake).find)
+
+    def sources(self, chosen: Sequence[str]) -> list[str]:
+        """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
+        landed = [entry.source for entry in WatchedSources(self.lake).read().values() if entry.present]
+        known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
+        if unknown := [name for name in chosen if name not in known]:
+            raise click.ClickException(f"no source {', '.join(unknown)}; there are {', '.join(known)}")
+        return list(chosen) or known
+
+    def teachers(self, chosen: Sequence[str]) -> list[str]:
+        """The teachers that a command is about, in the same way."""
+        known = [teacher.name for teacher in self.recipe.teachers]
+        if unknown := [name for name in chosen if name not in known]:
+            raise click.ClickException(f"no teacher {', '.join(unknown)}; there are {', '.join(known)}")
+        return list(chosen) or known

@@ -1,0 +1,87 @@
+"""Runs of Dagster jobs in this process, one after the other, recorded in the instance that the UI shows.
+
+A daemon would start a process for each run, and each process its engines; here one engine serves all runs.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+_PID = "openthoughts/demo_pid"
+_ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """What a run did: completions generated and reused, students trained, and its problem, empty when it worked."""
+
+    generated: int
+    reused: int
+    trained: int
+    problem: str
+
+
+def run_here(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str | None) -> LocalRun:
+    """Run a job's partition in this process.
+
+    Args:
+        defs: The definitions with the job.
+        instance: Where the run is recorded.
+        job: Name of the job.
+        partition: Its partition key; None for a job without partitions.
+    """
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        run_config={"loggers": {"progress": {"config": {}}}},
+        tags={_PID: str(os.getpid())},
+        raise_on_error=False,
+    )
+    made = [event.materialization.metadata for event in result.get_asset_materialization_events()]
+    return LocalRun(
+        generated=sum(_number(metadata, "completions_generated") for metadata in made),
+        reused=sum(_number(metadata, "completions_reused") for metadata in made),
+        trained=sum(_number(metadata, "students_trained") for metadata in made),
+        problem="" if result.success else _reason(result),
+    )
+
+
+def fail_orphans(instance: dg.DagsterInstance) -> None:
+    """Mark runs of a process that was killed as failed; they would look as if they still ran."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+        pid = run.tags.get(_PID)
+        if pid is not None and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
+            instance.report_run_failed(run, "the process that ran this was stopped; its finished work is kept")
+
+
+@contextmanager
+def alone_in(data: Path) -> Iterator[None]:
+    """Hold a data folder for one such process at a time; a second one exits and says so."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another demo or study is running on {data}; wait for it, or use another OPENTHOUGHTS_DATA")
+        yield
+
+
+def _number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:
+    return int(str(metadata[name].value)) if name in metadata else 0
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost error of the run: what a person has to mend."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            return error.message.strip()
+    return "see the run in the UI"

@@ -1,0 +1,167 @@
+"""`openthoughts study`: run a study, price it, look at its decision, and take the arm that won."""
+
+from typing import Any
+
+import click
+import polars as pl
+
+from openthoughts_dagster.answers import plan_answers
+from openthoughts_dagster.cli.deployment import Deployment
+from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.tables import table
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.lake import ARM_QUESTIONS, ARM_SCORES, ARM_STUDENTS, STUDY_COMPARISONS, STUDY_RESULTS
+from openthoughts_dagster.studies import Arm, StudyError, adopted_settings, arm_answer_set, arms_of, study_named
+from openthoughts_dagster.studies.arms import study_version
+
+
+@click.group()
+def study() -> None:
+    """Compare variants of the recipe: what they would cost, what they found, and which one to take."""
+
+
+@study.command("list")
+@click.pass_obj
+def list_studies(here: Deployment) -> None:
+    """Show the recipe's studies with their questions and decisions."""
+    decided = dict(here.lake.scan(STUDY_RESULTS).select("study", "decision").unique("study").collect().iter_rows())
+    rows = [
+        {
+            "study": each.name,
+            "arms": len(each.variants()),
+            "students": len(each.variants()) * each.seeds,
+            "question": each.question,
+            "decision": decided.get(each.name),
+        }
+        for each in here.recipe.studies
+    ]
+    click.echo(table(rows) if rows else "the recipe has no studies: docs/studies.md shows how to write one")
+
+
+@study.command()
+@click.argument("name")
+@click.pass_obj
+def plan(here: Deployment, name: str) -> None:
+    """Show what each arm of study NAME would cost: completions, tokens, money, trainings. Starts nothing."""
+    try:
+        asked = study_named(here.recipe, name)
+        rows = [_priced(here, arm) for arm in arms_of(here.recipe, here.lake, asked)]
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(table(rows))
+    unknown = sum(row["cost"] is None for row in rows)
+    click.echo(
+        f"{sum(row['to generate'] or 0 for row in rows):,} completions at most (arms share what is equal), "
+        f"{sum(row['trainings'] for row in rows)} trainings and as many evaluations"
+        + (f"; the cost of {unknown} arms is unknown" if unknown else "")
+    )
+
+
+@study.command()
+@click.argument("name")
+@click.pass_obj
+def show(here: Deployment, name: str) -> None:
+    """Show the arms, the differences and the decision of study NAME as they were found last."""
+    try:
+        version = study_version(here.recipe, study_named(here.recipe, name))
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    arms = here.lake.scan(STUDY_RESULTS, study=name).filter(version=version).collect()
+    if arms.is_empty():
+        raise click.ClickException(f"study {name} has no results yet: openthoughts study run {name}")
+    click.echo(table([_arm_row(row) for row in arms.iter_rows(named=True)]))
+    pairs = here.lake.scan(STUDY_COMPARISONS, study=name).filter(version=version).collect()
+    click.echo(table([_pair_row(row) for row in pairs.iter_rows(named=True)]))
+    click.echo(arms["decision"][0])
+
+
+@study.command()
+@click.argument("name")
+@click.option("--arm", help="The arm to take; the one that the study decided for when absent.")
+@click.pass_obj
+def adopt(here: Deployment, name: str, arm: str | None) -> None:
+    """Print what the recipe would say if it took the arm that won study NAME, as YAML. Changes no file."""
+    from openthoughts_dagster.studies import study_result
+
+    try:
+        asked = study_named(here.recipe, name)
+        chosen = arm or study_result(here.lake, here.recipe, asked).winner
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    if chosen is None:
+        raise click.ClickException(f"study {name} decided for no arm: name one with --arm")
+    if chosen not in asked.variants():
+        raise click.ClickException(f"study {name} has no arm {chosen!r}; there are {', '.join(asked.variants())}")
+    click.echo(f"# study {name}, arm {chosen}\n{adopted_settings(asked, chosen)}", nl=False)
+
+
+@study.command()
+@click.argument("name")
+@click.pass_obj
+def run(here: Deployment, name: str) -> None:
+    """Run study NAME in this process: answers, students, scores, decision. What is there already costs nothing."""
+    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+    from openthoughts_dagster.cli.study_runs import run_study
+    from openthoughts_dagster.defs.build import build_definitions
+    from openthoughts_dagster.defs.resources import engine_pool
+
+    try:
+        asked = study_named(here.recipe, name)
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    defs = build_definitions(here.recipe, here.settings)
+    with alone_in(here.settings.data), open_instance(here.settings) as instance:
+        fail_orphans(instance)
+        try:
+            outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
+        finally:
+            engine_pool().close()
+    click.echo(f"{outcome.generated:,} completions generated, {outcome.trained} students trained")
+    for key, problem in outcome.failed.items():
+        click.echo(f"FAILED {key}: {problem}", err=True)
+    click.echo(outcome.decision or "no decision")
+    if outcome.failed:
+        raise SystemExit(1)
+
+
+def _priced(here: Deployment, arm: Arm) -> dict[str, Any]:
+    own = pl.col("arm_student").str.starts_with(f"{arm.key}.")
+    trained = here.lake.scan(ARM_STUDENTS).filter(own).select(pl.len()).collect().item()
+    scored = here.lake.scan(ARM_SCORES).filter(own).select(pl.col("arm_student").n_unique()).collect().item()
+    row: dict[str, Any] = {"arm": arm.name, "teacher": arm.teacher.name, "to generate": None, "cost": None}
+    row |= {"trainings": len(arm.seeds) - trained, "evaluations": len(arm.seeds) - scored}
+    asked = here.lake.scan(ARM_QUESTIONS, arm=arm.key).select(pl.len()).collect().item()
+    if not asked:  # its questions are chosen when its answers are planned
+        wanted = None if arm.questions is None else arm.questions * arm.samples
+        return row | {"to generate": wanted, "basis": "an upper bound: its questions are not chosen yet"}
+    try:
+        model = locate(arm.teacher, here.recipe.folder, here.folders, weights=False)
+    except EngineError as error:
+        return row | {"basis": f"{error}".splitlines()[0]}
+    estimate = plan_answers(here.lake, model, arm_answer_set(here.lake, arm)).estimate
+    cost = None if estimate.cost is None else f"{estimate.cost:,.2f} {estimate.currency}"
+    return row | {"to generate": estimate.completions, "cost": cost, "basis": estimate.basis}
+
+
+def _arm_row(row: dict[str, Any]) -> dict[str, Any]:
+    seeds = "one seed" if row["error_seeds"] is None else f"{100 * row['error_seeds']:.1f}"
+    return {
+        "arm": row["arm_name"],
+        "score": f"{100 * row['score']:.1f}",
+        "± both": f"{100 * row['error']:.1f}",
+        "± items": f"{100 * row['error_items']:.1f}",
+        "± seeds": seeds,
+        "best in": f"{row['chance_best']:.0%}",
+        "seeds": row["seeds"],
+    }
+
+
+def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "arms": f"{row['first']} - {row['second']}",
+        "difference": f"{100 * row['difference']:+.1f} ± {100 * row['error']:.1f}",
+        "p": f"{row['p_holm']:.2g}",
+        "could see": f"{100 * row['detectable']:.1f}",
+        "seeds needed": row["seeds_needed"] or "over 100",
+    }

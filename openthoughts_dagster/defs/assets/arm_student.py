@@ -1,0 +1,49 @@
+"""Students of a study's arms, one for each seed."""
+
+import time
+
+import dagster as dg
+import polars as pl
+
+from openthoughts_dagster.answers import publish_training_set, read_training_set
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.lake import ARM_STUDENTS
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.studies import arm_named, freeze_study, question_texts, student_rows
+from openthoughts_dagster.studies.arms import split_key
+
+
+def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that trains a student for each arm and seed of the studies."""
+
+    @dg.asset(**entry.arguments(recipe))
+    @resumable
+    def arm_student(
+        context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
+    ) -> dg.MaterializeResult:
+        """The student of one arm and one seed, fine-tuned on the arm's answers.
+
+        Equal base, rows and settings are one student, whoever asks: an arm that equals a cell trains nothing. What the
+        study asks is frozen when its first student starts.
+        """
+        key, start, tables = context.partition_key, time.monotonic(), lake.open()
+        arm, (_, _, seed) = arm_named(recipe, tables, key), split_key(key)
+        assert seed is not None
+        version = freeze_study(tables, recipe, arm.study)
+        publish_training_set(tables, key, student_rows(tables, arm, seed))
+        rows = pl.concat(read_training_set(tables, key, question_texts(tables, arm)))
+        trained, data_version = train_on_rows(models, arm.student_of(seed), rows, context.log.info)
+        record = student_record(
+            ARM_STUDENTS, trained, arm_student=key, study=arm.study.name, version=version, arm_name=arm.name, seed=seed
+        )
+        tables.replace(ARM_STUDENTS, record, arm_student=key)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(data_version),
+            metadata=student_metadata(trained, rows, key) | {"seconds": round(time.monotonic() - start, 1)},
+        )
+
+    return arm_student

@@ -1,0 +1,79 @@
+"""What studies decide: arms, differences, and a report."""
+
+import dagster as dg
+import polars as pl
+
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.metadata import bars, table
+from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.lake import STUDY_COMPARISONS, STUDY_RESULTS, STUDY_VERSIONS, Lake, frame_hash
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.studies import StudyResult, adopted_settings, study_named, study_report, study_result
+
+_POINTS = dict.fromkeys(("score", "error_items", "error_seeds", "error", "chance_best", "truncated"), "%")
+_SHOWN = ["arm_name", "score", "error", "error_items", "error_seeds", "chance_best", "seeds", "rows", "steps"]
+
+
+def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
+    """The asset that compares the arms of a study."""
+
+    @dg.asset(**entry.arguments(recipe))
+    @resumable
+    def study_results(
+        context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
+    ) -> dg.MaterializeResult:
+        """Every arm with its errors over items and seeds, every pair of arms, and the decision in a sentence.
+
+        Arms are compared on the same items and seeds. The report is one HTML file that needs no network.
+        """
+        name, tables = context.partition_key, lake.open()
+        study = study_named(recipe, name)
+        result = study_result(tables, recipe, study)
+        versions = tables.scan(STUDY_VERSIONS, study=name).collect()
+        older = _older_decisions(tables, name, str(result.arms["version"][0]), versions)
+        folder = models.workplace("studies", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        report = folder / "report.html"
+        report.write_text(study_report(study, result, versions, older))
+        [address] = models.folders.put_files(folder, [report], models.address("studies", name))
+        _keep(tables, name, result)
+        context.log.info(f"{name}: {result.decision}")
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(frame_hash(result.arms)),
+            metadata={
+                "decision": result.decision,
+                "report": dg.MetadataValue.path(address),
+                "arms": table(result.arms.select(_SHOWN), _POINTS),
+                "differences": table(
+                    result.comparisons.drop("study", "version"),
+                    dict.fromkeys(("difference", "error", "detectable"), "%"),
+                ),
+                "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
+                "students_without_scores": len(result.missing),
+                "plot": bars(
+                    result.arms["arm_name"].to_list(),
+                    result.arms["score"].to_list(),
+                    result.arms["error"].to_list(),
+                    title=f"{name} (2 standard errors over items and seeds)",
+                ),
+            },
+        )
+
+    return study_results
+
+
+def _keep(tables: Lake, name: str, result: StudyResult) -> None:
+    """The present version's rows replace those that were there for it; other versions' rows stay."""
+    version = str(result.arms["version"][0])
+    for written, rows in ((STUDY_RESULTS, result.arms), (STUDY_COMPARISONS, result.comparisons)):
+        others = tables.scan(written, study=name).filter(pl.col("version") != version).collect()
+        tables.replace(written, pl.concat([others, pl.DataFrame(rows, schema_overrides=written.schema)]), study=name)
+
+
+def _older_decisions(tables: Lake, name: str, version: str, versions: pl.DataFrame) -> list[str]:
+    old = tables.scan(STUDY_RESULTS, study=name).filter(pl.col("version") != version)
+    decided = dict(old.select("version", "decision").unique().collect().iter_rows())
+    numbers = dict(versions.sort("number").select("version", "number").iter_rows())
+    return [f"Version {number} found: {decided[known]}" for known, number in numbers.items() if known in decided]

@@ -1,0 +1,53 @@
+"""Rules about studies: whether their arms may be compared, and whether they can be told apart."""
+
+import polars as pl
+
+from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
+from openthoughts_dagster.lake import ARM_ANSWERS, ARM_QUESTIONS, ARM_STUDENTS, REJECTED_ARM_ANSWERS, STUDY_RESULTS
+from openthoughts_dagster.studies import study_named, study_version
+
+_TOLERANCE = 0.02
+_TRUNCATED = 0.05
+_MATCHED = {"rows": "rows", "tokens": "train_tokens", "steps": "steps"}
+
+
+def arm_answers_are_complete(at: Partition) -> Finding:
+    """Each question of the arm has all its answers, kept or rejected with a reason."""
+    kept, rejected = at.count(ARM_ANSWERS), at.count(REJECTED_ARM_ANSWERS)
+    questions, samples = at.count(ARM_QUESTIONS), int(at.recorded.get("answers_per_question", 0))
+    wanted = questions * samples
+    return Finding(
+        wanted == kept + rejected > 0,
+        f"{kept:,} kept and {rejected:,} rejected of {wanted:,} answers to {questions:,} questions",
+        {"wanted": wanted, "kept": kept, "rejected": rejected},
+    )
+
+
+def arm_is_comparable(at: Partition) -> Finding:
+    """The students of all arms have what the study matches (rows, tokens or steps) in common within 2%."""
+    study = study_named(at.recipe, at.labels["study"])
+    students = at.lake.scan(ARM_STUDENTS).filter(study=study.name, version=study_version(at.recipe, study))
+    column = _MATCHED[study.match]
+    sizes = students.group_by("arm_name").agg(pl.col(column).mean()).sort("arm_name").collect()
+    low, high = float(sizes[column].min() or 0), float(sizes[column].max() or 0)  # type: ignore[arg-type]
+    shown = ", ".join(f"{name}: {size:,.0f}" for name, size in sizes.iter_rows())
+    return Finding(
+        high <= low * (1 + _TOLERANCE),
+        f"{study.match} of a student: {shown}",
+        {"smallest": low, "largest": high},
+    )
+
+
+def arms_are_not_cut_off(at: Partition) -> Finding:
+    """At most one answer in twenty of any arm is cut off: a cut-off trace teaches something else than a whole one."""
+    shares = at.scan(STUDY_RESULTS).select("arm_name", "truncated").collect()
+    worst = float(shares["truncated"].max() or 0.0)  # type: ignore[arg-type]
+    shown = ", ".join(f"{name}: {share:.1%}" for name, share in shares.iter_rows())
+    return Finding(worst <= _TRUNCATED, f"answers that are cut off: {shown}", {"largest_share": worst})
+
+
+def arms_can_be_told_apart(at: Partition) -> Finding:
+    """The study decided: its best arm is better than every other, or the arms are equivalent within the margin."""
+    decision = str(at.recorded.get("decision", ""))
+    apart = bool(decision) and "cannot be told apart" not in decision
+    return Finding(apart, decision or "the study has no decision", {})

@@ -1,0 +1,13 @@
+"""Programs that models write, run without network, files, secrets or other processes, and judged from outside."""
+
+from openthoughts_dagster.evaluation.confined.limits import (
+    CallTask,
+    CheckTask,
+    ConfinementError,
+    Limits,
+    Outcome,
+    StdinTask,
+)
+from openthoughts_dagster.evaluation.confined.pool import ProgramPool
+
+__all__ = ["CallTask", "CheckTask", "ConfinementError", "Limits", "Outcome", "ProgramPool", "StdinTask"]

@@ -1,0 +1,82 @@
+"""What is run, within which limits, and what came of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["ok", "error", "time", "cpu", "output", "killed"]
+
+
+class ConfinementError(RuntimeError):
+    """This machine cannot run programs in confinement. The message says what was tried and what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run of a program may use. There is no limit of disk: a program can write no file at all.
+
+    Attributes:
+        seconds: Wall time.
+        cpu_seconds: Processor time of all its threads.
+        memory_megabytes: Address space beyond that of an idle interpreter.
+        output_megabytes: What it may print, and the size of what its function returns.
+    """
+
+    seconds: float = 10.0
+    cpu_seconds: int = 10
+    memory_megabytes: int = 1024
+    output_megabytes: int = 8
+
+
+@dataclass(frozen=True)
+class StdinTask:
+    """A program that reads its standard input; what it prints is for the caller to judge."""
+
+    program: str
+    stdin: str = ""
+
+
+@dataclass(frozen=True)
+class CallTask:
+    """A function of a program, called with each of `calls` in turn until one fails.
+
+    `function` is a name in the program, or `Class().method`. Arguments and results are plain values: numbers, texts,
+    lists, tuples, sets, dictionaries and None.
+    """
+
+    program: str
+    function: str
+    calls: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """A function of a program that a benchmark's own test code calls, as HumanEval's `check(candidate)` does.
+
+    The test code runs in another process than the program: it sees only the values that the function returns, and
+    nothing that the program does to its own process makes a test pass.
+    """
+
+    program: str
+    function: str
+    check: str
+
+
+Task = StdinTask | CallTask | CheckTask
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes:
+        status: "ok"; "error" (an exception or an exit code; a check that failed); "time", "cpu" or "output" for the
+            limit that was reached; "killed" by another signal, such as a crash of the interpreter.
+        stdout: What a `StdinTask` printed.
+        values: What the calls of a `CallTask` returned, up to the first that failed.
+        detail: The last lines of the error, for people. A program can write anything here.
+    """
+
+    status: Status
+    stdout: str = ""
+    values: tuple[Any, ...] = field(default=())
+    detail: str = ""

@@ -1,0 +1,109 @@
+"""Tasks that lighteval ships."""
+
+import importlib
+import io
+import json
+import pickle
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+from zlib import decompress
+
+from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.items import read_column
+from openthoughts_dagster.evaluation.judged import judged_metric, matched
+from openthoughts_dagster.evaluation.kinds import TaskContext
+from openthoughts_dagster.evaluation.metrics import item_metrics
+from openthoughts_dagster.evaluation.program_tests import judge_programs, lighteval_tests
+from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
+from openthoughts_dagster.recipe import LightevalBenchmark
+
+
+def make_tasks(benchmark: LightevalBenchmark, context: TaskContext) -> list[Any]:
+    """The task, or the tasks of a family such as mmlu, with data from the hub."""
+    return [_shipped_task(benchmark, config, context) for config in shipped_configs(benchmark.task)]
+
+
+def read_questions(benchmark: LightevalBenchmark, resolve: Callable[[str], str]) -> list[str] | None:
+    """What the recipe says of the questions: a JSON Lines file or a column of a data set."""
+    if benchmark.questions is None:
+        return None
+    if benchmark.questions.endswith((".jsonl", ".json", ".gz")):
+        return read_column(Path(resolve(benchmark.questions)))
+    parts = benchmark.questions.rsplit(":", 2)
+    if len(parts) != 3 or not all(parts):
+        raise BenchmarkError(
+            "questions: must be dataset:split:column, dataset(subset):split:column, or a path that ends in .jsonl, "
+            f"got {benchmark.questions!r}"
+        )
+    dataset, split, column = parts
+    return _dataset_questions(dataset, split, column, resolve)
+
+
+def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> Any:
+    from lighteval.tasks.lighteval_task import LightevalTask
+
+    metrics = _metrics(benchmark, config, context)
+    if not metrics:
+        kinds = sorted({metric.category.name.lower() for metric in config.metrics})
+        raise BenchmarkError(
+            f"lighteval scores {config.name!r} by {', '.join(kinds)} over given choices, over a whole corpus, or with "
+            "a judge of its own: choose a task that scores each generated answer by rule"
+        )
+    config.metrics = tuple(metrics)
+    # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.
+    family = benchmark.task.partition("|")[0].partition("@")[0]
+    config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
+    task = LightevalTask(config)
+    try:
+        task.dataset = LightevalTask.download_dataset_worker(task)
+    except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
+        raise BenchmarkError(
+            f"the data set {config.hf_repo} ({config.hf_subset}) of lighteval's task {config.name!r} could not be "
+            f"loaded: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}. It comes from the Hugging Face "
+            "hub: check the network, and HF_TOKEN for gated data sets"
+        ) from error
+    return task
+
+
+def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> list[Any]:
+    if any("codegen" in str(metric.metric_name) for metric in config.metrics):
+        # lighteval runs programs on this machine with all of its rights, and unpickles what a data set says.
+        module: Any = importlib.import_module("lighteval.tasks.tasks.lcb.main")
+        module.translate_private_test_cases = _private_tests
+        judge = judge_programs(context.programs(), lighteval_tests)
+        return [judged_metric("codegen_pass@1", benchmark.repeats, judge)]
+    if benchmark.match is not None:
+        return [matched(benchmark.match, benchmark.repeats)]
+    return item_metrics(config.metrics, benchmark.repeats)
+
+
+def _private_tests(encoded: str) -> Any:
+    """LiveCodeBench's hidden tests: JSON in a pickled text. A pickle of anything but a text is refused."""
+    return json.loads(_TextUnpickler(io.BytesIO(decompress(b64decode(encoded)))).load())
+
+
+class _TextUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"the data set's tests name {module}.{name}, and should be a text")
+
+
+def _dataset_questions(dataset: str, split: str, column: str, resolve: Callable[[str], str]) -> list[str]:
+    name, _, subset = dataset.removesuffix(")").partition("(")
+    folder = Path(resolve(name))
+
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(str(folder) if folder.is_dir() else name, subset or None, split=split)
+    except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
+        raise BenchmarkError(
+            f"questions: {dataset}, split {split}, could not be loaded: {type(error).__name__}: "
+            f"{(str(error).splitlines() or [''])[0]}. Check the name, the network, and HF_TOKEN for gated data sets"
+        ) from error
+    if column not in rows.column_names:
+        raise BenchmarkError(
+            f"questions: {dataset}, split {split}, has no column {column!r}; it has {rows.column_names}"
+        )
+    return [str(question) for question in rows[column] if question is not None]

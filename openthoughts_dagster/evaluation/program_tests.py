@@ -1,0 +1,150 @@
+"""Programs in answers, and the tests that they have to pass. They run in confinement; outputs are compared here."""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from json import loads
+from typing import Any
+
+from openthoughts_dagster.evaluation.confined import (
+    CallTask,
+    CheckTask,
+    Limits,
+    Outcome,
+    ProgramPool,
+    StdinTask,
+)
+from openthoughts_dagster.evaluation.confined.limits import Task
+from openthoughts_dagster.evaluation.reading import Verdict
+
+_BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+# What LiveCodeBench's own runner puts before every program.
+_PRELUDE = "".join(
+    f"from {name} import *\n"
+    for name in ("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics",
+                 "itertools", "functools", "operator", "io", "sys", "json", "builtins", "typing")
+) + "".join(
+    f"import {name}\n"
+    for name in ("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics",
+                 "itertools", "functools", "operator", "io", "sys", "json")
+) + "sys.setrecursionlimit(50000)\n"  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ProgramTest:
+    """One run of a program, and whether what came of it is right."""
+
+    task: Task
+    passes: Callable[[Outcome], bool]
+    limits: Limits
+
+
+TestsOf = Callable[[Any, str], list[ProgramTest]]
+"""The tests of a document for a program."""
+
+
+def judge_programs(pool: ProgramPool, tests_of: TestsOf) -> Callable[[Sequence[tuple[Any, str]]], list[Verdict]]:
+    """The judge of a code benchmark: a program is right when it passes every test; the first failure ends its run.
+
+    Args:
+        pool: Runs the programs.
+        tests_of: The tests of a document, made for a program.
+    """
+
+    def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
+        def judged(entry: tuple[Any, str]) -> Verdict:
+            doc, text = entry
+            program = extract_program(text)
+            if program is None:
+                return Verdict(False, None)
+            passed = (test.passes(pool.run_one(test.task, test.limits)) for test in tests_of(doc, program))
+            return Verdict(all(passed), program)
+
+        with ThreadPoolExecutor(pool.workers) as threads:
+            return list(threads.map(judged, asked))
+
+    return judge
+
+
+def extract_program(text: str) -> str | None:
+    """The program of an answer: its last whole block of code, or the text itself where there is no block."""
+    blocks = _BLOCK.findall(text)
+    if blocks:
+        return str(blocks[-1]) if blocks[-1].strip() else None
+    return text if text.strip() and "```" not in text else None
+
+
+def stdin_test(program: str, given: str, expected: str, limits: Limits) -> ProgramTest:
+    """A program that reads `given` from standard input has to print `expected`."""
+    return ProgramTest(
+        StdinTask(program, given),
+        lambda outcome: outcome.status == "ok" and same_output(outcome.stdout, expected),
+        limits,
+    )
+
+
+def call_test(
+    program: str, function: str, calls: Sequence[Sequence[Any]], expected: Sequence[Any], limits: Limits
+) -> ProgramTest:
+    """A function has to return `expected`, one value for each of `calls`; tuples count as lists."""
+    owner = "Solution()." if re.search(r"^class Solution\b", program, re.MULTILINE) else ""
+    right = [_listed(value) for value in expected]
+    return ProgramTest(
+        CallTask(program, owner + function, tuple(tuple(call) for call in calls)),
+        lambda outcome: outcome.status == "ok" and [_listed(value) for value in outcome.values] == right,
+        limits,
+    )
+
+
+def check_test(prompt: str, function: str, check: str, program: str, limits: Limits) -> ProgramTest:
+    """HumanEval's: `check(candidate)` has to end without an error.
+
+    The program stands after the prompt, whose imports and helpers it may use; an answer that is only the function's
+    body continues it.
+    """
+    stub = prompt + "\n    pass\n\n"
+    named = f"{function} = candidate\n"  # some tests call the function by its name
+    whole = re.search(rf"^\s*def {re.escape(function)}\b", program, re.MULTILINE)
+    return ProgramTest(
+        CheckTask(stub + program if whole else prompt + program, function, f"{stub}{named}{check}\ncheck(candidate)\n"),
+        lambda outcome: outcome.status == "ok",
+        limits,
+    )
+
+
+def lighteval_tests(doc: Any, program: str) -> list[ProgramTest]:
+    """The tests of lighteval's LiveCodeBench: six seconds for each, as its own runner has it."""
+    inputs, outputs, function = (doc.specific[name] for name in ("inputs", "outputs", "fn_name"))
+    code = _PRELUDE + "\n" + program
+    if function is None:
+        limits = Limits(seconds=6, cpu_seconds=6, memory_megabytes=4096)
+        return [stdin_test(code, given, right, limits) for given, right in zip(inputs, outputs, strict=True)]
+    calls = [[loads(line) for line in given.split("\n")] for given in inputs]
+    seconds = min(6 * len(calls), 60)
+    limits = Limits(seconds=seconds, cpu_seconds=seconds, memory_megabytes=4096)
+    return [call_test(code, function, calls, [loads(output) for output in outputs], limits)]
+
+
+def same_output(printed: str, expected: str) -> bool:
+    """Whether two outputs are equal line by line; spaces at line ends do not count, and 1.50 is 1.5."""
+    ours, theirs = ([line.strip() for line in text.strip().split("\n")] for text in (printed, expected))
+    return len(ours) == len(theirs) and all(
+        a == b or (_decimals(a) is not None and _decimals(a) == _decimals(b)) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _decimals(line: str) -> list[Decimal] | None:
+    try:
+        return [Decimal(word) for word in line.split()]
+    except InvalidOperation:
+        return None
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_listed(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _listed(entry) for key, entry in value.items()}
+    return value

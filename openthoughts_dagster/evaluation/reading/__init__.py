@@ -1,0 +1,6 @@
+"""What a model's text gives as its answer, and whether that is the reference."""
+
+from openthoughts_dagster.evaluation.reading.matching import MATCHES, Verdict, judge_all
+from openthoughts_dagster.evaluation.reading.math_answers import MATH_WORKERS
+
+__all__ = ["MATCHES", "MATH_WORKERS", "Verdict", "judge_all"]

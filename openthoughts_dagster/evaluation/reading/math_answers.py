@@ -1,0 +1,93 @@
+"""Mathematical answers, compared by math-verify in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from openthoughts_dagster.evaluation.confined.standalone import standalone_code
+from openthoughts_dagster.evaluation.errors import BenchmarkError
+
+_PACKAGE = "openthoughts_dagster.evaluation"
+_MODULES = [f"{_PACKAGE}.confined.kernel", f"{_PACKAGE}.reading.final", f"{_PACKAGE}.reading.math_worker"]
+_PAIRS_OF_A_WORKER = 64  # starting another worker takes as long as comparing some of them
+
+Compared = tuple[bool, str | None]
+
+
+def compare_math(pairs: Sequence[tuple[str, str]]) -> list[Compared]:
+    """Whether each text's answer is its reference, and the answer as it was read.
+
+    Works in any thread. A pair that takes more than a second of processor time is no match.
+
+    Args:
+        pairs: References, and texts without their reasoning.
+
+    Raises:
+        BenchmarkError: math-verify cannot be started.
+    """
+    wanted = min(len(os.sched_getaffinity(0)), -(-len(pairs) // _PAIRS_OF_A_WORKER))
+    with MATH_WORKERS, ThreadPoolExecutor(max(1, wanted)) as threads:
+        return list(threads.map(MATH_WORKERS.compare, pairs))
+
+
+class MathWorkers:
+    """Processes that compare, started when they are needed. They end with the outermost `with` block that uses them:
+    an evaluation holds it open, so that its benchmarks share them."""
+
+    def __init__(self) -> None:
+        self._idle: list[subprocess.Popen[str]] = []
+        self._lock, self._users = threading.Lock(), 0
+
+    def __enter__(self) -> "MathWorkers":
+        with self._lock:
+            self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            ended = [] if self._users else self._idle
+            self._idle = self._idle if self._users else []
+        for worker in ended:
+            worker.communicate()  # its standard input closes, and it ends
+
+    def compare(self, pair: tuple[str, str]) -> Compared:
+        """Compare one pair, within the `with` block."""
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _start()
+        assert worker.stdin and worker.stdout
+        try:
+            worker.stdin.write(json.dumps(pair) + "\n")
+            worker.stdin.flush()
+            right, extracted, *_ = json.loads(worker.stdout.readline())
+        except BaseException:
+            worker.kill()
+            worker.communicate()
+            raise
+        with self._lock:
+            self._idle.append(worker)
+        return bool(right), extracted
+
+
+def _start() -> "subprocess.Popen[str]":
+    worker = subprocess.Popen(
+        [sys.executable, "-I", "-c", standalone_code(_MODULES)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+        text=True,
+    )
+    assert worker.stdout
+    if worker.stdout.readline() != "ready\n":
+        _, error = worker.communicate()
+        raise BenchmarkError(f"math-verify cannot be started: {error.strip()[-2000:]}")
+    return worker
+
+
+MATH_WORKERS = MathWorkers()

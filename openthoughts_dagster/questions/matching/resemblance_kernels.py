@@ -1,0 +1,169 @@
+"""Compiled loops that look for benchmark questions in other texts. Imported inside functions, as kernels is."""
+
+import numpy as np
+
+from openthoughts_dagster.questions.matching.compare_kernels import bits_in
+from openthoughts_dagster.questions.matching.hash_table import cell_of
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, compacted, longest, mixed
+
+_SHORT = 24  # characters: texts too short for grams to tell apart, compared with all others that are as short
+
+
+@_compiled
+def grams_of(data, offsets, size, owners, hashes):  # type: ignore[no-untyped-def]
+    """Every gram of every text, with the text that it is from; returns how many."""
+    scratch = np.empty(longest(offsets) + 1, np.uint64)
+    mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
+    found = 0
+    for text in range(len(offsets) - 1):
+        number = compacted(data, offsets[text], offsets[text + 1], scratch)
+        for at in range(size - 1, number):
+            owners[found], hashes[found] = text, mixed(scratch[at] & mask)
+            found += 1
+    return found
+
+
+@_compiled
+def _ranked(question, share, best, shares, kept):  # type: ignore[no-untyped-def]
+    """Put a question in its place among the best ones, as far as there is room; returns how many there are."""
+    if kept == len(best):
+        if share <= shares[kept - 1]:
+            return kept
+        kept -= 1
+    place = kept
+    while place > 0 and shares[place - 1] < share:
+        best[place], shares[place] = best[place - 1], shares[place - 1]
+        place -= 1
+    best[place], shares[place] = question, share
+    return kept + 1
+
+
+@_compiled
+def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
+    """A bit for every gram of a text in its row of `bits`, and in `ones` how many are set."""
+    scratch = np.empty(longest(offsets) + 1, np.uint64)
+    mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
+    cells = np.uint64(64 * bits.shape[1] - 1)
+    for text in range(len(offsets) - 1):
+        for at in range(size - 1, compacted(data, offsets[text], offsets[text + 1], scratch)):
+            cell = mixed(scratch[at] & mask) & cells
+            bits[text, np.int64(cell >> np.uint64(6))] |= np.uint64(1) << (cell & np.uint64(63))
+        for word in range(bits.shape[1]):
+            ones[text] += bits_in(bits[text, word])
+
+
+@_compiled
+def _unlike(lengths):  # type: ignore[no-untyped-def]
+    """What grams must have more in common where one text is shorter: all of it has to be in the longer one."""
+    return max(0.0, 0.7 * (0.9 - lengths))
+
+
+@_compiled
+def alike(  # type: ignore[no-untyped-def]
+    bits, filled, lengths, known_bits, known_filled, known_lengths, shortest, few, least, most, likely, ones, others
+):
+    """For each text the benchmark questions whose grams are most alike (Dice, less for other lengths); how many pairs.
+
+    All are compared. The `few` best ones count from `least` on, up to `most` when they reach `likely`. `known_lengths`
+    ascend, and only lengths at least `shortest` of each other count.
+    """
+    best, shares = np.empty(most, np.int64), np.empty(most, np.float64)
+    found = 0
+    for text in range(len(lengths)):
+        length = abs(lengths[text])
+        first = np.searchsorted(known_lengths, length * shortest)
+        last = np.searchsorted(known_lengths, length / shortest, "right")
+        own = filled[text] + 1
+        kept = 0
+        bar = least
+        for question in range(first, last):
+            common = np.int64(0)
+            for word in range(bits.shape[1]):
+                common += bits_in(bits[text, word] & known_bits[question, word])
+            both = own + known_filled[question]
+            if 2 * common > bar * both:
+                other = known_lengths[question]
+                share = 2 * common / both - _unlike(min(length, other) / max(1, length, other))
+                if share <= bar:
+                    continue
+                kept = _ranked(question, share, best, shares, kept)
+                if kept == most:
+                    bar = shares[kept - 1]
+                elif kept >= few:
+                    bar = min(likely, shares[few - 1])
+        for at in range(kept):
+            if at >= few and shares[at] < likely:
+                break
+            ones[found], others[found] = text, best[at]
+            found += 1
+    return found
+
+
+@_compiled
+def nearest(  # type: ignore[no-untyped-def]
+    data,
+    offsets,
+    lengths,
+    size,
+    cells,
+    places,
+    begins,
+    owners,
+    weights,
+    totals,
+    known_lengths,
+    short,
+    asked,
+    shortest,
+    most,
+    least,
+    ones,
+    others,
+):
+    """For each text that is `asked` for the at most `most` benchmark questions whose grams it has most of.
+
+    Gram number i is in the questions owners[begins[i]:begins[i + 1]] and weighs weights[i]; totals are the weights of
+    each question. Shares are at least `least`, lengths at least `shortest` of each other. Short texts get all short
+    questions (positions in `short`) as well. Returns how many pairs; those that do not fit are only counted.
+    """
+    scratch = np.empty(longest(offsets) + 1, np.uint64)
+    mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
+    scores = np.zeros(len(totals), np.int64)
+    touched = np.empty(len(totals), np.int64)
+    best, shares = np.empty(most, np.int64), np.empty(most, np.float64)
+    found = 0
+    for text in range(len(offsets) - 1):
+        length = abs(lengths[text])
+        number = compacted(data, offsets[text], offsets[text + 1], scratch) if asked[text] else 0
+        reached = 0
+        for at in range(size - 1, number):
+            cell = cell_of(mixed(scratch[at] & mask), cells)
+            if cell >= 0:
+                place = places[cell]
+                weight = weights[place]
+                for owner in range(begins[place], begins[place + 1]):
+                    question = owners[owner]
+                    if scores[question] == 0:
+                        touched[reached] = question
+                        reached += 1
+                    scores[question] += weight
+        kept = 0
+        for at in range(reached):
+            question = touched[at]
+            share = scores[question] / totals[question]
+            scores[question] = 0
+            other = abs(known_lengths[question])
+            if share >= least and min(length, other) >= shortest * max(length, other):
+                kept = _ranked(question, share, best, shares, kept)
+        for at in range(kept):
+            if found < len(ones):
+                ones[found], others[found] = text, best[at]
+            found += 1
+        if length <= 2 * _SHORT:
+            for question in short:
+                other = abs(known_lengths[question])
+                if min(length, other) >= shortest * max(length, other):
+                    if found < len(ones):
+                        ones[found], others[found] = text, question
+                    found += 1
+    return found

@@ -1,0 +1,86 @@
+"""Do the names in a recipe's studies refer to something? Read from the raw document, as the other references are."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SUMMARY_METRICS = ("mean", "z_mean")
+
+
+def study_problems(document: Mapping[str, Any]) -> list[str]:
+    """Names that nothing has: a source, a teacher, a benchmark, a score; each with study, arm, setting and remedy.
+
+    Args:
+        document: The recipe as it was read; what has a wrong type is passed over, for pydantic says that.
+    """
+    studies = [study for study in _list(document.get("studies")) if isinstance(study, Mapping)]
+    names = [str(study.get("name")) for study in studies]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    problems = [
+        f"studies: the name {name!r} is given {names.count(name)} times; rename all but one" for name in repeated
+    ]
+    for study in studies:
+        problems += _metric_problems(study, document)
+        for where, settings in _settings(study):
+            problems += _arm_problems(where, settings, document)
+    return problems
+
+
+def _settings(study: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The base, every arm, and every value of a grid, with where it stands."""
+    where = f"studies.{study.get('name')}"
+    if isinstance(base := study.get("base"), Mapping):
+        yield f"{where}.base", base
+    arms = study.get("arms")
+    for name, settings in arms.items() if isinstance(arms, Mapping) else ():
+        if isinstance(settings, Mapping):
+            yield f"{where}.arms.{name}", settings
+    grid = study.get("grid")
+    for name, values in grid.items() if isinstance(grid, Mapping) else ():
+        for value in _list(values):
+            yield f"{where}.grid", {str(name): value}
+
+
+def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    known = {
+        "sources": [*_names(document, "sources"), *(s for s in _list(document.get("sources")) if isinstance(s, str))],
+        "teacher": _names(document, "teachers"),
+        "selection.by": _names(document, "scores"),
+    }
+    used = {
+        "sources": _list(settings.get("sources")),
+        "teacher": [settings.get("teacher")],
+        "selection.by": [_get(settings.get("selection"), "by")],
+    }
+    for setting, values in used.items():
+        for value in values:
+            if isinstance(value, str) and value not in known[setting]:
+                there = ", ".join(known[setting]) or "none"
+                yield f"{where}.{setting}: the recipe has no {value!r}; there are {there}"
+
+
+def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    metric, where = study.get("metric", "mean"), f"studies.{study.get('name')}.metric"
+    benchmarks = _list(_get(document.get("evaluation"), "benchmarks"))
+    roles = {str(_get(entry, "name")): _get(entry, "role") or "dev" for entry in benchmarks}
+    if not isinstance(metric, str) or metric in _SUMMARY_METRICS:
+        return
+    if metric not in roles:
+        yield f"{where}: no benchmark is called {metric!r}; there are {', '.join([*roles, *_SUMMARY_METRICS])}"
+    elif roles[metric] == "held_out":
+        dev = ", ".join(name for name, role in roles.items() if role == "dev") or "none"
+        yield (
+            f"{where}: {metric} has role held_out, and what decides a study is no longer held out; take a benchmark of "
+            f"role dev: {dev}"
+        )
+
+
+def _names(document: Mapping[str, Any], key: str) -> list[str]:
+    return [str(entry["name"]) for entry in _list(document.get(key)) if isinstance(entry, Mapping) and "name" in entry]
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,115 @@
+"""The rows of a CSV or TSV file; a quotation mark that is never closed costs its own row and no other."""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+
+from openthoughts_dagster.lake.unicode import has_lone_surrogate
+from openthoughts_dagster.recipe import FilesSource
+from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quoted
+from openthoughts_dagster.sources.opening import File, lines, utf8_stream
+
+_MOST_READ_AGAIN = 2**30  # bytes that are read again after quotation marks that are never closed
+_REMEDY = 'a quotation mark inside a field is written twice ("")'
+
+
+def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
+    """Rows below a header line, separated by commas, or tabs in .tsv.
+
+    Where a quotation mark is not closed as CSV closes it, only the line in which it stands is rejected, and reading
+    goes on with the next line.
+    """
+    previous = csv.field_size_limit(LONGEST_ROW)
+    try:
+        with file.open() as stream:
+            yield from _rows(source, file, _Lines(lines(utf8_stream(stream))))
+    finally:
+        csv.field_size_limit(previous)
+
+
+class _Lines:
+    """Lines as text, which can be given back after a record that turned out to be none."""
+
+    def __init__(self, read: Iterator[tuple[bytes, bool]]) -> None:
+        self._read, self._again = read, deque[tuple[str, bool]]()
+        self.record: list[tuple[str, bool]] = []
+        self.number = self.read_again = 0  # lines before the record; bytes given back
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line, whole = self._again.popleft() if self._again else self._next()
+        self.record.append((line, whole))
+        return line
+
+    def begin(self) -> None:
+        """The next line begins a record."""
+        self.number += len(self.record)
+        self.record = []
+
+    def give_back(self) -> None:
+        """The record is its first line alone."""
+        rest = self.record[1:]
+        self.read_again += sum(len(line) for line, _ in rest)
+        self._again.extendleft(reversed(rest))
+        del self.record[1:]
+
+    def _next(self) -> tuple[str, bool]:
+        line, whole = next(self._read)
+        if whole:
+            return line.decode("utf-8", "surrogateescape"), True  # a broken byte makes its own row bad, and no other
+        start = line[:EVIDENCE].decode("utf-8", "surrogateescape")
+        return start + ('"' if start.count('"') % 2 else "") + "\n", False  # closed, so that the next row is one
+
+
+def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
+    delimiter = "\t" if file.format == "tsv" else ","
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    where = f"sources.{source.name}.path: {file.address}"
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise SourceError(f"{where}: its header line is no CSV: {error}; {_REMEDY}") from error
+    if len(set(header)) != len(header):
+        raise SourceError(f"{where}: a column name occurs twice in {header}")
+    while True:
+        text.begin()
+        origin: dict[str, object] = {"file": file.name, "line": text.number + 1}
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            text.give_back()
+            if text.read_again > _MOST_READ_AGAIN:
+                raise SourceError(
+                    f"{where}: line {text.number + 1}: one of many quotation marks that are never closed; {_REMEDY}"
+                ) from error
+            yield _unclosed(header, text.record, delimiter, origin, error)
+            continue
+        if row:
+            yield _row(header, row, text.record, origin)
+
+
+def _unclosed(
+    header: list[str], record: list[tuple[str, bool]], delimiter: str, origin: dict[str, object], error: csv.Error
+) -> Row:
+    """A line whose quotation marks are not those of CSV: in TSV they may be inch marks, and it is a row."""
+    line, whole = record[0]
+    fields = line.rstrip("\r\n").split(delimiter)
+    if delimiter == "\t" and whole and len(fields) == len(header):
+        return _row(header, fields, record, origin)
+    return Row({}, origin, ("not_csv", f"{error}: {quoted(line.rstrip())}; {_REMEDY}"))
+
+
+def _row(header: list[str], row: list[str], record: list[tuple[str, bool]], origin: dict[str, object]) -> Row:
+    if not all(whole for _, whole in record):
+        return Row({}, origin, ("too_long", f"a line longer than {LONGEST_ROW:,} bytes: {quoted(','.join(row))}"))
+    if len(row) != len(header):
+        lines_read = f" in {len(record):,} lines" if len(record) > 1 else ""
+        found = f"{len(row)} fields{lines_read}, the header has {len(header)}: {quoted(','.join(row))}"
+        return Row({}, origin, ("not_csv", found))
+    if any(map(has_lone_surrogate, row)):
+        return Row({}, origin, ("not_utf8", f"a broken byte in {quoted(ascii(','.join(row)))}"))
+    return Row(dict(zip(header, row, strict=True)), origin)

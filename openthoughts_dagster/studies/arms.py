@@ -1,0 +1,237 @@
+"""Arms: the recipe with a study's overrides, and the names of what is made of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from openthoughts_dagster.lake import SOURCE_RANKING, Lake, value_hash
+from openthoughts_dagster.recipe import AnswerFilter, Recipe, Sampling, Student, Teacher, identity_of
+from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
+
+
+class StudyError(ValueError):
+    """A study that cannot be run as it is written: names study, arm, setting, value, and what to do."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant of the recipe in a study, with every setting decided.
+
+    Args:
+        study: The study that asks.
+        name: Name of the arm in it.
+        settings: What it overrides.
+        sources: The sources of its questions and their shares, which sum to 1.
+        questions: Questions over all sources; None for all that are kept.
+        samples: Answers of each question.
+        teacher: The teacher that answers, with the arm's sampling.
+        keep: Its answer filter.
+        student: The student's settings; its seed is the first of the study's.
+        rows: Rows that a student learns from; None for all.
+    """
+
+    study: Study
+    name: str
+    settings: ArmSettings
+    sources: Mapping[str, float]
+    questions: int | None
+    samples: int
+    teacher: Teacher
+    keep: AnswerFilter
+    student: Student
+    rows: int | None
+
+    @property
+    def key(self) -> str:
+        """The partition of the arm's answers: STUDY.ARM."""
+        return f"{self.study.name}.{self.name}"
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its students, from the recipe's own seed on."""
+        return [self.student.seed + number for number in range(self.study.seeds)]
+
+    def student_key(self, seed: int) -> str:
+        """The partition of one student of the arm: STUDY.ARM.SEED."""
+        return f"{self.key}.{seed}"
+
+    def student_of(self, seed: int) -> Student:
+        """The student's settings with one of the seeds."""
+        return self.student.model_copy(update={"seed": seed})
+
+
+def split_key(key: str) -> tuple[str, str, int | None]:
+    """Study, arm and seed of a partition key; the seed is None for STUDY.ARM. Names are slugs and have no dot."""
+    study, arm, *seed = key.split(".")
+    return study, arm, int(seed[0]) if seed else None
+
+
+def study_named(recipe: Recipe, name: str) -> Study:
+    """The recipe's study of that name. Raises StudyError naming those that there are."""
+    for study in recipe.studies:
+        if study.name == name:
+            return study
+    known = ", ".join(study.name for study in recipe.studies) or "none"
+    raise StudyError(f"recipe {recipe.name!r} has no study {name!r}; there are {known}")
+
+
+def arm_keys(recipe: Recipe) -> list[str]:
+    """The partitions of all arms: STUDY.ARM."""
+    return [f"{study.name}.{arm}" for study in recipe.studies for arm in study.variants()]
+
+
+def student_keys(recipe: Recipe) -> list[str]:
+    """The partitions of all students of all arms: STUDY.ARM.SEED."""
+    return [
+        f"{study.name}.{arm}.{recipe.student.seed + number}"
+        for study in recipe.studies
+        for arm in study.variants()
+        for number in range(study.seeds)
+    ]
+
+
+def arm_teacher(recipe: Recipe, key: str) -> str:
+    """Name of the teacher that answers for an arm: STUDY.ARM."""
+    study, arm, _ = split_key(key)
+    return study_named(recipe, study).variants()[arm].teacher or recipe.teachers[0].name
+
+
+def arm_named(recipe: Recipe, lake: Lake, key: str) -> Arm:
+    """The arm of a partition key STUDY.ARM or STUDY.ARM.SEED, with every setting decided.
+
+    Args:
+        recipe: The recipe with its studies.
+        lake: The tables; read where an arm takes the best sources of a ranking.
+        key: The partition.
+
+    Raises:
+        StudyError: The recipe has no such study or arm, or the arm cannot be made of it.
+    """
+    name, arm, _ = split_key(key)
+    study = study_named(recipe, name)
+    variants = study.variants()
+    if arm not in variants:
+        raise StudyError(f"study {name} has no arm {arm!r}; there are {', '.join(variants)}")
+    return _decided(recipe, lake, study, arm, variants[arm])
+
+
+def arms_of(recipe: Recipe, lake: Lake, study: Study) -> Iterator[Arm]:
+    """Every arm of a study, with every setting decided. Raises StudyError as `arm_named` does."""
+    for name, settings in study.variants().items():
+        yield _decided(recipe, lake, study, name, settings)
+
+
+def study_version(recipe: Recipe, study: Study) -> str:
+    """A short hash of what a study asks: question, arms, seeds, metric, and the recipe's settings under them.
+
+    Students of another version answer another question; a report never mixes them. Where the sources come from a
+    ranking, the ranking is no part of it.
+    """
+    asked = {
+        "study": identity_of(study),
+        "student": identity_of(recipe.student),
+        "teachers": {teacher.name: identity_of(teacher) for teacher in recipe.teachers},
+        "domains": {name: identity_of(domain) for name, domain in recipe.domains.items()},
+        "evaluation": identity_of(recipe.evaluation),
+        "samples": recipe.answers_per_question,
+        "filter": identity_of(recipe.answer_filter),
+    }
+    return value_hash(asked)[:8]
+
+
+def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:
+    where = f"studies.{study.name}.{name}"
+    sources = _sources(recipe, lake, settings, where)
+    try:
+        teacher = _teacher(recipe, settings)
+        student = _student(recipe.student, settings)
+    except (ValidationError, KeyError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else None
+        says = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error.args[0])
+        raise StudyError(f"{where}: {says}") from error
+    return Arm(
+        study=study,
+        name=name,
+        settings=settings,
+        sources=_shares(sources, settings, where),
+        questions=settings.questions,
+        samples=settings.answers_per_question or recipe.answers_per_question,
+        teacher=teacher,
+        keep=settings.answer_filter or recipe.answer_filter,
+        student=student,
+        rows=settings.rows,
+    )
+
+
+def _sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
+    if settings.sources is None:
+        return [source.name for source in recipe.sources]
+    if isinstance(settings.sources, BestSources):
+        return best_sources(lake, settings.sources, where)
+    for name in settings.sources:
+        try:
+            recipe.source(name)
+        except KeyError as error:
+            raise StudyError(f"{where}.sources: {error.args[0]}") from None
+    return list(settings.sources)
+
+
+def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
+    """The best sources of each domain, as source_ranking has them.
+
+    Args:
+        lake: The tables.
+        wanted: How many, and of which domains.
+        where: The setting that asks, for messages.
+
+    Raises:
+        StudyError: Nothing is ranked, or a domain has fewer ranked sources.
+    """
+    ranked = lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
+    domains = wanted.domains or sorted(ranked["domain"].unique())
+    if not domains:
+        raise StudyError(f"{where}.sources: source_ranking ranks nothing yet: materialize it, or name the sources")
+    names: list[str] = []
+    for domain in domains:
+        own = ranked.filter(domain=domain).sort("rank")["source"].head(wanted.best).to_list()
+        if len(own) < wanted.best:
+            raise StudyError(
+                f"{where}.sources: best {wanted.best} of {domain}, and source_ranking has {len(own)} of that domain: "
+                "materialize benchmark_scores of more sources, or name the sources"
+            )
+        names += own
+    return names
+
+
+def _shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
+    shares = settings.shares or dict.fromkeys(sources, 1 / len(sources))
+    if set(shares) != set(sources):
+        raise StudyError(f"{where}.shares: names {', '.join(shares)}, and the arm's sources are {', '.join(sources)}")
+    if abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
+        raise StudyError(f"{where}.shares: must be above 0 and sum to 1, got {sum(shares.values()):g}")
+    return {source: shares[source] for source in sources}
+
+
+def _teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
+    teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
+    if not settings.sampling:
+        return teacher
+    sampling = Sampling.model_validate(teacher.sampling.model_dump() | settings.sampling)
+    return teacher.model_copy(update={"sampling": sampling})
+
+
+def _student(student: Student, settings: ArmSettings) -> Student:
+    raw: dict[str, Any] = student.model_dump(exclude_unset=True)
+    over = dict(settings.student or {})
+    training = {"training": raw.get("training") or {}} if isinstance(over.get("training"), Mapping) else {}
+    merged = raw | over
+    if training:
+        merged["training"] = {**student.settings().model_dump(), **over["training"]}
+        merged.pop("preset", None)
+    if settings.epochs is not None:
+        merged["training"] = {**(merged.get("training") or student.settings().model_dump()), "epochs": settings.epochs}
+        merged.pop("preset", None)
+    return Student.model_validate(merged)

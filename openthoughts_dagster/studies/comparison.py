@@ -1,0 +1,269 @@
+"""Arms compared on the same items, each with several training seeds: differences, errors, and what could be seen.
+
+Scores are crossed: every seed's student answers every item. The variance of a mean then has three parts, of seeds, of
+items, and of what both make together, and they are estimated by the mean squares of a two-way analysis of variance
+(Searle, Casella and McCulloch 1992, "Variance Components", chapter 4; Miller 2024, arXiv 2411.00640, on items as
+clusters). An error over items alone calls differences real that another training seed would turn around.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from openthoughts_dagster.evaluation.statistics import holm_adjusted
+
+_MOST_SEEDS = 100
+
+Scores = npt.NDArray[np.float64]
+"""Scores of one arm: seeds x items."""
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A mean over seeds and items.
+
+    Args:
+        mean: The mean score, or the mean difference of two arms.
+        error_items: Standard error from the items alone, as if these seeds were all there are.
+        error_seeds: Standard error from the seeds alone; None with a single seed.
+        error: Standard error from both; with a single seed that of the items.
+        freedom: Degrees of freedom of `error` (Satterthwaite).
+        seeds: How many seeds.
+        items: How many items.
+    """
+
+    mean: float
+    error_items: float
+    error_seeds: float | None
+    error: float
+    freedom: float
+    seeds: int
+    items: int
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The confidence interval of the mean, by Student's t."""
+        half = float(stats.t.ppf(0.5 + confidence / 2, self.freedom)) * self.error
+        return self.mean - half, self.mean + half
+
+    def p_value(self) -> float:
+        """Two-sided p-value of the hypothesis that the mean is 0."""
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
+
+    def equivalence_p_value(self, margin: float) -> float:
+        """P-value of two one-sided tests (Schuirmann 1987) of the hypothesis that the mean is beyond `margin`."""
+        if self.error == 0:
+            return 0.0 if abs(self.mean) < margin else 1.0
+        return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.freedom))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms on the same items and seeds.
+
+    Args:
+        first: Name of the arm with the higher score.
+        second: Name of the other.
+        difference: first - second.
+        p_holm: P-value of no difference, corrected for all comparisons of the study (Holm 1979).
+        p_equivalent: P-value of a difference beyond the margin, corrected alike; None without a margin.
+        detectable: The smallest true difference that this design finds in four of five studies.
+        seeds_needed: Seeds with which a true difference of this size is found in four of five studies; None where
+            100 seeds are not enough, or where one seed says nothing of others.
+    """
+
+    first: str
+    second: str
+    difference: Estimated
+    p_holm: float
+    p_equivalent: float | None
+    detectable: float
+    seeds_needed: int | None
+
+
+def estimate_mean(scores: Scores) -> Estimated:
+    """The mean of scores, or of paired differences of scores, with its errors over seeds and items.
+
+    Args:
+        scores: Seeds x items; at least two items.
+
+    Raises:
+        ValueError: There are fewer than two items, or a score is missing.
+    """
+    seeds, items = scores.shape
+    if items < 2 or seeds < 1 or np.isnan(scores).any():
+        raise ValueError(f"{seeds} seeds x {items} items: at least one seed and two items are needed, without gaps")
+    of_seeds, of_items, both = _components(scores)
+    mean, error_items = float(scores.mean()), math.sqrt((of_items + both / seeds) / items)
+    if seeds == 1:
+        return Estimated(mean, error_items, None, error_items, items - 1, seeds, items)
+    error_seeds = math.sqrt((of_seeds + both / items) / seeds)
+    squares = _mean_squares(scores)
+    variance, freedom = _total_variance(*squares, seeds, items)
+    return Estimated(mean, error_items, error_seeds, math.sqrt(variance), freedom, seeds, items)
+
+
+def compare_arms(arms: Mapping[str, Scores], margin: float | None = None, alpha: float = 0.05) -> list[Comparison]:
+    """Every pair of arms, the higher score first, with p-values corrected for all of them.
+
+    Args:
+        arms: Scores by name of the arm, seeds x items, the same items in the same order; the first seeds that both
+            arms of a pair have are compared.
+        margin: A difference of scores that does not matter; None asks no question of equivalence.
+        alpha: The chance of a false finding that is accepted in the whole study.
+
+    Returns:
+        One comparison for each pair, the largest difference first.
+    """
+    names = sorted(arms, key=lambda name: -float(arms[name].mean()))
+    pairs = [(first, second) for number, first in enumerate(names) for second in names[number + 1 :]]
+    found = {pair: estimate_mean(_difference(arms[pair[0]], arms[pair[1]])) for pair in pairs}
+    labels = {" - ".join(pair): pair for pair in pairs}
+    p_values = holm_adjusted({label: found[pair].p_value() for label, pair in labels.items()})
+    equivalent = holm_adjusted(
+        {label: found[pair].equivalence_p_value(margin) if margin else None for label, pair in labels.items()}
+    )
+    comparisons = [
+        Comparison(
+            first=pair[0],
+            second=pair[1],
+            difference=found[pair],
+            p_holm=float(p_values[label] or 0.0),
+            p_equivalent=equivalent[label],
+            detectable=_detectable(found[pair].error, found[pair].freedom, alpha / len(pairs)),
+            seeds_needed=seeds_to_find(_difference(arms[pair[0]], arms[pair[1]]), alpha / len(pairs)),
+        )
+        for label, pair in labels.items()
+    ]
+    return sorted(comparisons, key=lambda comparison: -comparison.difference.mean)
+
+
+def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
+    """Seeds with which a true difference as large as the measured one is found in four of five studies.
+
+    Args:
+        differences: Paired differences, seeds x items.
+        alpha: The chance of a false finding that is accepted.
+
+    Returns:
+        At least two; None where 100 seeds are not enough, or where there is one seed only, which says nothing of
+        how much seeds differ.
+    """
+    seeds, items = differences.shape
+    size = abs(float(differences.mean()))
+    if seeds < 2 or size == 0:
+        return None
+    of_seeds, of_items, both = _components(differences)
+    for count in range(2, _MOST_SEEDS + 1):
+        variance = of_seeds / count + of_items / items + both / (count * items)
+        # Satterthwaite's degrees of freedom at these components
+        squares = (items * of_seeds + both, count * of_items + both, both)
+        _, freedom = _total_variance(*squares, count, items)
+        if size >= _detectable(math.sqrt(variance), freedom, alpha):
+            return count
+    return None
+
+
+def chance_among_best(
+    arms: Mapping[str, Scores], best: int = 1, resamples: int = 2_000, seed: int = 0
+) -> dict[str, float]:
+    """How often each arm is among the best when items and seeds are drawn anew.
+
+    Args:
+        arms: Scores by name, seeds x items, the same items in the same order.
+        best: How many arms count as the best.
+        resamples: How often both are drawn with replacement.
+        seed: Seed of the drawing: the same scores give the same chances.
+
+    Returns:
+        A share of the resamples by arm; they sum to `best`.
+    """
+    generator, names = np.random.default_rng(seed), list(arms)
+    means = np.empty((resamples, len(names)))
+    items = next(iter(arms.values())).shape[1]
+    for number in range(resamples):
+        weights = generator.multinomial(items, np.full(items, 1 / items)) / items
+        for column, name in enumerate(names):
+            scores = arms[name]
+            drawn = generator.multinomial(len(scores), np.full(len(scores), 1 / len(scores))) / len(scores)
+            means[number, column] = drawn @ scores @ weights
+    # ties, as between two arms that solve everything, are broken at random
+    order = np.argsort(-(means + generator.uniform(0, 1e-12, means.shape)), axis=1)[:, :best]
+    return {name: float((order == column).any(axis=1).mean()) for column, name in enumerate(names)}
+
+
+def z_scores(arms: Mapping[str, Sequence[Scores]]) -> dict[str, Scores]:
+    """Each arm's scores on several benchmarks as one set of z-scores, each benchmark of equal weight.
+
+    A benchmark on which all arms are alike otherwise weighs as much as one that tells them apart (mean z-score, as
+    OpenThoughts-Agent ranks its sources, arXiv 2606.24855).
+
+    Args:
+        arms: For each arm its scores on each benchmark, seeds x items, benchmarks in the same order.
+
+    Returns:
+        For each arm seeds x (items of all benchmarks): the mean of a row is the seed's mean z-score.
+    """
+    count = len(next(iter(arms.values())))
+    whole = {name: [] for name in arms}  # type: dict[str, list[Scores]]
+    for number in range(count):
+        means = np.array([scores[number].mean() for scores in arms.values()])
+        spread = float(means.std(ddof=1)) if len(means) > 1 else 0.0
+        total = sum(scores[number].shape[1] for number in range(count) for scores in [next(iter(arms.values()))])
+        for name, scores in arms.items():
+            values = (scores[number] - means.mean()) / spread if spread > 0 else np.zeros_like(scores[number])
+            whole[name].append(values * total / (count * scores[number].shape[1]))
+    return {name: np.concatenate(parts, axis=1) for name, parts in whole.items()}
+
+
+def _difference(first: Scores, second: Scores) -> Scores:
+    seeds = min(len(first), len(second))
+    return first[:seeds] - second[:seeds]
+
+
+def _mean_squares(scores: Scores) -> tuple[float, float, float]:
+    """Mean squares of seeds, of items, and of what is left."""
+    seeds, items = scores.shape
+    grand, of_seed, of_item = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
+    left = scores - of_seed[:, None] - of_item[None, :] + grand
+    square_seeds = items * float(((of_seed - grand) ** 2).sum()) / max(1, seeds - 1)
+    square_items = seeds * float(((of_item - grand) ** 2).sum()) / (items - 1)
+    square_left = float((left**2).sum()) / max(1, (seeds - 1) * (items - 1))
+    return square_seeds, square_items, square_left
+
+
+def _components(scores: Scores) -> tuple[float, float, float]:
+    """Variance of seeds, of items, and of both together, none below 0."""
+    seeds, items = scores.shape
+    if seeds == 1:
+        return 0.0, float(scores.var(axis=1, ddof=1).item()), 0.0
+    square_seeds, square_items, left = _mean_squares(scores)
+    return max(0.0, (square_seeds - left) / items), max(0.0, (square_items - left) / seeds), left
+
+
+def _total_variance(
+    square_seeds: float, square_items: float, square_left: float, seeds: int, items: int
+) -> tuple[float, float]:
+    """Variance of the mean and its degrees of freedom.
+
+    (MS_seeds + MS_items - MS_left) / (seeds x items) is unbiased; it is never taken below the larger of the first two,
+    so that chance in the subtraction makes no error too small.
+    """
+    cells = seeds * items
+    variance = max(square_seeds + square_items - square_left, square_seeds, square_items) / cells
+    if variance == 0:
+        return 0.0, float(max(1, min(seeds, items) - 1))
+    parts = square_seeds**2 / max(1, seeds - 1) + square_items**2 / (items - 1)
+    parts += square_left**2 / max(1, (seeds - 1) * (items - 1))
+    freedom = (variance * cells) ** 2 / parts if parts else float(items - 1)
+    return variance, max(1.0, freedom)
+
+
+def _detectable(error: float, freedom: float, alpha: float, power: float = 0.8) -> float:
+    """The smallest true difference found with `power`, by the quantiles of Student's t."""
+    return error * float(stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom))

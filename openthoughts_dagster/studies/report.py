@@ -1,0 +1,175 @@
+"""A study's report as one HTML file that needs no network: question, arms, differences, decision, what to adopt."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import polars as pl
+import yaml
+
+from openthoughts_dagster.recipe import identity_of
+from openthoughts_dagster.recipe.studies import Study
+from openthoughts_dagster.studies.results import StudyResult
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1e21 }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } .decision { font-size: 1.15rem; font-weight: 600 }
+table { border-collapse: collapse } th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child { text-align: left } pre { background: #f4f5f7; padding: .8rem; overflow-x: auto }
+.note { color: #555 } svg { max-width: 100%; height: auto }
+"""
+
+
+def adopted_settings(study: Study, arm: str) -> str:
+    """What the recipe would say if it took an arm: the settings that the arm and its base override, as YAML.
+
+    Args:
+        study: The study.
+        arm: Name of one of its arms.
+
+    Raises:
+        KeyError: The study has no such arm.
+    """
+    chosen = study.variants()[arm]
+    over = {name: value for name, value in identity_of(chosen).items() if name in chosen.model_fields_set}
+    return str(yaml.safe_dump(json.loads(json.dumps(over, default=str)), sort_keys=False, allow_unicode=True))
+
+
+def study_report(
+    study: Study, result: StudyResult, versions: pl.DataFrame, older: Sequence[str] = (), costs: str = ""
+) -> str:
+    """The report as HTML. Every text from the recipe or the tables is escaped.
+
+    Args:
+        study: What was asked.
+        result: What was found.
+        versions: Rows of study_versions of this study.
+        older: Decisions of older versions, as sentences.
+        costs: What the study cost, in words.
+    """
+    parts = [
+        f"<h1>{escape(study.name)}</h1>",
+        f"<p>{escape(study.question)}</p>",
+        f"<p class=note>Expected before: {escape(study.hypothesis)}</p>" if study.hypothesis else "",
+        f"<p class=decision>{escape(result.decision)}</p>",
+        _missing(result.missing),
+        "<h2>Arms</h2>",
+        _plot(result.arms, study.metric),
+        _table(_arm_cells(result.arms)),
+        "<h2>Differences</h2>",
+        "<p class=note>Paired on the same items and seeds; p-values are corrected for all pairs (Holm). "
+        "<i>Could see</i> is the smallest true difference that this design finds in four of five studies.</p>",
+        _table(_comparison_cells(result.comparisons)),
+        "<h2>What was held equal</h2>",
+        f"<p>{escape(_held_equal(study, result.arms))}</p>",
+        f"<h2>Cost</h2><p>{escape(costs)}</p>" if costs else "",
+        "<h2>What to change in the recipe</h2>",
+        _adoption(study, result.winner),
+        "<h2>Versions</h2>",
+        _table(_version_cells(versions)),
+        "".join(f"<p class=note>{escape(text)}</p>" for text in older),
+    ]
+    body = "\n".join(part for part in parts if part)
+    head = f"<meta charset=utf-8><title>{escape(study.name)}</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang=en>{head}{body}"
+
+
+def _missing(keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    few = ", ".join(keys[:6]) + (" ..." if len(keys) > 6 else "")
+    return f"<p class=note>{len(keys)} students have no scores yet and are not compared: {escape(few)}</p>"
+
+
+def _arm_cells(arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
+    for row in arms.iter_rows(named=True):
+        seeds = "one seed" if row["error_seeds"] is None else f"{100 * row['error_seeds']:.1f}"
+        yield {
+            "arm": row["arm_name"],
+            "score": f"{100 * row['score']:.1f}",
+            "± both": f"{100 * row['error']:.1f}",
+            "± items": f"{100 * row['error_items']:.1f}",
+            "± seeds": seeds,
+            "best in": f"{row['chance_best']:.0%}",
+            "questions": f"{row['questions']:,}",
+            "rows": f"{row['rows'] or 0:,.0f}",
+            "tokens": f"{row['train_tokens'] or 0:,.0f}",
+            "steps": f"{row['steps'] or 0:,.0f}",
+            "cut off": f"{row['truncated']:.1%}",
+        }
+
+
+def _comparison_cells(rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:
+    for row in rows.iter_rows(named=True):
+        yield {
+            "arms": f"{row['first']} - {row['second']}",
+            "difference": f"{100 * row['difference']:+.1f}",
+            "±": f"{100 * row['error']:.1f}",
+            "p": f"{row['p_holm']:.2g}",
+            "p beyond margin": "" if row["p_equivalent"] is None else f"{row['p_equivalent']:.2g}",
+            "could see": f"{100 * row['detectable']:.1f}",
+            "seeds needed": "over 100" if row["seeds_needed"] is None else str(row["seeds_needed"]),
+        }
+
+
+def _version_cells(versions: pl.DataFrame) -> Iterable[Mapping[str, str]]:
+    for row in versions.sort("number").iter_rows(named=True):
+        yield {"version": f"{row['number']} ({row['version']})", "first student": f"{row['frozen_at']:%Y-%m-%d %H:%M}"}
+
+
+def _held_equal(study: Study, arms: pl.DataFrame) -> str:
+    parts = []
+    for name in ("rows", "train_tokens", "steps"):
+        values = arms[name].drop_nulls()
+        if values.is_empty():
+            continue
+        low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+        word = name.replace("train_", "")
+        parts.append(f"{word}: {low:,.0f}" if low == high else f"{word}: {low:,.0f} to {high:,.0f}")
+    return f"The study matches its arms by {study.match}. {'; '.join(parts)} for each student."
+
+
+def _adoption(study: Study, winner: str | None) -> str:
+    if winner is None:
+        return "<p>Nothing: the arms cannot be told apart, or they are equivalent.</p>"
+    command = escape(f"openthoughts study adopt {study.name}")
+    settings = escape(adopted_settings(study, winner))
+    return f"<p>The settings of {escape(winner)} (<code>{command}</code>):</p><pre>{settings}</pre>"
+
+
+def _table(rows: Iterable[Mapping[str, str]]) -> str:
+    listed = list(rows)
+    if not listed:
+        return "<p class=note>none</p>"
+    head = "".join(f"<th>{escape(name)}</th>" for name in listed[0])
+    body = "".join("<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row.values()) + "</tr>" for row in listed)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _plot(arms: pl.DataFrame, metric: str) -> str:
+    """Scores with 95% of both errors and, darker, of the items alone, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.6 + 0.36 * arms.height))
+    axes = figure.add_subplot()
+    names, scores = arms["arm_name"].to_list()[::-1], [100 * value for value in arms["score"].to_list()[::-1]]
+    both = [196 * value for value in arms["error"].to_list()[::-1]]
+    items = [196 * value for value in arms["error_items"].to_list()[::-1]]
+    axes.errorbar(scores, names, xerr=both, fmt="none", ecolor="#9db7d5", elinewidth=5)
+    axes.errorbar(scores, names, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
+    axes.set_xlabel(f"{metric}, points (bars: 1.96 standard errors over items and seeds; thin: items alone)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    picture = io.StringIO()
+    figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None})
+    return picture.getvalue()[picture.getvalue().index("<svg") :]
+
+
+def results_by_version(decisions: Mapping[str, Any]) -> list[str]:
+    """Decisions of older versions as sentences, the oldest first."""
+    return [f"Version {version}: {decision}" for version, decision in decisions.items()]

@@ -1,0 +1,214 @@
+"""The chat template and the tokenizer, run once over all rows into files that stay until the student is finished."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from openthoughts_dagster.generation.model import Model, load_tokenizer
+from openthoughts_dagster.generation.requests import messages_for
+from openthoughts_dagster.lake import value_hash
+from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.training.claims import hold_file
+from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.rows import read_rows
+from openthoughts_dagster.training.templates import Template, choose_template
+from openthoughts_dagster.training.tokens import TokenFiles, token_schema
+
+_PART = 2000  # rows of a file, all of them in memory at once: what an interrupted preparation does again
+_BATCH = 64  # rows of one call of the tokenizer
+_VERSION = 1  # of the files, and of how rows are rendered
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the rows: `cut_rows` lost their end, `dropped_rows` are not trained on."""
+
+    rows: int = 0
+    dropped_rows: int = 0
+    cut_rows: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.rows + other.rows, self.dropped_rows + other.dropped_rows, self.cut_rows + other.cut_rows)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A student's rows as tokens, what became of them, and which chat template rendered them."""
+
+    tokens: TokenFiles
+    counts: Counts
+    template: str
+
+
+def prepare_rows(
+    student: Student, base: Model, rows: Path, folder: Path, log: Callable[[str], None], part_rows: int = _PART
+) -> Prepared:
+    """Tokenize the rows of a file into Arrow files in `folder`, unless they are there.
+
+    Rows are read and written a part at a time, in all cores. Of several processes of one machine the first does it and
+    the others wait; an interrupted preparation goes on at its last whole part.
+
+    Args:
+        student: Which rows are too long, what becomes of them, and the system prompt.
+        base: The model whose tokenizer and chat template are used.
+        rows: A parquet file with the columns question and text.
+        folder: Where the token files are.
+        log: Takes lines of progress.
+        part_rows: How many rows are in one file.
+
+    Raises:
+        TrainingError: The chat template cannot train, or no row is left to train on.
+    """
+    tokenizer = load_tokenizer(base.address, base.reference.revision, base.identity.revision)
+    if tokenizer.is_fast:  # what its file says of the longest text is not what a student says
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    template = choose_template(tokenizer, messages_for(student, "The question of this probe."))
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold_file(folder.with_name(f".{folder.name}.lock"), lambda: None):
+        key = _key(student, base, template, part_rows)
+        if not (folder / key).exists():
+            shutil.rmtree(folder)
+            folder.mkdir()
+            (folder / key).touch()
+        counts = _prepare_missing(student, template, rows, folder, log, part_rows)
+    if not counts.rows:
+        raise TrainingError(
+            f"student: no row to train on: {counts.dropped_rows:,} answers, all of them longer "
+            f"than max_length {student.settings().max_length:,} tokens. Look at teacher_answers and rejected_answers "
+            "of this partition, or raise student.training.max_length"
+        )
+    return Prepared(TokenFiles(sorted(folder.glob("*.arrow"))), counts, template.kind)
+
+
+def _key(student: Student, base: Model, template: Template, part_rows: int) -> str:
+    made_from = [base.identity.partition, template.source, template.tokenizer.chat_template, student.system_prompt]
+    limits = [student.settings().max_length, student.too_long, part_rows]
+    return f"{value_hash([_VERSION, *made_from, *limits])}.key"
+
+
+def _prepare_missing(
+    student: Student, template: Template, rows: Path, folder: Path, log: Callable[[str], None], part_rows: int
+) -> Counts:
+    """Write the parts that are not there; returns the counts of all."""
+    counts, done = Counts(), 0
+    while (report := folder / f"{done:09}.json").exists():
+        content = json.loads(report.read_text())
+        counts += Counts(**content["counts"])
+        done += content["rows_in"]
+    pending: list[pl.DataFrame] = []
+    height, said = 0, done
+    for frame in read_rows(rows, done):
+        pending.append(frame)
+        height += frame.height
+        while height >= part_rows:
+            waiting = pl.concat(pending)
+            counts += _write_part(student, template, waiting.head(part_rows), done, folder)
+            done, height, pending = done + part_rows, height - part_rows, [waiting.slice(part_rows)]
+            if done - said >= 100_000:
+                said = done
+                log(f"student: {done:,} rows tokenized")
+    if height:
+        counts += _write_part(student, template, pl.concat(pending), done, folder)
+    return counts
+
+
+def _write_part(student: Student, template: Template, rows: pl.DataFrame, first: int, folder: Path) -> Counts:
+    """Tokenize rows into one file, then its report; a part without a report is done again."""
+    counts, path = Counts(), folder / f"{first:09}.arrow"
+    columns: dict[str, list[Any]] = {"values": [], "lengths": [], "learned_from": [], "row": []}
+    batches = [rows.slice(begin, _BATCH) for begin in range(0, rows.height, _BATCH)]
+    with _all_cores(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+        tokenized = threads.map(lambda batch: _tokenized(student, template, batch), batches)
+        number = first
+        for batch in tokenized:
+            for ids, prompt in batch:
+                counts += _add_row(student, columns, ids, prompt, number)
+                number += 1
+    if counts.rows:
+        _write_tokens(path, columns)
+    report = path.with_suffix(".json")
+    unfinished = report.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"rows_in": rows.height, "counts": asdict(counts)}))
+    unfinished.rename(report)
+    return counts
+
+
+def _write_tokens(path: Path, columns: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+
+    offsets, schema = np.concatenate([[0], np.cumsum(columns["lengths"])]).astype(np.int32), token_schema()
+    arrays = [
+        pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(columns["values"]))),
+        pa.array(columns["learned_from"], pa.int32()),
+        pa.array(columns["row"], pa.int64()),
+    ]
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _add_row(
+    student: Student, columns: dict[str, list[Any]], ids: "np.ndarray[Any, Any]", prompt: int, number: int
+) -> Counts:
+    longest = student.settings().max_length
+    cut = len(ids) > longest and student.too_long == "truncate"
+    if cut:
+        ids = ids[:longest]
+    if (len(ids) > longest and student.too_long == "drop") or len(ids) <= prompt:
+        return Counts(dropped_rows=1)  # the prompt alone may fill max_length: there is nothing to learn
+    columns["values"].append(ids)
+    columns["lengths"].append(len(ids))
+    columns["learned_from"].append(prompt)
+    columns["row"].append(number)
+    return Counts(rows=1, cut_rows=int(cut))
+
+
+def _tokenized(student: Student, template: Template, rows: pl.DataFrame) -> list[tuple["np.ndarray[Any, Any]", int]]:
+    """Token ids of each row, and how many of them are prompt."""
+    prompts, wholes = [], []
+    for question, text in rows.iter_rows():
+        messages = messages_for(student, question)
+        prompts.append(template.prompt(messages))
+        wholes.append(template.conversation(messages, text, prompts[-1]))
+    before, whole = _encoded(template.tokenizer, prompts), _encoded(template.tokenizer, wholes)
+    return [(np.asarray(ids, np.int32), _shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
+
+
+def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Token ids of texts; of a tokenizer in Rust without the places of tokens, which cost as much as the ids."""
+    if not tokenizer.is_fast:
+        slow: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return slow
+    return [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _shared(prompt: list[int], whole: list[int]) -> int:
+    """Tokens at the beginning that the prompt alone has as well: the rest is learned."""
+    if whole[: len(prompt)] == prompt:
+        return len(prompt)
+    differing = (index for index, (one, other) in enumerate(zip(prompt, whole, strict=False)) if one != other)
+    return next(differing, min(len(prompt), len(whole)))
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let the tokenizer use all cores, whatever the environment says of it."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,52 @@
+"""Where weights and optimizer are: whole in each process, or with FSDP2 a part of every layer in each."""
+
+import os
+from typing import Any
+
+from openthoughts_dagster.recipe import TrainingPreset
+from openthoughts_dagster.training.errors import TrainingError
+
+
+def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]:
+    """What TRL's config is told of memory."""
+    if settings.sharding == "none" or processes == 1:
+        return {"gradient_checkpointing": settings.gradient_checkpointing}
+    return {
+        "gradient_checkpointing": False,  # FSDP does it itself, without gathering the weights twice
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2,
+            # one process writes the whole state, so that a checkpoint fits any number of processes
+            "state_dict_type": "FULL_STATE_DICT",
+            "activation_checkpointing": settings.gradient_checkpointing,
+        },
+    }
+
+
+def shard_on_cpu(trainer: Any) -> None:
+    """Tell accelerate of FSDP2 where it has no branch for it: it knows processes of CPUs as plain DDP only."""
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin(**trainer.args.fsdp_plugin_args)
+    if trainer.accelerator.mixed_precision != "no":
+        plugin.set_mixed_precision(trainer.accelerator.mixed_precision)
+    for shared in (PartialState._shared_state, AcceleratorState._shared_state):
+        shared["distributed_type"] = DistributedType.FSDP
+    trainer.accelerator.state.fsdp_plugin = plugin
+    trainer.is_fsdp_enabled = True
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+
+
+def check_sharded(model: Any) -> None:
+    """Raise TrainingError unless every weight of the model is a part that FSDP2 gave to this process."""
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+    whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
+    if whole or not isinstance(model, FSDPModule):
+        raise TrainingError(
+            f"student: sharding is fsdp, and {len(whole):,} weights are whole in each process, such as "
+            f"{', '.join(whole[:3])}. This is a bug, or accelerate was configured by ACCELERATE_* or FSDP_* variables: "
+            "unset them, or set training.sharding to none"
+        )

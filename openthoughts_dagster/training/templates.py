@@ -1,0 +1,119 @@
+"""How a row becomes the text that a student learns: the chat template, looked at before it is trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openthoughts_dagster.generation.reasoning import CLOSE, OPEN, opens_reasoning, split_reasoning
+from openthoughts_dagster.generation.requests import Message
+from openthoughts_dagster.training.errors import TrainingError
+
+OWN = "own"
+TRAINING = "TRL's training template"
+
+_TRACE, _ANSWER = "The trace of this probe.", "The answer of this probe."
+_PROBE = f"{OPEN}\n{_TRACE}\n{CLOSE}\n\n{_ANSWER}"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A chat template that was seen to teach a whole trace and the end of the turn.
+
+    `kind` says which it is: the model's own, or the one that TRL has for training models of that family.
+    """
+
+    tokenizer: Any
+    kind: str
+    source: str | None
+    end_of_turn: str
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """The text that the model sees before it answers; it is none of what is learned."""
+        return _rendered(self.tokenizer, self.source, messages, prompt=True)
+
+    def conversation(self, messages: Sequence[Message], text: str, prompt: str) -> str:
+        """The text of a row: the prompt, the answer, and the end of the turn.
+
+        The answer to a row that was cut off stays open. A template that would leave something of an answer out, such
+        as one that looks for the last closing tag, is passed by: the answer follows the prompt as it is.
+        """
+        if is_cut_off(text):
+            return prompt + _continued(prompt, text)
+        answer: Message = {"role": "assistant", "content": text}
+        rendered = _rendered(self.tokenizer, self.source, [*messages, answer])
+        parts = split_reasoning(text, prompt)
+        if all(part.strip() in rendered for part in (parts.reasoning or "", parts.answer)):
+            return rendered
+        return prompt + _continued(prompt, text) + self.end_of_turn
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether an answer ended inside its reasoning, as one does that reached the longest completion."""
+    return text.lstrip().startswith(OPEN) and CLOSE not in text
+
+
+def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
+    """The chat template that a student learns with: the model's own, or TRL's for training where that is needed.
+
+    Args:
+        tokenizer: The base model's tokenizer.
+        messages: A conversation before the answer, with the student's system prompt.
+
+    Raises:
+        TrainingError: Neither teaches the whole trace, once, and the end of the turn; the message shows the text.
+    """
+    own, wrong = _tried(tokenizer, OWN, None, messages)
+    if own is not None:
+        return own
+    try:
+        from trl.chat_template_utils import get_training_chat_template
+
+        source = get_training_chat_template(tokenizer)
+    except (ValueError, TypeError):
+        source = None
+    if source is not None:
+        training, _ = _tried(tokenizer, TRAINING, source, messages)
+        if training is not None:
+            return training
+    raise TrainingError(
+        f"student: its chat template cannot train it: {wrong}. TRL has no training template for it. Correct "
+        "chat_template.jinja of the base model (a copy of it in a folder), or use another base model. A probe row was "
+        f"rendered as:\n{_rendered(tokenizer, None, [*messages, {'role': 'assistant', 'content': _PROBE}])}"
+    )
+
+
+def _tried(tokenizer: Any, kind: str, source: str | None, messages: Sequence[Message]) -> tuple[Template | None, str]:
+    """The template, or what is wrong with it."""
+    prompt = _rendered(tokenizer, source, messages, prompt=True)
+    if prompt != _rendered(tokenizer, None, messages, prompt=True):
+        return None, "it renders prompts in another way than the template that the student is asked with"
+    whole = _rendered(tokenizer, source, [*messages, {"role": "assistant", "content": _PROBE}])
+    learned = whole[_differs_at(prompt, whole) :]
+    for name, part in (("trace", _TRACE), ("answer", _ANSWER)):
+        if (times := learned.count(part)) != 1:
+            return None, f"what is learned holds the {name} {times} times, and should once"
+    if CLOSE not in learned.partition(_TRACE)[2].partition(_ANSWER)[0]:
+        return None, f"there is no {CLOSE} between trace and answer"
+    end = learned.partition(_ANSWER)[2]
+    ids = tokenizer(end.rstrip(), add_special_tokens=False)["input_ids"]
+    if not ids or ids[-1] not in {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}:
+        return None, f"no end of turn follows the answer, but {end!r}"
+    return Template(tokenizer, kind, source, end), ""
+
+
+def _differs_at(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _continued(prompt: str, text: str) -> str:
+    """The text that follows a prompt, which may have opened the reasoning itself."""
+    return text.lstrip().removeprefix(OPEN).removeprefix("\n") if opens_reasoning(prompt) else text
+
+
+def _rendered(tokenizer: Any, source: str | None, messages: Sequence[Message], prompt: bool = False) -> str:
+    return str(
+        tokenizer.apply_chat_template(
+            list(messages), chat_template=source, tokenize=False, add_generation_prompt=prompt
+        )
+    )

@@ -1,0 +1,148 @@
+"""Studies as data: what is refused, how arms are made, and what their design is."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake, text_hash
+from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
+from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.studies import StudyError, arm_named, arm_questions, arms_of, student_keys, study_version
+from openthoughts_dagster.studies.design import questions_by_source
+
+STUDY: dict[str, Any] = {
+    "name": "s",
+    "question": "Which?",
+    "base": {"sources": ["two-digit-sums"], "rows": 60},
+    "arms": {"a": {"questions": 60, "answers_per_question": 1}, "b": {"questions": 15, "answers_per_question": 4}},
+    "seeds": 2,
+}
+
+
+def _recipe(folder: Path, study: dict[str, Any]) -> Recipe:
+    document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text()) | {"studies": [study]}
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"arms": {"a": {"teacher": "nobody"}}},
+            r"studies\.s\.arms\.a\.teacher: the recipe has no 'nobody'; there are",
+        ),
+        ({"base": {"sources": ["lost"]}}, r"studies\.s\.base\.sources: the recipe has no 'lost'"),
+        ({"metric": "nothing"}, r"studies\.s\.metric: no benchmark is called 'nothing'; there are two-digit-sums-test"),
+        ({"arms": {"a": {"rows": 5}, "b": {"rows": 5}}}, r"is the same as arm 'a'"),
+        ({"arms": {}}, "give arms, or a grid"),
+        ({"arms": None, "grid": {"questions": list(range(1, 60)), "rows": list(range(1, 60))}}, r"makes 3,481 arms"),
+        ({"arms": {"a": {"questionss": 5}}}, r"questionss: is not a setting here; did you mean 'questions'"),
+        ({"decision": "simplest_within_margin"}, "margin"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    study = {name: value for name, value in (STUDY | changes).items() if value is not None}
+    with pytest.raises(RecipeError, match=says):
+        _recipe(tmp_path, study)
+
+
+def test_a_held_out_benchmark_decides_no_study(tmp_path: Path) -> None:
+    document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text())
+    document["evaluation"]["benchmarks"][0]["role"] = "held_out"
+    document["studies"] = [STUDY | {"metric": "two-digit-sums-test"}]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    with pytest.raises(RecipeError, match="two-digit-sums-test has role held_out"):
+        load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(tmp_path)})
+
+
+def test_a_grid_makes_an_arm_of_every_combination(tmp_path: Path, lake: Lake) -> None:
+    grid = {"questions": [60, 15], "answers_per_question": [1, 4]}
+    recipe = _recipe(tmp_path, {k: v for k, v in STUDY.items() if k != "arms"} | {"grid": grid})
+    arms = {arm.name: arm for arm in arms_of(recipe, lake, recipe.studies[0])}
+    assert list(arms) == [f"questions-{q}_answers-per-question-{k}" for q in (60, 15) for k in (1, 4)]
+    assert {(arm.questions, arm.samples, arm.rows) for arm in arms.values()} == {
+        (q, k, 60) for q in (60, 15) for k in (1, 4)
+    }
+
+
+def test_an_arm_overrides_the_student_and_the_teachers_sampling(tmp_path: Path, lake: Lake) -> None:
+    arms = {
+        "a": {"epochs": 2, "sampling": {"temperature": 1.5}},
+        "b": {"student": {"training": {"learning_rate": 0.1}}},
+    }
+    recipe = _recipe(tmp_path, STUDY | {"arms": arms})
+    first, second = arms_of(recipe, lake, recipe.studies[0])
+    assert (first.student.settings().epochs, first.teacher.sampling.temperature) == (2, 1.5)
+    assert first.teacher.sampling.max_tokens == recipe.teachers[0].sampling.max_tokens
+    assert second.student.settings().learning_rate == 0.1
+    assert second.student.settings().epochs == recipe.student.settings().epochs
+
+
+def test_students_are_keyed_by_study_arm_and_seed(tmp_path: Path) -> None:
+    assert student_keys(_recipe(tmp_path, STUDY)) == ["s.a.0", "s.a.1", "s.b.0", "s.b.1"]
+
+
+def test_a_changed_question_is_another_version_and_a_price_is_not(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path, STUDY)
+    version = study_version(recipe, recipe.studies[0])
+    other = _recipe(tmp_path, STUDY | {"seeds": 3})
+    assert study_version(other, other.studies[0]) != version
+    priced = recipe.model_copy(
+        update={"student": recipe.student.model_copy(update={"max_in_flight": 3}), "description": "other words"}
+    )
+    assert study_version(priced, priced.studies[0]) == version
+
+
+def _with_questions(lake: Lake, source: str, count: int) -> None:
+    texts = [f"{source} {n}?" for n in range(count)]
+    rows = pl.DataFrame(
+        {
+            "source": source,
+            "question_id": [text_hash(text) for text in texts],
+            "domain": "math",
+            "question": texts,
+            "reference_answer": None,
+            "licence": "MIT",
+            "origin": "{}",
+            "metadata": "{}",
+            "scores": "{}",
+        }
+    )
+    lake.replace(DEDUPED_QUESTIONS, rows, source=source)
+
+
+def _never(*_: Any) -> pl.DataFrame:
+    raise AssertionError("nothing is curated anew")
+
+
+def test_a_larger_design_begins_with_the_questions_of_a_smaller(tmp_path: Path, lake: Lake) -> None:
+    _with_questions(lake, "two-digit-sums", 100)
+    recipe = _recipe(tmp_path, STUDY)
+    large, small = (arm_questions(lake, recipe, arm, _never) for arm in arms_of(recipe, lake, recipe.studies[0]))
+    assert (large.height, small.height) == (60, 15)
+    assert small.equals(large.head(15))
+
+
+def test_shares_of_sources_are_kept_to_the_question(tmp_path: Path, lake: Lake) -> None:
+    base = {"sources": ["two-digit-sums", "shop-sums"], "shares": {"two-digit-sums": 2 / 3, "shop-sums": 1 / 3}}
+    recipe = _recipe(tmp_path, STUDY | {"base": base, "arms": {"a": {"questions": 10}, "b": {"questions": 11}}})
+    first, second = arms_of(recipe, lake, recipe.studies[0])
+    assert questions_by_source(first) == {"two-digit-sums": 7, "shop-sums": 3}
+    assert sum(count or 0 for count in questions_by_source(second).values()) == 11
+
+
+def test_a_source_with_too_few_questions_is_an_error_with_its_number(tmp_path: Path, lake: Lake) -> None:
+    _with_questions(lake, "two-digit-sums", 20)
+    recipe = _recipe(tmp_path, STUDY)
+    with pytest.raises(StudyError, match=r"studies\.s\.a\.questions: 60 of source 'two-digit-sums', which has 20"):
+        arm_questions(lake, recipe, arm_named(recipe, lake, "s.a"), _never)
+    with pytest.raises(StudyError, match=r"no arm 'c'; there are a, b"):
+        arm_named(recipe, lake, "s.c")
