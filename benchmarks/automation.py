@@ -59,7 +59,7 @@ def definitions(folder: Path, landing: str | None = None) -> dg.Definitions:
     """The quickstart with ten teachers, and students nightly so that every condition is evaluated."""
     recipe = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text())
     recipe["teachers"] = [recipe["teachers"][0] | {"name": f"teacher-{number}"} for number in range(TEACHERS)]
-    recipe["automation"] = {"students": "0 2 * * *"}
+    recipe["automation"], recipe["studies"] = {"students": "0 2 * * *"}, []
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     settings = Settings(str(folder), folder, str(folder / "lake"), landing=landing)

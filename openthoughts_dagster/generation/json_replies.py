@@ -12,6 +12,7 @@ from openthoughts_dagster.generation.json_escapes import repair_escapes
 from openthoughts_dagster.generation.requests import AskModel, Prompt
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
+_MOST_DIGITS = 400
 _DEEPEST = 64  # levels of lists and objects: deeper ones take gigabytes and say nothing
 _MOST_STARTS = 256  # brackets of the prose around that are tried
 _SCALAR = re.compile(r'-?[0-9][0-9.eE+-]*|true|false|null|".*"', re.DOTALL)
@@ -177,10 +178,19 @@ def _end_of(text: str, start: int) -> int | None:
 
 
 def _load(text: str) -> Any:
-    value = json.loads(repair_escapes(text), strict=False, parse_constant=_refuse_constant, parse_float=_finite)
+    value = json.loads(
+        repair_escapes(text), strict=False, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
+    )
     if has_lone_surrogate(json.dumps(value, ensure_ascii=False)):
         raise ValueError("it has half a surrogate pair")
     return value
+
+
+def _bounded(digits: str) -> int:
+    # Not left to the interpreter, whose own limit libraries of mathematics turn off for the whole process.
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of it has {len(digits):,} digits, more than {_MOST_DIGITS}")
+    return int(digits)
 
 
 def _finite(digits: str) -> float:

@@ -28,6 +28,7 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
     recipe["student"]["rows"] = 32
     recipe["student"]["training"]["epochs"] = 2
     recipe["evaluation"]["benchmarks"][0]["items"] = 20
+    recipe["studies"] = []
     path.write_text(yaml.safe_dump(recipe | changes, sort_keys=False))
     return path
 
