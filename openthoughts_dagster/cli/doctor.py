@@ -13,6 +13,7 @@ import polars as pl
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings, dagster_home
+from openthoughts_dagster.evaluation import benchmark_needs
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import RAW_SOURCES, TABLES, Lake
@@ -52,7 +53,12 @@ def findings(settings: Settings) -> list[Finding]:
     ]
     if recipe is not None:
         loaded = recipe
-        checks += [lambda: _readers(loaded), lambda: _models(loaded, settings), lambda: _cluster(loaded, settings)]
+        checks += [
+            lambda: _benchmarks(loaded),
+            lambda: _readers(loaded),
+            lambda: _models(loaded, settings),
+            lambda: _cluster(loaded, settings),
+        ]
     for check in checks:
         try:
             found += check()
@@ -175,6 +181,11 @@ def _readers(recipe: Recipe) -> Iterator[Finding]:
     """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
     for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
         yield Finding("readers", None, says)
+
+
+def _benchmarks(recipe: Recipe) -> Iterator[Finding]:
+    for name, good, says in benchmark_needs(recipe.evaluation, recipe.path):
+        yield Finding(f"benchmark {name}", good, says)
 
 
 def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
