@@ -10,10 +10,18 @@ from zlib import compress
 
 import pytest
 
-from openthoughts_dagster.evaluation import BenchmarkError, EvaluationResult, benchmark_questions, evaluate
+from openthoughts_dagster.evaluation import (
+    BenchmarkError,
+    EvaluationResult,
+    benchmark_needs,
+    benchmark_questions,
+    evaluate,
+    require_confinement,
+)
 from openthoughts_dagster.evaluation.confined import kernel
 from openthoughts_dagster.evaluation.paper.math import last_boxed
-from openthoughts_dagster.recipe import Evaluation, PaperBenchmark
+from openthoughts_dagster.questions.question_sets import read_question_sets
+from openthoughts_dagster.recipe import Evaluation, PaperBenchmark, load_recipe
 from openthoughts_dagster.recipe.paper_benchmarks import PAPER_BENCHMARKS, PaperTask
 from openthoughts_dagster_tests.evaluation.helpers import asking, json_lines
 
@@ -236,3 +244,42 @@ def test_only_a_last_box_that_is_closed_is_an_answer() -> None:
     assert last_boxed("\\boxed{1} and \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
     assert last_boxed("\\boxed{1} and \\boxed{2") is None
     assert last_boxed("1") is None
+
+
+def test_programs_that_cannot_be_confined_are_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, code = paper("aime24"), paper("codeelo")
+    assert require_confinement(Evaluation(benchmarks=[sums], confinement="landlock")) is None
+    assert require_confinement(Evaluation(benchmarks=[sums, code], confinement="landlock"))
+    monkeypatch.setattr(kernel, "landlock_version", lambda: 0)
+    with pytest.raises(BenchmarkError, match=r"evaluation\.benchmarks\.codeelo: .*cannot be confined on this machine"):
+        require_confinement(Evaluation(benchmarks=[sums, code], confinement="landlock"))
+
+
+def test_what_benchmarks_need_is_said_without_the_hub(copies: Path, tmp_path: Path) -> None:
+    evaluation = Evaluation(benchmarks=[paper("codeelo"), paper("gpqa-diamond")], confinement="landlock")
+    there = benchmark_needs(evaluation, lambda path: str(copies / path))
+    assert [(name, good) for name, good, _ in there] == [
+        ("codeelo", True), ("gpqa-diamond", True), ("confinement", True)
+    ]  # fmt: skip
+    _, gpqa, _ = benchmark_needs(evaluation, lambda path: str(tmp_path / path))
+    assert gpqa[1] is None
+    assert "HF_TOKEN" in gpqa[2]
+
+
+def test_copies_serve_benchmarks_and_decontamination(copies: Path) -> None:
+    recipe = load_recipe("openthoughts3", {}).with_copies(copies)
+    math500 = "HuggingFaceH4/MATH-500"
+    assert recipe.path(math500) == str(copies / math500)
+    assert recipe.path("prompts/code_difficulty.md") == str(recipe.folder / "prompts" / "code_difficulty.md")
+    assert recipe.path("no/such").startswith(str(recipe.folder))
+    frame = read_question_sets([f"{math500}:test:problem"], recipe.path)
+    assert frame.height == len(SUMS)
+
+
+def test_openthoughts3_asks_all_twelve() -> None:
+    benchmarks = {entry.name: entry for entry in load_recipe("openthoughts3", {}).evaluation.benchmarks}
+    assert {entry.task for entry in benchmarks.values() if entry.kind == "paper"} == set(PAPER_BENCHMARKS)
+    held_out = {name for name, entry in benchmarks.items() if entry.role == "held_out"}
+    assert held_out == {"aime25", "hmmt-2025-02", "hle-multiple-choice", "livecodebench-2406-2501"}
+    repeats = {name: entry.repeats for name, entry in benchmarks.items() if entry.repeats != 3}
+    assert repeats == {"aime24": 10, "amc23": 10, "hmmt-2025-02": 10, "aime25": 5, "math500": 1}
