@@ -56,15 +56,23 @@ def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.Da
 
 def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[str, Any]:
     """What a person wants to see of a student: size, loss, and a few rows that it learned from."""
+    curves = {"learning_rate": trained.learning_rates, "gradient_norm": trained.gradient_norms}
     return {
         "path": dg.MetadataValue.path(trained.path),
         "students_trained": int(not trained.reused),
         "dagster/row_count": trained.rows,
         "rows_dropped_too_long": trained.dropped_rows,
+        "rows_cut_off": trained.cut_rows,
+        "chat_template": trained.template,
         "steps": trained.steps,
         "train_tokens": trained.train_tokens,
         "final_loss": round(trained.losses[-1][1], 4),
         "loss_curve": line(trained.losses, f"Training loss, {title}", "step", "loss"),
+        **{
+            f"{name}_curve": line(points, f"{name.replace('_', ' ').capitalize()}, {title}", "step", name)
+            for name, points in curves.items()
+            if points
+        },
         "training_seconds": round(trained.seconds, 1),
         "sample": sample_rows(rows.select("question", "text")),
     }

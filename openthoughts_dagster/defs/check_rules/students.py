@@ -1,6 +1,7 @@
 """What could be wrong with models, students, scores and rankings."""
 
 import json
+from importlib.util import find_spec
 
 import polars as pl
 
@@ -15,7 +16,9 @@ from openthoughts_dagster.lake import (
     TEACHER_RANKING,
     Table,
 )
-from openthoughts_dagster.storage import Folders, joined
+from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.callbacks import check_finite_weights
 
 _ABLE = 0.5
 
@@ -43,7 +46,7 @@ def _scores_of(at: Partition) -> Table:
 
 
 def checkpoint_is_whole(at: Partition) -> Finding:
-    """The checkpoint folder has weights, configuration and tokenizer."""
+    """The checkpoint folder has weights, all of them finite numbers, configuration and tokenizer."""
     rows = at.rows(_students_of(at))
     if rows.height != 1:
         return Finding(False, f"there are {rows.height} students for this partition, expected 1")
@@ -51,7 +54,14 @@ def checkpoint_is_whole(at: Partition) -> Finding:
     there = Folders().listed(folder)
     missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
     missing += [] if any(name.endswith(".safetensors") for name in there) else ["*.safetensors"]
-    return Finding(not missing, f"{folder} lacks {', '.join(missing)}" if missing else f"{folder} is whole")
+    if missing:
+        return Finding(False, f"{folder} lacks {', '.join(missing)}")
+    if (local := local_path(folder)) is not None and find_spec("torch") is not None:
+        try:
+            check_finite_weights(local)
+        except TrainingError as error:
+            return Finding(False, str(error))
+    return Finding(True, f"{folder} is whole")
 
 
 def loss_fell(at: Partition) -> Finding:

@@ -122,7 +122,8 @@ class Program:
         if code > 0:
             return "error"
         used = self.usage.ru_utime + self.usage.ru_stime
-        return "cpu" if -code in (signal.SIGXCPU, signal.SIGKILL) and used >= 0.9 * self.cpu_seconds else "killed"
+        # The kernel counts the limit in scheduler ticks, which differ from what it reports as used.
+        return "cpu" if -code in (signal.SIGXCPU, signal.SIGKILL) and used >= 0.5 * self.cpu_seconds else "killed"
 
     def error(self) -> str:
         """The end of what it wrote to its standard error."""
