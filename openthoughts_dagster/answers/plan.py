@@ -39,7 +39,13 @@ class AnswerPlan:
     planned_at: datetime
 
 
-def plan_answers(lake: Lake, model: Model, answers: AnswerSet, length_score: str | None = None) -> AnswerPlan:
+def plan_answers(
+    lake: Lake,
+    model: Model,
+    answers: AnswerSet,
+    length_score: str | None = None,
+    retry_refused_before: datetime | None = None,
+) -> AnswerPlan:
     """Key every question of `answers` and split those with missing answers into shards. Starts no engine.
 
     The longest expected answers come first, so that no shard ends with one long trace on an idle accelerator. Expected
@@ -54,6 +60,7 @@ def plan_answers(lake: Lake, model: Model, answers: AnswerSet, length_score: str
         model: The model that answers, located; its weights are not needed.
         answers: The questions, and how often each is answered.
         length_score: Name of a score of method response_length, or None.
+        retry_refused_before: Permanent failures from before this moment are asked again; by default none are.
 
     Returns:
         The plan. `AnswerSet.replace(lake, answers.plans, plan.rows)` keeps it for the shards.
@@ -62,7 +69,8 @@ def plan_answers(lake: Lake, model: Model, answers: AnswerSet, length_score: str
     planned_at = datetime.now(UTC)
     questions = pl.concat([_QUESTIONS.to_frame(), *_keyed(model, answers, length_score)], how="vertical")
     questions = questions.with_columns(first_sample=_occurrence(questions) * samples)
-    missing = missing_samples(lake, model, questions["key"], wanted_samples(questions["first_sample"], samples))
+    wanted = wanted_samples(questions["first_sample"], samples)
+    missing = missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
     missing_count = missing.list.len().cast(pl.Int64)
     known = rates(lake, model, sampling, answers.label)
     expected = (

@@ -14,7 +14,7 @@ from openthoughts_dagster.lake import COMPLETIONS, Lake, Table, frame_hash
 from openthoughts_dagster.recipe import AnswerFilter
 
 _NAMED = 5  # failed requests that an error names
-_LEDGER = ["completion_id", "content", "outcome", "finish_reason", "completion_tokens"]
+_LEDGER = ["completion_id", "content", "outcome", "finish_reason", "completion_tokens", "permanent"]
 
 
 class AnswersMissing(EngineError):
@@ -157,5 +157,15 @@ def _describe_missing(name: str, label: str, lost: pl.DataFrame, wanted: int, al
     return (
         f"{name}: {lost.height:,} of {wanted:,} answers to {label} are missing, more than the recipe's "
         f"missing_answers: {allowed:g} allows. Why: {why}. The first requests: {', '.join(named)}. Everything else is "
-        "in the ledger: materialize again to ask only for these"
+        f"in the ledger: {_what_to_do(lost)}"
     )
+
+
+def _what_to_do(lost: pl.DataFrame) -> str:
+    refused = int(lost["permanent"].fill_null(False).sum())
+    if not refused:
+        return "materialize again to ask only for these"
+    ask = "run `openthoughts retry` to ask them again once the cause is mended"
+    if refused == lost.height:
+        return f"all of these failed for good, and materializing does not ask them again: {ask}"
+    return f"materialize again to ask for these, except for {refused:,} that failed for good: {ask}"

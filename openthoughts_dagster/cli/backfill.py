@@ -3,8 +3,11 @@
 import json
 import urllib.request
 from collections.abc import Sequence
+from datetime import datetime
 
 import click
+
+from openthoughts_dagster.defs.retry_tag import RETRY_TAG
 
 _LAUNCH = """mutation ($parameters: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $parameters) {
@@ -16,13 +19,27 @@ _LAUNCH = """mutation ($parameters: LaunchBackfillParams!) {
   } }"""
 
 
-def launch(ui: str, teacher: str, sources: Sequence[str]) -> str:
-    """Launch it and give back its address in the UI. Raises ClickException saying what to do."""
+def launch(ui: str, teacher: str, sources: Sequence[str], retry_before: datetime | None = None) -> str:
+    """Launch the answers of a teacher.
+
+    Args:
+        ui: Address of the UI.
+        teacher: Name of the teacher.
+        sources: Names of the sources.
+        retry_before: Permanent failures from before this moment are asked again; None for none.
+
+    Returns:
+        The backfill's address in the UI.
+
+    Raises:
+        ClickException: It was not launched; the message says why and what to do.
+    """
+    tags = {"openthoughts/teacher": teacher} | ({RETRY_TAG: retry_before.isoformat()} if retry_before else {})
     parameters = {
         "assetSelection": [{"path": ["teacher_answers"]}],
         "partitionNames": [f"{source}|{teacher}" for source in sources],
-        "title": f"Answers of {teacher}",
-        "tags": [{"key": "openthoughts/teacher", "value": teacher}],
+        "title": f"{'Failed answers' if retry_before else 'Answers'} of {teacher}",
+        "tags": [{"key": name, "value": value} for name, value in tags.items()],
     }
     body = json.dumps({"query": _LAUNCH, "variables": {"parameters": parameters}}).encode()
     request = urllib.request.Request(f"{ui.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})

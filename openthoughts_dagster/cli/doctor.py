@@ -1,40 +1,38 @@
 """What is wrong with a deployment, and what to do about it."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
-import polars as pl
+import click
 
+from openthoughts_dagster.cli.doctor_lake import (
+    check_lake,
+    check_materializations,
+    check_recipes_of_lake,
+    check_space,
+    check_writable,
+)
+from openthoughts_dagster.cli.doctor_models import check_models, check_servers
+from openthoughts_dagster.cli.findings import Finding
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.evaluation import benchmark_needs
-from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.lake import RAW_SOURCES, TABLES, Lake
+from openthoughts_dagster.lake import Lake, LakeError
+from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
-from openthoughts_dagster.recipe import ModelReference, Recipe, RecipeError
-from openthoughts_dagster.recipe.engines import engine_entry
+from openthoughts_dagster.recipe import Recipe, RecipeError
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: good, a problem, or (None) a note."""
+def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
+    """Look at everything. A check that fails does not stop the others.
 
-    what: str
-    good: bool | None
-    says: str
-
-
-def findings(settings: Settings) -> list[Finding]:
-    """Everything that was looked at. A check that fails does not stop the others."""
+    Args:
+        settings: The deployment.
+        read_all: Whether every file of the lake is read, to find damage in rows that nobody asked for yet.
+    """
     found: list[Finding] = []
     recipe = None
     try:
@@ -44,7 +42,7 @@ def findings(settings: Settings) -> list[Finding]:
     except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [
-        lambda: _lake(settings),
+        lambda: check_lake(settings, read_all),
         lambda: _data(settings),
         lambda: _files(settings),
         lambda: _landing(settings),
@@ -55,16 +53,30 @@ def findings(settings: Settings) -> list[Finding]:
         loaded = recipe
         checks += [
             lambda: _benchmarks(loaded),
+            lambda: check_recipes_of_lake(loaded, settings),
+            lambda: check_materializations(loaded, settings),
             lambda: _readers(loaded),
-            lambda: _models(loaded, settings),
+            lambda: check_models(loaded, settings),
+            lambda: check_servers(loaded, settings),
             lambda: _cluster(loaded, settings),
         ]
     for check in checks:
-        try:
-            found += check()
-        except Exception as error:  # whatever it is, it is what the person has to know
-            found.append(Finding("doctor", False, f"{type(error).__name__}: {error}"))
-    return found
+        found += _results(check)
+    return list(dict.fromkeys(found))
+
+
+def _results(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds; what it fails with is a finding as well, since it is what the person has to know."""
+    try:
+        yield from check()
+    except (LakeError, click.ClickException) as error:
+        yield Finding("doctor", False, str(error))
+    except Exception as error:
+        yield Finding("doctor", False, f"{type(error).__name__}: {error}")
+    except BaseException as error:  # a panic of Polars is no Exception
+        if not is_panic(error):
+            raise
+        yield Finding("doctor", False, f"Polars failed: {error}")
 
 
 def _cluster(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
@@ -81,30 +93,17 @@ def _cluster(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
         yield from (Finding("cluster", False, line) for line in str(error).splitlines())
 
 
-def _lake(settings: Settings) -> Iterator[Finding]:
-    lake = Lake(settings.lake)
-    try:
-        rows = {name: lake.scan(table).select(pl.len()).collect().item() for name, table in TABLES.items()}
-    except Exception as error:
-        says = f"{settings.lake} cannot be read: {error}; correct OPENTHOUGHTS_LAKE or its credentials"
-        yield Finding("lake", False, says)
-        return
-    yield Finding(
-        "lake", True, f"{settings.lake}: {sum(rows.values()):,} rows in {sum(map(bool, rows.values()))} tables"
-    )
-
-
 def _data(settings: Settings) -> Iterator[Finding]:
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.data):
-            pass
+        check_writable(settings.data)
     except OSError as error:
         yield Finding("data", False, f"{settings.data} cannot be written: {error}; correct OPENTHOUGHTS_DATA")
         return
-    free = shutil.disk_usage(settings.data).free / 2**30
-    says = f"{settings.data}: {free:,.0f} GiB free"
-    yield Finding("data", free > 10 or None, says if free > 10 else f"{says}; students and tables need more soon")
+    yield from check_space("data", settings.data)
+    lake = local_path(settings.lake)
+    if lake is not None and not lake.is_relative_to(settings.data):
+        yield from check_space("disk of the lake", lake)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -134,21 +133,6 @@ def _landing(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"source {entry.source}", False, entry.problem)
 
 
-def _made_and_gone(instance: Any, settings: Settings) -> Iterator[Finding]:
-    """Sources that the instance calls made and that this lake does not have, as after a change of OPENTHOUGHTS_LAKE."""
-    import dagster as dg
-
-    lake = Lake(settings.lake)
-    made = sorted(instance.get_materialized_partitions(dg.AssetKey("raw_sources")))
-    gone = [name for name in made if lake.scan(RAW_SOURCES, source=name).head(1).collect().is_empty()]
-    if gone:
-        says = (
-            f"{settings.lake} has no rows of {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}, which the "
-            "instance has as made: correct OPENTHOUGHTS_LAKE, or materialize raw_sources of them again"
-        )
-        yield Finding("lake and instance", False, says)
-
-
 def _dagster(settings: Settings) -> Iterator[Finding]:
     home = dagster_home(settings)
     if not home.is_dir():
@@ -160,7 +144,6 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
-        yield from _made_and_gone(instance, settings)
         beats = instance.get_daemon_heartbeats()
         if not beats:
             yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
@@ -184,32 +167,6 @@ def _readers(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _benchmarks(recipe: Recipe) -> Iterator[Finding]:
+    """Data and confinement that benchmarks need: a note where only the hub knows."""
     for name, good, says in benchmark_needs(recipe.evaluation, recipe.path):
         yield Finding(f"benchmark {name}", good, says)
-
-
-def _models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
-    roles: list[tuple[str, ModelReference]] = [
-        *(("judge", judge) for judge in recipe.judges),
-        *(("teacher", teacher) for teacher in recipe.teachers),
-        ("student", recipe.student),
-    ]
-    for role, reference in roles:
-        what = f"{role} {reference.name}"
-        entry = engine_entry(reference.engine)
-        if not entry.is_installed() and not (settings.executor == "kubernetes" and not entry.is_server):
-            says = f"engine {entry.name} needs the package {entry.package}, which is not installed here"
-            yield Finding(what, False, f"{says}: {entry.how_to_install()}")
-            continue
-        if reference.api_key_env and not os.environ.get(reference.api_key_env):
-            yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
-            continue
-        try:
-            located = locate(reference, recipe.folder, Folders(settings.cache), weights=False)
-        except EngineError as error:
-            made = recipe.tiny_models and reference.model.startswith(recipe.tiny_models)
-            says = "is made by the asset quickstart_models: materialize it" if made else str(error)
-            yield Finding(what, None if made else False, says)
-            continue
-        where = "" if entry.is_installed() else ", in pods of its own: it is not installed here"
-        yield Finding(what, True, f"{located.identity.partition} on {entry.name}{where}")

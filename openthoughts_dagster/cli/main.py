@@ -1,8 +1,10 @@
 """The commands of `openthoughts`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,28 +14,42 @@ from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.leaks import leaks
+from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import LakeError
 from openthoughts_dagster.storage import Manifest, StorageError
 
 _UI = "http://127.0.0.1:3000"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def main(context: click.Context) -> None:
+class DeploymentGroup(click.Group):
+    """Commands over one deployment. A table that cannot be read ends them with one line instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command that was chosen."""
+        try:
+            here = context.obj = Deployment(Settings.from_environment())
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+        try:
+            with here.lake.named_damage():
+                return super().invoke(context)
+        except LakeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=DeploymentGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
     """Work with a reasoning-data recipe from the terminal.
 
     The variables OPENTHOUGHTS_RECIPE, OPENTHOUGHTS_DATA and others name the recipe and the data; the README lists them.
     """
-    try:
-        context.obj = Deployment(Settings.from_environment())
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 main.add_command(leaks)
@@ -50,13 +66,24 @@ def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> N
     click.echo(total)
 
 
+def _launching(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that launch a teacher's answers."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask after showing the plan."),
+        click.option(
+            "--ui",
+            default=lambda: os.environ.get(ADDRESS) or _UI,
+            help=f"Address of the UI. [default: {ADDRESS} or {_UI}]",
+        ),
+        click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent."),
+        click.option("--teacher", required=True, help="The teacher that answers."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.option("--teacher", required=True, help="The teacher that answers.")
-@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated. All when absent.")
-@click.option(
-    "--ui", default=lambda: os.environ.get(ADDRESS) or _UI, help=f"Address of the UI. [default: {ADDRESS} or {_UI}]"
-)
-@click.option("--yes", is_flag=True, help="Do not ask after showing the plan.")
+@_launching
 @click.pass_obj
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Launch the answers of one teacher to all sources: the same backfill as from the UI's dialog."""
@@ -70,11 +97,45 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
 
 
 @main.command()
+@_launching
 @click.pass_obj
-def status(here: Deployment) -> None:
+def retry(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
+    """Ask again what a teacher refused for good, such as prompts over a limit or without credit.
+
+    Runs ask such requests only once, since the same request would fail again: retry them when the cause is mended.
+    """
+    [teacher], names, now = here.teachers([teacher]), here.sources(sources), datetime.now(UTC)
+    rows, refused = refused_answers(here.recipe, here.lake, names, teacher, here.folders, now)
+    click.echo(table(rows))
+    if not refused:
+        click.echo(f"nothing that {teacher} was asked failed for good; `openthoughts backfill` asks the rest")
+        return
+    if not yes:
+        click.confirm("Launch it?", abort=True)
+    click.echo(f"launched: {launch(ui, teacher, refused, now)}")
+
+
+@main.command()
+@click.pass_context
+def status(context: click.Context) -> None:
     """Show the partitions of every asset by state, their rows, and what they cost."""
+    here: Deployment = context.obj
     with open_instance(here.settings) as instance:
-        click.echo(table(states(here.recipe, here.lake, instance)))
+        rows, problems = states(here.recipe, here.lake, instance)
+    click.echo(table(rows))
+    for problem in problems:
+        click.echo(f"PROBLEM {problem}", err=True)
+    context.exit(1 if problems else 0)
+
+
+@main.command()
+@click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
+@click.pass_obj
+def maintain(here: Deployment, files: int) -> None:
+    """Merge the small files of all tables, delete files that no reader needs any more, and say what that freed."""
+    rows, total = maintained(here.lake, files)
+    click.echo(table(rows))
+    click.echo(total)
 
 
 @main.group()
@@ -136,10 +197,11 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 
 
 @main.command()
+@click.option("--read-all", is_flag=True, help="Read every file of the lake, to find damage in any row. Slow.")
 @click.pass_context
-def doctor(context: click.Context) -> None:
-    """Check recipe, lake, landing zone, Dagster, engines, credentials and accelerators, and say what to do."""
-    found = findings(context.obj.settings)
+def doctor(context: click.Context, read_all: bool) -> None:
+    """Check recipe, lake, landing place, Dagster, engines, servers, keys and accelerators, and say what to do."""
+    found = findings(context.obj.settings, read_all)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]
         click.echo(f"{mark} {finding.what}: {finding.says}")

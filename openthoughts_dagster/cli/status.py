@@ -1,33 +1,63 @@
 """Partitions by state, rows and cost of every asset."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.catalogue import entries_of
-from openthoughts_dagster.lake import COMPLETIONS, Lake
+from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, Table
 from openthoughts_dagster.recipe import Recipe
 
+T = TypeVar("T")
 
-def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> list[dict[str, Any]]:
-    """A row for each partitioned asset of the catalogue; for those that ask teachers also one for each teacher."""
-    costs, rows = _costs(lake), []
+
+def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[list[dict[str, Any]], list[str]]:
+    """Count the partitions of every asset by state.
+
+    Returns:
+        A row for each partitioned asset of the catalogue, for those that ask teachers also one for each teacher; and
+        a line for each table that is damaged. What would have come from such a table is None.
+    """
+    tables = _Tables(lake)
+    costs, rows = tables.read(_costs) or {}, []
     for entry in entries_of(recipe):
         if not entry.partitions.columns or entry.table is None:
             continue
         keys = entry.partitions.known(recipe, instance)
-        rows.append(_row(lake, instance, entry, keys, costs.get((entry.name, None))))
+        rows.append(_row(tables, instance, entry, keys, costs.get((entry.name, None))))
         for teacher in recipe.teachers if entry.runs == "teacher" and "teacher" in entry.partitions.columns else []:
             own = [key for key in keys if entry.partitions.labels(key)["teacher"] == teacher.name]
-            rows.append(_row(lake, instance, entry, own, costs.get((entry.name, teacher.name)), teacher.name))
-    return rows
+            rows.append(_row(tables, instance, entry, own, costs.get((entry.name, teacher.name)), teacher.name))
+    return rows, list(tables.problems)
+
+
+class _Tables:
+    """The lake, read table by table: one that is damaged leaves the others readable."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self.problems: dict[str, None] = {}
+
+    def read(self, read: Callable[[Lake], T]) -> T | None:
+        """What `read` returns; None where it met a damaged table, which `problems` then has."""
+        lake = Lake(self._lake.root, self._lake.options)  # one that scanned nothing else: the damage is this table's
+        try:
+            with lake.named_damage():
+                return read(lake)
+        except LakeError as error:
+            self.problems[str(error)] = None
+            return None
+
+    def count(self, table: Table, **partition: str) -> int | None:
+        """How many rows a table has."""
+        return self.read(lambda lake: int(lake.scan(table, **partition).select(pl.len()).collect().item()))
 
 
 def _row(
-    lake: Lake,
+    tables: _Tables,
     instance: dg.DagsterInstance,
     entry: AssetEntry,
     partitions: Sequence[str],
@@ -43,7 +73,6 @@ def _row(
     running = {partition for partition, run in runs.items() if (found := records[run]) and not found.is_finished}
     failed = {partition for partition, run in runs.items() if (found := records[run]) and found.is_failure_or_canceled}
     assert entry.table is not None
-    scan = lake.scan(entry.table, **({"teacher": teacher} if teacher else {}))
     return {
         "asset": f"  by {teacher}" if teacher else entry.name,
         "partitions": len(wanted),
@@ -51,7 +80,7 @@ def _row(
         "running": len(running),
         "failed": len(failed),
         "missing": len(wanted - made - running - failed),
-        "rows": scan.select(pl.len()).collect().item(),
+        "rows": tables.count(entry.table, **({"teacher": teacher} if teacher else {})),
         "cost": cost,
     }
 

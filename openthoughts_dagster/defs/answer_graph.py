@@ -17,6 +17,7 @@ from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, pla
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.generation.engine import EngineError
@@ -73,12 +74,14 @@ def answer_graph(
             "shards": dg.DynamicOut(int, io_manager_key=STEP_OUTPUTS),
         },
     )
+    @resumable
     def plan(context: dg.OpExecutionContext, lake: LakeResource, models: ModelsResource) -> Iterator[Any]:
         """Which answers are missing, what they would cost, and how many shards ask for them."""
         tables = lake.open()
         prepare(tables, context.partition_key)
         asked = request_of(tables, context.partition_key)
-        planned = plan_answers(tables, models.locate(asked.model, weights=False), asked.answers, asked.length_score)
+        model, before = models.locate(asked.model, weights=False), retry_refused_before(context)
+        planned = plan_answers(tables, model, asked.answers, asked.length_score, before)
         asked.answers.replace(tables, asked.answers.plans, planned.rows)
         context.log.info(f"{asked.model.name}: {planned.estimate.says()}")
         check_price(asked, planned.estimate)
@@ -104,7 +107,8 @@ def answer_graph(
         tables = lake.open()
         asked = request_of(tables, context.partition_key)
         model = models.locate(asked.model)
-        return answer_shard(tables, models.pool, model, asked.answers, shard, context.log.info).generated
+        before, log = retry_refused_before(context), context.log.info
+        return answer_shard(tables, models.pool, model, asked.answers, shard, log, before).generated
 
     @dg.op(name=f"{name}_publish")
     @resumable

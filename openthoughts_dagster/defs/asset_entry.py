@@ -119,6 +119,8 @@ class AssetEntry:
         return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
 
     def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
+        about = [spec.description, f"Table `{self.table.name}`: {self.table.description}" if self.table else None]
+        about.append(f"Method: [OpenThoughts]({PAPER}), arXiv 2506.04178.")
         days = recipe.automation.fresh_days if self.watched_for_age else None
         fresh = None if days is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days))
         return spec.replace_attributes(
@@ -128,7 +130,7 @@ class AssetEntry:
             automation_condition=self.condition(recipe),
             freshness_policy=fresh,
             tags={**spec.tags, "openthoughts/pays_models": "yes" if self.pays_models else "no"},
-            description=f"{spec.description}\n\nMethod: [OpenThoughts]({PAPER}), arXiv 2506.04178.",
+            description="\n\n".join(filter(None, about)),
             metadata={**spec.metadata, **metadata},
         )
 

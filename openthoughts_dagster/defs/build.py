@@ -9,6 +9,7 @@ from openthoughts_dagster.defs.catalogue import CATALOGUE, entries_of
 from openthoughts_dagster.defs.checks import asset_checks
 from openthoughts_dagster.defs.jobs import recipe_jobs
 from openthoughts_dagster.defs.landed_sources_check import landing_check
+from openthoughts_dagster.defs.maintenance import maintenance_job, maintenance_schedules
 from openthoughts_dagster.defs.progress import progress_logger
 from openthoughts_dagster.defs.reconcile import reconcile_schedules
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
@@ -41,8 +42,8 @@ def build_definitions(
     return dg.Definitions(
         assets=[entry.build(recipe, settings) for entry in entries],
         asset_checks=[*asset_checks(entries, recipe), landing_check],
-        jobs=recipe_jobs(entries),
-        schedules=reconcile_schedules(entries, recipe),
+        jobs=[*recipe_jobs(entries), maintenance_job],
+        schedules=[*reconcile_schedules(entries, recipe), *maintenance_schedules(recipe)],
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         sensors=[
             source_landing_sensor(recipe, settings),

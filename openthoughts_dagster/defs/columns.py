@@ -12,7 +12,7 @@ def column_schema(table: Table) -> dg.TableSchema:
             dg.TableColumn(
                 name=name,
                 type=str(dtype),
-                description=getattr(table, "descriptions", {}).get(name),
+                description=table.descriptions[name],
                 constraints=dg.TableColumnConstraints(nullable=name in table.nullable),
                 tags={"partition key": ""} if name in table.partition_by else None,
             )

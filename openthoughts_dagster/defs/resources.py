@@ -6,6 +6,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.generate import ledger_client
@@ -35,10 +36,13 @@ class LakeResource(dg.ConfigurableResource):
     """The tables."""
 
     root: str
+    _opened: Lake | None = PrivateAttr(default=None)
 
     def open(self) -> Lake:
-        """The lake at `root`."""
-        return Lake(self.root)
+        """The lake at `root`, the same object each time: it knows what a step read."""
+        if self._opened is None:
+            self._opened = Lake(self.root)
+        return self._opened
 
 
 class ReadersResource(dg.ConfigurableResource):

@@ -3,12 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import dagster as dg
 from dagster._utils import interrupts
 
+from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 
 WORK_TAG = "openthoughts/work"
@@ -31,6 +32,8 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
     Dagster fails a step whose process gets SIGTERM, and with it the run, unless it has a retry policy. On Kubernetes
     that is no failure: the step is asked for again, and finds what this attempt committed. Elsewhere somebody canceled
     the run or pressed Ctrl-C, and it ends also where a policy says otherwise.
+
+    A damaged table ends the step with an error that names the file and says how to get it back.
     """
 
     @contextmanager
@@ -50,14 +53,24 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
 
         @functools.wraps(step)
         def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-            with interrupted():
+            with interrupted(), _damage_named(*args, *kwargs.values()):
                 yield from step(*args, **kwargs)
 
         return cast(Callable[P, R], steps)
 
     @functools.wraps(step)
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
-        with interrupted():
+        with interrupted(), _damage_named(*args, *kwargs.values()):
             return step(*args, **kwargs)
 
     return attempt
+
+
+@contextmanager
+def _damage_named(*arguments: Any) -> Iterator[None]:
+    """Name the damaged file where a step fails over one of a lake among its arguments."""
+    with ExitStack() as stack:
+        for argument in arguments:
+            if isinstance(argument, LakeResource):
+                stack.enter_context(argument.open().named_damage())
+        yield

@@ -1,6 +1,7 @@
 """The ledger of completions, read: which samples are there, and what they say."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,7 @@ def missing_samples(
     samples: pl.Series,
     sampling: Sampling | None = None,
     schemas: Sequence[dict[str, Any] | None] = (None,),
-    retry_permanent: bool = False,
+    retry_refused_before: datetime | None = None,
 ) -> pl.Series:
     """For each key the sample indexes that are wanted and not settled yet: a list column as long as `keys`.
 
@@ -33,12 +34,14 @@ def missing_samples(
         samples: The wanted indexes of each key, as lists.
         sampling: What the keys were made with; the model's own where it is None.
         schemas: The JSON schemas that the keys were made with.
-        retry_permanent: Whether permanent failures are wanted again, as a person may ask.
+        retry_refused_before: Permanent failures from before this moment, UTC, are wanted again, as a person may ask.
+            Those that came later are not, so that work that goes on after a crash asks none of them twice.
     """
     rows = ledger_rows(lake, model, sampling, schemas)
-    settled_rows = [rows.filter(pl.col("error").is_null())]
-    if not retry_permanent:
-        settled_rows.append(_refused(rows, model.reference.max_model_len))
+    refused = _refused(rows, model.reference.max_model_len)
+    if retry_refused_before is not None:
+        refused = refused.filter(pl.col("created_at") >= retry_refused_before)
+    settled_rows = [rows.filter(pl.col("error").is_null()), refused]
     wanted = pl.DataFrame({"key": keys, "wanted": samples.cast(pl.List(pl.Int32))})
     settled = (
         pl.concat([part.select("key", "sample_index") for part in settled_rows])

@@ -12,7 +12,7 @@ from openthoughts_dagster.lake.hashing import (
     value_hash,
 )
 from openthoughts_dagster.lake.lake import Lake
-from openthoughts_dagster.lake.maintenance import Maintenance
+from openthoughts_dagster.lake.maintenance import Maintenance, describe_maintenance
 from openthoughts_dagster.lake.recipe_uses import RecipeUse, other_recipes, record_recipe_use
 from openthoughts_dagster.lake.rows import conform
 from openthoughts_dagster.lake.schemas import (
@@ -84,6 +84,7 @@ __all__ = [
     "Table",
     "batches_hash",
     "conform",
+    "describe_maintenance",
     "file_digest",
     "files_hash",
     "folder_hash",

@@ -258,7 +258,7 @@ class Lake:
                     if (fresh := self._open(table)) is not None
                 )
                 fresh = self._open(table) or delta
-                done.append(Maintenance(table.name, merged, delete_old_files(fresh, retention_hours)))
+                done.append(Maintenance(table.name, merged, *delete_old_files(fresh, retention_hours)))
         return done
 
     @contextmanager
@@ -288,12 +288,23 @@ class Lake:
                 self._raise_damage()
             raise
 
+    def check_files(self, table: Table, **partition: str) -> None:
+        """Read every file of a table, or of one partition, once. Slow: it reads all data.
+
+        Args:
+            table: The table.
+            **partition: Columns that Delta partitions the table by, and the values of one partition.
+
+        Raises:
+            LakeError: Names the first file that cannot be read.
+        """
+        if (delta := self._open(table)) is not None:
+            for says in damage.damaged_files(delta, self.options, _keys(table, partition)):
+                raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
+
     def _raise_damage(self) -> None:
         for (_, *partition), table in list(self._scanned.items()):
-            if (delta := self._open(table)) is not None:
-                keys = _keys(table, dict(partition))
-                for says in damage.damaged_files(delta, self.options, keys):
-                    raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
+            self.check_files(table, **dict(partition))
 
     def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
         """The table as it is now, when the partition has more than so many files."""

@@ -1,7 +1,9 @@
 """Small files are merged, and files that no reader needs any more are deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -12,11 +14,15 @@ RETENTION_HOURS = 168  # readers that opened an old version have a week to end
 
 @dataclass(frozen=True)
 class Maintenance:
-    """What was done to one table: partitions whose files were merged, and old files that were deleted."""
+    """What was done to one table: partitions whose files were merged, old files that were deleted, and their bytes.
+
+    `freed_bytes` is None for a table in an object store, whose files are deleted without asking for their sizes.
+    """
 
     table: str
     merged_partitions: int
     deleted_files: int
+    freed_bytes: int | None
 
 
 def crowded_partitions(delta: DeltaTable, files: int) -> list[dict[str, str]]:
@@ -43,7 +49,27 @@ def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
     return True
 
 
-def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> int:
-    """Delete data files that no version of the last hours has; returns how many. Old log files go with checkpoints."""
-    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=hours >= RETENTION_HOURS)
-    return len(deleted)
+def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[int, int | None]:
+    """Delete data files that no version of the last hours has. Old log files go with checkpoints.
+
+    Returns:
+        How many files were deleted, and their bytes; None for the bytes in an object store.
+    """
+    kept = hours >= RETENTION_HOURS
+    sizes: dict[str, int] = {}
+    root = delta.table_uri.removeprefix("file://")
+    if "://" not in root:
+        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept):
+            path = Path(root) / unquote(name)
+            sizes[name] = path.stat().st_size if path.is_file() else 0
+    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept)
+    return len(deleted), None if "://" in root else sum(sizes.get(name, 0) for name in deleted)
+
+
+def describe_maintenance(done: Sequence[Maintenance]) -> str:
+    """Say in one line what was done to all tables."""
+    merged, deleted = sum(table.merged_partitions for table in done), sum(table.deleted_files for table in done)
+    sizes = [table.freed_bytes for table in done if table.freed_bytes is not None]
+    freed = f" freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""
+    kept = f"files stay for {RETENTION_HOURS // 24} days after they were replaced"
+    return f"merged the files of {merged:,} partitions, deleted {deleted:,} old files{',' * bool(freed)}{freed}; {kept}"

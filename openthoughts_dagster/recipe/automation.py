@@ -48,6 +48,11 @@ class Automation(RecipeModel):
         description="Cron schedule on which every partition's recorded inputs are compared with the current ones, to "
         "find what automation missed; null is off.",
     )
+    maintenance: Cron | None = Field(
+        "0 5 * * 0",
+        description="Cron schedule on which the lake's small files are merged and files that no reader needs any more "
+        "are deleted; null is off.",
+    )
     fresh_days: Positive | None = Field(
         None,
         description="Days after which the UI calls sources, rankings and costs stale when nothing was made of them; "

@@ -9,6 +9,7 @@ clusters). An error over items alone calls differences real that another trainin
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,7 @@ def compare_arms(arms: Mapping[str, Scores], margin: float | None = None, alpha:
             difference=found[pair],
             p_holm=float(p_values[label] or 0.0),
             p_equivalent=equivalent[label],
-            detectable=_detectable(found[pair].error, found[pair].freedom, alpha / len(pairs)),
+            detectable=float(_detectable(found[pair].error, found[pair].freedom, alpha / len(pairs))),
             seeds_needed=seeds_to_find(_difference(arms[pair[0]], arms[pair[1]]), alpha / len(pairs)),
         )
         for label, pair in labels.items()
@@ -159,14 +160,15 @@ def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
     if seeds < 2 or size == 0:
         return None
     of_seeds, of_items, both = _components(differences)
-    for count in range(2, _MOST_SEEDS + 1):
-        variance = of_seeds / count + of_items / items + both / (count * items)
-        # Satterthwaite's degrees of freedom at these components
-        squares = (items * of_seeds + both, count * of_items + both, both)
-        _, freedom = _total_variance(*squares, count, items)
-        if size >= _detectable(math.sqrt(variance), freedom, alpha):
-            return count
-    return None
+    counts = np.arange(2, _MOST_SEEDS + 1)
+    # What the mean squares would be with so many seeds, at the components of variance that were measured.
+    square_seeds, square_items = items * of_seeds + both, counts * of_items + both
+    variance = of_seeds / counts + of_items / items + both / (counts * items)
+    parts = square_seeds**2 / (counts - 1) + square_items**2 / (items - 1) + both**2 / ((counts - 1) * (items - 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = np.maximum(1.0, np.where(parts > 0, (variance * counts * items) ** 2 / parts, items - 1))
+    enough = size >= _detectable(np.sqrt(variance), freedom, alpha)
+    return int(counts[enough][0]) if enough.any() else None
 
 
 def chance_among_best(
@@ -264,6 +266,6 @@ def _total_variance(
     return variance, max(1.0, freedom)
 
 
-def _detectable(error: float, freedom: float, alpha: float, power: float = 0.8) -> float:
-    """The smallest true difference found with `power`, by the quantiles of Student's t."""
-    return error * float(stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom))
+def _detectable(error: Any, freedom: Any, alpha: float, power: float = 0.8) -> Any:
+    """The smallest true difference found with `power`, by the quantiles of Student's t; for numbers or arrays."""
+    return error * (stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom))

@@ -6,57 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
-from openthoughts_dagster.cli.doctor import _models
+from openthoughts_dagster.cli.doctor_models import check_models
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake
 from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
-from openthoughts_dagster_tests.e2e.small_recipe import GSM8K, served_recipe
-
-QUESTIONS = 10
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A deployment whose source `sums` has curated questions, and whose teacher was never asked."""
-    recipe = served_recipe(
-        tmp_path / "recipe", "http://127.0.0.1:9/v1", price={"completion_million": 2.0}, sampling={"max_tokens": 1000}
-    )
-    (tmp_path / "dagster").mkdir()
-    for name, value in {
-        "OPENTHOUGHTS_RECIPE": str(recipe),
-        "OPENTHOUGHTS_DATA": str(tmp_path),
-        "OPENTHOUGHTS_LANDING": str(tmp_path / "landing"),
-        "DAGSTER_HOME": str(tmp_path / "dagster"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("OPENTHOUGHTS_UI", raising=False)
-    rows = [
-        {
-            "source": "sums",
-            "question_id": str(number),
-            "domain": "math",
-            "question": f"{number}+1?",
-            "reference_answer": None,
-            "licence": "MIT",
-            "origin": "{}",
-            "metadata": "{}",
-            "scores": "{}",
-        }
-        for number in range(QUESTIONS)
-    ]
-    frame = pl.DataFrame(rows, schema=DEDUPED_QUESTIONS.schema)
-    Lake(tmp_path / "lake").replace(DEDUPED_QUESTIONS, frame, source="sums")
-    return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
+from openthoughts_dagster_tests.cli.conftest import QUESTIONS, run
+from openthoughts_dagster_tests.e2e.small_recipe import GSM8K
 
 
 def test_plan_says_what_the_missing_answers_would_cost(folder: Path) -> None:
@@ -134,7 +93,7 @@ def test_doctor_asks_of_each_engine_only_what_it_needs_here(folder: Path, monkey
     settings = Settings.from_environment()
 
     def told(**changed: Any) -> str:
-        found = _models(settings.load_recipe(), replace(settings, **changed))
+        found = check_models(settings.load_recipe(), replace(settings, **changed))
         return "\n".join(f"{finding.what}: {finding.good} {finding.says}" for finding in found)
 
     assert re.search(r"^teacher \S+: True \S+@\S+ on openai$", told(), re.MULTILINE)

@@ -31,7 +31,7 @@ def recipe_file(folder: Path, **changes: Any) -> Path:
     """The quickstart's recipe in a folder of its own, with top-level settings changed."""
     document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text())
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(document | changes))
+    path.write_text(yaml.safe_dump(document | {"studies": []} | changes))  # studies are in a file beside it
     return path
 
 

@@ -45,7 +45,7 @@ class World:
         """Load the code location with these teachers, and this schedule for students."""
         document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text())
         document["teachers"] = [document["teachers"][0] | {"name": name} for name in teachers]
-        document["automation"] = {"students": students}
+        document["automation"], document["studies"] = {"students": students}, []
         (self._folder / "recipe.yaml").write_text(yaml.safe_dump(document))
         settings = Settings(str(self._folder), self._folder, str(self._folder / "lake"))
         self.loaded = load_recipe(settings.recipe, settings.variables())

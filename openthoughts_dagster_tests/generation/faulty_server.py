@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -75,6 +76,29 @@ async def serving(
         yield f"http://127.0.0.1:{port}/v1", asked
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def serving_in_thread(script: Script, **options: Any) -> Iterator[tuple[str, list[Any]]]:
+    """The same server in a thread of its own, for code that waits for its replies."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    stop, started = asyncio.Event(), list[tuple[str, list[Any]]]()
+
+    async def serve() -> None:
+        async with serving(script, **options) as server:
+            started.append(server)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 def served_model(url: str, retry: Retry = BRIEF, **settings: Any) -> Model:

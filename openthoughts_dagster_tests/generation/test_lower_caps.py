@@ -1,6 +1,7 @@
 """A longer max_tokens pays only for what a lower one cut off."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -91,4 +92,6 @@ def test_permanent_failures_are_wanted_again_where_a_person_asks_for_it(lake: La
     [[(key, _)]] = plan(lake, model, [Prompt("0?")], Sampling()).wanted
     keys, samples = pl.Series([key]), pl.Series([[0]])
     assert missing_samples(lake, model, keys, samples).to_list() == [[]]
-    assert missing_samples(lake, model, keys, samples, retry_permanent=True).to_list() == [[0]]
+    assert missing_samples(lake, model, keys, samples, retry_refused_before=datetime.now(UTC)).to_list() == [[0]]
+    before = datetime.now(UTC) - timedelta(hours=1)  # what a person asked for then was asked since
+    assert missing_samples(lake, model, keys, samples, retry_refused_before=before).to_list() == [[]]

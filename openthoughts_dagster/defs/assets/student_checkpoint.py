@@ -7,7 +7,6 @@ import polars as pl
 
 from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.partitions import cell
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -30,7 +29,7 @@ def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> 
         The same base, rows and settings are trained once; an interrupted training goes on from its last checkpoint.
         """
         name, start, tables, student = context.partition_key, time.monotonic(), lake.open(), recipe.student
-        source, teacher = cell(name)
+        source, teacher = entry.partitions.labels_in(recipe, name).values()
         require_confinement(recipe.evaluation)  # a student that cannot be scored is not trained
         answers = tables.scan(TEACHER_ANSWERS, source=source, teacher=teacher).collect()
         chosen = sample_rows(answers, student.rows, student.seed, student.repeat_small_sources)

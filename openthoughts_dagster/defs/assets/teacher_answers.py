@@ -5,7 +5,6 @@ import dagster as dg
 from openthoughts_dagster.answers import cell_answers
 from openthoughts_dagster.defs.answer_graph import AnswerRequest, answer_graph
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.partitions import cell
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
@@ -20,7 +19,7 @@ def teacher_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.
     """The asset that asks teachers."""
 
     def request_of(lake: Lake, key: str) -> AnswerRequest:
-        source, teacher = cell(key)
+        source, teacher = entry.partitions.labels_in(recipe, key).values()
         return AnswerRequest(
             model=recipe.teacher(teacher),
             answers=cell_answers(lake, source, teacher, recipe.answers_per_question),

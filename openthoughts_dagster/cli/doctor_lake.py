@@ -1,0 +1,135 @@
+"""Whether the lake can be used, what is damaged in it, and whether it belongs to this recipe and instance."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from openthoughts_dagster.cli.findings import Finding
+from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.catalogue import entries_of
+from openthoughts_dagster.defs.recipe_uses import describe_other_recipes
+from openthoughts_dagster.defs.settings import Settings, dagster_home
+from openthoughts_dagster.lake import TABLES, Lake, LakeError, Table
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.storage import Folders, StorageError, local_path
+
+_LITTLE, _NOTHING = 10 * 2**30, 2**30  # bytes
+_NAMED = 5  # partitions that a finding names
+
+
+def check_lake(settings: Settings, read_all: bool) -> Iterator[Finding]:
+    """Find out whether the lake can be written, and which of its tables cannot be read.
+
+    Args:
+        settings: Where the lake is.
+        read_all: Whether every file is read. Otherwise only logs, sizes and counts are.
+    """
+    problem = _problem_of_place(settings)
+    if problem is not None:
+        yield Finding("lake", False, f"{settings.lake}: {problem}; correct OPENTHOUGHTS_LAKE or its credentials")
+        return
+    rows: dict[str, int] = {}
+    for name, table in TABLES.items():
+        try:
+            rows[name] = _count(settings, table, read_all)
+        except LakeError as error:
+            yield Finding(f"table {name}", False, str(error))
+    new = "" if any(rows.values()) else "; nothing was materialized into it yet"
+    says = f"{settings.lake}: {sum(rows.values()):,} rows in {sum(map(bool, rows.values()))} tables{new}"
+    yield Finding("lake", True, says)
+
+
+def check_recipes_of_lake(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    """Name the other recipes that wrote to the lake."""
+    for says in describe_other_recipes(recipe, settings):
+        yield Finding("lake", None, says)
+
+
+def check_materializations(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    """Find what the instance says was made and the lake does not have: one of them belongs to another deployment."""
+    home = dagster_home(settings)
+    if not home.is_dir():
+        return
+    with open_instance(settings) as instance:
+        for entry in entries_of(recipe):
+            lacking = _lacking(recipe, settings, instance, entry)
+            if not lacking:
+                continue
+            few = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED:,} more" * (len(lacking) > _NAMED))
+            yield Finding(
+                f"asset {entry.name}",
+                False,
+                f"the instance at {home} says that partitions were made of which {settings.lake} has no rows: {few}. "
+                "Correct OPENTHOUGHTS_LAKE or DAGSTER_HOME so that they belong together; where the rows are gone, "
+                "materialize these partitions again",
+            )
+
+
+def check_space(what: str, folder: Path) -> Iterator[Finding]:
+    """Say how much space the disk of a folder has."""
+    free = shutil.disk_usage(_existing(folder)).free
+    says = f"{folder}: {free / 2**30:,.1f} GiB free"
+    if free < _NOTHING:
+        yield Finding(what, False, f"{says}: runs will fail. Delete something or move it to a larger disk")
+    elif free < _LITTLE:
+        yield Finding(what, None, f"{says}; students and tables need more soon")
+    else:
+        yield Finding(what, True, says)
+
+
+def check_writable(folder: Path) -> None:
+    """Write a file below a folder, or below the folder that it would be made in. Raises OSError."""
+    place = _existing(folder)
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, not a folder")
+    with tempfile.TemporaryFile(dir=place):
+        pass
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _problem_of_place(settings: Settings) -> str | None:
+    folder = local_path(settings.lake)
+    if folder is None:
+        try:
+            Folders(settings.cache).try_out(settings.lake)
+        except StorageError as error:
+            return f"cannot be used: {error}"
+        return None
+    if any(part.endswith(":") for part in folder.parts):
+        return "is a folder of this machine; an address has two slashes, as s3://bucket/lake"
+    try:
+        check_writable(folder)
+    except OSError as error:
+        return f"cannot be written: {error}"
+    return None
+
+
+def _count(settings: Settings, table: Table, read_all: bool) -> int:
+    lake = Lake(settings.lake)  # one that scanned nothing else: the damage is this table's
+    if read_all:
+        lake.check_files(table)
+    with lake.named_damage():
+        return int(lake.scan(table).select(pl.len()).collect().item())
+
+
+def _lacking(recipe: Recipe, settings: Settings, instance: dg.DagsterInstance, entry: AssetEntry) -> list[str]:
+    """The partitions of an asset that were made, by the instance, and have no row."""
+    columns = entry.partitions.columns
+    if entry.table is None or not columns:
+        return []
+    made = instance.get_materialized_partitions(dg.AssetKey(entry.name))
+    made &= set(entry.partitions.known(recipe, instance))
+    if not made:
+        return []
+    lake = Lake(settings.lake)
+    with lake.named_damage():
+        labels = lake.scan(entry.table).select(columns).unique().collect(engine="streaming")
+    return sorted(made - {str(entry.partitions.key(row)) for row in labels.iter_rows(named=True)})

@@ -1,0 +1,98 @@
+"""Whether the recipe's models can be found, their engines are installed, and their servers answer."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+from openthoughts_dagster.cli.findings import Finding
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply
+from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
+from openthoughts_dagster.recipe import ModelReference, Recipe
+from openthoughts_dagster.recipe.engines import ENGINES, engine_entry, is_served
+from openthoughts_dagster.storage import Folders
+
+_SECONDS = 5.0
+_NAMED = 5  # models that a finding names
+
+
+def check_models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    """Say of every model whether it is found, and its engine and its key are there."""
+    for role, reference in _roles(recipe):
+        what = f"{role} {reference.name}"
+        entry = engine_entry(reference.engine)
+        if not entry.is_installed() and not (settings.executor == "kubernetes" and not entry.is_server):
+            says = f"engine {entry.name} needs the package {entry.package}, which is not installed here"
+            yield Finding(what, False, f"{says}: {entry.how_to_install()}")
+            continue
+        if reference.api_key_env and not os.environ.get(reference.api_key_env):
+            yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
+            continue
+        try:
+            located = locate(reference, recipe.folder, Folders(settings.cache), weights=False)
+        except EngineError as error:
+            made = recipe.tiny_models and reference.model.startswith(recipe.tiny_models)
+            says = "is made by the asset quickstart_models: materialize it" if made else str(error)
+            yield Finding(what, None if made else False, says)
+            continue
+        where = "" if entry.is_installed() else ", in pods of its own: it is not installed here"
+        yield Finding(what, True, f"{located.identity.partition} on {entry.name}{where}")
+
+
+def check_servers(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    """Ask every server of the recipe which models it has. No model is asked, so that nothing is paid for."""
+    asked: dict[tuple[str, str | None], list[ModelReference]] = {}
+    for _, reference in _roles(recipe):
+        if is_served(reference.engine) and reference.base_url and ENGINES[reference.engine].is_installed():
+            key = os.environ.get(reference.api_key_env) if reference.api_key_env else None
+            if key or not reference.api_key_env:
+                asked.setdefault((reference.base_url, key), []).append(reference)
+    for (url, key), references in asked.items():
+        yield asyncio.run(_ask(url, key, references, elsewhere=settings.executor == "kubernetes"))
+
+
+async def _ask(url: str, key: str | None, references: list[ModelReference], elsewhere: bool) -> Finding:
+    client = HttpClient(url, key, _SECONDS)
+    what = f"server {client.address}"
+    try:
+        reply = await asyncio.wait_for(client.get("/models"), _SECONDS)
+    except (RequestFailed, TimeoutError) as error:
+        says = f"does not answer: {str(error) or f'nothing within {_SECONDS:g} s'}"
+        if elsewhere:
+            return Finding(what, None, f"{says}. Steps ask it from pods of their own, which may reach it")
+        return Finding(what, False, f"{says}. Start it, or correct base_url of {_names(references)}")
+    finally:
+        await client.close()
+    return _judged(what, reply, references)
+
+
+def _judged(what: str, reply: HttpReply, references: list[ModelReference]) -> Finding:
+    if reply.status == 401:
+        keys = ", ".join(sorted({reference.api_key_env or "" for reference in references} - {""}))
+        says = f"refuses the key in {keys}" if keys else "wants a key: set api_key_env"
+        return Finding(what, False, f"{says} ({_names(references)})")
+    if reply.status >= 500:
+        return Finding(what, False, f"answers with status {reply.status}: {reply.text[:200].strip()}")
+    if reply.status != 200:
+        return Finding(what, True, f"answers; it does not list its models (status {reply.status})")
+    data = reply.object().get("data")
+    listed = [str(model.get("id")) for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+    absent = [reference.model for reference in references if reference.model not in listed]
+    if listed and absent:
+        has = ", ".join(listed[:_NAMED]) + (", ..." if len(listed) > _NAMED else "")
+        return Finding(what, None, f"answers, and does not list {', '.join(absent)}: it lists {has}")
+    return Finding(what, True, f"answers ({_names(references)})")
+
+
+def _names(references: list[ModelReference]) -> str:
+    return ", ".join(dict.fromkeys(reference.name for reference in references))
+
+
+def _roles(recipe: Recipe) -> list[tuple[str, ModelReference]]:
+    return [
+        *(("judge", judge) for judge in recipe.judges),
+        *(("teacher", teacher) for teacher in recipe.teachers),
+        ("student", recipe.student),
+    ]

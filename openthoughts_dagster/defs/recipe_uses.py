@@ -1,0 +1,40 @@
+"""Which recipe uses a lake: written down when its definitions are loaded, and said where another one did."""
+
+import logging
+from pathlib import Path
+
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import Lake, other_recipes, record_recipe_use
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.loading import SHIPPED, find_recipe
+
+_log = logging.getLogger("openthoughts_dagster")
+
+
+def announce_recipe(recipe: Recipe, settings: Settings) -> None:
+    """Write down that a recipe uses the lake, and warn where others do. Never fails for a lake that is away.
+
+    For processes that do real work with the definitions; tests and tools that only build them leave no trace.
+    """
+    try:
+        record_recipe_use(Lake(settings.lake), recipe.name, recipe_location(settings))
+        for says in describe_other_recipes(recipe, settings):
+            _log.warning(says)
+    except Exception as error:  # no start may fail over a note
+        _log.warning("it is not known which recipes use the lake %s: %s", settings.lake, error)
+
+
+def describe_other_recipes(recipe: Recipe, settings: Settings) -> list[str]:
+    """A sentence for each other recipe that wrote to the lake."""
+    lake, name = settings.lake, recipe.name
+    return [
+        f"{lake} is also used by the recipe {use.recipe} ({use.location}), last on {use.last_used_at:%Y-%m-%d}: "
+        f"rankings of {name} leave its rows out. Give each recipe an OPENTHOUGHTS_DATA of its own to keep them apart"
+        for use in other_recipes(Lake(lake), name, recipe_location(settings))
+    ]
+
+
+def recipe_location(settings: Settings) -> str:
+    """The name of a shipped recipe, or the absolute path of the recipe's file. Raises RecipeError."""
+    path = find_recipe(settings.recipe)
+    return path.parent.name if path.is_relative_to(Path(SHIPPED).resolve()) else str(path)
