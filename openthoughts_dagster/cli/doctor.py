@@ -17,6 +17,7 @@ from openthoughts_dagster.cli.findings import Finding
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cluster import ClusterError
 from openthoughts_dagster.defs.settings import Settings, dagster_home
+from openthoughts_dagster.evaluation import benchmark_needs
 from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
@@ -51,6 +52,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
     if recipe is not None:
         loaded = recipe
         checks += [
+            lambda: _benchmarks(loaded),
             lambda: check_recipes_of_lake(loaded, settings),
             lambda: check_materializations(loaded, settings),
             lambda: _readers(loaded),
@@ -162,3 +164,9 @@ def _readers(recipe: Recipe) -> Iterator[Finding]:
     """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
     for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
         yield Finding("readers", None, says)
+
+
+def _benchmarks(recipe: Recipe) -> Iterator[Finding]:
+    """Data and confinement that benchmarks need: a note where only the hub knows."""
+    for name, good, says in benchmark_needs(recipe.evaluation, recipe.path):
+        yield Finding(f"benchmark {name}", good, says)

@@ -100,7 +100,8 @@ class Settings:
     def load_recipe(self) -> Recipe:
         """The recipe, which may name the cluster's shapes. Raises RecipeError and ClusterError."""
         cluster = self.load_cluster()
-        return load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
+        recipe = load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
+        return recipe.with_copies(Path(self.datasets) if self.datasets else None)
 
     def variables(self) -> dict[str, str]:
         """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""

@@ -3,6 +3,7 @@
 from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
+from openthoughts_dagster.evaluation.start import benchmark_needs, require_confinement
 from openthoughts_dagster.evaluation.statistics import (
     OVERALL,
     Estimate,
@@ -27,11 +28,13 @@ __all__ = [
     "Ranked",
     "RankingScope",
     "StudentScores",
+    "benchmark_needs",
     "benchmark_questions",
     "clustered_mean",
     "evaluate",
     "paired_difference",
     "rank_by_domain",
     "ranking",
+    "require_confinement",
     "score_student",
 ]

@@ -63,6 +63,6 @@ def judging_class() -> type[Any]:
             asked = [(doc, text) for doc, own in zip(docs, texts, strict=True) for text in own]
             verdicts = iter(self.judge(asked))
             self.verdicts = {doc.id: [next(verdicts) for _ in own] for doc, own in zip(docs, texts, strict=True)}
-            return [sum(verdict.right for verdict in self.verdicts[doc.id]) / self.n for doc in docs]
+            return [sum(verdict.score for verdict in self.verdicts[doc.id]) / self.n for doc in docs]
 
     return JudgedTogether

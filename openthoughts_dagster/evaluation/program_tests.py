@@ -1,12 +1,16 @@
 """Programs in answers, and the tests that they have to pass. They run in confinement; outputs are compared here."""
 
+import io
+import pickle
 import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from json import loads
-from typing import Any
+from typing import Any, NoReturn
+from zlib import decompress
 
 from openthoughts_dagster.evaluation.confined import (
     CallTask,
@@ -45,18 +49,22 @@ TestsOf = Callable[[Any, str], list[ProgramTest]]
 """The tests of a document for a program."""
 
 
-def judge_programs(pool: ProgramPool, tests_of: TestsOf) -> Callable[[Sequence[tuple[Any, str]]], list[Verdict]]:
+def judge_programs(
+    pool: ProgramPool, tests_of: TestsOf, extract: Callable[[str], str | None] | None = None
+) -> Callable[[Sequence[tuple[Any, str]]], list[Verdict]]:
     """The judge of a code benchmark: a program is right when it passes every test; the first failure ends its run.
 
     Args:
         pool: Runs the programs.
         tests_of: The tests of a document, made for a program.
+        extract: Finds the program in an answer; `extract_program` by default.
     """
+    read = extract or extract_program
 
     def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
         def judged(entry: tuple[Any, str]) -> Verdict:
             doc, text = entry
-            program = extract_program(text)
+            program = read(text)
             if program is None:
                 return Verdict(False, None)
             passed = (test.passes(pool.run_one(test.task, test.limits)) for test in tests_of(doc, program))
@@ -74,6 +82,11 @@ def extract_program(text: str) -> str | None:
     if blocks:
         return str(blocks[-1]) if blocks[-1].strip() else None
     return text if text.strip() and "```" not in text else None
+
+
+def extract_block(text: str) -> str | None:
+    """The last whole block of code of an answer; None where there is none."""
+    return extract_program(text) if _BLOCK.search(text) else None
 
 
 def stdin_test(program: str, given: str, expected: str, limits: Limits) -> ProgramTest:
@@ -125,6 +138,18 @@ def lighteval_tests(doc: Any, program: str) -> list[ProgramTest]:
     seconds = min(6 * len(calls), 60)
     limits = Limits(seconds=seconds, cpu_seconds=seconds, memory_megabytes=4096)
     return [call_test(code, function, calls, [loads(output) for output in outputs], limits)]
+
+
+def private_tests(encoded: str) -> Any:
+    """LiveCodeBench's hidden tests: JSON in a pickled text. A pickle of anything but a text is refused."""
+    if encoded.lstrip().startswith("["):
+        return loads(encoded)
+    return loads(_TextUnpickler(io.BytesIO(decompress(b64decode(encoded)))).load())
+
+
+class _TextUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"the data set's tests name {module}.{name}, and should be a text")
 
 
 def same_output(printed: str, expected: str) -> bool:

@@ -7,6 +7,7 @@ from openthoughts_dagster.recipe.benchmarks import (
     Evaluation,
     FileBenchmark,
     LightevalBenchmark,
+    PaperBenchmark,
     ProgramsBenchmark,
 )
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
@@ -83,6 +84,7 @@ __all__ = [
     "KeepAllAnswers",
     "LightevalBenchmark",
     "ModelReference",
+    "PaperBenchmark",
     "PaperFacts",
     "PdfSource",
     "Price",

@@ -1,11 +1,13 @@
 """Which benchmarks score the students."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Sampling
+from openthoughts_dagster.recipe.paper_benchmarks import PAPER_BENCHMARKS, PaperData, PaperTask
 
 Match = Literal["auto", "exact", "number", "math", "choice"]
 
@@ -60,7 +62,55 @@ class ProgramsBenchmark(BenchmarkBase):
     memory_megabytes: Positive = Field(1024, description="Memory of one program.")
 
 
-Benchmark = Annotated[LightevalBenchmark | FileBenchmark | ProgramsBenchmark, Field(discriminator="kind")]
+class PaperBenchmark(BenchmarkBase):
+    """One of the twelve benchmarks of the OpenThoughts3 paper."""
+
+    kind: Literal["paper"] = Field(description="A benchmark of the OpenThoughts3 paper, asked and scored as there.")
+    task: PaperTask = Field(description="Which one.")
+    prompt: Literal["paper", "lighteval"] = Field(
+        "paper",
+        description="Whose prompt and scoring: the paper's, which are evalchemy's, or lighteval's own. lighteval has "
+        "none for jeebench, hle-multiple-choice, codeelo and codeforces. It is part of the name of the metric.",
+    )
+    dataset: str | None = Field(
+        None,
+        description="Another data set of the same shape: a hub id or a folder; relative paths start at the recipe's "
+        "folder. The table in docs/evaluation.md says which one is read when absent.",
+    )
+    revision: str | None = Field(
+        None, description="Commit, tag or branch of the data set; a copy in a folder must be of a pinned commit."
+    )
+    size: Positive | None = Field(
+        None,
+        description="Items that the data set must have, since another number is another benchmark; the paper's when "
+        "absent.",
+    )
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Prompts that a benchmark does not have."""
+        task, prompt = raw.get("task"), raw.get("prompt", "paper")
+        known = PAPER_BENCHMARKS.get(task) if isinstance(task, str) else None  # type: ignore[call-overload]
+        if known is not None and prompt == "lighteval" and prompt not in known.prompts:
+            yield (
+                ("prompt",),
+                f"lighteval has no prompt and scoring of its own for {task} that needs no paid judge; use paper",
+            )
+
+    @property
+    def data(self) -> PaperData:
+        """What is known of the benchmark."""
+        return PAPER_BENCHMARKS[self.task]
+
+    @property
+    def questions(self) -> str:
+        """Where its questions are, as dataset:split:column."""
+        return f"{self.dataset or self.data.dataset}:{self.data.split}:{self.data.question[0]}"
+
+
+Benchmark = Annotated[
+    LightevalBenchmark | FileBenchmark | ProgramsBenchmark | PaperBenchmark, Field(discriminator="kind")
+]
 
 
 class Evaluation(RecipeModel):

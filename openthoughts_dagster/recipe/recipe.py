@@ -1,5 +1,6 @@
 """The recipe: everything that decides a dataset, as one value."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,9 @@ from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.sources import Source, resolve_path
 from openthoughts_dagster.recipe.studies import Study
+
+DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""Owner and name of a data set of the hub; a relative path may look the same."""
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
 
@@ -67,6 +71,7 @@ class Recipe(RecipeModel):
 
     _folder: Path = PrivateAttr(default=Path())
     _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
+    _copies: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -74,8 +79,18 @@ class Recipe(RecipeModel):
         return self._folder
 
     def path(self, path: str) -> str:
-        """A path of this recipe, made absolute; URLs stay."""
-        return resolve_path(path, self._folder)
+        """A path of this recipe, made absolute; URLs stay. The id of a data set gives its copy, where there is one."""
+        resolved = resolve_path(path, self._folder)
+        if self._copies is None or not DATASET_ID.fullmatch(path) or Path(resolved).exists():
+            return resolved
+        copy = self._copies / path
+        return str(copy) if copy.is_dir() else resolved
+
+    def with_copies(self, folder: Path | None) -> "Recipe":
+        """The recipe where `path` finds copies of the hub's data sets, each at its id below `folder`."""
+        recipe = self.model_copy()
+        recipe._copies = folder
+        return recipe
 
     def with_landed(self, find: Callable[[str], Source | None]) -> "Recipe":
         """The recipe with sources that landed beside it: `find` gives one by name, or None."""

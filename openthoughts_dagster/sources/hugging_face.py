@@ -38,7 +38,7 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
     for part in (first, *source.more):
         where = f"sources.{source.name}: dataset {part.dataset!r}"
         folders = [] if source.confined_to else [Path(recipe.path(part.dataset))]
-        copy = _located(part, where, folders, context.copies)
+        copy = locate_dataset(part, where, folders, context.copies)
         check_readme(copy, part.dataset, where)
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
             shards += _shards(source, part, subset, copy, where)
@@ -48,7 +48,8 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
 READER = Reader(HuggingFaceSource, read_hugging_face, package="datasets")
 
 
-def _located(part: HubPart, where: str, folders: list[Path], copies: Path | None) -> Copy:
+def locate_dataset(part: HubPart, where: str, folders: list[Path], copies: Path | None) -> Copy:
+    """The copy of a data set in one of `folders` or below `copies`, or its commit on the hub. Raises SourceError."""
     folders = [*folders, *([copies / part.dataset] if copies else [])]
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is not None:

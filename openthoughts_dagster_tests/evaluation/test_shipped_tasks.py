@@ -8,8 +8,8 @@ from zlib import compress
 import pytest
 
 from openthoughts_dagster.evaluation import BenchmarkError
-from openthoughts_dagster.evaluation.kinds.lighteval import _private_tests
 from openthoughts_dagster.evaluation.metrics import item_metrics, main_metric
+from openthoughts_dagster.evaluation.program_tests import private_tests
 from openthoughts_dagster.evaluation.shipped_tasks import catalog, shipped_configs
 
 
@@ -115,6 +115,6 @@ def test_repeats_of_one_recipe_do_not_change_lightevals_task() -> None:
 def test_a_pickle_in_a_data_set_runs_nothing() -> None:
     """LiveCodeBench's hidden tests are a pickled text; lighteval unpickles whatever is there."""
     text = b64encode(compress(pickle.dumps(json.dumps([{"input": "1", "output": "2"}])))).decode()
-    assert _private_tests(text) == [{"input": "1", "output": "2"}]
+    assert private_tests(text) == [{"input": "1", "output": "2"}]
     with pytest.raises(pickle.UnpicklingError, match=r"name builtins\.print"):
-        _private_tests(b64encode(compress(pickle.dumps(print))).decode())
+        private_tests(b64encode(compress(pickle.dumps(print))).decode())

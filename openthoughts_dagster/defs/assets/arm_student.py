@@ -11,6 +11,7 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import ARM_STUDENTS
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.studies import arm_named, freeze_study, question_texts, student_rows
@@ -33,6 +34,7 @@ def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         key, start, tables = context.partition_key, time.monotonic(), lake.open()
         arm, (_, _, seed) = arm_named(recipe, tables, key), split_key(key)
         assert seed is not None
+        require_confinement(recipe.evaluation)  # a student that cannot be scored is not trained
         version = freeze_study(tables, recipe, arm.study)
         publish_training_set(tables, key, student_rows(tables, arm, seed))
         rows = pl.concat(read_training_set(tables, key, question_texts(tables, arm)))

@@ -11,6 +11,7 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS, TEACHER_ANSWERS
 from openthoughts_dagster.recipe import Recipe
 
@@ -29,6 +30,7 @@ def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> 
         """
         name, start, tables, student = context.partition_key, time.monotonic(), lake.open(), recipe.student
         source, teacher = entry.partitions.labels_in(recipe, name).values()
+        require_confinement(recipe.evaluation)  # a student that cannot be scored is not trained
         answers = tables.scan(TEACHER_ANSWERS, source=source, teacher=teacher).collect()
         chosen = sample_rows(answers, student.rows, student.seed, student.repeat_small_sources)
         publish_training_set(tables, name, chosen)

@@ -1,21 +1,16 @@
 """Tasks that lighteval ships."""
 
 import importlib
-import io
-import json
-import pickle
-from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
-from zlib import decompress
+from typing import Any
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.items import read_column
 from openthoughts_dagster.evaluation.judged import judged_metric, matched
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.metrics import item_metrics
-from openthoughts_dagster.evaluation.program_tests import judge_programs, lighteval_tests
+from openthoughts_dagster.evaluation.program_tests import judge_programs, lighteval_tests, private_tests
 from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
 from openthoughts_dagster.recipe import LightevalBenchmark
 
@@ -52,6 +47,9 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
             "a judge of its own: choose a task that scores each generated answer by rule"
         )
     config.metrics = tuple(metrics)
+    copy = Path(context.resolve(config.hf_repo))
+    if copy.is_dir():
+        config.hf_repo, config.hf_revision = str(copy), None
     # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.
     family = benchmark.task.partition("|")[0].partition("@")[0]
     config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
@@ -71,22 +69,12 @@ def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -
     if any("codegen" in str(metric.metric_name) for metric in config.metrics):
         # lighteval runs programs on this machine with all of its rights, and unpickles what a data set says.
         module: Any = importlib.import_module("lighteval.tasks.tasks.lcb.main")
-        module.translate_private_test_cases = _private_tests
+        module.translate_private_test_cases = private_tests
         judge = judge_programs(context.programs(), lighteval_tests)
         return [judged_metric("codegen_pass@1", benchmark.repeats, judge)]
     if benchmark.match is not None:
         return [matched(benchmark.match, benchmark.repeats)]
     return item_metrics(config.metrics, benchmark.repeats)
-
-
-def _private_tests(encoded: str) -> Any:
-    """LiveCodeBench's hidden tests: JSON in a pickled text. A pickle of anything but a text is refused."""
-    return json.loads(_TextUnpickler(io.BytesIO(decompress(b64decode(encoded)))).load())
-
-
-class _TextUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"the data set's tests name {module}.{name}, and should be a text")
 
 
 def _dataset_questions(dataset: str, split: str, column: str, resolve: Callable[[str], str]) -> list[str]:

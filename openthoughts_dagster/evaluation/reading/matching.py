@@ -12,10 +12,19 @@ from openthoughts_dagster.evaluation.reading.numbers import last_number, parse_n
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an answer is right, and what was read as the answer: None when nothing was."""
+    """Whether an answer is right, and what was read as the answer: None when nothing was.
+
+    `credit` is for an answer that is right in part; a right one counts 1 and a wrong one 0 without it.
+    """
 
     right: bool
     extracted: str | None
+    credit: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What the answer counts."""
+        return float(self.right) if self.credit is None else self.credit
 
 
 Pairs = Sequence[tuple[str, str]]
