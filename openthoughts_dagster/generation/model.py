@@ -102,7 +102,7 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     if _is_folder(reference.model):
         path = _checked_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
-    return Model(reference, reference.model, ModelIdentity(reference.model, _hub_revision(reference)))
+    return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 
 def _fetched(
@@ -145,20 +145,24 @@ def _hashed_folder(path: str, _stats: tuple[tuple[str, int, int], ...]) -> str:
     return folder_hash(Path(path), ignore=_NOT_THE_MODEL)
 
 
-@lru_cache(maxsize=64)
-def _hub_revision(reference: ModelReference) -> str:
-    from huggingface_hub import snapshot_download
+def _revision_of(reference: ModelReference) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        snapshot = snapshot_download(reference.model, revision=reference.revision, allow_patterns=["config.json"])
+        return _hub_revision(reference.model, reference.revision)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
             f"{reference.name}: the model {reference.model!r} (revision {reference.revision or 'newest'}) could not be "
             f"found on the Hugging Face hub: {type(error).__name__}: {str(error).splitlines()[0]}. Check the name, the "
             "network, and HF_TOKEN for gated models; a checkpoint folder starts with / or ./"
         ) from error
-    return Path(snapshot).name
+
+
+@lru_cache(maxsize=64)  # by what decides it: other settings of a model may hold lists, which have no hash
+def _hub_revision(model: str, revision: str | None) -> str:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(model, revision=revision, allow_patterns=["config.json"])).name
 
 
 @lru_cache(maxsize=16)

@@ -131,7 +131,8 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     runner_up = against_best[ranked[1]]
     unclear = [c for c in against_best.values() if c.p_holm >= _ALPHA]
     if not unclear:
-        return f"{best} is better than {_rest(ranked[1:])}: than {ranked[1]} by {_shown(runner_up)}.{only_items}", best
+        others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
+        return f"{best} is better than {others}{ranked[1]}, by {_shown(runner_up)}.{only_items}", best
     equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < _ALPHA]
     if len(equal) == len(unclear):
         names = ", ".join(c.second for c in equal)
@@ -154,10 +155,6 @@ def _shown(comparison: Comparison) -> str:
         f"{100 * difference.mean:+.1f} +- {100 * difference.error:.1f} points; {difference.seeds} seeds, "
         f"{difference.items:,} items, p = {comparison.p_holm:.2g}"
     )
-
-
-def _rest(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"all {len(names)} others"
 
 
 def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[str, dict[str, Scores]], list[str]]:

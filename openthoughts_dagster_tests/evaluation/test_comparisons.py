@@ -104,14 +104,14 @@ def test_false_findings_are_as_rare_as_promised_and_planted_effects_are_found() 
 
 def test_holm_keeps_one_false_finding_in_a_family_rare() -> None:
     generator = np.random.default_rng(4)
-    families = generator.random((200, 10))
+    families = generator.random((60, 10))
     plain = np.mean((families < 0.05).any(axis=1))
     adjusted = np.mean(
         [any((value or 1) < 0.05 for value in holm_adjusted(dict(zip("abcdefghij", row, strict=True))).values())
          for row in families]
     )  # fmt: skip
     assert plain > 0.3
-    assert adjusted < 0.1
+    assert adjusted < 0.15  # 0.05, and what 60 families may be off by
     assert holm_adjusted({"a": 0.01, "b": None, "c": 0.04}) == {"a": pytest.approx(0.02), "b": None, "c": 0.04}
 
 
