@@ -16,10 +16,18 @@ SHARED_BY_FILES = {
     "kubernetes/test_rights.py": "release",
     "e2e/test_landing.py": "house",
     "e2e/test_recipe_runs.py": "house",
+    "e2e/test_studies.py": "house",
     "e2e/test_ui.py": "house",
 }
 # The fixtures, by the group that has to contain every file that uses one of them.
-FIXTURES = {"release": "release", "here": "release", "house": "house", "first_run": "house", "live": "house"}
+FIXTURES = {
+    "release": "release",
+    "here": "release",
+    "house": "house",
+    "first_run": "house",
+    "live": "house",
+    "asked": "house",
+}
 # A parameter of a whole file that sets up a deployment of its own splits the file.
 _SPLIT = {"e2e/test_deployment_faults.py": ("sqlite", "postgres")}
 # The longest come first, so that no process begins one of them when the other has nothing left to do.

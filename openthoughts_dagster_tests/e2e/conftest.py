@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
+from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.demo import Outcome, run_recipe
 from openthoughts_dagster.lake import Lake
@@ -91,6 +92,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.from_config(str(home)) as instance:
         patch.setattr(tiny_models.build_tiny_models, "__defaults__", (0, COURSES_OF_THE_TEST, 4))
         yield House(small_recipe(folder / "recipe"), folder / "data", instance)
+        engine_pool().close()
+        engine_pool.cache_clear()
 
 
 @pytest.fixture(scope="session")
