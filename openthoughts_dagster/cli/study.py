@@ -12,7 +12,15 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import ARM_QUESTIONS, ARM_SCORES, ARM_STUDENTS, STUDY_COMPARISONS, STUDY_RESULTS
-from openthoughts_dagster.studies import Arm, StudyError, adopted_settings, arm_answer_set, arms_of, study_named
+from openthoughts_dagster.studies import (
+    Arm,
+    StudyError,
+    adopted_settings,
+    arm_answer_set,
+    arms_of,
+    decision_of,
+    study_named,
+)
 from openthoughts_dagster.studies.arms import study_version
 
 
@@ -25,14 +33,13 @@ def study() -> None:
 @click.pass_obj
 def list_studies(here: Deployment) -> None:
     """Show the recipe's studies with their questions and decisions."""
-    decided = dict(here.lake.scan(STUDY_RESULTS).select("study", "decision").unique("study").collect().iter_rows())
     rows = [
         {
             "study": each.name,
             "arms": len(each.variants()),
             "students": len(each.variants()) * each.seeds,
             "question": each.question,
-            "decision": decided.get(each.name),
+            "decision": decision_of(here.lake, here.recipe, each) or None,
         }
         for each in here.recipe.studies
     ]

@@ -74,6 +74,13 @@ def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
     return version
 
 
+def decision_of(lake: Lake, recipe: Recipe, study: Study) -> str:
+    """The decision of a study as it is asked now; empty where there is none, whatever older versions decided."""
+    own = lake.scan(STUDY_RESULTS, study=study.name).filter(version=study_version(recipe, study))
+    decided = own.select("decision").unique().collect()["decision"]
+    return str(decided[0]) if len(decided) else ""
+
+
 def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None = None) -> StudyResult:
     """Compare the arms of a study on the items and seeds that all of them have.
 

@@ -8,10 +8,17 @@ import polars as pl
 import pytest
 import yaml
 
-from openthoughts_dagster.lake import ARM_SCORES, ARM_STUDENTS, STUDY_VERSIONS, Lake
+from openthoughts_dagster.lake import ARM_SCORES, ARM_STUDENTS, STUDY_RESULTS, STUDY_VERSIONS, Lake
 from openthoughts_dagster.recipe import Recipe, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.studies import StudyError, adopted_settings, freeze_study, study_report, study_result
+from openthoughts_dagster.studies import (
+    StudyError,
+    adopted_settings,
+    decision_of,
+    freeze_study,
+    study_report,
+    study_result,
+)
 
 ITEMS = 120
 ARMS: dict[str, dict[str, Any]] = {"plain": {"rows": 100}, "better": {"rows": 100, "epochs": 9}}
@@ -121,6 +128,16 @@ def test_what_was_asked_is_frozen_and_a_change_is_another_version(tmp_path: Path
     versions.append(freeze_study(lake, changed, changed.studies[0]))
     assert versions[0] == versions[1] != versions[2]
     assert lake.scan(STUDY_VERSIONS).sort("number").collect()["number"].to_list() == [1, 2]
+
+
+def test_the_decision_of_an_older_version_is_not_that_of_the_present_one(tmp_path: Path, lake: Lake) -> None:
+    old = _recipe(tmp_path)
+    for arm, right in (("plain", 0.4), ("better", 0.7)):
+        _score(lake, old, arm, right, range(4))
+    lake.replace(STUDY_RESULTS, study_result(lake, old, old.studies[0]).arms, study="s")
+    assert decision_of(lake, old, old.studies[0]).startswith("better is better than plain")
+    changed = _recipe(tmp_path, seeds=5)
+    assert decision_of(lake, changed, changed.studies[0]) == ""
 
 
 def test_the_report_is_one_file_without_a_network_and_escapes_what_people_wrote(tmp_path: Path, lake: Lake) -> None:
