@@ -22,6 +22,7 @@ from openthoughts_dagster.studies import (
     study_named,
 )
 from openthoughts_dagster.studies.arms import study_version
+from openthoughts_dagster.studies.results import p_value
 
 
 @click.group()
@@ -168,7 +169,7 @@ def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "arms": f"{row['first']} - {row['second']}",
         "difference": f"{100 * row['difference']:+.1f} ± {100 * row['error']:.1f}",
-        "p": f"{row['p_holm']:.2g}",
+        "p": p_value(row["p_holm"]).removeprefix("= "),
         "could see": f"{100 * row['detectable']:.1f}",
         "seeds needed": row["seeds_needed"] or "over 100",
     }
