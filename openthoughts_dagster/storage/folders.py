@@ -10,19 +10,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from openthoughts_dagster.lake import file_digest
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, reached
 from openthoughts_dagster.storage.manifest import NAME, Manifest
+from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
 
 DEFAULT_CACHE = Path("~/.cache/openthoughts")
-_FILES_AT_ONCE = 4  # files that are transferred at the same time
-_PARTS_AT_ONCE = 3  # parts of one large file, 50 MiB of memory each: the pod that uploads is training meanwhile
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
@@ -69,10 +66,10 @@ class Folders:
         with reached(address, "written") as (system, root):
             body = f"{root}/{manifest.content}"
             system.invalidate_cache(body)
-            sent = {path: info["size"] for path, info in _find_objects(system, body).items()}
+            sent = {path: info["size"] for path, info in find_objects(system, body).items()}
             wanted = {name: f"{body}/{name}" for name in manifest.files}
-            _run_in_threads(
-                lambda name: _upload(system, folder / name, wanted[name]),
+            run_in_threads(
+                lambda name: upload_file(system, folder / name, wanted[name]),
                 (name for name, entry in manifest.files.items() if sent.get(wanted[name]) != entry.size),
             )
             try:
@@ -180,17 +177,17 @@ class Folders:
         """List the names of the complete folders directly below an address, sorted."""
         with reached(address, "listed") as (system, root):
             system.invalidate_cache(root)
-            found = [path.removeprefix(f"{root}/").split("/") for path in _find_objects(system, root)]
+            found = [path.removeprefix(f"{root}/").split("/") for path in find_objects(system, root)]
         return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == NAME)
 
     def remove(self, address: str) -> None:
         """Delete everything at and below an address. Manifests go first, so that no reader sees half a folder."""
         with reached(address, "deleted") as (system, root):
             system.invalidate_cache(root)
-            paths = list(_find_objects(system, root))
+            paths = list(find_objects(system, root))
             manifests = [path for path in paths if path.endswith(f"/{NAME}")]
             for part in (manifests, [path for path in paths if path not in set(manifests)]):
-                _run_in_threads(system.rm_file, part)
+                run_in_threads(system.rm_file, part)
 
     def try_out(self, address: str) -> None:
         """Test a store: write, list, read and delete one small object below an address.
@@ -202,7 +199,7 @@ class Folders:
         with reached(address, "used") as (system, root):
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
-            if list(_find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
+            if list(find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
                 raise StorageError(f"{without_credentials(address)}: what was written is not listed")
             try:
                 system.pipe_file(f"{root}/{name}/file", b"2", mode="create")
@@ -236,7 +233,7 @@ class Folders:
         if local_path(address) == folder:
             return [str(folder / name) for name in names]
         with reached(address, "written") as (system, root):
-            _run_in_threads(lambda name: _upload(system, folder / name, f"{root}/{name}"), names)
+            run_in_threads(lambda name: upload_file(system, folder / name, f"{root}/{name}"), names)
         return [joined(address, name) for name in names]
 
     def _download(self, address: str, content: str, manifest: Manifest, target: Path) -> None:
@@ -256,7 +253,7 @@ class Folders:
                     system.get_file(f"{root}/{content}/{name}", str(unfinished / name))
                     self._verify(address, manifest, unfinished, name)
 
-                _run_in_threads(fetch, manifest.files)
+                run_in_threads(fetch, manifest.files)
             unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -285,22 +282,3 @@ class Folders:
             yield
         finally:
             os.close(lock)
-
-
-def _upload(system: Any, file: Path, path: str) -> None:
-    protocols = [system.protocol] if isinstance(system.protocol, str) else system.protocol
-    system.put_file(str(file), path, **({"max_concurrency": _PARTS_AT_ONCE} if "s3" in protocols else {}))
-
-
-def _find_objects(system: Any, root: str) -> dict[str, Any]:
-    try:
-        return dict(system.find(root, detail=True))
-    except FileNotFoundError:
-        return {}
-
-
-def _run_in_threads(work: Any, items: Iterable[Any]) -> None:
-    """Call `work` for every item in a few threads, and raise the first error."""
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        for done in [threads.submit(work, item) for item in items]:
-            done.result()
