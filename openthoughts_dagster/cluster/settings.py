@@ -1,4 +1,4 @@
-"""cluster.yaml: what a platform team says of its cluster, once, for every recipe that runs there."""
+"""The settings of cluster.yaml, in which a platform team describes its cluster for all recipes that run there."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -9,9 +9,9 @@ from openthoughts_dagster.recipe import Hardware
 from openthoughts_dagster.recipe.fields import Positive, Problem, Quantity, RecipeModel
 
 Kind = Literal["cpu", "judge", "teacher", "student"]
-"""Kinds of work: what asks a model runs as its kind, everything else as cpu."""
+"""The kinds of work. A step that asks or trains a model is of the model's kind; every other step is `cpu`."""
 
-_NAMES_OF_ONES_OWN = ("labels", "annotations", "nodeSelector", "limits", "requests", "matchLabels")
+_FREE_FORM = ("labels", "annotations", "nodeSelector", "limits", "requests", "matchLabels")
 _SECTIONS = (
     "container_config",
     "pod_spec_config",
@@ -22,14 +22,14 @@ _SECTIONS = (
 
 
 class Images(RecipeModel):
-    """The two images that the Dockerfile builds."""
+    """The names of the two images that the Dockerfile builds."""
 
     code: str = Field(description="Image without torch: CPU work, and models that a server answers for.")
     gpu: str = Field(description="Image with vLLM, TRL and lighteval: models that run in our own pods.")
 
 
 class Accelerator(RecipeModel):
-    """Where pods find one model of accelerator."""
+    """One model of accelerator, and the nodes that have it."""
 
     resource: str = Field("nvidia.com/gpu", description="Name under which the device plugin offers it.")
     node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes that have it.")
@@ -42,7 +42,7 @@ class Accelerator(RecipeModel):
 
 
 class WorkSettings(RecipeModel):
-    """How one kind of work runs. cpus, memory and disk are those of pods without a model of their own."""
+    """How one kind of work runs. A pod that runs a model takes cpus, memory and disk from its hardware instead."""
 
     cpus: float = Field(1, gt=0, description="CPU cores; a pod that runs a model gets what its hardware says.")
     memory: Quantity = Field("2Gi", description="Memory; likewise.")
@@ -60,7 +60,7 @@ class WorkSettings(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Sections that dagster-k8s does not have, and names in another spelling than ours, which would not merge."""
+        """Find sections that dagster-k8s does not have, and names in snake case, which would not merge."""
         pod = raw.get("pod")
         for section, fields in pod.items() if isinstance(pod, Mapping) else ():
             if section not in _SECTIONS:
@@ -68,23 +68,23 @@ class WorkSettings(RecipeModel):
             elif not isinstance(fields, Mapping):
                 yield ("pod", section), "must be a mapping, each line 'setting: value'"
             else:
-                yield from _misspelt(fields, ("pod", section))
+                yield from _find_snake_case(fields, ("pod", section))
 
 
-def _misspelt(value: Any, where: tuple[int | str, ...]) -> Iterator[Problem]:
+def _find_snake_case(value: Any, where: tuple[int | str, ...]) -> Iterator[Problem]:
     if isinstance(value, list):
         for index, entry in enumerate(value):
-            yield from _misspelt(entry, (*where, index))
+            yield from _find_snake_case(entry, (*where, index))
     for field, inner in value.items() if isinstance(value, Mapping) else ():
         if "_" in str(field):
             head, *tail = str(field).split("_")
             yield (*where, field), f"write {head}{''.join(part.capitalize() for part in tail)}, as in a manifest"
-        elif field not in _NAMES_OF_ONES_OWN:
-            yield from _misspelt(inner, (*where, field))
+        elif field not in _FREE_FORM:
+            yield from _find_snake_case(inner, (*where, field))
 
 
 class Work(RecipeModel):
-    """Settings by kind of work."""
+    """The settings of each kind of work."""
 
     cpu: WorkSettings = Field(default=WorkSettings(), description="Steps without a model.")
     judge: WorkSettings = Field(default=WorkSettings(), description="Steps that ask judges.")
@@ -98,7 +98,7 @@ class Work(RecipeModel):
 
 
 class Cluster(RecipeModel):
-    """A cluster: images, accelerators, and how each kind of work runs on it."""
+    """A cluster: its images, its accelerators, and how each kind of work runs on it."""
 
     images: Images = Field(description="The images.")
     accelerators: dict[str, Accelerator] = Field(
@@ -132,6 +132,6 @@ class Cluster(RecipeModel):
     )
 
     def settings(self, kind: Kind) -> WorkSettings:
-        """How work of this kind runs."""
+        """Return the settings of a kind of work."""
         settings: WorkSettings = getattr(self.work, kind)
         return settings
