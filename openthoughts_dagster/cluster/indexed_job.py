@@ -51,7 +51,7 @@ class OwnerPod:
         return {"env": variables, "envFrom": list(self.container.get("envFrom") or [])}
 
     def account(self) -> dict[str, Any]:
-        """Return the service account and pull secrets of its pods. They get no token, as they never ask the API server."""
+        """Return the service account and pull secrets of its pods, which get no token for the API server."""
         kept = {key: self.spec[key] for key in ("serviceAccountName", "imagePullSecrets") if self.spec.get(key)}
         return {"automountServiceAccountToken": False, **kept}
 
