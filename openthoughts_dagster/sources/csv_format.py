@@ -104,7 +104,7 @@ def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
 def _row_of_unclosed_line(
     header: list[str], record: list[tuple[str, bool]], delimiter: str, origin: dict[str, object], error: csv.Error
 ) -> Row:
-    """Make a row of a line with an unclosed quotation mark. In TSV the mark may be an inch mark, and the row is good."""
+    """Make a row of a line with an unclosed quotation mark, which in TSV may be an inch mark in a good row."""
     line, whole = record[0]
     fields = line.rstrip("\r\n").split(delimiter)
     if delimiter == "\t" and whole and len(fields) == len(header):

@@ -85,7 +85,7 @@ def _single_row(source: FilesSource, file: File, text: bytes) -> Row:
 
 
 def parquet_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """Read a Parquet file. When `columns.metadata` names the columns to keep, columns that nothing names are not read."""
+    """Read a Parquet file. When `columns.metadata` names the columns to keep, other columns are not read."""
     import pyarrow.parquet as pq
 
     with file.open_raw() as stream:

@@ -132,8 +132,8 @@ def _load_split(
         raise
     except Exception as error:
         raise SourceError(
-            f"{where} cannot be loaded: {_describe_error(error)}. Check `subset`; a dataset with a loading script is read "
-            f"with `revision: {CONVERTED}`"
+            f"{where} cannot be loaded: {_describe_error(error)}. Check `subset`; a dataset with a loading script is "
+            f"read with `revision: {CONVERTED}`"
         ) from error
     return builder, _split_of(splits, split, where)
 

@@ -1,8 +1,8 @@
 """The process that generates procedural questions: always the same ones, with limits of memory and time.
 
 The choices of some families of reasoning_gym depend on the order of sets, which differs between processes, or on the
-global random state. So this process runs with a fixed hash seed and seeds every question anew. It has a limit of memory,
-and a limit of time for each question. It reads its task as JSON from standard input, and writes entries in Python's
+global random state. So this process runs with a fixed hash seed and seeds every question anew. Its memory is limited,
+and so is the time for each question. It reads its task as JSON from standard input, and writes entries in Python's
 marshal format, which holds only plain values.
 """
 

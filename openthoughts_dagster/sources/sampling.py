@@ -12,11 +12,11 @@ def sample_positions(total: int, count: int, seed: str) -> list[int]:
 
 
 class Lottery:
-    """Draws a priority for each row of a shard. The sample is the `count` rows with the lowest priorities of all shards.
+    """Draws a priority for each row of a shard. The sample is the `count` rows with the lowest ones, over all shards.
 
     A priority depends only on the seed, the shard's name and the row's number. So shards can be read separately, and
-    again after a crash. A row is left out at once when `count` rows of its shard have lower priorities. Of a shard about
-    `count` times 1 + ln(rows / count) rows get a priority, and memory holds `count` numbers.
+    again after a crash. A row is left out at once when `count` rows of its shard have lower priorities. So about
+    `count` times 1 + ln(rows / count) rows of a shard get a priority, and memory holds `count` numbers.
     """
 
     def __init__(self, count: int, seed: str, shard: str) -> None:
