@@ -59,8 +59,10 @@ class Study(RecipeModel):
         default={}, description="Instead of arms: values of settings, of which every combination is an arm."
     )
     seeds: Positive = Field(3, description="Students of each arm, with other seeds of sampling and training.")
-    match: Literal["rows", "tokens", "steps"] = Field(
-        "rows", description="What arms have to have in common within 2%, so that a difference is the arms' own."
+    match: Literal["rows", "tokens", "steps", "none"] = Field(
+        "rows",
+        description="What arms have to have in common within 2%, so that a difference is the arms' own; none where "
+        "their size is what the study asks about.",
     )
     metric: str = Field(
         "mean",
