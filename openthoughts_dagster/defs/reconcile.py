@@ -157,7 +157,7 @@ def _schedule(recipe: Recipe, cron: str, name: str, job: str, edges: Sequence[Ed
         cron_schedule=cron,
         execution_timezone=recipe.automation.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests partitions whose inputs changed and that automation did not ask for again.",
+        description="Requests partitions whose inputs changed and that automation missed.",
     )
     def reconcile(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = all_stale(context.instance, recipe, edges, str(context.scheduled_execution_time))
