@@ -1,4 +1,4 @@
-"""The `openthoughts` command: what people do most, without a browser."""
+"""The command `openthoughts`, for the most common tasks without a browser."""
 
 from openthoughts_dagster.cli.main import main
 

@@ -1,4 +1,4 @@
-"""A teacher's backfill, launched through the webserver as the UI does."""
+"""Launching the backfill of a teacher through the webserver, as the UI does."""
 
 import json
 import urllib.request
@@ -26,13 +26,13 @@ def launch(ui: str, teacher: str, sources: Sequence[str], retry_before: datetime
         ui: Address of the UI.
         teacher: Name of the teacher.
         sources: Names of the sources.
-        retry_before: Permanent failures from before this moment are asked again; None for none.
+        retry_before: Permanent failures from before this moment are asked again. By default none are.
 
     Returns:
         The backfill's address in the UI.
 
     Raises:
-        ClickException: It was not launched; the message says why and what to do.
+        ClickException: The backfill was not launched. The message says why and what to do.
     """
     tags = {"openthoughts/teacher": teacher} | ({RETRY_TAG: retry_before.isoformat()} if retry_before else {})
     parameters = {

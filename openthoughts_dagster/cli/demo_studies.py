@@ -1,7 +1,7 @@
-"""`make demo-studies`: the studies of the recipe, with real students, after `make demo`.
+"""`make demo-studies`: runs the studies of the recipe with real students, after `make demo`.
 
-It prints what it finds here, also where that is the opposite of the paper; a few hundred steps of a tiny student
-reproduce no paper.
+It prints what it finds, even when this is the opposite of the paper: a few hundred steps of a tiny student do not
+reproduce a paper.
 """
 
 import os
@@ -36,7 +36,7 @@ def main() -> int:
                 print(f"\n{study.name}: {study.question}", flush=True)
                 outcomes.append(run_study(defs, recipe, study, instance, lake, lambda line: print(line, flush=True)))
         finally:
-            engine_pool().close()  # not when the interpreter goes down: vLLM would see its worker killed first
+            engine_pool().close()  # at the interpreter's end it would be too late: vLLM's worker is killed first
     print("\nWhat was found here (it reproduces no paper):")
     for outcome in outcomes:
         print(f"  {outcome.study}: {outcome.decision or 'no decision'}")

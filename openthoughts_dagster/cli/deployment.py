@@ -1,4 +1,4 @@
-"""What a command works with: the recipe, the lake and the files that the environment names."""
+"""The deployment that a command works with: the recipe, the lake and the files that the environment names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from openthoughts_dagster.storage import Folders
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the environment says, opened when a command needs it."""
+    """The deployment that the environment describes. Its parts are opened when a command needs them."""
 
     settings: Settings
 
@@ -37,7 +37,7 @@ class Deployment:
         return recipe.with_landed(WatchedSources(self.lake).find)
 
     def sources(self, chosen: Sequence[str]) -> list[str]:
-        """The sources that a command is about: the chosen ones, or all. Raises for a name that nothing has."""
+        """Return the chosen sources, or all sources. Raises ClickException for a name that no source has."""
         landed = [entry.source for entry in WatchedSources(self.lake).read().values() if entry.present]
         known = list(dict.fromkeys([*(source.name for source in self.recipe.sources), *landed]))
         if unknown := [name for name in chosen if name not in known]:
@@ -45,7 +45,7 @@ class Deployment:
         return list(chosen) or known
 
     def teachers(self, chosen: Sequence[str]) -> list[str]:
-        """The teachers that a command is about, in the same way."""
+        """Return the chosen teachers, or all teachers. Raises ClickException for a name that no teacher has."""
         known = [teacher.name for teacher in self.recipe.teachers]
         if unknown := [name for name in chosen if name not in known]:
             raise click.ClickException(f"no teacher {', '.join(unknown)}; there are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What is wrong with a deployment, and what to do about it."""
+"""`openthoughts doctor`: it finds problems of a deployment and says what to do about them."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -27,11 +27,14 @@ from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 
 def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
-    """Look at everything. A check that fails does not stop the others.
+    """Run all checks. A check that raises an error does not stop the others.
 
     Args:
         settings: The deployment.
-        read_all: Whether every file of the lake is read, to find damage in rows that nobody asked for yet.
+        read_all: Whether every file of the lake is read, to find damage in rows that nobody has read yet.
+
+    Returns:
+        The findings, without repetitions.
     """
     found: list[Finding] = []
     recipe = None
@@ -61,19 +64,19 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
             lambda: _cluster(loaded, settings),
         ]
     for check in checks:
-        found += _results(check)
+        found += _run_check(check)
     return list(dict.fromkeys(found))
 
 
-def _results(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What a check finds; what it fails with is a finding as well, since it is what the person has to know."""
+def _run_check(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of a check. An error of the check becomes a finding too, since people have to know it."""
     try:
         yield from check()
     except (LakeError, click.ClickException) as error:
         yield Finding("doctor", False, str(error))
     except Exception as error:
         yield Finding("doctor", False, f"{type(error).__name__}: {error}")
-    except BaseException as error:  # a panic of Polars is no Exception
+    except BaseException as error:  # a panic of Polars is not an Exception
         if not is_panic(error):
             raise
         yield Finding("doctor", False, f"Polars failed: {error}")
@@ -107,7 +110,7 @@ def _data(settings: Settings) -> Iterator[Finding]:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    """Models, students and reports in a store: one file is written, read and deleted, as steps do."""
+    """Check the store of models, students and reports by writing, reading and deleting one file, as steps do."""
     if local_path(settings.files) is not None:
         return
     try:
@@ -161,12 +164,12 @@ def _accelerator() -> Iterator[Finding]:
 
 
 def _readers(recipe: Recipe) -> Iterator[Finding]:
-    """Packages that the recipe's readers need: a note, since sources may be read in another image than this one."""
+    """Find packages that readers lack here. They are notes, since another image may read the sources."""
     for says in dict.fromkeys(filter(None, map(missing_package, recipe.sources))):
         yield Finding("readers", None, says)
 
 
 def _benchmarks(recipe: Recipe) -> Iterator[Finding]:
-    """Data and confinement that benchmarks need: a note where only the hub knows."""
+    """Check the data and the confinement that benchmarks need. When only the hub knows, the finding is a note."""
     for name, good, says in benchmark_needs(recipe.evaluation, recipe.path):
         yield Finding(f"benchmark {name}", good, says)

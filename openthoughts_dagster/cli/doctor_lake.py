@@ -1,4 +1,4 @@
-"""Whether the lake can be used, what is damaged in it, and whether it belongs to this recipe and instance."""
+"""The doctor's checks of the lake: whether it can be used, is damaged, and belongs to this recipe and instance."""
 
 import shutil
 import tempfile
@@ -26,10 +26,10 @@ def check_lake(settings: Settings, read_all: bool) -> Iterator[Finding]:
     """Find out whether the lake can be written, and which of its tables cannot be read.
 
     Args:
-        settings: Where the lake is.
-        read_all: Whether every file is read. Otherwise only logs, sizes and counts are.
+        settings: Has the address of the lake.
+        read_all: Whether every file is read. By default only logs, sizes and counts are read.
     """
-    problem = _problem_of_place(settings)
+    problem = _find_lake_problem(settings)
     if problem is not None:
         yield Finding("lake", False, f"{settings.lake}: {problem}; correct OPENTHOUGHTS_LAKE or its credentials")
         return
@@ -51,13 +51,13 @@ def check_recipes_of_lake(recipe: Recipe, settings: Settings) -> Iterator[Findin
 
 
 def check_materializations(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
-    """Find what the instance says was made and the lake does not have: one of them belongs to another deployment."""
+    """Find partitions that the instance calls made and that have no rows in the lake of this deployment."""
     home = dagster_home(settings)
     if not home.is_dir():
         return
     with open_instance(settings) as instance:
         for entry in entries_of(recipe):
-            lacking = _lacking(recipe, settings, instance, entry)
+            lacking = _partitions_without_rows(recipe, settings, instance, entry)
             if not lacking:
                 continue
             few = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED:,} more" * (len(lacking) > _NAMED))
@@ -71,8 +71,8 @@ def check_materializations(recipe: Recipe, settings: Settings) -> Iterator[Findi
 
 
 def check_space(what: str, folder: Path) -> Iterator[Finding]:
-    """Say how much space the disk of a folder has."""
-    free = shutil.disk_usage(_existing(folder)).free
+    """Report how much space the disk of a folder has."""
+    free = shutil.disk_usage(_nearest_existing(folder)).free
     says = f"{folder}: {free / 2**30:,.1f} GiB free"
     if free < _NOTHING:
         yield Finding(what, False, f"{says}: runs will fail. Delete something or move it to a larger disk")
@@ -83,19 +83,19 @@ def check_space(what: str, folder: Path) -> Iterator[Finding]:
 
 
 def check_writable(folder: Path) -> None:
-    """Write a file below a folder, or below the folder that it would be made in. Raises OSError."""
-    place = _existing(folder)
+    """Write a temporary file in a folder, or in its nearest parent that exists. Raises OSError."""
+    place = _nearest_existing(folder)
     if not place.is_dir():
         raise NotADirectoryError(f"{place} is a file, not a folder")
     with tempfile.TemporaryFile(dir=place):
         pass
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _problem_of_place(settings: Settings) -> str | None:
+def _find_lake_problem(settings: Settings) -> str | None:
     folder = local_path(settings.lake)
     if folder is None:
         try:
@@ -113,15 +113,17 @@ def _problem_of_place(settings: Settings) -> str | None:
 
 
 def _count(settings: Settings, table: Table, read_all: bool) -> int:
-    lake = Lake(settings.lake)  # one that scanned nothing else: the damage is this table's
+    lake = Lake(settings.lake)  # a new object has scanned no other table, so damage is in this one
     if read_all:
         lake.check_files(table)
     with lake.named_damage():
         return int(lake.scan(table).select(pl.len()).collect().item())
 
 
-def _lacking(recipe: Recipe, settings: Settings, instance: dg.DagsterInstance, entry: AssetEntry) -> list[str]:
-    """The partitions of an asset that were made, by the instance, and have no row."""
+def _partitions_without_rows(
+    recipe: Recipe, settings: Settings, instance: dg.DagsterInstance, entry: AssetEntry
+) -> list[str]:
+    """List the partitions of an asset that the instance calls made and that have no rows."""
     columns = entry.partitions.columns
     if entry.table is None or not columns:
         return []

@@ -1,4 +1,4 @@
-"""Whether the recipe's models can be found, their engines are installed, and their servers answer."""
+"""The doctor's checks of models: whether they are found, their engines are installed, and their servers answer."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ _NAMED = 5  # models that a finding names
 
 
 def check_models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
-    """Say of every model whether it is found, and its engine and its key are there."""
+    """Check for every model that it is found and that its engine and its key are there."""
     for role, reference in _roles(recipe):
         what = f"{role} {reference.name}"
         entry = engine_entry(reference.engine)
@@ -42,7 +42,7 @@ def check_models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
 
 
 def check_servers(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
-    """Ask every server of the recipe which models it has. No model is asked, so that nothing is paid for."""
+    """Ask every server of the recipe for its list of models. No model is asked, so that nothing is paid for."""
     asked: dict[tuple[str, str | None], list[ModelReference]] = {}
     for _, reference in _roles(recipe):
         if is_served(reference.engine) and reference.base_url and ENGINES[reference.engine].is_installed():
@@ -65,10 +65,10 @@ async def _ask(url: str, key: str | None, references: list[ModelReference], else
         return Finding(what, False, f"{says}. Start it, or correct base_url of {_names(references)}")
     finally:
         await client.close()
-    return _judged(what, reply, references)
+    return _describe_reply(what, reply, references)
 
 
-def _judged(what: str, reply: HttpReply, references: list[ModelReference]) -> Finding:
+def _describe_reply(what: str, reply: HttpReply, references: list[ModelReference]) -> Finding:
     if reply.status == 401:
         keys = ", ".join(sorted({reference.api_key_env or "" for reference in references} - {""}))
         says = f"refuses the key in {keys}" if keys else "wants a key: set api_key_env"

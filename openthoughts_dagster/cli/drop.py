@@ -1,4 +1,4 @@
-"""A file put into the landing zone, as an upload should be: data, manifest, and the marker at last."""
+"""Putting a file into the landing zone: first the data, then the manifest, and the marker last."""
 
 import json
 import tempfile
@@ -18,11 +18,25 @@ _OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "dom
 def drop(
     landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any], replace: bool = False
 ) -> str:
-    """Check that the file can be read as the manifest says, and copy both; the address of the source.
+    """Check that a file can be read as its manifest says, and copy both into the landing zone.
 
-    Unless `replace`, a source that landed under this name stays. While it is replaced its marker is gone, so that
-    nobody reads half of it. Raises ManifestError or SourceError for what would not work once it landed, LandingError
-    for where it should land.
+    Args:
+        landing: The address of the landing zone; None when the deployment has none.
+        recipe: The recipe.
+        name: The name of the source.
+        file: The file.
+        manifest: The settings of the manifest.
+        replace: Whether a source that landed under this name is replaced. Its marker is removed meanwhile, so that
+            nobody reads half of it. By default it stays.
+
+    Returns:
+        The address of the source.
+
+    Raises:
+        ValueError: There is no landing zone, or the name is taken.
+        ManifestError: The manifest would be refused.
+        SourceError: The file cannot be read.
+        LandingError: The landing zone cannot be written.
     """
     if landing is None:
         raise ValueError("OPENTHOUGHTS_LANDING is not set: name the folder or s3:// prefix that the daemon watches")
@@ -39,7 +53,7 @@ def drop(
     domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
     source = read_manifest(name, text, str(file.resolve().parent), domains)
     with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
-        pass  # it can be read
+        pass  # reading it raised no error
     if there is not None:
         zone.remove(name, [MARKER])
         zone.remove(name, [old for old in there.files if old not in (MARKER, MANIFEST, file.name)])
@@ -48,7 +62,7 @@ def drop(
 
 
 def in_words_of_options(message: str) -> str:
-    """A message about settings, in the words of the command: `--question` where a recipe has `columns.question`."""
+    """Replace the names of settings in a message by options of the command: `columns.question` by `--question`."""
     for setting, option in _OPTIONS.items():
         message = message.replace(setting, option)
     return message
@@ -58,4 +72,4 @@ def _landed_before(zone: LandingZone, name: str) -> LandedFolder | None:
     try:
         return zone.scan().get(name)
     except LandingError:
-        return None  # there is no folder yet, or writing says what is wrong
+        return None  # there is no folder yet; otherwise writing reports the problem

@@ -1,11 +1,17 @@
-"""What `openthoughts doctor` says of one thing that it looked at."""
+"""The findings of `openthoughts doctor`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: good, a problem, or (None) a note."""
+    """The result of one check.
+
+    Attributes:
+        what: The thing that was checked.
+        good: True when it is good, False when it is a problem, and None for a note.
+        says: A sentence for people.
+    """
 
     what: str
     good: bool | None

@@ -1,4 +1,4 @@
-"""Dagster's instance, as the commands open it."""
+"""Opening Dagster's instance for commands."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from openthoughts_dagster.defs.settings import Settings, dagster_home
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """Open the instance that DAGSTER_HOME names, or the one that `make` keeps with the data.
+    """Open the instance that DAGSTER_HOME names, or by default the one that `make` keeps in the data folder.
 
     Raises:
-        ClickException: There is no such folder.
+        ClickException: The folder of the instance does not exist.
     """
     home = dagster_home(settings)
     if not home.is_dir():

@@ -1,4 +1,4 @@
-"""The command that shows what decontamination dropped."""
+"""The command that shows the questions which decontamination dropped."""
 
 import shutil
 from typing import Any

@@ -1,6 +1,7 @@
-"""Runs of Dagster jobs in this process, one after the other, recorded in the instance that the UI shows.
+"""Running Dagster jobs in this process, one after the other. The instance that the UI shows records the runs.
 
-A daemon would start a process for each run, and each process its engines; here one engine serves all runs.
+A daemon would start a process for each run, and each process would start its own engines. Here one engine serves all
+runs.
 """
 
 import fcntl
@@ -19,7 +20,14 @@ _ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.Dagster
 
 @dataclass(frozen=True)
 class LocalRun:
-    """What a run did: completions generated and reused, students trained, and its problem, empty when it worked."""
+    """What a run did.
+
+    Attributes:
+        generated: The number of completions that were generated.
+        reused: The number of completions that the ledger had already.
+        trained: The number of students that were trained.
+        problem: The error of the run; empty when it succeeded.
+    """
 
     generated: int
     reused: int
@@ -31,10 +39,10 @@ def run_here(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, parti
     """Run a job's partition in this process.
 
     Args:
-        defs: The definitions with the job.
-        instance: Where the run is recorded.
-        job: Name of the job.
-        partition: Its partition key; None for a job without partitions.
+        defs: The definitions, which have the job.
+        instance: The instance that records the run.
+        job: The name of the job.
+        partition: The key of the partition; None for a job without partitions.
     """
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
@@ -45,15 +53,15 @@ def run_here(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, parti
     )
     made = [event.materialization.metadata for event in result.get_asset_materialization_events()]
     return LocalRun(
-        generated=sum(_number(metadata, "completions_generated") for metadata in made),
-        reused=sum(_number(metadata, "completions_reused") for metadata in made),
-        trained=sum(_number(metadata, "students_trained") for metadata in made),
-        problem="" if result.success else _reason(result),
+        generated=sum(_read_number(metadata, "completions_generated") for metadata in made),
+        reused=sum(_read_number(metadata, "completions_reused") for metadata in made),
+        trained=sum(_read_number(metadata, "students_trained") for metadata in made),
+        problem="" if result.success else _innermost_error(result),
     )
 
 
 def fail_orphans(instance: dg.DagsterInstance) -> None:
-    """Mark runs of a process that was killed as failed; they would look as if they still ran."""
+    """Mark the runs of killed processes as failed. Otherwise they would look as if they were in progress."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
         pid = run.tags.get(_PID)
         if pid is not None and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
@@ -62,7 +70,7 @@ def fail_orphans(instance: dg.DagsterInstance) -> None:
 
 @contextmanager
 def alone_in(data: Path) -> Iterator[None]:
-    """Hold a data folder for one such process at a time; a second one exits and says so."""
+    """Lock a data folder for one demo or study at a time. A second process exits with a message."""
     data.mkdir(parents=True, exist_ok=True)
     with (data / "demo.lock").open("w") as lock:
         try:
@@ -72,12 +80,12 @@ def alone_in(data: Path) -> Iterator[None]:
         yield
 
 
-def _number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:
+def _read_number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:
     return int(str(metadata[name].value)) if name in metadata else 0
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost error of the run: what a person has to mend."""
+def _innermost_error(result: dg.ExecuteInProcessResult) -> str:
+    """Return the innermost error of the run, which is the one that people have to fix."""
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
             error = event.step_failure_data.error

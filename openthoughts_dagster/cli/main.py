@@ -29,7 +29,7 @@ _UI = "http://127.0.0.1:3000"
 
 
 class DeploymentGroup(click.Group):
-    """Commands over one deployment. A table that cannot be read ends them with one line instead of a traceback."""
+    """Commands for one deployment. When a table cannot be read, a command ends with one line and no traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command that was chosen."""
@@ -66,8 +66,8 @@ def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> N
     click.echo(total)
 
 
-def _launching(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of the commands that launch a teacher's answers."""
+def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that launch a teacher's answers."""
     for option in (
         click.option("--yes", is_flag=True, help="Do not ask after showing the plan."),
         click.option(
@@ -83,7 +83,7 @@ def _launching(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @main.command()
-@_launching
+@_with_launch_options
 @click.pass_obj
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Launch the answers of one teacher to all sources: the same backfill as from the UI's dialog."""
@@ -97,7 +97,7 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
 
 
 @main.command()
-@_launching
+@_with_launch_options
 @click.pass_obj
 def retry(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Ask again what a teacher refused for good, such as prompts over a limit or without credit.

@@ -1,4 +1,4 @@
-"""The lake's upkeep, table by table."""
+"""The maintenance of the lake, table by table."""
 
 from typing import Any
 
@@ -6,14 +6,17 @@ from openthoughts_dagster.lake import Lake, describe_maintenance
 
 
 def maintained(lake: Lake, files: int) -> tuple[list[dict[str, Any]], str]:
-    """Maintain the lake: a row for each table, and a line of what it freed.
+    """Maintain all tables of the lake.
 
     Args:
         lake: The tables.
-        files: Partitions with no more files than this are left alone.
+        files: Partitions with no more files than this are not changed.
+
+    Returns:
+        A row for each table, and a line that says how much space was freed.
 
     Raises:
-        LakeError: A table cannot be read or written; tables before it are done.
+        LakeError: A table cannot be read or written. The tables before it are done.
     """
     done = lake.maintain(files)
     rows = [

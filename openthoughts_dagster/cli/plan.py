@@ -1,4 +1,4 @@
-"""What the missing answers would cost, cell by cell."""
+"""The estimated cost of missing answers, cell by cell."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,18 @@ from openthoughts_dagster.storage import Folders
 def planned(
     recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str], folders: Folders
 ) -> tuple[list[dict[str, Any]], str]:
-    """A row for each cell, and a line of totals. Questions that were not curated yet cannot be counted."""
+    """Estimate what the missing answers cost. A cell cannot be estimated before its questions were curated.
+
+    Args:
+        recipe: The recipe.
+        lake: The tables.
+        sources: The names of the sources.
+        teachers: The names of the teachers.
+        folders: The folders of models.
+
+    Returns:
+        A row for each cell, and a line of totals.
+    """
     rows: list[dict[str, Any]] = []
     money: Counter[str] = Counter()
     completions, unknown = 0, 0

@@ -1,4 +1,4 @@
-"""The requests that a teacher refused for good, counted for each source."""
+"""Counting the requests that a teacher refused permanently, for each source."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,18 +18,19 @@ from openthoughts_dagster.storage import Folders
 def refused_answers(
     recipe: Recipe, lake: Lake, sources: Sequence[str], teacher: str, folders: Folders, before: datetime
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Count the answers that failed for good, and estimate what asking again costs.
+    """Count the answers that failed permanently, and estimate what asking again costs.
 
     Args:
         recipe: The recipe.
         lake: The tables.
-        sources: Names of the sources that are looked at.
-        teacher: Name of the teacher.
-        folders: Where models are.
+        sources: The names of the sources.
+        teacher: The name of the teacher.
+        folders: The folders of models.
         before: Failures from before this moment are counted.
 
     Returns:
-        A row for each source that has such failures, with all that its run would ask; and the names of these sources.
+        A row for each source that has such failures, with all answers that its run would generate, and the names of
+        these sources.
 
     Raises:
         ClickException: The teacher's model cannot be found.

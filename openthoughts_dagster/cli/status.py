@@ -1,4 +1,4 @@
-"""Partitions by state, rows and cost of every asset."""
+"""The partitions by state, the rows and the cost of every asset."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,8 +18,8 @@ def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[li
     """Count the partitions of every asset by state.
 
     Returns:
-        A row for each partitioned asset of the catalogue, for those that ask teachers also one for each teacher; and
-        a line for each table that is damaged. What would have come from such a table is None.
+        Rows, and a line for each damaged table. There is a row for each partitioned asset of the catalogue, and for
+        assets that ask teachers also a row for each teacher. A number that a damaged table should give is None.
     """
     tables = _Tables(lake)
     costs, rows = tables.read(_costs) or {}, []
@@ -35,15 +35,16 @@ def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[li
 
 
 class _Tables:
-    """The lake, read table by table: one that is damaged leaves the others readable."""
+    """The lake, read table by table, so that a damaged table does not stop the reading of the others."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self.problems: dict[str, None] = {}
 
     def read(self, read: Callable[[Lake], T]) -> T | None:
-        """What `read` returns; None where it met a damaged table, which `problems` then has."""
-        lake = Lake(self._lake.root, self._lake.options)  # one that scanned nothing else: the damage is this table's
+        """Call `read` with the lake. When a table is damaged, note this in `problems` and return None."""
+        # A new object has scanned no other table, so damage is in this one.
+        lake = Lake(self._lake.root, self._lake.options)
         try:
             with lake.named_damage():
                 return read(lake)
@@ -52,7 +53,7 @@ class _Tables:
             return None
 
     def count(self, table: Table, **partition: str) -> int | None:
-        """How many rows a table has."""
+        """Count the rows of a table. Returns None when it is damaged."""
         return self.read(lambda lake: int(lake.scan(table, **partition).select(pl.len()).collect().item()))
 
 
@@ -86,7 +87,7 @@ def _row(
 
 
 def _costs(lake: Lake) -> dict[tuple[str, str | None], str]:
-    """Money by asset, and by asset and model; engine hours where no price is known."""
+    """Sum the money by asset, and by asset and model. Without prices it sums the hours of engines."""
     spent = (
         lake.scan(COMPLETIONS)
         .group_by("asset", "asked_as", "currency")
@@ -96,11 +97,11 @@ def _costs(lake: Lake) -> dict[tuple[str, str | None], str]:
     by_asset = spent.group_by("asset", "currency").agg(pl.col("cost").sum(), pl.col("hours").sum())
     costs: dict[tuple[str, str | None], str] = {}
     for row in by_asset.iter_rows(named=True):
-        costs[row["asset"], None] = _money(row)
+        costs[row["asset"], None] = _format_cost(row)
     for row in spent.iter_rows(named=True):
-        costs[row["asset"], row["asked_as"]] = _money(row)
+        costs[row["asset"], row["asked_as"]] = _format_cost(row)
     return costs
 
 
-def _money(row: dict[str, Any]) -> str:
+def _format_cost(row: dict[str, Any]) -> str:
     return f"{row['cost']:,.2f} {row['currency']}" if row["cost"] else f"{row['hours']:,.2f} engine-h"

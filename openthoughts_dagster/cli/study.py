@@ -1,4 +1,4 @@
-"""`openthoughts study`: run a study, price it, look at its decision, and take the arm that won."""
+"""`openthoughts study`: estimate the cost of a study, run it, show its decision, and adopt the best arm."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from openthoughts_dagster.studies.results import p_value
 
 @click.group()
 def study() -> None:
-    """Compare variants of the recipe: what they would cost, what they found, and which one to take."""
+    """Compare variants of the recipe: show what they would cost, what they found, and which one to adopt."""
 
 
 @study.command("list")
@@ -54,7 +54,7 @@ def plan(here: Deployment, name: str) -> None:
     """Show what each arm of study NAME would cost: completions, tokens, money, trainings. Starts nothing."""
     try:
         asked = study_named(here.recipe, name)
-        rows = [_priced(here, arm) for arm in arms_of(here.recipe, here.lake, asked)]
+        rows = [_estimate_row(here, arm) for arm in arms_of(here.recipe, here.lake, asked)]
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     click.echo(table(rows))
@@ -133,7 +133,7 @@ def run(here: Deployment, name: str) -> None:
         raise SystemExit(1)
 
 
-def _priced(here: Deployment, arm: Arm) -> dict[str, Any]:
+def _estimate_row(here: Deployment, arm: Arm) -> dict[str, Any]:
     own = pl.col("arm_student").str.starts_with(f"{arm.key}.")
     trained = here.lake.scan(ARM_STUDENTS).filter(own).select(pl.len()).collect().item()
     scored = here.lake.scan(ARM_SCORES).filter(own).select(pl.col("arm_student").n_unique()).collect().item()

@@ -1,4 +1,4 @@
-"""A study from its questions to its decision, in this process: what `openthoughts study run` and the demo do."""
+"""Running a study from its questions to its decision in this process, for `openthoughts study run` and the demo."""
 
 import time
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from openthoughts_dagster.studies import arm_keys, decision_of, student_keys
 
 @dataclass
 class StudyRun:
-    """What running a study did.
+    """What the run of a study did.
 
-    Args:
-        study: Its name.
-        generated: Completions that were generated.
-        trained: Students that were trained.
-        decision: The decision as a sentence; empty where there is none.
-        failed: The partitions that failed, with their problems.
+    Attributes:
+        study: The name of the study.
+        generated: The number of completions that were generated.
+        trained: The number of students that were trained.
+        decision: The decision as a sentence; empty when there is none.
+        failed: The problems of failed partitions, by the key of the partition.
     """
 
     study: str
@@ -41,17 +41,20 @@ def run_study(
     lake: Lake,
     say: Callable[[str], None],
 ) -> StudyRun:
-    """Run all that a study lacks: answers of each arm, a student and its scores for each seed, and the comparison.
+    """Run the missing parts of a study: the answers of arms, a student and its scores for each seed, the comparison.
 
-    What is there already is found again and costs nothing. An arm that fails holds up none of the others.
+    Parts that exist already are reused and cost nothing. An arm that fails does not stop the others.
 
     Args:
         defs: The definitions of the recipe.
         recipe: The recipe.
-        study: The study of it.
-        instance: Where runs are recorded.
+        study: The study, which is one of the recipe's.
+        instance: The instance that records the runs.
         lake: The tables.
-        say: Takes lines of progress.
+        say: Gets lines of progress.
+
+    Returns:
+        What the run did, with the decision.
     """
     own = f"{study.name}."
     arms = [key for key in arm_keys(recipe) if key.startswith(own)]

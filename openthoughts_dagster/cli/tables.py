@@ -7,12 +7,12 @@ from tabulate import tabulate
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Aligned columns under their names; numbers, also those in texts such as 12.5%, to the right."""
+    """Format rows as aligned columns under their names. Numbers, and texts such as 12.5%, are aligned to the right."""
     if not rows:
         return "nothing"
     names = list(rows[0])
     right = ["right" if all(_is_number(row[name]) for row in rows) else "left" for name in names]
-    cells = [[_shown(row[name]) for name in names] for row in rows]
+    cells = [[_format_value(row[name]) for name in names] for row in rows]
     text = tabulate(cells, headers=names, tablefmt="plain", colalign=right, disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
@@ -23,7 +23,7 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster as its platform team describes it, and the pods that work gets there. Knows no Dagster."""
+"""The description of a Kubernetes cluster, and the pods that each kind of work gets there. Imports no Dagster."""
 
 from openthoughts_dagster.cluster.fitting import check_fits
 from openthoughts_dagster.cluster.loading import ClusterError, load_cluster

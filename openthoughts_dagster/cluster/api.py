@@ -1,4 +1,4 @@
-"""The API server as a step uses it: dictionaries in and out, patient with a server that is away for a while."""
+"""A client of the Kubernetes API for steps: it takes and returns dictionaries, and retries while the server is away."""
 
 import json
 import os
@@ -11,16 +11,22 @@ from openthoughts_dagster.cluster.loading import ClusterError
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LONGEST_PAUSE = 20.0
-_TIMEOUT = (10, 30)  # to connect, to answer: a server that vanished in the middle of a request says nothing
+_TIMEOUT = (10, 30)  # seconds to connect and to answer, for a server that vanishes in the middle of a request
 _Result = TypeVar("_Result")
 Object = dict[str, Any]
 
 
 class Api:
-    """Jobs, Services and Pods of one namespace.
+    """The Jobs, Services, Pods and Events of one namespace.
 
-    Errors of the server and of the way to it are tried again for `patience` seconds, then raised as ClusterError; so is
-    a request that was refused, with the right that is missing. Without patience they are raised at once.
+    Objects are returned as dictionaries with the names that a manifest has. A request that fails because the server or
+    the network is in trouble is retried for `patience` seconds. Then the method raises ClusterError. A request that the
+    server refuses, such as one without the needed right, raises ClusterError at once.
+
+    Args:
+        client: A `kubernetes.client.ApiClient`.
+        namespace: The namespace of all objects.
+        patience: Seconds for which a failing request is retried; 0 for no retry.
     """
 
     def __init__(self, client: Any, namespace: str, patience: float = 1800) -> None:
@@ -31,14 +37,22 @@ class Api:
 
     @classmethod
     def of_this_pod(cls, patience: float = 1800) -> "Api":
-        """As the pod's own service account."""
+        """Connect from inside a pod, as the pod's own service account.
+
+        Args:
+            patience: Seconds for which a failing request is retried; 0 for no retry.
+        """
         from kubernetes import client, config
 
         config.load_incluster_config()
         return cls(client.ApiClient(), (_ACCOUNT / "namespace").read_text().strip(), patience)
 
     def this_pod(self) -> Object:
-        """The Pod that this process runs in."""
+        """Read the Pod that this process runs in.
+
+        Raises:
+            ClusterError: The Pod is gone, or the server does not answer.
+        """
         name = os.environ["HOSTNAME"]
         found = self.pod(name)
         if found is None:
@@ -46,42 +60,61 @@ class Api:
         return found
 
     def pod(self, name: str) -> Object | None:
-        """A Pod; None where there is none."""
-        return self._found(lambda: self._core.read_namespaced_pod(name, self.namespace, _request_timeout=_TIMEOUT))
+        """Read a Pod, or return None when there is none of this name."""
+        return self._call_or_none(
+            lambda: self._core.read_namespaced_pod(name, self.namespace, _request_timeout=_TIMEOUT)
+        )
 
     def job(self, name: str) -> Object | None:
-        """A Job with its status; None where there is none."""
-        return self._found(
+        """Read a Job with its status, or return None when there is none of this name."""
+        return self._call_or_none(
             lambda: self._batch.read_namespaced_job_status(name, self.namespace, _request_timeout=_TIMEOUT)
         )
 
     def pods_of(self, job: str) -> list[Object]:
-        """The Pods of a Job."""
+        """List the Pods of a Job."""
         selector = f"batch.kubernetes.io/job-name={job}"
-        found = self._asked(
+        found = self._call_with_retries(
             lambda: self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=_TIMEOUT)
         )
-        return [self._plain(pod) for pod in found.items]
+        return [self._to_dictionary(pod) for pod in found.items]
 
     def jobs_of_run(self, run: str) -> list[Object]:
-        """The Jobs that belong to a run of Dagster."""
-        found = self._asked(
+        """List the Jobs of a Dagster run.
+
+        Args:
+            run: The id of the run, which Jobs have in the label `dagster/run-id`.
+        """
+        found = self._call_with_retries(
             lambda: self._batch.list_namespaced_job(
                 self.namespace, label_selector=f"dagster/run-id={run}", _request_timeout=_TIMEOUT
             )
         )
-        return [self._plain(job) for job in found.items]
+        return [self._to_dictionary(job) for job in found.items]
 
     def events_of(self, kind: str, name: str | None = None) -> list[Object]:
-        """The Events about one object, or about all of a kind."""
+        """List Events.
+
+        Args:
+            kind: The kind of the objects that the Events are about, such as "Pod".
+            name: The name of one object; None for all objects of the kind.
+        """
         selector = f"involvedObject.kind={kind}" + (f",involvedObject.name={name}" if name else "")
-        found = self._asked(
+        found = self._call_with_retries(
             lambda: self._core.list_namespaced_event(self.namespace, field_selector=selector, _request_timeout=_TIMEOUT)
         )
-        return [self._plain(event) for event in found.items]
+        return [self._to_dictionary(event) for event in found.items]
 
     def log_of(self, pod: str, lines: int) -> list[str]:
-        """The last lines of a Pod's log; none where it has none or its node cannot be reached just now."""
+        """Read the end of a Pod's log. Never raises.
+
+        Args:
+            pod: The name of the Pod.
+            lines: The largest number of lines.
+
+        Returns:
+            The last lines; empty when the Pod has no log or its node cannot be reached.
+        """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -94,18 +127,25 @@ class Api:
         return str(text.decode(errors="replace")).splitlines()
 
     def create_job(self, job: Any) -> bool:
-        """Create a Job. False when one of its name is there: perhaps the one that a request before this made."""
+        """Create a Job.
+
+        Args:
+            job: The manifest, or the client's model of it.
+
+        Returns:
+            False when a Job of this name exists. An earlier request, whose answer was lost, may have made it.
+        """
         return self._create(lambda: self._batch.create_namespaced_job(self.namespace, job, _request_timeout=_TIMEOUT))
 
     def create_service(self, service: Mapping[str, Any]) -> bool:
-        """Create a Service; likewise."""
+        """Create a Service. Returns False when a Service of this name exists."""
         return self._create(
             lambda: self._core.create_namespaced_service(self.namespace, service, _request_timeout=_TIMEOUT)
         )
 
     def delete_job(self, name: str) -> bool:
-        """Delete a Job and, before it, its Pods. False where it is gone."""
-        deleted = self._found(
+        """Delete a Job, and its Pods before it. Returns False when there is no such Job."""
+        deleted = self._call_or_none(
             lambda: self._batch.delete_namespaced_job(
                 name, self.namespace, propagation_policy="Foreground", _request_timeout=_TIMEOUT
             )
@@ -113,31 +153,33 @@ class Api:
         return deleted is not None
 
     def delete_service(self, name: str) -> None:
-        """Delete a Service; fine where it is gone."""
-        self._found(lambda: self._core.delete_namespaced_service(name, self.namespace, _request_timeout=_TIMEOUT))
+        """Delete a Service. A Service that is gone already is no error."""
+        self._call_or_none(
+            lambda: self._core.delete_namespaced_service(name, self.namespace, _request_timeout=_TIMEOUT)
+        )
 
     def _create(self, request: Callable[[], Any]) -> bool:
         from kubernetes.client import ApiException
 
         try:
-            self._asked(request)
+            self._call_with_retries(request)
         except ApiException as error:
             if error.status != 409:
                 raise
             return False
         return True
 
-    def _found(self, request: Callable[[], Any]) -> Object | None:
+    def _call_or_none(self, request: Callable[[], Any]) -> Object | None:
         from kubernetes.client import ApiException
 
         try:
-            return self._plain(self._asked(request))
+            return self._to_dictionary(self._call_with_retries(request))
         except ApiException as error:
             if error.status == 404:
                 return None
             raise
 
-    def _asked(self, request: Callable[[], _Result]) -> _Result:
+    def _call_with_retries(self, request: Callable[[], _Result]) -> _Result:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -163,7 +205,7 @@ class Api:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _plain(self, thing: Any) -> Object:
+    def _to_dictionary(self, thing: Any) -> Object:
         plain: Object = self._client.sanitize_for_serialization(thing)
         return plain
 

@@ -1,4 +1,4 @@
-"""Does a recipe fit a cluster? Found when definitions load, not when a step waits for a node that cannot come."""
+"""A check that a recipe fits a cluster. It runs when definitions load, before a step waits for a missing node."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,21 @@ from openthoughts_dagster.recipe import ModelReference, Recipe
 
 
 def check_fits(recipe: Recipe, cluster: Cluster) -> None:
-    """Raise ClusterError that names every model whose hardware is not stated or that `cluster` does not have."""
-    problems = list(_problems(recipe, cluster))
+    """Check that the cluster has the hardware of every model of the recipe.
+
+    Raises:
+        ClusterError: Names every model that does not say its hardware, and every one whose hardware the cluster lacks.
+    """
+    problems = list(_find_problems(recipe, cluster))
     if problems:
         raise ClusterError("\n".join(f"recipe {recipe.name!r} on this cluster: {problem}" for problem in problems))
 
 
-def _problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
+def _find_problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
     has = ", ".join(sorted(cluster.accelerators)) or "no accelerators"
     for name, model in _models(recipe):
         if not in_our_pods(model):
-            continue  # its hardware is the server's
+            continue  # the server has the hardware
         if "hardware" not in model.model_fields_set:
             yield (
                 f"{name}.hardware: is missing: the model runs in a pod of its own, which is sized by it. Name a shape "
@@ -40,7 +44,7 @@ def _problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
                 f"{name}.hardware.count: no node has {hardware.count} {hardware.accelerator}, the largest has "
                 f"{offered.per_node}; ask for fewer, or correct accelerators.{hardware.accelerator}.per_node"
             )
-    yield from _mixed_judges(recipe)
+    yield from _find_mixed_judges(recipe)
 
 
 def _models(recipe: Recipe) -> Iterator[tuple[str, ModelReference]]:
@@ -51,8 +55,8 @@ def _models(recipe: Recipe) -> Iterator[tuple[str, ModelReference]]:
     yield "student", recipe.student
 
 
-def _mixed_judges(recipe: Recipe) -> Iterator[str]:
-    """One pod asks all judges of a step, one after the other: it cannot be on two kinds of node."""
+def _find_mixed_judges(recipe: Recipe) -> Iterator[str]:
+    """Find judges that need different accelerators: one pod asks all judges of a step, and it is on one node."""
     kinds = {
         judge.hardware.accelerator: judge.name
         for judge in recipe.judges

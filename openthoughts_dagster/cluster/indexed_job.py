@@ -1,8 +1,8 @@
 """Pods that do one piece of work together: an Indexed Job, and a headless Service by which they find each other.
 
-Nothing has to be installed for it, and Kueue admits such a Job as a whole. The Job is not tried again by Kubernetes
-(backoffLimit 0): when one pod is lost the others can only wait for it, so all of them are ended, and whoever follows
-the Job (`following`) makes the next.
+It needs nothing installed in the cluster, and Kueue admits such a Job as a whole. Kubernetes does not retry the Job
+(backoffLimit 0): when one pod is lost, the others can only wait for it. So all pods are ended, and the `JobFollower`
+that started the Job makes the next one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from typing import Any
 from openthoughts_dagster.cluster.pods import PodConfig, merged, pod_template
 
 MASTER_PORT = 29500
-"""Where the first pod is reached by the others."""
+"""The port at which the other pods reach the first one."""
 
-_KEPT_SECONDS = 3600  # should nobody be left to delete it
-_TOGETHER = "openthoughts/together"
-_OURS = ("AWS_", "HF_", "OPENTHOUGHTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
-# A cloud gives them to each pod of the service account, with the token's volume; and not to one that has them already.
-_OF_THE_CLOUD = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
+_KEPT_SECONDS = 3600  # Kubernetes deletes the finished Job after this time when nobody else does
+_JOB_LABEL = "openthoughts/together"
+_PASSED_ON = ("AWS_", "HF_", "OPENTHOUGHTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+# A cloud sets these in each pod of the service account and mounts the token, unless the pod has them already.
+_SET_BY_CLOUD = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
 
 
 @dataclass(frozen=True)
 class OwnerPod:
-    """The pod that starts the Job, and with which the Job ends: Kubernetes deletes what a deleted pod owns."""
+    """The pod that starts the Job and owns it: Kubernetes deletes the Job when this pod is deleted."""
 
     name: str
     uid: str
@@ -33,36 +33,36 @@ class OwnerPod:
 
     @classmethod
     def of(cls, pod: Mapping[str, Any]) -> "OwnerPod":
-        """From the Pod as the API gives it. Its first container is the step's: dagster-k8s puts ours there."""
+        """Make it from a Pod as the API returns it. The first container is the step's, where dagster-k8s puts it."""
         meta, spec = pod["metadata"], pod["spec"]
         return cls(meta["name"], meta["uid"], spec["containers"][0], spec, meta.get("labels") or {})
 
     def owner(self) -> list[dict[str, Any]]:
-        """The owner reference of what ends with this pod."""
+        """Return the owner reference for objects that end with this pod."""
         return [{"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid, "controller": False}]
 
     def environment(self) -> dict[str, Any]:
-        """What its own container knows of the deployment, and nothing of Dagster's database."""
+        """Return the variables of the deployment that its container has, without those of Dagster's database."""
         variables = [
             entry
             for entry in self.container.get("env") or []
-            if entry["name"].startswith(_OURS) and not entry["name"].startswith(_OF_THE_CLOUD)
+            if entry["name"].startswith(_PASSED_ON) and not entry["name"].startswith(_SET_BY_CLOUD)
         ]
         return {"env": variables, "envFrom": list(self.container.get("envFrom") or [])}
 
     def account(self) -> dict[str, Any]:
-        """Who its pods are to the object store and the registry. They ask nothing of the API server: no token."""
+        """Return the service account and pull secrets of its pods, which get no token for the API server."""
         kept = {key: self.spec[key] for key in ("serviceAccountName", "imagePullSecrets") if self.spec.get(key)}
         return {"automountServiceAccountToken": False, **kept}
 
 
 def pod_address(name: str, index: int) -> str:
-    """The host name of one of the pods of Job `name`."""
+    """Return the host name of the pod with this index in the Job `name`."""
     return f"{name}-{index}.{name}"
 
 
 def headless_service(name: str, parent: OwnerPod, port: int = MASTER_PORT) -> dict[str, Any]:
-    """The Service that gives the pods of Job `name` their names, from when they exist: they wait for each other."""
+    """Make the Service that gives the pods of the Job `name` their host names, also before the pods are ready."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -70,7 +70,7 @@ def headless_service(name: str, parent: OwnerPod, port: int = MASTER_PORT) -> di
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {_TOGETHER: name},
+            "selector": {_JOB_LABEL: name},
             "ports": [{"name": "master", "port": port, "targetPort": port}],
         },
     }
@@ -79,9 +79,18 @@ def headless_service(name: str, parent: OwnerPod, port: int = MASTER_PORT) -> di
 def indexed_job(
     name: str, pods: int, config: PodConfig, command: Sequence[str], parent: OwnerPod, port: int = MASTER_PORT
 ) -> dict[str, Any]:
-    """A Job of `pods` pods at once, each with its index in JOB_COMPLETION_INDEX; done when all have succeeded.
+    """Make a Job whose pods all run at the same time. It is complete when all of them have succeeded.
 
-    `config` is that of one pod (`model_pod`), `name` also that of the Service. At most 60 signs: pods are named by it.
+    Args:
+        name: The name of the Job and of its Service, at most 60 characters, since the names of pods begin with it.
+        pods: How many pods there are. Each has its index in the variable JOB_COMPLETION_INDEX.
+        config: The configuration of one pod, as `model_pod` makes it.
+        command: The command of each pod.
+        parent: The pod that owns the Job.
+        port: The port at which the other pods reach the first one.
+
+    Returns:
+        The manifest of the Job.
     """
     labels = _labels(name, parent)
     container = {
@@ -90,7 +99,7 @@ def indexed_job(
         "ports": [{"containerPort": port}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    # of a variable that both have, the one of pods of this kind holds: its scratch disk, its models
+    # `config` wins for variables that both have, such as those of the scratch disk and of the models.
     known = merged({"container_config": parent.environment()}, config)
     template = pod_template(known, container, {"labels": labels})
     template["spec"] |= {"subdomain": name, **parent.account()}
@@ -113,4 +122,4 @@ def indexed_job(
 
 def _labels(name: str, parent: OwnerPod) -> dict[str, str]:
     ours = {key: value for key, value in parent.labels.items() if key == "dagster/run-id"}
-    return {_TOGETHER: name, "app.kubernetes.io/part-of": "openthoughts", **ours}
+    return {_JOB_LABEL: name, "app.kubernetes.io/part-of": "openthoughts", **ours}

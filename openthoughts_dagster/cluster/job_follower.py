@@ -1,4 +1,4 @@
-"""Following an Indexed Job to its end from the step that started it, through pods that are lost."""
+"""Following an Indexed Job to its end, from the step that started it."""
 
 import re
 import time
@@ -26,13 +26,19 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 class JobFailed(ClusterError):
-    """The pods did not come to their end. Says which, with Kubernetes' own reason, and the last lines of their log."""
+    """A Job did not succeed. The message has the pods, Kubernetes' own reasons, and the last lines of a log."""
 
 
 class JobFollower:
-    """One attempt: a Job and its Service, created, followed and deleted.
+    """One attempt: it creates a Job and its Service, follows the Job, and deletes both.
 
-    Lines of the first pod's log for which `tells` holds go to `log`, each once, and every new reason why a pod waits.
+    Args:
+        api: The API server.
+        job: The manifest of the Job.
+        service: The manifest of its Service.
+        log: Gets each chosen line of the first pod's log once, and each new reason why a pod waits.
+        tells: Chooses the lines of the first pod's log.
+        patience: Seconds that a pod may wait for an image, a secret or a volume before the attempt fails.
     """
 
     def __init__(
@@ -53,42 +59,44 @@ class JobFollower:
         self._logs: dict[str, list[str]] = {}
 
     def run(self) -> None:
-        """Create, follow to the end, and delete, however it ends. Raises JobFailed."""
+        """Create the Job, follow it to its end, and delete it in every case. Raises JobFailed."""
         try:
             self._api.create_service(self._service)
             self._api.create_job(self._job)
             self._follow()
         finally:
-            # also when the step is stopped; should this process be killed, their owner's end deletes them
+            # This runs when the step is stopped too. When the process is killed, the end of the owner deletes both.
             self._api.delete_job(self._name)
             self._api.delete_service(self._name)
 
     def lines(self) -> list[str]:
-        """The ends of the logs of the first pod and of those that failed, as far as they could be read."""
+        """Return the last log lines of the first pod and of the pods that failed, as far as they could be read."""
         return [line for lines in self._logs.values() for line in lines]
 
     def _follow(self) -> None:
         stuck_since: float | None = None
         while True:
             job, pods = self._api.job(self._name), self._api.pods_of(self._name)
-            self._note(pods)
+            self._record_pods(pods)
             if job is None:
-                raise JobFailed(self._failure([Reason(f"job {self._name}", "Deleted", "it was deleted by somebody")]))
+                raise JobFailed(
+                    self._describe_failure([Reason(f"job {self._name}", "Deleted", "it was deleted by somebody")])
+                )
             if is_failed(job):
-                # what became of the others is known a moment later, and their logs are read before they are deleted
+                # The states of the other pods are known a moment later. Their logs are read before they are deleted.
                 time.sleep(_POLL_SECONDS)
-                self._note(self._api.pods_of(self._name))
-                raise JobFailed(self._failure(list(job_reasons(job))))
+                self._record_pods(self._api.pods_of(self._name))
+                raise JobFailed(self._describe_failure(list(job_reasons(job))))
             if (job.get("status") or {}).get("completionTime"):
                 return
-            stuck = self._waits(job, pods)
+            stuck = self._log_waiting_reasons(job, pods)
             stuck_since = None if stuck is None else stuck_since or time.monotonic()
             if stuck and stuck_since and time.monotonic() - stuck_since > self._patience.total_seconds():
                 raise JobFailed(f"waits for what may never be there: {stuck}")
             time.sleep(_POLL_SECONDS)
 
-    def _note(self, pods: list[Object]) -> None:
-        """Tell what is new in the first pod's log, and remember what is known against pods: soon they are gone."""
+    def _record_pods(self, pods: list[Object]) -> None:
+        """Log what is new in the first pod's log, and keep the reasons and logs of failed pods, which are soon gone."""
         for pod in pods:
             name, failed = pod["metadata"]["name"], (pod.get("status") or {}).get("phase") == "Failed"
             first = (pod["metadata"].get("annotations") or {}).get(_INDEX) == "0"
@@ -98,17 +106,17 @@ class JobFollower:
             if is_started(pod) and (first or (failed and name not in self._logs)):
                 self._logs[name] = self._api.log_of(name, _TAIL) or self._logs.get(name, [])
                 if first:
-                    self._tell([line for line in self._logs[name] if self._tells(line)])
+                    self._log_new_lines([line for line in self._logs[name] if self._tells(line)])
 
-    def _tell(self, lines: list[str]) -> None:
-        """The lines after those that were told: a log is read from its end, so that reading it stays cheap."""
+    def _log_new_lines(self, lines: list[str]) -> None:
+        """Log the lines that were not logged before. Only the end of a log is read, so that reading it stays cheap."""
         known = next((n for n in range(len(lines), 0, -1) if lines[:n] == self._lines_logged[-n:]), 0)
         for line in lines[known:]:
             self._log(line)
         self._lines_logged = [*self._lines_logged, *lines[known:]][-2 * _TAIL :]
 
-    def _waits(self, job: Object, pods: list[Object]) -> Reason | None:
-        """Say why pods wait, each reason once; the one of them that may never end."""
+    def _log_waiting_reasons(self, job: Object, pods: list[Object]) -> Reason | None:
+        """Log why pods wait, each reason once. Returns a reason that may never go away, or None."""
         reasons = list(job_reasons(job))
         if len(pods) < job["spec"]["parallelism"]:
             reasons += event_reasons(self._api.events_of("Job", self._name), now())
@@ -122,8 +130,8 @@ class JobFollower:
                 self._log(f"waiting: {reason}")
         return next((reason for reason in reasons if reason.stuck), None)
 
-    def _failure(self, of_job: list[Reason]) -> str:
-        """The pods' reasons, those that began it first: a pod that lost another ends with exit code 1."""
+    def _describe_failure(self, of_job: list[Reason]) -> str:
+        """Describe the failure, its likely cause first: a pod that only lost another pod ends with exit code 1."""
         lost = sorted(self._lost.items(), key=lambda item: all(_LOST_ANOTHER.match(r.message) for r in item[1]))
         said = [str(reason) for _, reasons in lost for reason in reasons] or [str(reason) for reason in of_job]
         lines = [line for name, _ in lost[:1] for line in self._logs.get(name, [])[-15:]]
@@ -131,7 +139,11 @@ class JobFollower:
 
 
 def wait_until_gone(api: Api, job: str, seconds: float) -> None:
-    """Until no pod of a deleted Job can write any more: two trainings would write one student's checkpoints."""
+    """Wait until no pod of a deleted Job can write any more, since two trainings would write the same checkpoints.
+
+    Raises:
+        JobFailed: A pod is still there after `seconds`.
+    """
     until = time.monotonic() + seconds
     while any(may_still_write(pod, now()) for pod in api.pods_of(job)):
         if time.monotonic() > until:

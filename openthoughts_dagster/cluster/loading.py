@@ -1,4 +1,4 @@
-"""cluster.yaml in, a Cluster out, or every mistake in the file at once."""
+"""Loading cluster.yaml, the description of a cluster. An error lists every mistake in the file at once."""
 
 from pathlib import Path
 
@@ -10,11 +10,21 @@ from openthoughts_dagster.recipe.problems import described
 
 
 class ClusterError(ValueError):
-    """A cluster's description, or a recipe on it, that cannot be used. The message lists every problem."""
+    """A cluster's description, or a recipe on the cluster, cannot be used. The message lists every problem."""
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read and check a cluster's description. Raises ClusterError that lists every problem of the file."""
+    """Read and check a cluster's description.
+
+    Args:
+        path: The file, usually /etc/openthoughts/cluster.yaml.
+
+    Returns:
+        The cluster.
+
+    Raises:
+        ClusterError: There is no such file, or its settings are wrong. The message lists every problem.
+    """
     if not path.is_file():
         raise ClusterError(
             f"{shown(path)}: there is no such file: OPENTHOUGHTS_CLUSTER names the cluster's description, which the "

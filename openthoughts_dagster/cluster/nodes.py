@@ -1,4 +1,4 @@
-"""A student's training on several nodes: attempts of an Indexed Job until one comes to its end."""
+"""A student's training on several nodes: an Indexed Job is started again until one attempt succeeds."""
 
 import re
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from openthoughts_dagster.cluster.pods import model_pod
 from openthoughts_dagster.cluster.settings import Cluster
 from openthoughts_dagster.recipe import Hardware
 
-_TOLD = "student: "
-# How a process says that the next attempt would only find the same: by the kind of its error.
+_LOGGED_PREFIX = "student: "
+# The kinds of errors that the next attempt would meet again.
 _PERMANENT = re.compile(
     r"training failed on (process|node) \d+: (TrainingError|EngineError|OutOfMemoryError|"
     r"ValidationError|ValueError|TypeError|KeyError|AttributeError|AssertionError|ImportError|ModuleNotFoundError):"
@@ -28,7 +28,16 @@ _GONE_SECONDS = 60
 
 @dataclass(frozen=True)
 class NodesOfCluster:
-    """Trains jobs on `hardware.nodes` nodes of a cluster. Raises JobFailed, and ClusterError for a mute API server."""
+    """Trains students on several nodes of a cluster.
+
+    Attributes:
+        api: The API server.
+        cluster: The cluster.
+        hardware: The hardware of each node, and how many `nodes` there are.
+        parent: The pod of the step, which owns the Jobs.
+        log: Gets lines of progress.
+        port: The port at which the other pods reach the first one.
+    """
 
     api: Api
     cluster: Cluster
@@ -38,17 +47,26 @@ class NodesOfCluster:
     port: int = MASTER_PORT
 
     def train(self, address: str, fingerprint: str, progress: Callable[[], str]) -> None:
-        """Train the job at `address`; `progress` names the newest checkpoint, and `final` when there is a student.
+        """Train a student. When a pod is lost, all pods start again from the last checkpoint.
 
-        When a pod is lost all pods start again from the last checkpoint, as often as it takes while new ones come; and
-        `lost_pods` times in a row without.
+        There is no limit on restarts while there are new checkpoints. Without a new checkpoint, training starts again
+        at most `lost_pods` times in a row.
+
+        Args:
+            address: Where the rows and settings of the training are.
+            fingerprint: The student's fingerprint; the names of Jobs begin with a part of it.
+            progress: Returns the name of the newest checkpoint, or `final` when the student is finished.
+
+        Raises:
+            JobFailed: The training failed in a way that another attempt would meet again, or too often.
+            ClusterError: The API server did not answer for too long.
         """
         base = f"train-{fingerprint[:12]}"
-        self._end_earlier(base)
+        self._delete_earlier_jobs(base)
         attempt = fruitless = 0
         while progress() != "final":
             before, name = progress(), f"{base}-{self.parent.uid[:5]}-{attempt}"
-            following = self._attempt(name, address)
+            following = self._make_attempt(name, address)
             try:
                 following.run()
                 return
@@ -62,7 +80,7 @@ class NodesOfCluster:
             wait_until_gone(self.api, name, self._grace)
             attempt += 1
 
-    def _attempt(self, name: str, address: str) -> JobFollower:
+    def _make_attempt(self, name: str, address: str) -> JobFollower:
         nodes, processes = self.hardware.nodes, max(1, self.hardware.count)
         command = ["python", "-m", "openthoughts_dagster.training.node", address]
         command += ["--nodes", str(nodes), "--processes", str(processes)]
@@ -73,12 +91,12 @@ class NodesOfCluster:
             indexed_job(name, nodes, config, command, self.parent, self.port),
             headless_service(name, self.parent, self.port),
             self.log,
-            lambda line: line.startswith(_TOLD),
+            lambda line: line.startswith(_LOGGED_PREFIX),
             60 * self.cluster.patience_minutes,
         )
 
-    def _end_earlier(self, base: str) -> None:
-        """End what an earlier attempt of this step left behind: its pod may have been lost without a word."""
+    def _delete_earlier_jobs(self, base: str) -> None:
+        """Delete the Jobs that an earlier attempt of this step left, when its pod was lost without notice."""
         run = self.parent.labels.get("dagster/run-id")
         left = [] if run is None else self.api.jobs_of_run(run)
         for name in (job["metadata"]["name"] for job in left):

@@ -1,6 +1,7 @@
-"""Why a pod waits or is gone, in Kubernetes' own words: read from Pods, Jobs and Events as the API gives them.
+"""Why a pod waits or is gone, in Kubernetes' own words.
 
-Objects are dictionaries with the API's own names, as the client's `sanitize_for_serialization` gives them.
+The reasons are read from Pods, Jobs and Events, which are dictionaries with the names of the API, as the client's
+`sanitize_for_serialization` returns them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,20 +10,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _STARTING = ("ContainerCreating", "PodInitializing")
-# Events of type Normal that say why a pod is lost; every Warning is told as well.
+# Events of type Normal that say why a pod is lost. Every Event of type Warning is reported as well.
 _TOLD = ("Preempted", "TaintManagerEviction", "NodeNotReady")
-# What the kubelet goes on trying while a pod waits for something that may never be there.
+# Actions that the kubelet repeats while a pod waits for something that may never be there.
 _WAITS_FOR_OTHERS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 _SIGNALS = {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)", 139: "crashed (SIGSEGV)"}
 _GONE_AFTER = timedelta(seconds=15)
-_REPEATED = timedelta(seconds=150)  # the kubelet mounts again after two minutes at most
+_REPEATED = timedelta(seconds=150)  # the kubelet tries to mount a volume again after at most two minutes
 
 Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that Kubernetes says of an object. `stuck`: it waits for what may never be there."""
+    """One thing that Kubernetes says about an object.
+
+    Attributes:
+        about: The object, such as "pod NAME on node NODE".
+        reason: Kubernetes' name of the reason, such as "Unschedulable".
+        message: Kubernetes' message.
+        stuck: Whether the object waits for something that may never be there.
+    """
 
     about: str
     reason: str
@@ -31,7 +39,7 @@ class Reason:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for what a Pod's status and its events say alike."""
+        """Identifies the reason: equal for the status of a Pod and for its Events when they say the same."""
         return self.about.partition(" on node ")[0], self.reason
 
     def __str__(self) -> str:
@@ -39,7 +47,7 @@ class Reason:
 
 
 def pod_reasons(pod: Object) -> Iterator[Reason]:
-    """What a Pod's status says of why it does not run, or no longer."""
+    """Read from a Pod's status why it does not run, or no longer runs."""
     status, about = pod.get("status") or {}, f"pod {pod['metadata']['name']}"
     if node := (pod.get("spec") or {}).get("nodeName"):
         about += f" on node {node}"
@@ -64,7 +72,7 @@ def pod_reasons(pod: Object) -> Iterator[Reason]:
 
 
 def job_reasons(job: Object) -> Iterator[Reason]:
-    """What a Job's status says: why it failed, or that a queue holds it back."""
+    """Read from a Job's status why it failed, or that a queue holds it back."""
     about = f"job {job['metadata']['name']}"
     for condition in (job.get("status") or {}).get("conditions") or []:
         if condition["status"] == "True" and condition["type"] in ("Failed", "FailureTarget", "Suspended"):
@@ -72,59 +80,59 @@ def job_reasons(job: Object) -> Iterator[Reason]:
 
 
 def event_reasons(events: Sequence[Object], at: datetime) -> Iterator[Reason]:
-    """What the Events of an object warn of, oldest first. One that is not repeated any more holds nothing up."""
-    for event in sorted(events, key=_last):
+    """Read reasons from Events, the oldest first. An Event that is no longer repeated does not count as stuck."""
+    for event in sorted(events, key=_time_of):
         reason = event.get("reason") or ""
         cancelled = reason == "TaintManagerEviction" and "Cancelling" in (event.get("message") or "")
         if (event.get("type") == "Warning" or reason in _TOLD) and not cancelled:
             involved = event.get("involvedObject") or {}
             about = f"{str(involved.get('kind', '')).lower()} {involved.get('name', '')}"
-            goes_on = _last(event) > (at - _REPEATED).isoformat()
+            goes_on = _time_of(event) > (at - _REPEATED).isoformat()
             yield Reason(about, reason, event.get("message") or "", stuck=reason in _WAITS_FOR_OTHERS and goes_on)
 
 
-def _last(event: Object) -> str:
+def _time_of(event: Object) -> str:
     at = event.get("lastTimestamp") or event.get("eventTime")
     return "" if at is None else datetime.fromisoformat(str(at)).astimezone(UTC).isoformat()
 
 
 def runs_undisturbed(pod: Object) -> bool:
-    """A pod that runs and that nothing is known against: no events need to be read for it."""
+    """Whether a pod runs and is neither deleted nor unready, so that its Events need not be read."""
     status = pod.get("status") or {}
     not_ready = any(c["type"] == "Ready" and c["status"] != "True" for c in status.get("conditions") or [])
     return status.get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp") and not not_ready
 
 
 def is_started(pod: Object) -> bool:
-    """Whether the pod got past waiting for images, secrets and volumes."""
+    """Whether the pod has its images, secrets and volumes and has started."""
     return (pod.get("status") or {}).get("phase") in ("Running", "Succeeded", "Failed")
 
 
 def may_still_write(pod: Object, now: datetime) -> bool:
-    """Whether the pod's program may still be at work: a replacement beside it would pay for the same answers.
+    """Whether the pod's program may still run. A replacement beside it would pay for the same answers.
 
-    A pod on a node that vanished is never confirmed as gone: the time that it was given to end is waited for.
+    Kubernetes never confirms that a pod on a vanished node is gone, so its grace period decides.
     """
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return False
-    # The API server sets it to when the grace period ends.
+    # The API server sets deletionTimestamp to the end of the grace period.
     deleted = pod["metadata"].get("deletionTimestamp")
     return deleted is None or now < datetime.fromisoformat(str(deleted)) + _GONE_AFTER
 
 
 def is_failed(job: Object) -> bool:
-    """Whether the Job will not bring the step to its end."""
+    """Whether the Job has failed, or lost a pod and so will fail."""
     status = job.get("status") or {}
     ended = {c["type"] for c in status.get("conditions") or [] if c["status"] == "True"}
     return bool(status.get("failed")) or bool(ended & {"Failed", "FailureTarget"})
 
 
 def ended_for(job: Object, now: datetime) -> timedelta | None:
-    """How long ago the Job completed; None while it did not."""
+    """Return how long ago the Job completed, or None when it has not completed."""
     at = (job.get("status") or {}).get("completionTime")
     return None if at is None else now - datetime.fromisoformat(str(at))
 
 
 def now() -> datetime:
-    """The time, as the API writes it."""
+    """Return the present time in UTC, as the API writes it."""
     return datetime.now(UTC)

@@ -1,8 +1,8 @@
-"""The pods that work gets: plain values in, raw pod configuration as dictionaries out.
+"""The configuration of pods for each kind of work, as dictionaries.
 
 A configuration has the sections that dagster-k8s knows (`container_config`, `pod_spec_config`,
-`pod_template_spec_metadata`, `job_spec_config`, `job_metadata`), and inside them names as in a manifest.
-`pod_template` makes a Pod template of one, for Jobs that are not made by Dagster.
+`pod_template_spec_metadata`, `job_spec_config`, `job_metadata`). Inside them names are written as in a manifest.
+`pod_template` turns a configuration into a Pod template, for Jobs that Dagster does not make.
 """
 
 import re
@@ -19,9 +19,9 @@ SCRATCH = "/scratch"
 MODEL_CACHE = "/models"
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("KMGTP", 1)}
-_LOST_NODE_SECONDS = 30  # Kubernetes' own is 300: a vanished node holds its pods for five minutes
+_LOST_NODE_SECONDS = 30  # Kubernetes waits 300 by default before it deletes the pods of a vanished node
 _SHARED_MEMORY_MOST = 16 * 2**30
-# What entries of a list are known by: of two with one name the later wins, as in a strategic merge.
+# The field that names the entries of a list. Of two entries with one name the later wins, as in a strategic merge.
 _NAMED_BY = {
     "volumeMounts": "mountPath",
     "volume_mounts": "mount_path",
@@ -37,10 +37,20 @@ _REPLACED = ("command", "args")
 def model_pod(
     cluster: Cluster, hardware: Hardware, kind: Kind, image: Image = "gpu", group: str | None = None
 ) -> PodConfig:
-    """One pod that runs a model on `hardware` as a `kind` of work, with what the platform team set merged over it.
+    """Configure a pod that runs a model.
 
-    `group` is the Job's name, for clusters with a gang scheduler. Raises KeyError for an accelerator that the cluster
-    does not have, which `fitting` finds at load.
+    Args:
+        cluster: The cluster. The platform team's settings for the kind of work are merged over the pod.
+        hardware: The hardware of one pod.
+        kind: The kind of work.
+        image: Which of the two images the pod uses.
+        group: The name of the Job, for clusters with a gang scheduler.
+
+    Returns:
+        The configuration of the pod.
+
+    Raises:
+        KeyError: The cluster does not have the accelerator. `check_fits` finds this when definitions load.
     """
     amounts = {"cpu": str(hardware.cpus), "memory": hardware.memory, "ephemeral-storage": hardware.disk}
     placement: dict[str, Any] = {}
@@ -61,32 +71,32 @@ def model_pod(
         "container_config": {
             "image": getattr(cluster.images, image),
             "env": [{"name": "HF_HOME", "value": cache}],
-            "resources": _resources(amounts),
+            "resources": _requests_and_limits(amounts),
             "volumeMounts": mounts,
         },
         "pod_spec_config": {"volumes": volumes, **placement},
     }
-    return _pod(cluster, kind, shape, hardware.disk, group)
+    return _with_common_settings(cluster, kind, shape, hardware.disk, group)
 
 
 def cpu_pod(cluster: Cluster, kind: Kind = "cpu", image: Image = "code", group: str | None = None) -> PodConfig:
-    """One small pod without a model of its own: cheap work, a model behind a server, or what launches other Jobs."""
+    """Configure a small pod without a model: for cheap work, a model behind a server, or launching other Jobs."""
     work = cluster.settings(kind)
     amounts = {"cpu": f"{work.cpus:g}", "memory": work.memory, "ephemeral-storage": work.disk}
     shape: PodConfig = {
         "container_config": {
             "image": getattr(cluster.images, image),
             "env": [{"name": "HF_HOME", "value": f"{SCRATCH}/huggingface"}],
-            "resources": _resources(amounts),
+            "resources": _requests_and_limits(amounts),
         },
     }
-    return _pod(cluster, kind, shape, work.disk, group)
+    return _with_common_settings(cluster, kind, shape, work.disk, group)
 
 
 def pod_template(
     config: Mapping[str, Mapping[str, Any]], container: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A Pod template of a configuration: `container` (name, command, env, ports, ...) is merged over its container."""
+    """Turn a configuration into a Pod template. `container` (name, command, ...) is merged over its own."""
     spec = dict(config.get("pod_spec_config", {}))
     spec.setdefault("restartPolicy", "Never")
     spec["containers"] = [merged(config.get("container_config", {}), container), *spec.pop("containers", [])]
@@ -94,9 +104,9 @@ def pod_template(
 
 
 def merged(onto: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` merged over `onto`: mappings by key, lists of named things by name, other lists joined.
+    """Merge `over` over `onto`: mappings by key, lists of named entries by name. Other lists are joined.
 
-    dagster-k8s appends lists, which gives a pod two volumes or two variables of one name.
+    dagster-k8s appends lists, so that a pod would get two volumes or two variables of one name.
     """
     result = dict(onto)
     for key, value in over.items():
@@ -104,20 +114,20 @@ def merged(onto: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(held, Mapping) and isinstance(value, Mapping):
             result[key] = merged(held, value)
         elif isinstance(held, Sequence) and not isinstance(held, str) and isinstance(value, Sequence):
-            result[key] = _joined(key, held, value)
+            result[key] = _merge_lists(key, held, value)
         else:
             result[key] = value
     return result
 
 
 def amount(quantity: str) -> int:
-    """Bytes of an amount as Kubernetes writes it: 4Gi, 500M."""
+    """Convert an amount as Kubernetes writes it, such as 4Gi or 500M, to bytes."""
     match = re.fullmatch(r"([0-9.]+)([kKMGTP]?i?)", quantity)
     assert match is not None, quantity
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def _pod(cluster: Cluster, kind: Kind, shape: PodConfig, disk: str, group: str | None) -> PodConfig:
+def _with_common_settings(cluster: Cluster, kind: Kind, shape: PodConfig, disk: str, group: str | None) -> PodConfig:
     work = cluster.settings(kind)
     labels: dict[str, str] = {"openthoughts/work": kind}
     if group is not None and cluster.pod_group_label is not None:
@@ -161,7 +171,7 @@ def _pod(cluster: Cluster, kind: Kind, shape: PodConfig, disk: str, group: str |
         "pod_template_spec_metadata": {"labels": labels},
         "job_metadata": queue,
         "job_spec_config": {
-            "backoffLimit": 0,  # a step is tried again by Dagster: a Pod that Kubernetes replaced would do nothing
+            "backoffLimit": 0,  # Dagster retries steps: a Pod that Kubernetes replaced by itself would do nothing
             "activeDeadlineSeconds": round(work.deadline_hours * 3600),
         },
     }
@@ -170,11 +180,11 @@ def _pod(cluster: Cluster, kind: Kind, shape: PodConfig, disk: str, group: str |
     return merged(merged(base, shape), work.pod)
 
 
-def _resources(amounts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _requests_and_limits(amounts: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {"requests": dict(amounts), "limits": dict(amounts)}
 
 
-def _joined(key: str, held: Sequence[Any], value: Sequence[Any]) -> list[Any]:
+def _merge_lists(key: str, held: Sequence[Any], value: Sequence[Any]) -> list[Any]:
     if key in _REPLACED:
         return list(value)
     by = _NAMED_BY.get(key)

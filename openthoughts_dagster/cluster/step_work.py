@@ -1,4 +1,4 @@
-"""Which model a step runs, and so which pod it gets: from its kind of work and the partition that it makes."""
+"""Which model a step runs, and so which pod it gets. Its kind of work and its partition decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,46 +11,52 @@ from openthoughts_dagster.recipe.engines import is_served
 
 @dataclass(frozen=True)
 class StepWork:
-    """What one step does: its kind of work, the hardware of the model in its own pod, if any, and the image."""
+    """What one step does.
+
+    Attributes:
+        kind: The kind of work.
+        hardware: The hardware of the model that runs in the step's pod; None when no model runs there.
+        image: The image of the pod.
+    """
 
     kind: Kind
     hardware: Hardware | None = None
     image: Image = "code"
 
     def pod(self, cluster: Cluster, group: str | None = None) -> PodConfig:
-        """The step's pod on `cluster`; `group` is the name of its Job."""
+        """Configure the step's pod on a cluster. `group` is the name of its Job."""
         if self.hardware is None:
             return cpu_pod(cluster, self.kind, self.image, group)
         return model_pod(cluster, self.hardware, self.kind, self.image, group)
 
 
 def teacher_work(recipe: Recipe, teacher: str | None) -> StepWork:
-    """A shard of a teacher's answers; without a name, room for any teacher of the recipe."""
+    """Return the work of a shard of a teacher's answers. Without a name the pod is large enough for every teacher."""
     models = recipe.teachers if teacher is None else [recipe.teacher(teacher)]
-    return _work("teacher", models)
+    return _work_with_models("teacher", models)
 
 
 def student_work(recipe: Recipe) -> StepWork:
-    """The student in its own pod: trained on one machine, or answering benchmarks."""
-    return _work("student", [recipe.student])
+    """Return the work of a student in its own pod: training on one machine, or answering benchmarks."""
+    return _work_with_models("student", [recipe.student])
 
 
 def training_work(recipe: Recipe) -> StepWork:
-    """The student's training: a small pod that launches another Job when it takes several machines."""
+    """Return the work of a student's training. On several machines it is a small pod that launches another Job."""
     return student_work(recipe) if recipe.student.hardware.nodes == 1 else StepWork("student")
 
 
 def reading_work(recipe: Recipe, source: str | None) -> StepWork:
-    """Reading a source: cheap, or with the judge that finds its questions."""
+    """Return the work of reading a source, which is cheap unless a judge finds or writes the questions."""
     sources = recipe.sources if source is None else [recipe.source(source)]
-    return _work("judge", [recipe.judge(name) for each in sources for name in _reading_judges(each)])
+    return _work_with_models("judge", [recipe.judge(name) for each in sources for name in _reading_judges(each)])
 
 
 def scoring_work(recipe: Recipe, source: str | None) -> StepWork:
-    """Scoring the questions of a source, with every judge that scores its domain."""
+    """Return the work of scoring a source's questions with every judge that scores its domain."""
     domains = {each.domain for each in (recipe.sources if source is None else [recipe.source(source)])}
     scores = [score for domain in domains for score in recipe.scores_for(domain)]
-    work = _work("judge", _scoring_judges(recipe, domains))
+    work = _work_with_models("judge", _scoring_judges(recipe, domains))
     embeds = any(isinstance(score, EmbeddingScore) for score in scores)
     return StepWork(work.kind, work.hardware, "gpu") if embeds else work  # an encoder needs torch
 
@@ -67,21 +73,21 @@ def _scoring_judges(recipe: Recipe, domains: set[str]) -> list[Judge]:
 
 
 def in_our_pods(model: ModelReference) -> bool:
-    """Whether the model's weights are in the pod that asks it, and not behind a server."""
+    """Whether the model runs in the pod that asks it, and not behind a server."""
     return not is_served(model.engine)
 
 
-def _work(kind: Kind, models: Sequence[ModelReference]) -> StepWork:
+def _work_with_models(kind: Kind, models: Sequence[ModelReference]) -> StepWork:
     own = [model for model in models if in_our_pods(model)]
     if not models:
         return StepWork("cpu")
     if not own:
         return StepWork(kind)
-    return StepWork(kind, _room_for([model.hardware for model in own]), "gpu")
+    return StepWork(kind, _largest_hardware([model.hardware for model in own]), "gpu")
 
 
-def _room_for(wanted: list[Hardware]) -> Hardware:
-    """What is enough for each of several models that one pod runs one after the other."""
+def _largest_hardware(wanted: list[Hardware]) -> Hardware:
+    """Return hardware that is enough for each of several models, which one pod runs one after the other."""
     accelerators = [hardware for hardware in wanted if hardware.accelerator is not None]
     return Hardware(
         accelerator=accelerators[0].accelerator if accelerators else None,

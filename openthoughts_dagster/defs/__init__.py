@@ -1,1 +1,1 @@
-"""Everything Dagster: assets, checks, partitions, resources, and the demo that runs them."""
+"""All Dagster definitions: assets, checks, partitions, jobs, schedules, sensors and resources."""

@@ -1,4 +1,4 @@
-"""A message about a failed run to a webhook: Slack's incoming webhooks, or any server that takes JSON."""
+"""Sending a message about a failed run to a webhook: Slack's incoming webhooks, or any server that accepts JSON."""
 
 import json
 import re
@@ -15,13 +15,13 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|DATAB
 _IN_ADDRESS = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 _IN_HEADER = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"']?\s*[:=]\s*[\"']?)[A-Za-z0-9_\-.~+/]{8,}")
 _LONGEST, _ATTEMPTS = 1500, 3
-_REFUSED = (400, 413, 415, 422)  # about this message, not about the server or the address
+_REFUSED = (400, 413, 415, 422)  # the fault is in this message, not in the server or the address
 
 
 class AlertError(RuntimeError):
-    """A message that could not be delivered; names the host, never the webhook's path, which is a secret.
+    """A message could not be delivered. The error names the host, never the webhook's path, which is a secret.
 
-    `refused` where the server is there and does not want this message: sending it later would be refused again.
+    `refused` is true when the server answered and refused this message, so that it would refuse it later as well.
     """
 
     def __init__(self, message: str, refused: bool = False) -> None:
@@ -41,9 +41,11 @@ class Failure:
     link: str
 
     def message(self, environment: Mapping[str, str]) -> dict[str, object]:
-        """The JSON body, without secrets: `text` is what Slack shows, the fields are for programs."""
+        """Make the JSON body, without secrets. Slack shows `text`; the other fields are for programs."""
         fields = asdict(self)
-        clean = {n: _clean(value, environment) if isinstance(value, str) else value for n, value in fields.items()}
+        clean = {
+            n: _remove_secrets(value, environment) if isinstance(value, str) else value for n, value in fields.items()
+        }
         what = ", ".join(self.assets) or self.job
         where = f" for {self.partition}" if self.partition else ""
         link = f"\n{self.link}" if self.link else ""
@@ -51,7 +53,11 @@ class Failure:
 
 
 def send(address: str, body: Mapping[str, object], wait: float = 1.0) -> None:
-    """Post JSON, again when the server does not take it. Raises AlertError."""
+    """Post JSON to an address, up to three times.
+
+    Raises:
+        AlertError: The server did not accept the message.
+    """
     host = address.split("/")[2] if "://" in address else ""
     if not re.match(r"https?://[^/]", address):
         raise AlertError(f"{WEBHOOK} is no http or https address")
@@ -74,8 +80,8 @@ def send(address: str, body: Mapping[str, object], wait: float = 1.0) -> None:
     raise AlertError(says, refused)
 
 
-def _clean(text: str, environment: Mapping[str, str]) -> str:
-    """A text without the values of variables that look secret, without passwords in addresses, and not too long."""
+def _remove_secrets(text: str, environment: Mapping[str, str]) -> str:
+    """Remove the values of secret variables and passwords in addresses from a text, and cut it to a bounded length."""
     for name, value in environment.items():
         if _SECRET.search(name) and len(value) >= 6:
             text = text.replace(value, f"[{name}]")

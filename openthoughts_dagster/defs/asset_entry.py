@@ -1,4 +1,4 @@
-"""What the catalogue says of one asset, and how that becomes a Dagster asset."""
+"""An entry of the catalogue, and how it becomes a Dagster asset."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,32 +24,32 @@ Condition = Callable[[Recipe], dg.AutomationCondition[Any] | None]
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
-def _never(_: Recipe) -> None:
+def _no_condition(_: Recipe) -> None:
     return None
 
 
 @dataclass(frozen=True)
 class AssetEntry:
-    """One asset of the catalogue: everything about it but its body.
+    """One asset of the catalogue: everything about the asset except its body.
 
     Args:
-        name: The asset's key, which is also the name that costs stand under in the ledger.
-        make: Makes the asset from its entry, the recipe and the settings; in a file of its own in `assets/`.
+        name: The asset's key. The ledger records costs under this name too.
+        make: Makes the asset from its entry, the recipe and the settings. It has a file of its own in `assets/`.
         group: The group in the UI.
         owner: The team that is asked about it.
         kinds: The technologies that the UI shows as icons.
         partitions: How it is partitioned.
         table: The table that it writes; None for an asset whose result is files.
         inputs: Names of the assets that it reads.
-        mappings: Which partitions of an input one of its partitions reads, where Dagster cannot infer it.
-        uses_models: Whether its models may be the quickstart's, which an asset makes.
+        mappings: Which partitions of an input one of its partitions reads, when Dagster cannot infer this.
+        uses_models: Whether its models may be those of the quickstart, which an asset makes.
         runs: The kind of model that its steps run, which decides their pods on Kubernetes; None for cheap work.
         retries: Whether a step whose model failed is tried again.
         pays_models: Whether materializing it may cost money; people select assets in the UI by this tag.
-        condition: When it is refreshed without anybody asking, for a recipe.
-        sensor: The sensor that requests it; expensive assets have one of their own, so that it can be stopped alone.
+        condition: The condition under which it is refreshed automatically, for a recipe.
+        sensor: The sensor that requests it. Expensive assets have their own, so that it can be stopped separately.
         jobs: The jobs that materialize it.
-        checks: What is verified after each materialization; those of severity ERROR stop what is downstream.
+        checks: The rules that are checked after each materialization. A failed ERROR stops what is downstream.
         watched_for_age: Whether it counts as stale after the recipe's `fresh_days`.
         present: Whether a recipe has this asset.
     """
@@ -67,7 +67,7 @@ class AssetEntry:
     runs: Literal["judge", "teacher", "student"] | None = None
     retries: bool = False
     pays_models: bool = False
-    condition: Condition = _never
+    condition: Condition = _no_condition
     sensor: Sensor = "cheap_assets"
     jobs: tuple[str, ...] = ()
     checks: Mapping[Rule, dg.AssetCheckSeverity] = field(default_factory=dict)
@@ -75,22 +75,22 @@ class AssetEntry:
     present: Callable[[Recipe], bool] = lambda _: True
 
     def upstream(self, recipe: Recipe) -> list[str]:
-        """The assets that it reads, with the quickstart's models where the recipe has them."""
+        """List the assets that it reads. The quickstart's models are among them when the recipe has them."""
         return [*self.inputs, *self.model_inputs(recipe)]
 
     def model_inputs(self, recipe: Recipe) -> list[str]:
-        """The asset that makes the quickstart's models, where this one uses them and the recipe has them."""
+        """List the asset that makes the quickstart's models, when this asset uses them and the recipe has them."""
         return [QUICKSTART_MODELS] if self.uses_models and recipe.tiny_models else []
 
     def dependencies(self, recipe: Recipe) -> list[dg.AssetDep]:
-        """The assets that it reads, with the partitions of them."""
+        """Make the dependencies on the assets that it reads, with their partition mappings."""
         return [
             dg.AssetDep(name, partition_mapping=self.mappings[name](recipe) if name in self.mappings else None)
             for name in self.upstream(recipe)
         ]
 
     def arguments(self, recipe: Recipe) -> dict[str, Any]:
-        """What `@dg.asset` needs to know when the body is made: partitions, inputs, pods and retries."""
+        """Make the arguments of `@dg.asset`: partitions, inputs, pods and retries."""
         return {
             "name": self.name,
             "partitions_def": self.partitions.definition(recipe),
@@ -100,10 +100,10 @@ class AssetEntry:
         }
 
     def build(self, recipe: Recipe, settings: Settings) -> dg.AssetsDefinition:
-        """The asset with all that the catalogue says of it.
+        """Make the asset with everything that the catalogue says about it.
 
         Raises:
-            DagsterInvalidDefinitionError: Its body was made with other inputs or partitions than the catalogue says.
+            DagsterInvalidDefinitionError: Its body was made with inputs or partitions that differ from the catalogue.
         """
         made = self.make(self, recipe, settings)
         [spec] = made.specs
@@ -116,9 +116,9 @@ class AssetEntry:
                 "give its decorator **entry.arguments(recipe)"
             )
         more = code_references(self.make, settings.repository) | self._table_metadata(settings)
-        return made.map_asset_specs(lambda spec: self._described(spec, recipe, more))
+        return made.map_asset_specs(lambda spec: self._add_description(spec, recipe, more))
 
-    def _described(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
+    def _add_description(self, spec: dg.AssetSpec, recipe: Recipe, metadata: Mapping[str, Any]) -> dg.AssetSpec:
         about = [spec.description, f"Table `{self.table.name}`: {self.table.description}" if self.table else None]
         about.append(f"Method: [OpenThoughts]({PAPER}), arXiv 2506.04178.")
         days = recipe.automation.fresh_days if self.watched_for_age else None
@@ -135,7 +135,7 @@ class AssetEntry:
         )
 
     def _table_metadata(self, settings: Settings) -> dict[str, Any]:
-        """What Dagster's users expect of a table: its name, where it is, and its columns."""
+        """Make the metadata of the table that Dagster's UI shows: its name, its address and its columns."""
         if self.table is None:
             return {}
         return {

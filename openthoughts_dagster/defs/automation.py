@@ -1,8 +1,8 @@
-"""The conditions under which an asset is refreshed without anybody asking; the catalogue says which asset has which.
+"""The conditions under which assets are refreshed automatically. The catalogue says which asset has which condition.
 
-Conditions compare data versions, not runs: an asset that was made again with the same content moves nothing downstream.
-A condition can miss a change, for example one in the same moment as a request, or one during a deploy. The nightly
-schedules of `reconcile.py` find those.
+Conditions compare data versions, not runs: an asset that is made again with the same content changes nothing
+downstream. A condition can miss a change, for example one at the same moment as a request, or one during a deployment.
+The nightly schedules of `reconcile.py` find such changes.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ AC = dg.AutomationCondition
 
 
 class TeacherInUse(dg.AutomationCondition[dg.AssetKey]):
-    """True for the cells of teachers that have answered something: a person launched their first cell.
+    """True for the cells of teachers that have answered at least one cell, which a person launched.
 
-    Dagster has no condition on the other cells of a dimension, and conditions of one's own are evaluated in the code
-    server, which is why the sensor of the expensive assets runs there.
+    Dagster has no condition on the other cells of a dimension. A custom condition is evaluated in the code server, so
+    the sensor of the expensive assets runs there.
     """
 
     @property
@@ -39,43 +39,43 @@ class TeacherInUse(dg.AutomationCondition[dg.AssetKey]):
 
 # Nothing is requested while an input is missing or being made, or while the asset itself is being made.
 READY = ~AC.any_deps_missing() & ~AC.any_deps_in_progress() & ~AC.in_progress()
-# Some input's content differs from before; its first content counts as a change.
+# The content of an input has changed. Its first content counts as a change.
 CHANGED = AC.any_deps_match(AC.data_version_changed())
-# Broken partitions go no further, also when their check failed in a run of its own.
+# Partitions that failed a check stop here, also when the check ran in a run of its own.
 CHECKED = AC.all_deps_blocking_checks_passed()
 
-# Cheap assets are made again at once when an input changed.
+# Cheap assets are made again as soon as an input has changed.
 FOLLOWS_CHANGES = (CHANGED.since_last_handled() & READY & CHECKED).with_label("follows_changes")
 
-# A new source: its questions are there for the first time.
+# The questions of a new source are there for the first time.
 _ARRIVED: dg.AutomationCondition[Any] = AC.any_deps_match((~AC.missing()).newly_true()) & TeacherInUse()
 # The questions of an answered cell changed, or those of a cell that failed after somebody asked for it.
 _CHANGED_CELL: dg.AutomationCondition[Any] = CHANGED & (~AC.missing() | AC.execution_failed())
-# Teachers cost money: a new teacher waits for a person's backfill, and then goes on by itself.
+# Teachers cost money: a new teacher waits until a person launches its backfill. From then on it runs automatically.
 ONCE_STARTED = ((_ARRIVED | _CHANGED_CELL).since_last_handled() & READY & CHECKED).with_label("once_started")
 
-# Scores follow their student; without a schedule for students both wait for a person.
+# Scores follow their student. Without a schedule for students, both wait for a person.
 FOLLOWS_STUDENTS = (CHANGED.since_last_handled() & READY & CHECKED).with_label("follows_students")
 
-# Rankings are of the cells that are there, so that one failing source holds up none of them.
+# Rankings use the cells that are there, so that one failing source does not block them.
 FOLLOWS_WHAT_IS_THERE = (CHANGED.since_last_handled() & ~AC.in_progress()).with_label("follows_what_is_there")
 
-# Costs are summed over the whole ledger, which is too much after every cell.
+# Costs are summed over the whole ledger, which would take too long after every cell.
 HOURLY = (AC.cron_tick_passed("0 * * * *") & CHANGED.since_last_handled() & ~AC.in_progress()).with_label("hourly")
 
 
 def on_schedule(cron: str, timezone: str) -> dg.AutomationCondition[Any]:
-    """At each tick of the schedule, what changed since it was last made, whatever else is in progress or missing."""
+    """Make a condition for partitions whose inputs changed since they were last made, at each tick of a schedule."""
     due = AC.cron_tick_passed(cron, timezone) & CHANGED.since_last_handled()
     return (due & ~AC.any_deps_missing() & ~AC.in_progress() & CHECKED).with_label("on_schedule")
 
 
 def students_schedule(recipe: Recipe) -> dg.AutomationCondition[Any] | None:
-    """The condition of students: the recipe's schedule, or None where they wait for a person."""
+    """Return the condition of students: the recipe's schedule, or None when they wait for a person."""
     automation = recipe.automation
     return None if automation.students is None else on_schedule(automation.students, automation.timezone)
 
 
 def scores_of_scheduled_students(recipe: Recipe) -> dg.AutomationCondition[Any] | None:
-    """The condition of scores: they follow students that have a schedule."""
+    """Return the condition of scores, which follow students that have a schedule. Otherwise it is None."""
     return None if recipe.automation.students is None else FOLLOWS_STUDENTS

@@ -1,4 +1,4 @@
-"""A recipe and its settings, made into Dagster definitions."""
+"""Building Dagster definitions from a recipe and the settings of a deployment."""
 
 from collections.abc import Sequence
 
@@ -27,15 +27,18 @@ from openthoughts_dagster.storage import joined
 def build_definitions(
     recipe: Recipe, settings: Settings, catalogue: Sequence[AssetEntry] = CATALOGUE
 ) -> dg.Definitions:
-    """Make the definitions of one recipe, and of the sources that landed beside it.
+    """Make the definitions of a recipe and of the sources that landed beside it.
 
     Args:
-        recipe: What to build.
-        settings: Where this deployment keeps things.
-        catalogue: What assets there are.
+        recipe: The recipe.
+        settings: The settings of the deployment.
+        catalogue: The entries of all assets.
+
+    Returns:
+        The definitions.
 
     Raises:
-        ClusterError: A pod of the recipe would not fit the cluster, where steps run on Kubernetes.
+        ClusterError: Steps run on Kubernetes, and a pod of the recipe does not fit the cluster.
     """
     recipe = recipe.with_landed(WatchedSources(Lake(settings.lake)).find)
     entries = entries_of(recipe, catalogue)
@@ -61,7 +64,7 @@ def build_definitions(
 
 
 def _executor(recipe: Recipe, settings: Settings) -> dg.ExecutorDefinition:
-    """Pods on a cluster; elsewhere one process a run, so that an engine that one asset started serves the next."""
+    """Return the executor: pods on a cluster, and elsewhere one process for a run, whose assets share engines."""
     cluster = settings.load_cluster()
     if cluster is None:
         return dg.in_process_executor

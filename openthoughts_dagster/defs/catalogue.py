@@ -1,7 +1,7 @@
-"""The catalogue: every asset with its partitions, table, inputs, work, automation and checks, said once.
+"""The catalogue of all assets with their partitions, tables, inputs, work, automation and checks.
 
-Definitions, automation, jobs, reconciliation, checks, and the commands `status` and `plan` read it. A new asset is an
-entry here and a file in `assets/` (docs/extending.md).
+Definitions, automation, jobs, reconciliation, checks, and the commands `status` and `plan` read it. A new asset needs
+an entry here and a file in `assets/` (docs/extending.md).
 """
 
 from collections.abc import Sequence
@@ -285,10 +285,10 @@ CATALOGUE: tuple[AssetEntry, ...] = (
 
 
 def entries_of(recipe: Recipe, catalogue: Sequence[AssetEntry] = CATALOGUE) -> list[AssetEntry]:
-    """The entries of the assets that a recipe has."""
+    """List the entries of the assets that a recipe has."""
     return [entry for entry in catalogue if entry.present(recipe)]
 
 
 def entry_of(name: str, catalogue: Sequence[AssetEntry] = CATALOGUE) -> AssetEntry:
-    """The entry of the asset called `name`. Raises KeyError."""
+    """Return the entry of the asset called `name`. Raises KeyError."""
     return {entry.name: entry for entry in catalogue}[name]

@@ -1,4 +1,4 @@
-"""Asset checks: each rule, on the asset and partition that it looks at."""
+"""Asset checks: each rule becomes a check of its asset."""
 
 import inspect
 import warnings
@@ -15,14 +15,14 @@ from openthoughts_dagster.recipe import Recipe
 
 
 def asset_checks(entries: Sequence[AssetEntry], recipe: Recipe) -> list[dg.AssetChecksDefinition]:
-    """The checks that the catalogue's entries name. Those of severity ERROR stop what is downstream in the same run."""
+    """Make the checks of the catalogue's entries. A failed ERROR stops what is downstream in the same run."""
     # Partitions of checks are in preview in Dagster 1.13; a change there shows in the tests.
     warnings.filterwarnings("ignore", message=".*partitions_def on an AssetCheckSpec.*")
     return [_checks(recipe, entry) for entry in entries if entry.checks]
 
 
 def _checks(recipe: Recipe, entry: AssetEntry) -> dg.AssetChecksDefinition:
-    """All checks of an asset in one step: where a step is a pod, each costs more than all rules together."""
+    """Make all checks of an asset in one step: when a step is a pod, its start takes longer than all rules together."""
     asset, partitions = entry.name, entry.partitions.definition(recipe)
     specs = [
         dg.AssetCheckSpec(
@@ -63,7 +63,7 @@ def _result(asset: str, rule: Rule, severity: dg.AssetCheckSeverity, at: Partiti
 
 
 def _recorded(instance: dg.DagsterInstance, asset: str, partition: str | None) -> Mapping[str, Any]:
-    """Metadata values of the partition's latest materialization."""
+    """Return the metadata values of the partition's latest materialization."""
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(
             asset_key=dg.AssetKey(asset), asset_partitions=None if partition is None else [partition]

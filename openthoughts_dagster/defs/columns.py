@@ -1,4 +1,4 @@
-"""A table's columns, as the tab Columns of an asset's page shows them."""
+"""The columns of a table, for the tab Columns of an asset's page."""
 
 import dagster as dg
 
@@ -6,7 +6,7 @@ from openthoughts_dagster.lake import Table
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """Name, type, description and constraints of every column."""
+    """Make the schema with the name, type, description and constraints of every column."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

@@ -1,4 +1,4 @@
-"""Named jobs: the pieces in which a recipe is run. Each can be launched and backfilled from the UI as well."""
+"""The named jobs in which a recipe runs. Each can also be launched and backfilled from the UI."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,11 @@ _DESCRIPTIONS = {
 
 
 def recipe_jobs(entries: Sequence[AssetEntry]) -> list[Any]:
-    """A job for each name that the catalogue's entries give; a job without a description of its own is an error."""
+    """Make a job for each name that the catalogue's entries have.
+
+    Raises:
+        KeyError: A job has no description here.
+    """
     names = dict.fromkeys(name for entry in entries for name in entry.jobs)
     return [
         dg.define_asset_job(

@@ -1,4 +1,4 @@
-"""The check of `raw_sources` that says what is wrong with landed sources."""
+"""The check of `raw_sources` that reports problems of landed sources."""
 
 from collections.abc import Mapping
 
@@ -23,12 +23,12 @@ def landing_check(lake: LakeResource) -> dg.AssetCheckResult:
 
 
 def problems_of(entries: Mapping[str, WatchedSource]) -> list[str]:
-    """One line for each source that something is wrong with."""
+    """Write one line for each source that has a problem."""
     return [f"{entry.source}: {entry.problem}" for entry in entries.values() if entry.problem]
 
 
 def landing_evaluation(problems: list[str]) -> dg.AssetCheckEvaluation:
-    """What the check says; the landing sensor reports it too, since a refused source starts no run."""
+    """Make the result of the check. The landing sensor reports it as well, since a refused source starts no run."""
     return dg.AssetCheckEvaluation(
         asset_key=_RAW,
         check_name=_NAME,

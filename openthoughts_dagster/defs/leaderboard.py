@@ -1,4 +1,4 @@
-"""A ranking as people read it, in the UI and on the terminal: rounded, each number with its error."""
+"""Rankings for people, in the UI and on the terminal: rounded, and each number with its error."""
 
 import polars as pl
 
@@ -6,11 +6,14 @@ NOTHING_COMMON = "no benchmark item that all of them were scored on"
 
 
 def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
-    """One row of texts for each competitor of a ranking table, the best first.
+    """Format a ranking for people.
 
     Args:
         ranking: Rows of source_ranking or teacher_ranking.
         by: The column of the competitors: source or teacher.
+
+    Returns:
+        One row of texts for each competitor, the best first.
     """
     rows = ranking.sort("rank", by, nulls_last=True).iter_rows(named=True)
     shown = [

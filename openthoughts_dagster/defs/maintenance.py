@@ -1,4 +1,4 @@
-"""The schedule on which the lake's small files are merged and its old files deleted."""
+"""The schedule that merges the lake's small files and deletes its old files."""
 
 import dagster as dg
 
@@ -13,7 +13,7 @@ MAINTENANCE = "maintain_lake"
 @dg.op(name="maintain_tables")
 @resumable
 def maintain_tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-    """Merge the small files of every table, and delete files that no version of the last week has."""
+    """Merge the small files of every table, and delete files that no version of the last week contains."""
     done = lake.open().maintain()
     context.log.info(describe_maintenance(done))
     context.add_output_metadata(
@@ -27,12 +27,12 @@ def maintain_tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
 
 @dg.job(name=MAINTENANCE, description="Merge the small files of the lake's tables, and delete files that nobody reads.")
 def maintenance_job() -> None:
-    """The lake's upkeep in a run of its own, beside others that read and write."""
+    """Maintain the lake in a run of its own, while other runs may read and write."""
     maintain_tables()
 
 
 def maintenance_schedules(recipe: Recipe) -> list[dg.ScheduleDefinition]:
-    """The schedule of the upkeep; none where the recipe's `automation.maintenance` is null."""
+    """Make the schedule of the maintenance. The list is empty when the recipe's `automation.maintenance` is null."""
     cron = recipe.automation.maintenance
     if cron is None:
         return []

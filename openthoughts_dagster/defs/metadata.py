@@ -1,4 +1,4 @@
-"""What a person sees on an asset's page: sample rows, pictures, and what it cost."""
+"""The metadata that people see on an asset's page: sample rows, plots and costs."""
 
 import base64
 import io
@@ -21,34 +21,34 @@ Unit = str
 
 
 def sample_rows(rows: pl.DataFrame, count: int = 5) -> dg.MetadataValue:
-    """The first rows as a markdown table, long texts cut."""
+    """Show the first rows as a Markdown table, with long texts cut."""
     if rows.is_empty():
         return dg.MetadataValue.text("none")
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.head(count).iter_rows()]
+    lines += ["| " + " | ".join(_format_cell(value) for value in row) + " |" for row in rows.head(count).iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
 
 
 def table(rows: pl.DataFrame, units: Mapping[str, Unit] | None = None) -> dg.MetadataValue:
-    """Numbers as a table of the UI's own, which sorts and copies: rounded, and with their units.
+    """Show rounded numbers with units, as a table that the UI can sort and copy.
 
     Args:
-        rows: What to show; full precision stays in the lake.
-        units: The unit of a column: "%" for shares from 0 to 1, "s" for seconds, or another text to follow the number.
+        rows: What to show. Full precision stays in the lake.
+        units: The unit of each column: "%" for shares from 0 to 1, "s" for seconds, or another text after the number.
     """
     if rows.is_empty():
         return dg.MetadataValue.text("none")
     units = units or {}
     return dg.MetadataValue.table(
         [
-            dg.TableRecord({name: _shown(value, units.get(name)) for name, value in row.items()})
+            dg.TableRecord({name: _format_value(value, units.get(name)) for name, value in row.items()})
             for row in rows.iter_rows(named=True)
         ]
     )
 
 
 def counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataValue:
-    """How often each value occurs, the most frequent first, as a table of the columns `name` and count.
+    """Show how often each value occurs, the most frequent first, as a table with the columns `name` and count.
 
     Args:
         values: Counts by value, or rows whose column `name` is counted.
@@ -61,30 +61,32 @@ def counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataVa
 
 
 def steps(counts_by_step: Mapping[str, int]) -> dg.MetadataValue:
-    """How many rows each step left and removed, in the order of the steps. `recorded_steps` reads it again."""
+    """Show how many rows each step left and removed, in order. `recorded_steps` reads this table."""
     left = list(counts_by_step.values())
     removed = [0, *(before - after for before, after in pairwise(left))]
     return table(pl.DataFrame({"step": list(counts_by_step), "rows": left, "removed": removed}))
 
 
 def recorded_steps(value: Any) -> dict[str, int]:
-    """Rows that each step left, from the value that `steps` made; also from the list of pairs of older versions."""
+    """Return the rows that each step left, from a value that `steps` made or from the pairs of older versions."""
     if isinstance(value, dg.TableMetadataValue):
         return {str(record.data["step"]): int(record.data["rows"] or 0) for record in value.records}
     return {str(step): int(rows) for step, rows in value} if isinstance(value, list) else {}
 
 
 def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
-    """Rows with whole texts in them, to be compared by eye: long ones are cut later than in samples."""
+    """Show rows with texts that people compare. Texts are cut at a greater length than in samples."""
     if rows.is_empty():
         return dg.MetadataValue.text("none")
     lines = ["| " + " | ".join(rows.columns) + " |", "|" + " --- |" * len(rows.columns)]
-    lines += ["| " + " | ".join(_cell(value, _TEXT_CHARACTERS) for value in row) + " |" for row in rows.iter_rows()]
+    lines += [
+        "| " + " | ".join(_format_cell(value, _TEXT_CHARACTERS) for value in row) + " |" for row in rows.iter_rows()
+    ]
     return dg.MetadataValue.md("\n".join(lines))
 
 
 def cost(spent: Usage) -> dict[str, Any]:
-    """Completions, tokens, time and money of a generation."""
+    """Show the completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_generated": spent.generated,
         "completions_reused": spent.reused,
@@ -106,7 +108,7 @@ def cost(spent: Usage) -> dict[str, Any]:
 
 
 def estimated(estimate: Estimate) -> dict[str, Any]:
-    """What a generation is expected to take."""
+    """Show the expected completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_to_generate": estimate.completions,
         "completions_reused": estimate.reused,
@@ -122,34 +124,34 @@ def estimated(estimate: Estimate) -> dict[str, Any]:
 
 
 def histogram(values: Iterable[float], title: str, times: Iterable[int] | None = None) -> dg.MetadataValue:
-    """Distribution of a score or a length. `times`, when given, is how often each value occurs."""
+    """Plot the distribution of a score or a length. `times` says how often each value occurs; by default once."""
     figure, axes, values = *_figure(), list(values)
     weights = None if times is None else list(times)
     axes.hist(values, bins=min(30, max(5, len(set(values)))), weights=weights, color="#4f6bed")
     axes.set(title=title, ylabel="count")
-    return _picture(figure)
+    return _embed_picture(figure)
 
 
 def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
-    """A curve, such as the loss over steps."""
+    """Plot a curve, such as the loss over steps."""
     figure, axes = _figure()
-    marker = "o" if len(points) < 10 else None  # one point alone would be no line at all
+    marker = "o" if len(points) < 10 else None  # a single point draws no line
     axes.plot([p[0] for p in points], [p[1] for p in points], color="#4f6bed", marker=marker)
     axes.set(title=title, xlabel=x, ylabel=y)
-    return _picture(figure)
+    return _embed_picture(figure)
 
 
 def bars(names: Sequence[str], values: Sequence[float], errors: Sequence[float], title: str) -> dg.MetadataValue:
-    """Scores with two standard errors to each side, the best on top."""
+    """Plot scores with two standard errors to each side, the best one on top."""
     figure, axes = _figure(0.9 + 0.35 * len(names))
     axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)
     axes.invert_yaxis()
     axes.set(title=title, xlim=(0, max(1.0, *values)))
-    return _picture(figure)
+    return _embed_picture(figure)
 
 
 def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float], title: str) -> dg.MetadataValue:
-    """One bar for each x, made of parts; the three lists have one entry for each pair of x and part."""
+    """Plot one bar of stacked parts for each x. The three lists have one entry for each pair of x and part."""
     figure, axes = _figure()
     places = list(dict.fromkeys(x))
     height = dict.fromkeys(places, 0.0)
@@ -159,11 +161,11 @@ def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float]
         height = {place: height[place] + own.get(place, 0.0) for place in places}
     axes.set(title=title)
     axes.legend()
-    return _picture(figure)
+    return _embed_picture(figure)
 
 
 def funnel(steps: Mapping[str, int]) -> dg.MetadataValue:
-    """How many rows each step left, from the first on top to the last."""
+    """Plot how many rows each step left, with the first step on top."""
     figure, axes = _figure(0.6 + 0.35 * len(steps))
     names, values = list(steps), list(steps.values())
     axes.barh(names, values, color="#4f6bed")
@@ -171,7 +173,7 @@ def funnel(steps: Mapping[str, int]) -> dg.MetadataValue:
         axes.text(value, place, f" {value:,}", va="center")
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.2 * max(1, *values)), xticks=[])
-    return _picture(figure)
+    return _embed_picture(figure)
 
 
 def _figure(height: float = _HEIGHT) -> tuple[Any, Any]:
@@ -181,14 +183,14 @@ def _figure(height: float = _HEIGHT) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def _picture(figure: Any) -> dg.MetadataValue:
+def _embed_picture(figure: Any) -> dg.MetadataValue:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
 
 
-def _shown(value: Any, unit: Unit | None) -> int | float | str:
-    """A value of a table: numbers without a unit stay numbers, so that the UI sorts them."""
+def _format_value(value: Any, unit: Unit | None) -> int | float | str:
+    """Format a value of a table. Numbers without a unit stay numbers, so that the UI can sort them."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -200,8 +202,8 @@ def _shown(value: Any, unit: Unit | None) -> int | float | str:
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:
-    """A value in one line of a markdown table. Model output goes through here: no markup of its own gets out."""
+def _format_cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:
+    """Format a value for one line of a Markdown table. Markup is escaped, since the value may be model output."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     text = break_addresses(text if len(text) <= characters else text[: characters - 1] + "…")
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):

@@ -1,4 +1,4 @@
-"""The kinds of partitions: their keys, and the columns of tables that a key stands for."""
+"""The kinds of partitions: their keys, and the columns of tables whose values a key holds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ sources = dg.DynamicPartitionsDefinition(name=SOURCE)
 
 
 def cells(recipe: Recipe) -> dg.MultiPartitionsDefinition:
-    """Every source with every teacher of the recipe. Teachers are static: adding one is a reviewed change."""
+    """Combine every source with every teacher. Teachers are static, since adding one is a reviewed change."""
     teachers = dg.StaticPartitionsDefinition([teacher.name for teacher in recipe.teachers])
     return dg.MultiPartitionsDefinition({SOURCE: sources, TEACHER: teachers})
 
 
 def cell(key: str) -> tuple[str, str]:
-    """Source and teacher of a cell's partition key; names are slugs, so that '|' is only between them."""
+    """Split the partition key of a cell into source and teacher. Their names are slugs, which have no '|'."""
     source, teacher = key.split("|")
     return source, teacher
 
@@ -30,9 +30,12 @@ def cell(key: str) -> tuple[str, str]:
 class PartitionKind:
     """One way of partitioning assets.
 
-    `columns` are the columns of the assets' tables that a partition is the rows of. `labels` splits a key into the
-    values of those columns, and `key` makes the key of them again, so that a partition of one kind finds the partition
-    of another that it is made from. `keys` lists all partitions that should exist.
+    Attributes:
+        columns: The columns of the assets' tables whose values name a partition.
+        definition: Makes Dagster's definition for a recipe; None for assets without partitions.
+        keys: Lists all partitions that should exist, for a recipe and the names of all sources.
+        labels: Splits a key into the values of `columns`.
+        key: Makes a key of values, the inverse of `labels`. A partition finds the partition of an input by it.
     """
 
     columns: tuple[str, ...]
@@ -42,11 +45,11 @@ class PartitionKind:
     key: Callable[[Mapping[str, str]], str]
 
     def known(self, recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
-        """The keys of all partitions that the recipe and the instance's sources make up."""
+        """List the keys of all partitions that should exist, for the recipe and the sources of the instance."""
         return self.keys(recipe, instance.get_dynamic_partitions(str(sources.name)))
 
     def labels_in(self, recipe: Recipe, key: str) -> dict[str, str]:
-        """The labels of a key. Raises UnknownNameError for a source or teacher that the recipe has no more."""
+        """Split a key into labels. Raises UnknownNameError for a source or teacher that the recipe no longer has."""
         labels = self.labels(key)
         if SOURCE in labels:
             recipe.source(labels[SOURCE])
@@ -60,7 +63,7 @@ class PartitionKind:
 
 
 def static_kind(column: str, names: Callable[[Recipe], Sequence[str]]) -> PartitionKind:
-    """Partitions by names that come with the recipe, such as teachers or a study's arms; `column` holds the name."""
+    """Make partitions for names of the recipe, such as teachers or the arms of a study. `column` has the name."""
     return PartitionKind(
         columns=(column,),
         definition=lambda recipe: dg.StaticPartitionsDefinition(list(names(recipe))),
@@ -97,12 +100,12 @@ BY_TEACHER = static_kind(TEACHER, lambda recipe: [teacher.name for teacher in re
 
 
 def students_of_arms(recipe: Recipe) -> dg.PartitionMapping:
-    """Each arm is read by its students: STUDY.ARM by STUDY.ARM.SEED."""
+    """Map each arm to the students that read it: STUDY.ARM to STUDY.ARM.SEED."""
     return dg.StaticPartitionMapping({key: _below(key, student_keys(recipe)) for key in arm_keys(recipe)})
 
 
 def studies_of_students(recipe: Recipe) -> dg.PartitionMapping:
-    """Each student is read by its study: STUDY.ARM.SEED by STUDY."""
+    """Map each student to the study that reads it: STUDY.ARM.SEED to STUDY."""
     return dg.StaticPartitionMapping({key: key.split(".")[0] for key in student_keys(recipe)})
 
 

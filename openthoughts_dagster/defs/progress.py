@@ -1,4 +1,4 @@
-"""A logger for people who watch a terminal: one short line for each message of an asset."""
+"""A logger for the terminal: one short line for each message of an asset."""
 
 import logging
 import sys
@@ -15,14 +15,14 @@ class _ShortFormatter(logging.Formatter):
 
 class _OnlyAssetMessages(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        # Dagster's own messages (STEP_START, skipped steps, ...) are in the UI; here they would hide the progress.
+        # Dagster's own messages, such as STEP_START, are in the UI. On the terminal they would hide the progress.
         meta = getattr(record, "dagster_meta", {})
         return meta.get("dagster_event") is None and "Not executing." not in record.getMessage()
 
 
 @dg.logger(config_schema={}, description="Short progress lines on the terminal.")
 def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
-    """Messages of assets at INFO and above, without Dagster's own events."""
+    """Make a logger of the assets' messages at INFO and above, without Dagster's own events."""
     logger = logging.Logger("progress", logging.INFO)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_ShortFormatter())

@@ -1,4 +1,4 @@
-"""Which recipe uses a lake: written down when its definitions are loaded, and said where another one did."""
+"""Which recipes use a lake. The use is recorded when definitions are loaded, and other recipes are reported."""
 
 import logging
 from pathlib import Path
@@ -12,20 +12,20 @@ _log = logging.getLogger("openthoughts_dagster")
 
 
 def announce_recipe(recipe: Recipe, settings: Settings) -> None:
-    """Write down that a recipe uses the lake, and warn where others do. Never fails for a lake that is away.
+    """Record that a recipe uses the lake, and warn when others do. This never fails, even when the lake is away.
 
-    For processes that do real work with the definitions; tests and tools that only build them leave no trace.
+    It is for processes that do real work with the definitions. Tests and tools that only build them record nothing.
     """
     try:
         record_recipe_use(Lake(settings.lake), recipe.name, recipe_location(settings))
         for says in describe_other_recipes(recipe, settings):
             _log.warning(says)
-    except Exception as error:  # no start may fail over a note
+    except Exception as error:  # a start must not fail because of this note
         _log.warning("it is not known which recipes use the lake %s: %s", settings.lake, error)
 
 
 def describe_other_recipes(recipe: Recipe, settings: Settings) -> list[str]:
-    """A sentence for each other recipe that wrote to the lake."""
+    """Write a sentence for each other recipe that used the lake."""
     lake, name = settings.lake, recipe.name
     return [
         f"{lake} is also used by the recipe {use.recipe} ({use.location}), last on {use.last_used_at:%Y-%m-%d}: "
@@ -35,6 +35,6 @@ def describe_other_recipes(recipe: Recipe, settings: Settings) -> list[str]:
 
 
 def recipe_location(settings: Settings) -> str:
-    """The name of a shipped recipe, or the absolute path of the recipe's file. Raises RecipeError."""
+    """Return the name of a recipe that comes with the package, or the absolute path of the recipe's file."""
     path = find_recipe(settings.recipe)
     return path.parent.name if path.is_relative_to(Path(SHIPPED).resolve()) else str(path)

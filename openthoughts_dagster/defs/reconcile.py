@@ -1,9 +1,10 @@
-"""Nightly schedules that request partitions whose inputs changed and that automation did not ask for.
+"""Nightly schedules that request partitions whose inputs changed and that automation missed.
 
-Automation conditions see changes between two of their evaluations, and miss some: a change in the moment of a request,
-or during a deploy. These schedules remember nothing: they compare the content that an input had when a partition's last
-run was planned with the content that it has now. Dagster also records inputs with each materialization, but for an
-asset of several steps it records the version of whichever partition was made last, so that record is not used.
+Automation conditions see changes between two of their evaluations and miss some, for example a change at the same
+moment as a request, or one during a deployment. These schedules keep no state: they compare the content that an input
+had when a partition's last run was planned with the content that it has now. Dagster also records inputs with each
+materialization. But for an asset of several steps it records the version of whichever partition was made last, so this
+record is not used.
 """
 
 import random
@@ -26,27 +27,27 @@ _SCHEDULES = ((BY_SOURCE, "reconcile_questions", QUESTIONS), (BY_CELL, "reconcil
 
 @dataclass(frozen=True)
 class Edge:
-    """An asset and its input; `missing_too`: whether a partition that was never made is requested as well."""
+    """An asset and one of its inputs. `missing_too` says whether partitions that were never made are requested too."""
 
     child: AssetEntry
     parent: AssetEntry
     missing_too: bool = False
 
     def parent_partition(self, partition: str) -> str:
-        """The partition of the input that a partition of the asset is made from."""
+        """Return the partition of the input that a partition of the asset is made from."""
         return self.parent.partitions.key(self.child.partitions.labels(partition))
 
 
 @dataclass(frozen=True)
 class Stale:
-    """A partition to make again, and the event that its input has changed with."""
+    """A partition to make again, and the event with which its input changed."""
 
     child: str
     partition: str
     event: int
 
     def request(self) -> dg.RunRequest:
-        """The run that makes it again; once for each change of the input, also when it fails."""
+        """Request the run that makes it again. It runs once for each change of the input, also when it fails."""
         return dg.RunRequest(
             run_key=f"{self.child}:{self.partition}:{self.event}",
             partition_key=self.partition,
@@ -56,10 +57,15 @@ class Stale:
 
 
 def stale_partitions(instance: dg.DagsterInstance, edge: Edge, known: Sequence[str], seed: str = "") -> Iterator[Stale]:
-    """The partitions among `known` whose input has other content than when their last run was planned.
+    """Find the partitions whose input has other content than when their last run was planned.
 
-    Those that are being made, or whose last run failed, are left alone. `seed` shuffles: work is bounded, and what one
-    night does not reach another does.
+    Partitions that are being made, or whose last run failed, are skipped.
+
+    Args:
+        instance: Dagster's instance.
+        edge: The asset and its input.
+        known: The partitions of the asset that are looked at.
+        seed: Shuffles the partitions. Work is bounded, so another night reaches those that this one does not.
     """
     storage, child, parent = instance.event_log_storage, dg.AssetKey(edge.child.name), dg.AssetKey(edge.parent.name)
     made, planned = (storage.get_latest_storage_id_by_partition(child, kind) for kind in (_MADE, _PLANNED))
@@ -95,7 +101,7 @@ def _version(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str, b
 def _made_together(
     instance: dg.DagsterInstance, parent: dg.AssetKey, event: int, child: dg.AssetKey, child_event: int
 ) -> bool:
-    """Whether one run made the input and then the asset: it was planned before both."""
+    """Whether one run made the input and then the asset. Such a run was planned before both."""
     if child_event < event:
         return False
     runs = [
@@ -106,10 +112,10 @@ def _made_together(
 
 
 def edges_of(entries: Sequence[AssetEntry], recipe: Recipe) -> list[Edge]:
-    """The pairs of an asset and its input that are compared: those that automation refreshes, by catalogue order.
+    """List the pairs of an asset and an input that are compared, in the order of the catalogue.
 
-    An input counts where a partition of the asset is made from exactly one partition of it. What was never made is
-    requested only where that is cheap.
+    They are assets that automation refreshes, and inputs of which each partition of the asset reads exactly one
+    partition. Partitions that were never made are requested only when they are cheap.
     """
     by_name = {entry.name: entry for entry in entries}
     pairs = [
@@ -123,8 +129,10 @@ def edges_of(entries: Sequence[AssetEntry], recipe: Recipe) -> list[Edge]:
 
 
 def reconcile_schedules(entries: Sequence[AssetEntry], recipe: Recipe) -> list[dg.ScheduleDefinition]:
-    """The schedules that request what automation missed, one for each kind of partition; none where the recipe's
-    `automation.reconcile` is null."""
+    """Make the schedules that request what automation missed, one for each kind of partition.
+
+    There are none when the recipe's `automation.reconcile` is null.
+    """
     cron = recipe.automation.reconcile
     if cron is None:
         return []
@@ -134,7 +142,7 @@ def reconcile_schedules(entries: Sequence[AssetEntry], recipe: Recipe) -> list[d
 
 
 def all_stale(instance: dg.DagsterInstance, recipe: Recipe, edges: Sequence[Edge], seed: str) -> list[Stale]:
-    """What is stale along `edges`, over all partitions that should exist."""
+    """Find the stale partitions of all edges, among all partitions that should exist."""
     return [
         stale
         for edge in edges
@@ -149,7 +157,7 @@ def _schedule(recipe: Recipe, cron: str, name: str, job: str, edges: Sequence[Ed
         cron_schedule=cron,
         execution_timezone=recipe.automation.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Requests partitions whose inputs changed and that automation did not ask for again.",
+        description="Requests partitions whose inputs changed and that automation missed.",
     )
     def reconcile(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = all_stale(context.instance, recipe, edges, str(context.scheduled_execution_time))

@@ -1,4 +1,4 @@
-"""What assets work with: the lake, and the models with their engines."""
+"""The resources of assets: the lake, the readers, and the models with their engines."""
 
 from collections.abc import Callable
 from functools import cache
@@ -24,43 +24,43 @@ from openthoughts_dagster.training.students import Students
 
 @cache
 def engine_pool() -> EnginePool:
-    """This process's engines: one pool, so that an engine survives from one asset to the next."""
+    """Return the engines of this process. There is one pool, so that an engine of one asset serves the next."""
     pool = EnginePool(grace=Settings.from_environment().drain_seconds)
-    # Not atexit: Dagster's run workers are multiprocessing children, which skip it and wait for their own children, the
-    # engine's processes, for ever. A finalizer runs before that, and in other processes at exit.
+    # Not atexit: Dagster's run workers are children of multiprocessing. They skip atexit, and wait for ever for their
+    # own children, the processes of the engine. A finalizer runs before that, and in other processes at exit.
     Finalize(None, pool.close, exitpriority=100)
     return pool
 
 
 class LakeResource(dg.ConfigurableResource):
-    """The tables."""
+    """The lake, which has all tables."""
 
     root: str
     _opened: Lake | None = PrivateAttr(default=None)
 
     def open(self) -> Lake:
-        """The lake at `root`, the same object each time: it knows what a step read."""
+        """Open the lake at `root`. Every call returns the same object, which remembers what the step has read."""
         if self._opened is None:
             self._opened = Lake(self.root)
         return self._opened
 
 
 class ReadersResource(dg.ConfigurableResource):
-    """What the readers of sources work with: a folder for rows on their way, and one of copies of hub datasets."""
+    """The folders of readers: one for rows on their way to the lake, and one with copies of the hub's datasets."""
 
     staging: str
     copies: str = ""
 
     def context(self, ask: Callable[[str], AskModel], log: Callable[[str], None]) -> ReaderContext:
-        """What one reading works with; `ask` opens a judge by name."""
+        """Make the context of reading one source. `ask` opens a judge by name."""
         return ReaderContext(Path(self.staging), Path(self.copies) if self.copies else None, ask, log)
 
 
 class ModelsResource(dg.ConfigurableResource):
-    """The recipe's models: where their weights are, and engines that ask them.
+    """The recipe's models: where their weights are, and the engines that run them.
 
-    What they leave belongs to `files`, a folder or an object store address; `data` is a folder of this machine. The UI
-    shows these fields: keys of a store are never among them, its libraries take them from the environment.
+    `files` is the folder or object store address of all files that outlive a step, and `data` is a folder of this
+    machine. The UI shows these fields, so they never hold keys: the store's libraries take keys from the environment.
     """
 
     recipe_folder: str
@@ -69,20 +69,20 @@ class ModelsResource(dg.ConfigurableResource):
 
     @property
     def folders(self) -> Folders:
-        """Folders in the store, with their copies on this machine."""
+        """The folders in the store, with their copies on this machine."""
         return Folders(Path(self.data) / "cache")
 
     def address(self, *below: str) -> str:
-        """Where something belongs, such as `address("evaluations", source, teacher)`."""
+        """Return the address of something in the store, such as `address("evaluations", source, teacher)`."""
         return joined(self.files or self.data, *below)
 
     def workplace(self, *below: str) -> Path:
-        """Where this machine makes it: at its address when that is a folder, else in a folder of its own."""
+        """Return the local folder in which something is made: its address when this is a folder, else one in `data`."""
         return local_path(self.address(*below)) or Path(self.data).joinpath(*below)
 
     @property
     def students(self) -> Students:
-        """Where students are, whoever asks for them."""
+        """The students of all assets."""
         return Students(self.address("students"), self.workplace("students"), self.folders.cache)
 
     @property
@@ -91,7 +91,15 @@ class ModelsResource(dg.ConfigurableResource):
         return engine_pool()
 
     def locate(self, reference: ModelReference, weights: bool = True) -> Model:
-        """Find the weights of a model; without `weights` only what keys and prompts need. Raises EngineError."""
+        """Find the weights of a model.
+
+        Args:
+            reference: The model.
+            weights: Whether the weights are fetched. Without them only what keys and prompts need is fetched.
+
+        Raises:
+            EngineError: The model cannot be found.
+        """
         return locate(reference, Path(self.recipe_folder), self.folders, weights)
 
     def ledger_client(
@@ -103,13 +111,25 @@ class ModelsResource(dg.ConfigurableResource):
         purpose: Purpose,
         log: Callable[[str], None],
     ) -> AskModel:
-        """A function that asks the model, through the ledger; costs are added to `spent`."""
+        """Return a function that asks a model through the ledger.
+
+        Args:
+            lake: The tables, which have the ledger.
+            reference: The model.
+            sampling: How replies are sampled.
+            spent: Gets the costs added.
+            purpose: The asset and the source that the costs are recorded for.
+            log: Gets lines of progress.
+
+        Raises:
+            EngineError: The model cannot be found.
+        """
         return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)
 
     def judges(
         self, lake: Lake, recipe: Recipe, spent: Usage, purpose: Purpose, log: Callable[[str], None]
     ) -> Callable[[str], AskModel]:
-        """A function that opens a judge of the recipe by its name, through the ledger."""
+        """Return a function that opens a judge of the recipe by its name, as `ledger_client` opens a model."""
 
         def judge(name: str) -> AskModel:
             reference = recipe.judge(name)

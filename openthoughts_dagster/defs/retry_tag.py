@@ -1,4 +1,4 @@
-"""The tag of a run that asks again what models refused for good."""
+"""The tag of runs that ask again the requests which models refused permanently."""
 
 from datetime import UTC, datetime
 
@@ -8,13 +8,16 @@ RETRY_TAG = "openthoughts/retry_permanent"
 
 
 def retry_refused_before(context: dg.OpExecutionContext) -> datetime | None:
-    """The moment from before which permanent failures are asked again in this run; None where the tag is absent.
+    """Read the tag of a run: permanent failures from before the returned moment are asked again.
 
-    The tag's value is that moment as ISO 8601, as `openthoughts retry` writes it, so that retries of the run ask no
-    request twice; without a time zone it is UTC. `yes` and `true` mean the moment when the run was created.
+    The tag's value is a time in ISO 8601, as `openthoughts retry` writes it, so that retries of the run ask no request
+    twice. A time without a zone is in UTC. `yes` and `true` mean the time at which the run was created.
+
+    Returns:
+        The moment, or None when the run has no such tag.
 
     Raises:
-        Failure: The value is another one.
+        Failure: The tag has another value.
     """
     value = context.run.tags.get(RETRY_TAG)
     if value is None:
@@ -23,7 +26,7 @@ def retry_refused_before(context: dg.OpExecutionContext) -> datetime | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         if value.strip().lower() in ("yes", "true"):
-            return _created(context)
+            return _creation_time(context)
         raise dg.Failure(
             f"the run's tag {RETRY_TAG} must be yes, or a time such as 2026-11-25T12:00:00+00:00, got {value!r}",
             allow_retries=False,
@@ -31,9 +34,9 @@ def retry_refused_before(context: dg.OpExecutionContext) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _created(context: dg.OpExecutionContext) -> datetime:
-    """When the run was created: of a run that retries another, when the first one was."""
+def _creation_time(context: dg.OpExecutionContext) -> datetime:
+    """Return when the run was created. For a retry, return when the first run was created."""
     run_id = context.run.root_run_id or context.run.run_id
     record = context.instance.get_run_record_by_id(run_id) or context.instance.get_run_record_by_id(context.run.run_id)
-    assert record is not None  # the run that is going on
+    assert record is not None  # this run is in progress
     return record.create_timestamp.replace(tzinfo=record.create_timestamp.tzinfo or UTC)

@@ -1,4 +1,4 @@
-"""Where this deployment keeps things, from the environment."""
+"""The settings of a deployment, which come from environment variables."""
 
 import os
 from collections.abc import Mapping
@@ -12,17 +12,23 @@ from openthoughts_dagster.recipe import Recipe, load_recipe
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe by name or path, the addresses of the lake and of files, and a folder of this machine for scratch.
+    """The settings of a deployment.
 
-    `files` is where models, students, reports and step outputs are: a folder, `data` itself unless it is given, or an
-    object store address such as s3://bucket/files, which every machine sees.
-    `datasets` is a folder of copies of the hub's datasets, each at its id, asked before the hub; empty for none.
-    `landing` is the folder or object store prefix where new sources land, None where there is none; `tick_seconds`
-    how often sensors look. `executor` is kubernetes where steps run in pods of their own, on the cluster that the file
-    `cluster` describes, and empty where they run in the run's process. `grace_seconds` is what a process has between
-    being told to end and being killed. `ray` is the address of a Ray cluster that looks for duplicates and leaks.
-    `repository` is the address of this code's root in a browser, to which the pages of assets link; empty for links
-    that open the file on this machine.
+    Attributes:
+        recipe: The name of a recipe that comes with the package, or the path of a recipe's file.
+        data: The folder of this machine for scratch data and caches.
+        lake: The address of the tables: a folder, or an object store address such as s3://bucket/lake.
+        datasets: A folder with copies of the hub's datasets, each at its id, which are used before the hub. Empty for
+            none.
+        landing: The folder or object store prefix where new sources land. None when there is none.
+        tick_seconds: How often sensors look, in seconds.
+        files: The address of models, students, reports and step outputs. By default it is `data`.
+        executor: "kubernetes" when each step runs in a pod of its own; empty when steps run in the process of the run.
+        grace_seconds: The seconds between the signal to end a process and its kill.
+        cluster: The file that describes the cluster of the Kubernetes executor. None elsewhere.
+        ray: The address of a Ray cluster that finds duplicates and leaks. Empty for none.
+        repository: The address of this code's root in a browser, to which the pages of assets link. When it is empty,
+            links open the file on this machine.
     """
 
     recipe: str
@@ -43,24 +49,33 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """Copies of what was fetched from `files`: may be deleted while nothing runs."""
+        """The folder with copies of what was fetched from `files`. It may be deleted while nothing runs."""
         return self.data / "cache"
 
     @property
     def drain_seconds(self) -> float:
-        """How long completions under way may go on when the process is told to end; the rest is for their commit."""
+        """How long running completions may continue when the process is told to end. The rest is for their commit."""
         return max(0.0, self.grace_seconds - max(10.0, 0.25 * self.grace_seconds))
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Settings":
-        """OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data), OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake),
-        OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS (none), OPENTHOUGHTS_LANDING (none),
-        OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process), OPENTHOUGHTS_CLUSTER (none),
-        OPENTHOUGHTS_GRACE_SECONDS (0), OPENTHOUGHTS_RAY (none), OPENTHOUGHTS_REPOSITORY (none).
+        """Read the settings from environment variables.
+
+        The variables and their defaults are OPENTHOUGHTS_RECIPE (quickstart), OPENTHOUGHTS_DATA (./data),
+        OPENTHOUGHTS_LAKE ($OPENTHOUGHTS_DATA/lake), OPENTHOUGHTS_FILES ($OPENTHOUGHTS_DATA), OPENTHOUGHTS_DATASETS
+        (none), OPENTHOUGHTS_LANDING (none), OPENTHOUGHTS_TICK_SECONDS (30), OPENTHOUGHTS_EXECUTOR (in process),
+        OPENTHOUGHTS_CLUSTER (none), OPENTHOUGHTS_GRACE_SECONDS (0), OPENTHOUGHTS_RAY (none) and
+        OPENTHOUGHTS_REPOSITORY (none).
+
+        Args:
+            variables: The variables by name. By default they are those of this process.
+
+        Returns:
+            The settings, with absolute paths.
 
         Raises:
-            ValueError: An address with credentials in it, seconds that are no number, an unknown executor, or one that
-                lacks its cluster; it names the variable.
+            ValueError: An address has credentials in it, a number of seconds is no number, the executor is unknown, or
+                its cluster is missing. The message names the variable.
         """
         for name in ("OPENTHOUGHTS_LAKE", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LANDING"):
             if has_credentials(variables.get(name) or ""):
@@ -81,40 +96,55 @@ class Settings:
         return cls(
             recipe=variables.get("OPENTHOUGHTS_RECIPE") or "quickstart",
             data=data,
-            lake=_absolute(variables.get("OPENTHOUGHTS_LAKE") or str(data / "lake")),
-            datasets=_absolute(datasets) if datasets else "",
-            landing=_absolute(landing) if landing else None,
-            tick_seconds=_seconds(variables, "OPENTHOUGHTS_TICK_SECONDS", 30, least=1),
-            files=_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
+            lake=_make_absolute(variables.get("OPENTHOUGHTS_LAKE") or str(data / "lake")),
+            datasets=_make_absolute(datasets) if datasets else "",
+            landing=_make_absolute(landing) if landing else None,
+            tick_seconds=_read_seconds(variables, "OPENTHOUGHTS_TICK_SECONDS", 30, least=1),
+            files=_make_absolute(variables.get("OPENTHOUGHTS_FILES") or str(data)),
             executor=executor,
-            grace_seconds=_seconds(variables, "OPENTHOUGHTS_GRACE_SECONDS", 0, least=0),
+            grace_seconds=_read_seconds(variables, "OPENTHOUGHTS_GRACE_SECONDS", 0, least=0),
             cluster=Path(cluster) if executor and cluster else None,
             ray=variables.get("OPENTHOUGHTS_RAY") or "",
             repository=variables.get("OPENTHOUGHTS_REPOSITORY") or "",
         )
 
     def load_cluster(self) -> Cluster | None:
-        """The cluster that steps run on, None where they run in process. Raises ClusterError."""
+        """Load the description of the cluster that steps run on.
+
+        Returns:
+            The cluster, or None when steps run in the process of the run.
+
+        Raises:
+            ClusterError: The file cannot be used. The message lists every problem.
+        """
         return None if self.cluster is None else load_cluster(self.cluster)
 
     def load_recipe(self) -> Recipe:
-        """The recipe, which may name the cluster's shapes. Raises RecipeError and ClusterError."""
+        """Load the recipe, which may use the cluster's shapes of hardware.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            RecipeError: The recipe cannot be used.
+            ClusterError: The description of the cluster cannot be used.
+        """
         cluster = self.load_cluster()
         recipe = load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
         return recipe.with_copies(Path(self.datasets) if self.datasets else None)
 
     def variables(self) -> dict[str, str]:
-        """What a recipe may refer to as ${OPENTHOUGHTS_...}: the environment's, with the defaults filled in."""
+        """Return the variables that a recipe may refer to, such as ${OPENTHOUGHTS_DATA}, with their defaults."""
         places = {"OPENTHOUGHTS_DATA": str(self.data), "OPENTHOUGHTS_FILES": self.files, "OPENTHOUGHTS_LAKE": self.lake}
         return dict(os.environ) | places
 
 
 def dagster_home(settings: Settings, variables: Mapping[str, str] = os.environ) -> Path:
-    """The folder of Dagster's instance: DAGSTER_HOME, or the folder `dagster` of the data, where `make` puts it."""
+    """Return the folder of Dagster's instance: DAGSTER_HOME, or the folder `dagster` in the data, which `make` uses."""
     return Path(variables.get("DAGSTER_HOME") or settings.data / "dagster").expanduser()
 
 
-def _seconds(variables: Mapping[str, str], name: str, default: int, least: int) -> int:
+def _read_seconds(variables: Mapping[str, str], name: str, default: int, least: int) -> int:
     text = (variables.get(name) or "").strip()
     if not text:
         return default
@@ -123,5 +153,5 @@ def _seconds(variables: Mapping[str, str], name: str, default: int, least: int) 
     return int(text)
 
 
-def _absolute(address: str) -> str:
+def _make_absolute(address: str) -> str:
     return address.rstrip("/") if "://" in address else str(Path(address).expanduser().resolve())

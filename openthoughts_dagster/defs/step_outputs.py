@@ -1,4 +1,4 @@
-"""What one step hands to the next of its run: small JSON values, at an address that the pods of all steps see."""
+"""The outputs that one step of a run passes to the next: small JSON values, at an address that all pods can read."""
 
 import json
 from typing import Any
@@ -12,14 +12,14 @@ STEP_OUTPUTS = "step_outputs"
 
 
 class StepOutputError(RuntimeError):
-    """A value that cannot be handed from one step to another: which, and what to do."""
+    """A value cannot be passed from one step to another. The message says which value, and what to do."""
 
 
 class StepOutputs(dg.ConfigurableIOManager):
-    """Values as ADDRESS/RUN/STEP/OUTPUT.json. JSON, not pickles: who can write there can run nothing here.
+    """Stores values as ADDRESS/RUN/STEP/OUTPUT.json. They are JSON and not pickles, which could run code when read.
 
-    Needed while their run goes on, and by a run that is re-executed from a failure. Nothing deletes them: give the
-    folder a lifecycle rule of the store's, such as 30 days.
+    The values are needed while their run is in progress, and when a run is re-executed from a failure. Nothing deletes
+    them: give the folder a lifecycle rule in the store, such as 30 days.
     """
 
     address: str
@@ -40,7 +40,7 @@ class StepOutputs(dg.ConfigurableIOManager):
         write_object(self._place(context), text.encode())
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Read the value of a step before this one."""
+        """Read the value of an earlier step."""
         place = self._place(context)
         data = read_object(place)
         if data is None:

@@ -1,4 +1,4 @@
-"""Steps and the work that they do: the tags that the Kubernetes executor reads, and how steps are tried again."""
+"""The work of steps: the tags that the Kubernetes executor reads, and the retries of steps."""
 
 import functools
 import inspect
@@ -16,22 +16,22 @@ WORK_TAG = "openthoughts/work"
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A dead server or engine: the next attempt finds what was committed and goes on. Pods that are lost are counted apart,
-# by the Kubernetes executor.
+# For a dead server or engine: the next attempt finds what was committed and continues. The Kubernetes executor counts
+# lost pods separately.
 MODEL_RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 def runs_a_model(kind: Literal["judge", "teacher", "student"]) -> dict[str, str]:
-    """Op tags of a step that asks or trains a model of this kind; a step without them is cheap work."""
+    """Return the op tags of a step that asks or trains a model of this kind. A step without them is cheap work."""
     return {WORK_TAG: kind}
 
 
 def resumable(step: Callable[P, R]) -> Callable[P, R]:
-    """A step that goes on after its pod was told to end: preempted, evicted, or its node drained.
+    """Decorate a step so that it is retried after its pod was told to end by preemption, eviction or a drained node.
 
-    Dagster fails a step whose process gets SIGTERM, and with it the run, unless it has a retry policy. On Kubernetes
-    that is no failure: the step is asked for again, and finds what this attempt committed. Elsewhere somebody canceled
-    the run or pressed Ctrl-C, and it ends also where a policy says otherwise.
+    When the process of a step gets SIGTERM, Dagster fails the step and the run, unless the step has a retry policy. On
+    Kubernetes this is no failure: the step is requested again and finds what this attempt committed. Elsewhere somebody
+    canceled the run or pressed Ctrl-C. Then the step ends even when it has a retry policy.
 
     A damaged table ends the step with an error that names the file and says how to get it back.
     """
@@ -44,7 +44,7 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
             settings = Settings.from_environment()
             cluster = settings.load_cluster()
             if cluster is None:
-                # Dagster lets retry policies take interrupted steps up again: the next attempt ends as well.
+                # Dagster's retry policies also retry interrupted steps. This makes the next attempt end as well.
                 interrupts._received_interrupt["received"] = True
                 raise
             raise dg.RetryRequested(max_retries=cluster.lost_pods, seconds_to_wait=5) from stopped
@@ -53,22 +53,22 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
 
         @functools.wraps(step)
         def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-            with interrupted(), _damage_named(*args, *kwargs.values()):
+            with interrupted(), _name_damaged_files(*args, *kwargs.values()):
                 yield from step(*args, **kwargs)
 
         return cast(Callable[P, R], steps)
 
     @functools.wraps(step)
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R:
-        with interrupted(), _damage_named(*args, *kwargs.values()):
+        with interrupted(), _name_damaged_files(*args, *kwargs.values()):
             return step(*args, **kwargs)
 
     return attempt
 
 
 @contextmanager
-def _damage_named(*arguments: Any) -> Iterator[None]:
-    """Name the damaged file where a step fails over one of a lake among its arguments."""
+def _name_damaged_files(*arguments: Any) -> Iterator[None]:
+    """Name the damaged file when a step fails because of a table in one of the lakes among its arguments."""
     with ExitStack() as stack:
         for argument in arguments:
             if isinstance(argument, LakeResource):

@@ -1,4 +1,4 @@
-"""What every asset of scores does: ask a student and its untrained base all benchmarks, and show the result."""
+"""The scoring that assets of scores share: ask a student and its untrained base all benchmarks, and show the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from openthoughts_dagster.recipe import Recipe, Student
 
 @dataclass(frozen=True)
 class Scored:
-    """A student's scores, what they cost, and where lighteval's files are."""
+    """The scores of a student, what they cost, and where lighteval's files are."""
 
     scores: StudentScores
     usage: Usage
@@ -57,7 +57,7 @@ def score_on_benchmarks(
 
 
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
-    """Scores by benchmark with their errors, before and after training, what they cost, and a few items."""
+    """Make the scores by benchmark with their errors, before and after training, their cost, and a few items."""
     summary = scored.scores.by_benchmark()
     return {
         "dagster/row_count": scored.scores.items.height,

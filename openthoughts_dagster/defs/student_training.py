@@ -1,4 +1,4 @@
-"""What every asset of students does: train on rows, keep the record, and show it."""
+"""The training that all assets of students share: train on rows, make the record, and show it."""
 
 import json
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from openthoughts_dagster.training import Trained, train_student
 def train_on_rows(
     models: ModelsResource, student: Student, rows: pl.DataFrame, log: Callable[[str], None]
 ) -> tuple[Trained, str]:
-    """Train a student, or find the one that was trained from the same before.
+    """Train a student, or find the one that was trained on the same rows with the same settings before.
 
     Args:
-        models: Where models and students are.
-        student: The base model and its settings.
-        rows: Columns question and text, in the order of the training set.
-        log: Takes lines of progress.
+        models: The models and students.
+        student: The base model and the settings of the training.
+        rows: The columns question and text, in the order of the training set.
+        log: Gets lines of progress.
 
     Returns:
         The student, and the hash of its files, which is its data version.
@@ -38,7 +38,7 @@ def train_on_rows(
 
 
 def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.DataFrame:
-    """The row of a table of students; `labels` are the columns that say whose student it is."""
+    """Make the row of a table of students. `labels` are the columns that say whose student it is."""
     record = {
         **labels,
         "path": trained.path,
@@ -55,7 +55,7 @@ def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.Da
 
 
 def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[str, Any]:
-    """What a person wants to see of a student: size, loss, and a few rows that it learned from."""
+    """Make the metadata of a student: its size, its loss, and a few rows that it learned from."""
     curves = {"learning_rate": trained.learning_rates, "gradient_norm": trained.gradient_norms}
     return {
         "path": dg.MetadataValue.path(trained.path),

@@ -1,4 +1,4 @@
-"""Text from people whom nobody reviewed, made safe for where it is shown."""
+"""Escapes for unreviewed text, so that it is safe on a terminal, in a log or on a page."""
 
 import re
 
@@ -7,21 +7,18 @@ _ADDRESS = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*):(?=//)|\bwww(?=\.)", re.IGNO
 
 
 def escape_control(text: str) -> str:
-    """The text for a terminal or a log: control characters, and marks that turn its direction, as escapes.
-
-    A lone surrogate, which no table and no terminal can hold, becomes an escape as well.
-    """
+    """Escape a text for a terminal or a log: control characters, marks that change its direction, lone surrogates."""
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def escape_markdown(text: str) -> str:
-    """The text for a page that renders Markdown, as Dagster's UI does: no image, link or markup in it works."""
+    """Escape a text for a page that renders Markdown, such as Dagster's UI: images, links and markup stay text."""
     plain = "\n".join(escape_control(line) for line in text.split("\n"))
     return _MARKDOWN.sub(r"\\\1", break_addresses(plain))
 
 
 def break_addresses(text: str) -> str:
-    """The text with an invisible character (word joiner) in each bare address, so that no page makes it a link."""
+    """Put an invisible character (a word joiner) into each bare address, so that no page makes a link of it."""
     return _ADDRESS.sub(lambda found: f"{found[1]}\u2060:" if found[1] else f"{found[0]}\u2060", text)
 
 

@@ -1,4 +1,4 @@
-"""A landed source's `source.yaml`: the block that a recipe would have, from people whom nobody reviewed."""
+"""The manifest `source.yaml` of a landed source. It has the settings of a recipe's source, but nobody reviewed it."""
 
 import math
 import re
@@ -19,10 +19,10 @@ MOST_BYTES = 64 * 1024
 
 _DEEPEST = 10
 _LONGEST_PATTERN = 1000  # characters of a regular expression
-_LONGEST_MESSAGE = 1000  # characters of a problem: a manifest decides what it repeats
+_LONGEST_MESSAGE = 1000  # characters of a problem, which may repeat a part of the manifest
 _MOST_PROCEDURAL = 1_000_000  # questions of a procedural source
 _LARGEST_OPTION = 10_000  # number in the options of a procedural family
-# What a landed source may say. Other settings of a recipe's source name prompts, judges or further places.
+# The settings that a landed source may have. The others of a recipe's source name prompts, judges or further places.
 _SETTINGS = {
     *("name", "domain", "licence", "limit", "note", "reader", "path", "records", "columns", "where", "verbatim"),
     *("dataset", "subset", "split", "revision", "family", "size", "seed", "options"),
@@ -33,23 +33,26 @@ _HUB_NAME = re.compile(r"\w[\w.+-]*")
 
 
 class ManifestError(ValueError):
-    """A manifest that cannot be used: what is wrong, and what to write instead."""
+    """A manifest cannot be used. The message says what is wrong and what to write instead."""
 
     def __init__(self, message: str) -> None:
         super().__init__(escape_control(message)[:_LONGEST_MESSAGE])
 
 
 def read_manifest(name: str, text: bytes, address: str, domains: Collection[str] = ()) -> Source:
-    """The source that a manifest describes; its paths become addresses below `address`, the source's own folder.
+    """Read the manifest of a landed source.
 
-    A manifest is only data: no variable is replaced in it, and the source that it describes reads its own folder or
-    the hub.
+    A manifest is only data: no variable is replaced in it, and the source that it describes reads nothing but its own
+    folder or the hub.
 
     Args:
-        name: The folder's name, which becomes the source's.
+        name: The name of the folder, which becomes the name of the source.
         text: The bytes of the manifest.
-        address: The source's own folder.
+        address: The source's own folder. Paths of the manifest become addresses below it.
         domains: The domains that the recipe knows; a domain that looks like a misspelling of one of them is refused.
+
+    Returns:
+        The source, confined to its folder.
 
     Raises:
         ManifestError: The manifest cannot be used. Its message is escaped for a terminal.
@@ -59,28 +62,30 @@ def read_manifest(name: str, text: bytes, address: str, domains: Collection[str]
             "the folder's name becomes a partition key: use only letters, digits, '-' and '_', and start with a letter "
             "or digit"
         )
-    document = _document(text)
+    document = _parse_document(text)
     stated = document.setdefault("name", name)
     if stated != name:
         raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {stated!r}")
-    if reserved := [str(setting) for setting in document if setting not in _SETTINGS and _known(str(setting))]:
+    if reserved := [
+        str(setting) for setting in document if setting not in _SETTINGS and _is_known_setting(str(setting))
+    ]:
         raise ManifestError(f"{', '.join(reserved)}: only a recipe may say this, since it is reviewed")
     try:
         source = _SOURCE.validate_python(document)
     except ValidationError as error:
-        raise ManifestError("; ".join(_line(problem) for problem in error.errors()[:5])) from error
+        raise ManifestError("; ".join(_describe_problem(problem) for problem in error.errors()[:5])) from error
     _check_domain(source.domain, domains)
     _check_limits(source)
-    return _confined(source, address)
+    return _confine(source, address)
 
 
-def _known(setting: str) -> bool:
-    """Whether some reader has this setting: otherwise it is a mistake, which is said in other words."""
+def _is_known_setting(setting: str) -> bool:
+    """Whether some reader has this setting. A setting that none has is a mistake, which pydantic reports."""
     readers = get_args(get_args(Source)[0])
     return any(setting in reader.model_fields for reader in readers)
 
 
-def _document(text: bytes) -> dict[str, Any]:
+def _parse_document(text: bytes) -> dict[str, Any]:
     if len(text) > MOST_BYTES:
         raise ManifestError(
             f"is larger than {MOST_BYTES // 1024} KiB: it holds settings, data goes into files beside it"
@@ -105,7 +110,7 @@ def _document(text: bytes) -> dict[str, Any]:
 
 
 def _check_plain(value: Any, where: str) -> None:
-    """Only what JSON has, so that everything can be stored and shown: text, numbers, lists and mappings."""
+    """Refuse values that JSON does not have, so that every value can be stored and shown. Raises ManifestError."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
@@ -141,7 +146,7 @@ def _check_domain(domain: str, known: Collection[str]) -> None:
 
 
 def _check_limits(source: Source) -> None:
-    """Bounds on what costs time or memory. Raises ManifestError."""
+    """Refuse settings that would cost too much time or memory. Raises ManifestError."""
     columns = getattr(source, "columns", None)
     patterns = [condition.matches for condition in getattr(source, "where", ())]
     for pattern in [*patterns, columns.part if columns else None]:
@@ -149,7 +154,7 @@ def _check_limits(source: Source) -> None:
             raise ManifestError(f"a regular expression of more than {_LONGEST_PATTERN} characters: write a shorter one")
     if getattr(source, "size", 0) > _MOST_PROCEDURAL:
         raise ManifestError(f"size: must be at most {_MOST_PROCEDURAL:,} in a landed source")
-    if (large := _largest(getattr(source, "options", {}))) > _LARGEST_OPTION:
+    if (large := _largest_number(getattr(source, "options", {}))) > _LARGEST_OPTION:
         raise ManifestError(f"options: numbers must be at most {_LARGEST_OPTION:,} in a landed source, got {large:g}")
     for setting in ("subset", "split", "revision"):
         value = getattr(source, setting, None)
@@ -160,16 +165,16 @@ def _check_limits(source: Source) -> None:
                 )
 
 
-def _largest(value: Any) -> float:
+def _largest_number(value: Any) -> float:
     if isinstance(value, Mapping):
-        return max(map(_largest, value.values()), default=0.0)
+        return max(map(_largest_number, value.values()), default=0.0)
     if isinstance(value, list):
-        return max(float(len(value)), *map(_largest, value)) if value else 0.0
+        return max(float(len(value)), *map(_largest_number, value)) if value else 0.0
     return abs(float(value)) if isinstance(value, int | float) else 0.0
 
 
-def _confined(source: Source, address: str) -> Source:
-    """The source with absolute paths, which reads nothing else. Raises ManifestError for what would."""
+def _confine(source: Source, address: str) -> Source:
+    """Confine the source to its own folder and make its path absolute. Raises ManifestError when it would leave it."""
     path, dataset = getattr(source, "path", None), getattr(source, "dataset", None)
     if dataset is not None and not _HUB_ID.fullmatch(str(dataset)):
         raise ManifestError(f"dataset: must be a dataset's id on the hub, as org/name, got {dataset!r}")
@@ -182,6 +187,6 @@ def _confined(source: Source, address: str) -> Source:
     return confined.model_copy(update={"path": f"{address}/{path}"})
 
 
-def _line(problem: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"][1:])  # pydantic says first which reader it took
+def _describe_problem(problem: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"][1:])  # the first part is the reader that pydantic chose
     return f"{where or 'reader'}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,7 +1,8 @@
-"""One look at the recipe's sources and the landing zone: what is new, complete and right is accepted.
+"""Finding new versions of the recipe's sources and of the sources in the landing zone.
 
-A version of a source is accepted when it is complete: it has a file `_SUCCESS` beside its manifest, or nothing of it
-changed between two looks. What is wrong with one source is written beside it and holds up no other.
+A version of a source is accepted when it is complete and its manifest is valid. It is complete when it has a file
+`_SUCCESS`, or when nothing of it changed between two looks. A problem with one source is noted in its entry and delays
+no other source.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -9,24 +10,29 @@ from dataclasses import dataclass, field, replace
 
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.landing.escaping import escape_control
+from openthoughts_dagster.landing.landed_files import Files, LandedFolder, LandingError, signature
 from openthoughts_dagster.landing.manifest import MANIFEST, MOST_BYTES, ManifestError, read_manifest
 from openthoughts_dagster.landing.versions import content_of, files_of, hub_commit, moves, signature_of
 from openthoughts_dagster.landing.watched_sources import VANISHED, WatchedSource, new_version_id
-from openthoughts_dagster.landing.zone import Files, LandedFolder, LandingError, LandingZone, signature
+from openthoughts_dagster.landing.zone import LandingZone
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
 
 MARKER = "_SUCCESS"
 _LONGEST_PROBLEM = 2000  # characters
 
+# The most work of one look: versions accepted, waiting sources remembered, bytes read, datasets asked for on the hub.
 _ACCEPTED_AT_ONCE, _WAITING, _BYTES, _HUB = 100, 500, 4 * 2**30, 2
-_CONFINED = '"confined_to":"'  # in manifests that this version accepted; older ones are read once more
+_CONFINED = '"confined_to":"'  # manifests that an older version accepted lack this setting and are read once more
 
 
 @dataclass
 class Seen:
-    """The watched sources after a look, those that may still be uploading, and what a person should know.
+    """The result of one look.
 
-    `waiting` has the signature of each source that is not complete yet.
+    Attributes:
+        sources: The watched sources by name.
+        waiting: The signature of each source that is not complete yet, by name.
+        notes: Problems that a person should know of, such as a hub that does not answer.
     """
 
     sources: dict[str, WatchedSource]
@@ -36,7 +42,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class _State:
-    """A source as it stands there: `identify` reads what identifies its content, and its manifest when it landed."""
+    """The present state of a source.
+
+    `identify` reads its files and returns what identifies their content, and the manifest of a landed source as JSON.
+    """
 
     signature: str
     size: int
@@ -45,9 +54,12 @@ class _State:
 
 
 class Watch:
-    """Looks at the sources of `recipe` and at the landing zone, where there is one.
+    """Finds new versions of the sources of a recipe and of the sources in a landing zone.
 
-    `commit` asks the hub which commit of a dataset is the newest, None where there is no hub.
+    Args:
+        recipe: The recipe.
+        zone: The landing zone; None when the deployment has none.
+        commit: Asks the hub for the newest commit of a dataset; None when the hub cannot be reached.
     """
 
     def __init__(
@@ -65,16 +77,25 @@ class Watch:
         made: Collection[str],
         turn: int = 0,
     ) -> Seen:
-        """Look once, in bounded work. New versions are counted from above `number` and above those of `before`.
+        """Look once, with a bounded amount of work.
 
-        A source of the recipe that is seen for the first time is no news when it is in `made`: its data is there.
-        `turn` says whose turn it is to be looked up on the hub.
+        Args:
+            before: The watched sources after the previous look, by name.
+            waiting: The `waiting` of the previous look.
+            number: The highest version number that was delivered. New versions get numbers above it and above those of
+                `before`.
+            made: Sources of the recipe whose rows are in the lake. Such a source is not new when it is seen for the
+                first time.
+            turn: Counts the looks, and so decides which datasets are looked up on the hub.
+
+        Returns:
+            The watched sources now, those that may still be uploading, and notes.
         """
         seen = Seen(dict(before))
         number = known_before = max([number, *(entry.number for entry in before.values())])
         landed = self._scan(seen)
         states = dict(self._states(landed or {}, seen))
-        self._forget(seen, landed)
+        self._mark_vanished(seen, landed)
         accepted = read = 0
         for name, state in states.items():
             entry = seen.sources.get(name)
@@ -92,11 +113,11 @@ class Watch:
             accepted, read = accepted + 1, read + state.size
             known = entry or WatchedSource(name, "", "", "", "", "", 0)
             baseline = entry is None and name in self._own and name in made
-            after = self._accepted(known, state, known_before if baseline else number + 1)
+            after = self._accept(known, state, known_before if baseline else number + 1)
             number = max(number, after.number)
             seen.sources[name] = after
-        self._conflicts(seen, landed)
-        self._ask_the_hub(seen, turn, number)
+        self._report_name_conflicts(seen, landed)
+        self._check_hub_commits(seen, turn, number)
         return seen
 
     def _scan(self, seen: Seen) -> dict[str, LandedFolder] | None:
@@ -115,14 +136,17 @@ class Watch:
                 continue
             yield (
                 source.name,
-                _State(signature_of(source, files, ""), _size(files), not files, _identify_own(source, files)),
+                _State(signature_of(source, files, ""), _total_size(files), not files, _identify_own(source, files)),
             )
         for name, found in landed.items():
             if name not in self._own:
                 files = {file: stamp for file, stamp in found.files.items() if file != MARKER}
                 state = f"{found.problem}{signature(files)}"
                 complete = MARKER in found.files or bool(found.problem)
-                yield name, _State(state, _size(files), complete, self._identify_landed(name, found.problem, files))
+                yield (
+                    name,
+                    _State(state, _total_size(files), complete, self._identify_landed(name, found.problem, files)),
+                )
 
     def _identify_landed(self, name: str, problem: str, files: Files) -> Callable[[], tuple[str, str]]:
         zone = self._zone
@@ -144,10 +168,10 @@ class Watch:
 
         return identify
 
-    def _accepted(self, known: WatchedSource, state: _State, number: int) -> WatchedSource:
+    def _accept(self, known: WatchedSource, state: _State, number: int) -> WatchedSource:
         try:
             content, manifest = state.identify()
-        except Exception as error:  # one bad folder never stops the others, whatever is wrong with it
+        except Exception as error:  # no error of one folder may stop the others
             says = str(error) if isinstance(error, ManifestError | LandingError | OSError) else repr(error)
             return replace(known, signature=state.signature, problem=escape_control(says)[:_LONGEST_PROBLEM])
         same = replace(known, signature=state.signature, manifest=manifest, problem="")
@@ -156,11 +180,11 @@ class Watch:
         return replace(same, content=content, version_id=new_version_id(), number=number)
 
     def _accepted_before_confinement(self, entry: WatchedSource) -> bool:
-        """Whether an older version accepted it, which did not note the folder that the source must not leave."""
+        """Whether an older version of this program accepted the source, without noting the folder that confines it."""
         return entry.present and not entry.problem and entry.source not in self._own and _CONFINED not in entry.manifest
 
-    def _forget(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
-        """Keep landed sources that are nowhere any more as vanished, and drop the recipe's former ones."""
+    def _mark_vanished(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
+        """Mark landed sources that are gone as vanished, and drop sources that the recipe no longer has."""
         for name, entry in list(seen.sources.items()):
             if name in self._own or landed is None or name in landed:
                 continue
@@ -169,14 +193,14 @@ class Watch:
             else:
                 del seen.sources[name]
 
-    def _conflicts(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
+    def _report_name_conflicts(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
         for name, entry in seen.sources.items():
             if name in self._own and landed is not None:
                 problem = "the recipe has this source; the folder of its name that landed is not read: rename it"
                 seen.sources[name] = replace(entry, problem=problem if name in landed else "")
 
-    def _ask_the_hub(self, seen: Seen, turn: int, number: int) -> None:
-        """Ask for the newest commit of a few sources in turn. The first answer for a source is no news."""
+    def _check_hub_commits(self, seen: Seen, turn: int, number: int) -> None:
+        """Ask the hub for the newest commits of a few sources, in turn. The first answer for a source is no change."""
         sources = [source for name in sorted(seen.sources) if (source := self._hub_source(seen.sources[name]))]
         for step in range(min(_HUB, len(sources)) if self._commit else 0):
             source = sources[(turn * _HUB + step) % len(sources)]
@@ -184,7 +208,7 @@ class Watch:
             content, _, before = entry.content.partition("@")
             try:
                 now = self._commit(source) if self._commit else ""
-            except Exception as error:  # the hub, the network and its client have no common class
+            except Exception as error:  # errors of the hub, the network and the client have no common class
                 seen.notes.append(f"{source.name}: the hub was not reached: {type(error).__name__}: {str(error)[:200]}")
                 continue
             if now and now != before:
@@ -203,5 +227,5 @@ def _identify_own(source: Source, files: Files) -> Callable[[], tuple[str, str]]
     return lambda: (content_of(source, files, ""), "")
 
 
-def _size(files: Files) -> int:
+def _total_size(files: Files) -> int:
     return sum(stamp.size for stamp in files.values())

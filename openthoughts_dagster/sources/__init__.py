@@ -1,4 +1,4 @@
-"""Readers: where questions come from, normalized to one table."""
+"""Readers of sources, and the normalization of their rows to one table of questions."""
 
 from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.read import read_source

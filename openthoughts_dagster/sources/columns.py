@@ -1,4 +1,4 @@
-"""A row's values by column name, path into nested columns, or template."""
+"""The values of a row by column name, path into nested columns, or template."""
 
 import hashlib
 import json
@@ -19,72 +19,75 @@ _PLAIN = (Decimal, datetime, date, time, timedelta, UUID)
 
 
 def fields_of(column: str) -> list[str]:
-    """The columns, or paths such as messages.0.content, that a column name or a template reads."""
+    """List the columns, or paths such as messages.0.content, that a column name or a template reads."""
     return [name for name, _ in _fields(column)]
 
 
 def needed_columns(source: TableSource, columns: Columns, names: Sequence[str]) -> list[str] | None:
-    """Which of a table's columns the source reads; None for all, which it does unless `columns.metadata` is set."""
+    """List the columns of a table that a source reads, or return None when it reads all of them.
+
+    A source reads all columns unless `columns.metadata` names those to keep.
+    """
     if columns.metadata is None:
         return None
     asked = [columns.question, columns.answer, *columns.metadata, *(condition.column for condition in source.where)]
     fields = [field for column in asked if column for field in fields_of(column)]
     held = {field: [n for n in names if field == n or field.startswith(f"{n}.")] for field in fields}
     if not all(held.values()):
-        return None  # one is missing: what there is has to be seen
+        return None  # a column is missing: all are read, so that the error can name those that there are
     return sorted({name for found in held.values() for name in found})
 
 
 def value_of(column: str, values: Mapping[str, Any]) -> Any:
-    """A column's value, or a template filled in; None when a column that it needs is absent or null.
+    """Return the value of a column, or fill in a template. Returns None when a needed column is absent or null.
 
-    A template is filled in one pass, so that braces inside values stay text. `{input?}` may be absent, and lists become
-    lines.
+    A template is filled in one pass, so that braces inside values stay text. A field such as `{input?}` may be absent,
+    and a list becomes lines.
     """
     if not _is_template(column):
-        return _found(column, values)
+        return _look_up(column, values)
     parts: list[str] = []
     for literal, name, _, _ in string.Formatter().parse(column):
         parts.append(literal)
         if name:
-            value = _found(name.removesuffix("?"), values)
+            value = _look_up(name.removesuffix("?"), values)
             if value is None and not name.endswith("?"):
                 return None
-            parts.append("" if value is None else _lines(value))
+            parts.append("" if value is None else _join_lines(value))
     return "".join(parts)
 
 
 def empty_field(column: str, values: Mapping[str, Any]) -> str | None:
-    """The first column that a name or template needs and that the row has not; None when all are there."""
+    """Find the first column that a name or template needs and the row lacks. Returns None when the row has all."""
     for name, optional in _fields(column):
-        value = _found(name, values)
+        value = _look_up(name, values)
         if not optional and (value is None or (isinstance(value, str) and not value.strip())):
             return name
     return None
 
 
 def text_of(value: Any) -> str:
-    """Text, decimals and dates as they are; other values as JSON, which reads back."""
+    """Convert a value to text: text, decimals and dates as they are, other values as JSON that can be parsed again."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, _PLAIN) else json_of(value)
 
 
 def json_of(value: Any) -> str:
-    """Valid JSON with readable letters, or escapes where a letter is half a surrogate pair and fits no table.
+    """Convert a value to valid JSON. Letters stay readable; lone surrogates, which no table can hold, are escaped.
 
-    What JSON has no word for: NaN and infinity are null, bytes their length and hash, other objects their type.
+    NaN and infinity become null, bytes become their length and hash, and other objects become their type.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain_leaf, allow_nan=False)
     except (ValueError, TypeError):
-        value = _finite(value)
+        value = _replace_non_finite(value)
         text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=plain_leaf)
     return json.dumps(value, sort_keys=True, default=plain_leaf) if has_lone_surrogate(text) else text
 
 
 def plain_leaf(value: Any) -> Any:
-    """A value that JSON has no word for, as one that it has, and that is the same in every process."""
+    """Convert a value that JSON cannot hold to one that it can, in the same way in every process."""
     if isinstance(value, bytes | bytearray | memoryview):
         data = bytes(value)
         return {"bytes": len(data), "blake2b": hashlib.blake2b(data, digest_size=16).hexdigest()}
@@ -93,12 +96,12 @@ def plain_leaf(value: Any) -> Any:
     return f"a {type(value).__name__}" if address in text.lower() or " at 0x" in text else text
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(name): _finite(inner) for name, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {str(name): _replace_non_finite(inner) for name, inner in value.items()}
+    return [_replace_non_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _is_template(column: str) -> bool:
@@ -113,20 +116,20 @@ def _fields(column: str) -> list[tuple[str, bool]]:
     return [(name.removesuffix("?"), name.endswith("?")) for name in names]
 
 
-def _lines(value: Any) -> str:
+def _join_lines(value: Any) -> str:
     return "\n".join(map(text_of, value)) if isinstance(value, list) else text_of(value)
 
 
-def _found(name: str, values: Any) -> Any:
+def _look_up(name: str, values: Any) -> Any:
     if isinstance(values, Mapping) and name in values:
         return values[name]
     head, dot, rest = name.partition(".")
     if not dot:
-        return _step(head, values)
-    return _found(rest, _step(head, values))
+        return _look_up_part(head, values)
+    return _look_up(rest, _look_up_part(head, values))
 
 
-def _step(name: str, values: Any) -> Any:
+def _look_up_part(name: str, values: Any) -> Any:
     if isinstance(values, str) and values[:1] in ("{", "["):
         try:
             values = json.loads(values)
@@ -137,18 +140,19 @@ def _step(name: str, values: Any) -> Any:
     if not isinstance(values, list):
         return None
     if name in (FIRST_USER, FIRST_REPLY):
-        return _turn(values, name)
+        return _find_turn(values, name)
     return values[int(name)] if name.isdecimal() and int(name) < len(values) else None
 
 
-def _turn(turns: list[Any], name: str) -> Any:
-    """What the first user of a chat says, or the turn after it: with `from` and `value`, or `role` and `content`."""
+def _find_turn(turns: list[Any], name: str) -> Any:
+    """Return the first user turn of a chat, or the turn after it. Turns have `from` and `value`, or `role` and
+    `content`."""
     first = next((i for i, turn in enumerate(turns) if _role(turn) in _USER), None)
     if first is None:
         return None
     if name == FIRST_USER:
-        return _said(turns[first])
-    return _said(turns[first + 1]) if first + 1 < len(turns) and _role(turns[first + 1]) not in _USER else None
+        return _message_text(turns[first])
+    return _message_text(turns[first + 1]) if first + 1 < len(turns) and _role(turns[first + 1]) not in _USER else None
 
 
 def _role(turn: Any) -> str:
@@ -156,9 +160,9 @@ def _role(turn: Any) -> str:
     return role.lower() if isinstance(role, str) else ""
 
 
-def _said(turn: Mapping[str, Any]) -> Any:
+def _message_text(turn: Mapping[str, Any]) -> Any:
     said = turn.get("content") if turn.get("content") is not None else turn.get("value")
-    if isinstance(said, list):  # parts of a message; one that is an image makes the question no text
+    if isinstance(said, list):  # the parts of a message: when one is an image, the question is not a text
         texts = [part.get("text") if isinstance(part, Mapping) else None for part in said]
         return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else said
     return said

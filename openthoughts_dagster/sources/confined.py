@@ -1,4 +1,4 @@
-"""Files that must lie in one folder: looked up and opened without following a link, however the folder changes."""
+"""Opening files that must lie in one folder. No link is followed, even when the folder changes meanwhile."""
 
 import os
 import stat
@@ -7,13 +7,20 @@ from typing import IO, cast
 
 
 def open_inside(folder: Path, file: str) -> IO[bytes]:
-    """Open a regular file below `folder`, `file` being its path there.
+    """Open a regular file below a folder for reading.
 
-    Every step of the path is opened by itself and without following links, so that a file which was checked and then
-    swapped for a link is not read. A FIFO or a device is refused and never waited for.
+    Each part of the path is opened by itself and without following links, so that a file which was checked and then
+    replaced by a link is not read. A FIFO or a device is refused without waiting for it.
+
+    Args:
+        folder: The folder.
+        file: The path of the file in the folder.
+
+    Returns:
+        The open file, in binary mode.
 
     Raises:
-        OSError: The file is not there, is no regular file, or a part of its path is a link or leads out.
+        OSError: The file is not there, is no regular file, or a part of its path is a link or leads out of the folder.
     """
     parts = PurePosixPath(file).parts
     if not parts or ".." in parts or PurePosixPath(file).is_absolute():

@@ -1,4 +1,4 @@
-"""What every reader is: a list of shards, each a stream of rows with the reason of those that cannot be read."""
+"""The contract of readers: a reader returns shards, and each shard is a stream of rows and of rejected rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,19 +10,24 @@ from openthoughts_dagster.recipe import Columns, Recipe
 from openthoughts_dagster.recipe.sources import SourceBase
 
 EVIDENCE = 200  # characters of a bad row that its rejection quotes
-LONGEST_ROW = 16 * 2**20  # bytes; a longer one is no question, and memory has to hold it several times
+LONGEST_ROW = 16 * 2**20  # bytes; a longer row is no question, and memory would have to hold it several times
 
 
 class SourceError(ValueError):
-    """A source that cannot be read: says which, why, and what to change."""
+    """A source cannot be read. The message says which source, why, and what to change."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as its reader has it, and where it was. With `problem` (reason, evidence) it could not be parsed.
+    """One row as a reader yields it.
 
-    `columns` maps the row when its source's own mapping does not. `finish` makes the row that is kept: work that is
-    not worth doing for rows that filters or a sample leave out.
+    Attributes:
+        values: The values by column name.
+        origin: Where the row was, such as file and line, so that a person finds it again.
+        problem: The reason and the evidence when the row could not be parsed; otherwise None.
+        columns: How the row is mapped, when this differs from the mapping of its source.
+        finish: Makes the row that is kept. Costly work belongs here: it is not done for rows that filters or a sample
+            leave out.
     """
 
     values: Mapping[str, Any]
@@ -34,11 +39,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of a source that is read in one go, and from its beginning again after a crash.
+    """A part of a source that is read at once, and is read again from its beginning after a crash.
 
-    `name` is the same on every machine and for every version of the data; a shard with the same `version` as well
-    has the same rows. `rows` opens it; the rows come in a fixed order. Raises SourceError when it cannot be read to
-    its end.
+    Attributes:
+        name: The name of the shard, the same on every machine and for every version of the data.
+        version: Identifies the content: two shards with equal name and version have equal rows.
+        rows: Opens the shard and yields its rows in a fixed order. It raises SourceError when the shard cannot be read
+            to its end.
     """
 
     name: str
@@ -48,7 +55,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class Reading:
-    """A source, opened. `sampled` says that the reader took care of the source's limit itself."""
+    """What a reader returns for a source.
+
+    Attributes:
+        shards: The shards of the source.
+        sampled: Whether the reader has applied the source's `limit` itself.
+    """
 
     shards: list[Shard]
     sampled: bool = False
@@ -59,8 +71,8 @@ class Reader:
     """One kind of reader, as the table `READERS` lists it.
 
     Attributes:
-        settings: The model of its block in a recipe.
-        read: Opens a source. Gets the source, its recipe, what the deployment gives, and the seed of samples.
+        settings: The pydantic model of its block in a recipe.
+        read: Opens a source. Its arguments are the source, the recipe, the reader's context and the seed of samples.
         package: The Python package that it needs beyond the project's own, as it is imported; None when it needs none.
         extra: The extra of this project that installs the package.
         columns: The columns that its rows have, when a recipe does not map them.
@@ -77,12 +89,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class ReaderContext:
-    """What a deployment gives to readers.
+    """The folders and functions of a deployment that readers use.
 
     Attributes:
-        staging: Folder for rows on their way to the lake.
-        copies: Folder with local copies of datasets of the hub, each at its id; None without copies.
-        ask: Opens a judge of the recipe by name; None where no judge can be asked.
+        staging: A folder for rows on their way to the lake.
+        copies: A folder with local copies of the hub's datasets, each at its id; None when there are no copies.
+        ask: Opens a judge of the recipe by name; None when no judge can be asked.
         log: Gets a line for each shard that was read.
     """
 
@@ -93,7 +105,7 @@ class ReaderContext:
 
 
 def quoted(value: str | bytes) -> str:
-    """The beginning of a bad value, as evidence; what no table can hold is escaped."""
+    """Quote the beginning of a bad value as evidence. Bytes and characters that no table can hold are escaped."""
     start = value[:EVIDENCE]
     text = start.decode("utf-8", "backslashreplace") if isinstance(start, bytes) else start
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Local copies of datasets of the hub, laid out as the hub's repository is, and the commit that each one is."""
+"""Local copies of the hub's datasets, with the layout of the hub's repository, and the commit of each copy."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,13 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Copy:
-    """Where a dataset is: `address` is its id or a folder, `commit` the revision if it is known.
+    """Where a dataset is read from.
 
-    Two copies with one `version` have the same rows.
+    Attributes:
+        address: The id of the dataset on the hub, or a folder.
+        commit: The commit, when it is known.
+        version: Identifies the content: two copies with equal versions have equal rows.
+        is_folder: Whether the address is a folder.
     """
 
     address: str
@@ -24,7 +28,12 @@ class Copy:
 
 
 def local_copy(folder: Path, dataset: str, revision: str | None, where: str) -> Copy:
-    """The copy at `folder`. Raises SourceError when a commit is pinned and the copy is not known to be it."""
+    """Describe the copy in a folder.
+
+    Raises:
+        SourceError: The copy has files of several commits, or the recipe pins a commit and the copy is not known to be
+            of this commit.
+    """
     commits = _commits(folder)
     remedy = (
         f"hf download --repo-type dataset {dataset} --revision {revision or 'main'} --local-dir {folder} gets one "
@@ -43,7 +52,7 @@ def local_copy(folder: Path, dataset: str, revision: str | None, where: str) -> 
 
 
 def _commits(folder: Path) -> list[str]:
-    """The commits that the files of a copy are of: what `hf download` notes, a git checkout, the hub's cache."""
+    """Find the commits of a copy's files, as `hf download`, a git checkout or the hub's own cache note them."""
     noted = {
         path.read_text().partition("\n")[0].strip()
         for path in (folder / ".cache" / "huggingface" / "download").rglob("*.metadata")
@@ -62,7 +71,7 @@ def _commits(folder: Path) -> list[str]:
 
 
 def _listing(folder: Path) -> list[str]:
-    """Names, sizes and times of the files: what moves when somebody edits a copy."""
+    """List the names, sizes and times of the files, which change when somebody edits a copy."""
     paths = [
         p for p in sorted(folder.rglob("*")) if p.is_file() and p.relative_to(folder).parts[0] not in (".git", ".cache")
     ]

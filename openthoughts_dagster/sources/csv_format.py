@@ -1,4 +1,4 @@
-"""The rows of a CSV or TSV file; a quotation mark that is never closed costs its own row and no other."""
+"""The rows of a CSV or TSV file. A quotation mark that is never closed rejects its own row and no other."""
 
 import csv
 from collections import deque
@@ -9,15 +9,24 @@ from openthoughts_dagster.recipe import FilesSource
 from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quoted
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
-_MOST_READ_AGAIN = 2**30  # bytes that are read again after quotation marks that are never closed
+_MOST_READ_AGAIN = 2**30  # bytes that may be read again after quotation marks that are never closed
 _REMEDY = 'a quotation mark inside a field is written twice ("")'
 
 
 def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """Rows below a header line, separated by commas, or tabs in .tsv.
+    """Read the rows below the header line. Fields are separated by commas, or by tabs in .tsv files.
 
-    Where a quotation mark is not closed as CSV closes it, only the line in which it stands is rejected, and reading
-    goes on with the next line.
+    When a quotation mark is not closed, only its line is rejected, and reading continues with the next line.
+
+    Args:
+        source: The source.
+        file: The file.
+
+    Yields:
+        A row for each record; one with a `problem` for a line that is not valid CSV.
+
+    Raises:
+        SourceError: The header is not valid, or a gigabyte had to be read again after unclosed quotation marks.
     """
     previous = csv.field_size_limit(LONGEST_ROW)
     try:
@@ -28,39 +37,39 @@ def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
 
 
 class _Lines:
-    """Lines as text, which can be given back after a record that turned out to be none."""
+    """Lines as text. The lines of a record that is not valid can be given back and read again."""
 
     def __init__(self, read: Iterator[tuple[bytes, bool]]) -> None:
         self._read, self._again = read, deque[tuple[str, bool]]()
         self.record: list[tuple[str, bool]] = []
-        self.number = self.read_again = 0  # lines before the record; bytes given back
+        self.number = self.read_again = 0  # the number of lines before the record, and of characters given back
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line, whole = self._again.popleft() if self._again else self._next()
+        line, whole = self._again.popleft() if self._again else self._next_line()
         self.record.append((line, whole))
         return line
 
     def begin(self) -> None:
-        """The next line begins a record."""
+        """Begin a record with the next line."""
         self.number += len(self.record)
         self.record = []
 
     def give_back(self) -> None:
-        """The record is its first line alone."""
+        """Keep only the first line of the record, and give back the others."""
         rest = self.record[1:]
         self.read_again += sum(len(line) for line, _ in rest)
         self._again.extendleft(reversed(rest))
         del self.record[1:]
 
-    def _next(self) -> tuple[str, bool]:
+    def _next_line(self) -> tuple[str, bool]:
         line, whole = next(self._read)
         if whole:
-            return line.decode("utf-8", "surrogateescape"), True  # a broken byte makes its own row bad, and no other
+            return line.decode("utf-8", "surrogateescape"), True  # a broken byte rejects only its own row
         start = line[:EVIDENCE].decode("utf-8", "surrogateescape")
-        return start + ('"' if start.count('"') % 2 else "") + "\n", False  # closed, so that the next row is one
+        return start + ('"' if start.count('"') % 2 else "") + "\n", False  # closed, so that a row ends here
 
 
 def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
@@ -86,16 +95,16 @@ def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
                 raise SourceError(
                     f"{where}: line {text.number + 1}: one of many quotation marks that are never closed; {_REMEDY}"
                 ) from error
-            yield _unclosed(header, text.record, delimiter, origin, error)
+            yield _row_of_unclosed_line(header, text.record, delimiter, origin, error)
             continue
         if row:
             yield _row(header, row, text.record, origin)
 
 
-def _unclosed(
+def _row_of_unclosed_line(
     header: list[str], record: list[tuple[str, bool]], delimiter: str, origin: dict[str, object], error: csv.Error
 ) -> Row:
-    """A line whose quotation marks are not those of CSV: in TSV they may be inch marks, and it is a row."""
+    """Make a row of a line with an unclosed quotation mark, which in TSV may be an inch mark in a good row."""
     line, whole = record[0]
     fields = line.rstrip("\r\n").split(delimiter)
     if delimiter == "\t" and whole and len(fields) == len(header):

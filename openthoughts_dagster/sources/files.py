@@ -1,4 +1,4 @@
-"""Files of one's own: JSON Lines, JSON, CSV and Parquet, one shard each."""
+"""The reader of one's own files: JSON Lines, JSON, CSV, TSV and Parquet. Each file is a shard."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,10 +19,19 @@ _FORMATS: dict[str, Callable[[FilesSource, File], Iterator[Row]]] = {
 
 
 def read_files(source: FilesSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
-    """One shard for each file that the source's path stands for.
+    """Read a source of files. A row that cannot be parsed is rejected; a file that cannot be read whole is an error.
 
-    A row that cannot be parsed is a row with a problem, and the rest goes on; a file that cannot be read to its end
-    is an error. Raises SourceError when no file is there, or one has an ending that no format has.
+    Args:
+        source: The source, whose `path` is a file, a glob or an address.
+        recipe: The recipe, whose folder relative paths start at.
+        context: Not used by this reader.
+        seed: Not used by this reader.
+
+    Returns:
+        One shard for each file.
+
+    Raises:
+        SourceError: No file is at the path, or a file's name ends in no known format.
     """
     where = f"sources.{source.name}.path"
     files = find_files(where, recipe.path(source.path), source.confined_to)

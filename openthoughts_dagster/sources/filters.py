@@ -1,4 +1,4 @@
-"""Which rows of a table a source is made of."""
+"""Filters of rows: the conditions in `where` of a source."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,10 @@ from openthoughts_dagster.sources.patterns import search
 
 
 def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
-    """Whether a row fits a filter. Of a list, one entry has to; an absent value never does.
+    """Whether a row fits a filter. Of a list, one entry has to fit. An absent value never fits.
 
-    Raises PatternTimeout when a regular expression takes too long.
+    Raises:
+        PatternTimeout: A regular expression takes too long.
     """
     value = value_of(condition.column, values)
     entries = value if isinstance(value, list) else [value]
@@ -19,7 +20,7 @@ def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
 
 
 def describe_filter(condition: RowFilter) -> str:
-    """The filter in words, to count by."""
+    """Describe a filter in a few words, under which the rows that it leaves out are counted."""
     [(name, value)] = condition.model_dump(exclude={"column"}, exclude_none=True).items()
     return f"{condition.column} {name} {value}"
 
@@ -40,7 +41,7 @@ def _fits(condition: RowFilter, value: Any) -> bool:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Whether a value is the wanted one. A text, as every value of a CSV file is, equals the number it writes."""
+    """Whether a value equals the wanted one. The text "3", such as in a CSV file, equals the number 3."""
     if isinstance(value, str) and not isinstance(wanted, str):
         return value.strip().lower() == text_of(wanted).lower()
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)

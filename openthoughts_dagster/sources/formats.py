@@ -1,4 +1,4 @@
-"""The rows of one file, by format. Memory is bounded by the longest row that counts as one, not by the file."""
+"""The rows of one file, by format. Memory is bounded by the length of a row, not by the size of the file."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError,
 from openthoughts_dagster.sources.json_documents import DEEPEST, JsonScanner, too_deep, values_at
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
-_BATCH = 256  # rows: a batch of long ones is held as a whole
+_BATCH = 256  # rows of Parquet that are in memory at once; few, since rows may be long
 
 
 def json_lines_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """One JSON object a line; blank lines are no rows."""
+    """Read JSON Lines: one object on each line. Blank lines are skipped."""
     with file.open() as stream:
         for number, (line, whole) in enumerate(lines(utf8_stream(stream)), 1):
             if line.strip():
@@ -22,7 +22,7 @@ def json_lines_rows(source: FilesSource, file: File) -> Iterator[Row]:
 
 
 def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
-    """The row of a line, or why there is none."""
+    """Parse one line of JSON Lines. The row has a `problem` when the line is not whole or not a JSON object."""
     if not whole:
         return Row({}, origin, ("too_long", f"longer than {LONGEST_ROW:,} bytes: {quoted(line)}"))
     if too_deep(line):
@@ -39,7 +39,7 @@ def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
 
 
 def json_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """The objects of a JSON list, or of the list at `records`; also JSON Lines that are called .json."""
+    """Read a JSON file: the objects of its list, or of the list at `records`. JSON Lines called .json are read too."""
     with file.open() as stream:
         scanner = JsonScanner(utf8_stream(stream))
         if scanner.peek() == b"[" or source.records:
@@ -69,7 +69,7 @@ def _list_rows(source: FilesSource, file: File, scanner: JsonScanner) -> Iterato
 
 
 def _single_row(source: FilesSource, file: File, text: bytes) -> Row:
-    """The row of a document that is one object. Raises SourceError when it is the rows' wrapping and no row."""
+    """Make a row of a document that is one object. Raises SourceError when the object only wraps a list of rows."""
     row = json_line(text, True, {"file": file.name, "line": 1})
     lists = {name: value for name, value in row.values.items() if isinstance(value, list)}
     where = f"sources.{source.name}.records: {file.address}"
@@ -85,7 +85,7 @@ def _single_row(source: FilesSource, file: File, text: bytes) -> Row:
 
 
 def parquet_rows(source: FilesSource, file: File) -> Iterator[Row]:
-    """Rows of a Parquet file. Columns that nothing names are not read where `columns.metadata` says which are kept."""
+    """Read a Parquet file. When `columns.metadata` names the columns to keep, other columns are not read."""
     import pyarrow.parquet as pq
 
     with file.open_raw() as stream:
@@ -99,7 +99,7 @@ def parquet_rows(source: FilesSource, file: File) -> Iterator[Row]:
 
 
 def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | tuple[str, str]]:
-    """The rows of a batch; for one with a text that is no UTF-8, why it is none."""
+    """Yield the rows of a batch. For a row with a text that is not UTF-8, yield the reason and the evidence."""
     try:
         yield from batch.to_pylist()
         return

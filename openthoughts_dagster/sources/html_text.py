@@ -1,4 +1,4 @@
-"""HTML of forum posts as text: Markdown that keeps code blocks, and LaTeX as it was written."""
+"""Converting the HTML of forum posts to Markdown. Code blocks and LaTeX stay as they were written."""
 
 from functools import lru_cache
 from typing import Any
@@ -7,7 +7,7 @@ LONGEST_HTML = 1_000_000  # characters; StackExchange allows posts of 30,000
 
 
 class HtmlError(ValueError):
-    """HTML that is not made text: too long, or nested too deep. `reason` is a slug to count by."""
+    """HTML is too long or nested too deeply to be converted. `reason` is the slug that rejections are counted by."""
 
     def __init__(self, reason: str, says: str) -> None:
         super().__init__(says)
@@ -15,7 +15,7 @@ class HtmlError(ValueError):
 
 
 def html_text(html: str) -> str:
-    """The text of an HTML fragment. Raises HtmlError for what would take long, or cannot be, converted."""
+    """Convert an HTML fragment to text. Raises HtmlError when it is too long or nested too deeply."""
     if len(html) > LONGEST_HTML:
         raise HtmlError("html_too_long", f"{len(html):,} characters of HTML; {LONGEST_HTML:,} are read")
     try:
@@ -29,7 +29,7 @@ def _converter() -> Any:
     from markdownify import MarkdownConverter
 
     class Converter(MarkdownConverter):  # type: ignore[misc, unused-ignore]
-        """Markdown for language models: formulas are not escaped, exponents are not lost, images say that they were."""
+        """A converter to Markdown that does not escape formulas, keeps exponents, and replaces images by their text."""
 
         def convert_sup(self, element: Any, text: str, parent_tags: Any) -> str:
             return script("^", text)
@@ -56,6 +56,6 @@ def _converter() -> Any:
 
 
 def script(sign: str, text: str) -> str:
-    """An exponent (`^`) or an index (`_`) as LaTeX writes it."""
+    """Write an exponent (`^`) or an index (`_`) as in LaTeX."""
     inside = text.strip()
     return "" if not inside else f"{sign}{inside}" if len(inside) == 1 else f"{sign}{{{inside}}}"

@@ -1,7 +1,7 @@
-"""The data files of a dataset: that they are its own, and their rows as somebody wrote them.
+"""The data files of a hub dataset: checks that they belong to it, and reading their values as they were written.
 
-A dataset's README can name `data_files` anywhere: files of this machine, addresses inside of its network. The library
-`datasets` opens what it names. And it guesses types: "2024-01-05" becomes a time, and 42 beside 0.5 becomes 42.0.
+The README of a dataset can name `data_files` anywhere, such as files of this machine or addresses in its network, and
+the library `datasets` opens them. It also guesses types: "2024-01-05" becomes a time, and 42 beside 0.5 becomes 42.0.
 """
 
 from collections.abc import Iterator
@@ -31,11 +31,15 @@ _EXACT = (
 
 
 def check_readme(copy: Copy, dataset: str, where: str) -> None:
-    """Raises SourceError when the dataset's own settings name files that are not in it, before any of them is read."""
+    """Check that the settings of a dataset name only its own files, before any file is read.
+
+    Raises:
+        SourceError: The settings name files outside of the dataset, or are no YAML.
+    """
     import yaml
 
     for name in _CONFIGURED:
-        text = _own_file(copy, dataset, name)
+        text = _read_dataset_file(copy, dataset, name)
         if name.endswith(".md"):
             parts = text.split("---", 2) if text.startswith("---") else []
             text = parts[1] if len(parts) == 3 else ""
@@ -44,8 +48,10 @@ def check_readme(copy: Copy, dataset: str, where: str) -> None:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise SourceError(f"{where}: its {name} has settings that are no YAML: {str(error)[:200]}") from error
         configs = settings.get("configs") if isinstance(settings, dict) else None
-        for address in _texts([c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []):
-            if _leads_out(address):
+        for address in _find_file_names(
+            [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+        ):
+            if _is_outside(address):
                 raise SourceError(
                     f"{where}: its {name} names data_files outside of the dataset, {address[:200]!r}, which are not "
                     "read. Take the dataset from its original author, or name its files with the reader `files`"
@@ -53,7 +59,11 @@ def check_readme(copy: Copy, dataset: str, where: str) -> None:
 
 
 def check_data_files(builder: Any, copy: Copy, where: str) -> None:
-    """Raises SourceError unless all files that would be read are in the dataset's own folder or commit."""
+    """Check that all files which would be read are in the dataset's own folder or commit.
+
+    Raises:
+        SourceError: A file is elsewhere, or the files are of a kind that is not read.
+    """
     if builder.name not in _BUILDERS:
         raise SourceError(
             f"{where}: its files are of the kind {builder.name!r}, which is not read; kinds that are read: "
@@ -61,20 +71,20 @@ def check_data_files(builder: Any, copy: Copy, where: str) -> None:
         )
     files = builder.config.data_files or {}
     for address in (str(file) for split in files.values() for file in split):
-        if not (_in_folder(address, Path(copy.address)) if copy.is_folder else _in_commit(address, copy)):
+        if not (_is_in_folder(address, Path(copy.address)) if copy.is_folder else _is_in_commit(address, copy)):
             raise SourceError(
                 f"{where}: {address[:200]!r} is not in the dataset's own folder or commit, and is not read"
             )
 
 
 def text_columns(columns: Columns) -> list[str]:
-    """The columns of the question and the answer: those that are read as text where the format has no types."""
+    """List the columns of the question and the answer, which are read as text when the format has no types."""
     fields = [*fields_of(columns.question), *(fields_of(columns.answer) if columns.answer else [])]
     return list(dict.fromkeys(fields))
 
 
 def csv_settings(names: list[str], texts: list[str]) -> dict[str, Any]:
-    """How pandas has to read a CSV file so that the columns `texts` are text as it stands there, and others as ever."""
+    """Return settings for pandas, so that it reads the columns `texts` of a CSV file as text and others as usual."""
     from pandas._libs.parsers import STR_NA_VALUES
 
     absent = sorted(STR_NA_VALUES)
@@ -84,14 +94,16 @@ def csv_settings(names: list[str], texts: list[str]) -> dict[str, Any]:
 
 
 def raw_json_files(builder: Any, rows: Any, split: str, columns: Columns) -> list[File]:
-    """The JSON files of a split, when the question or the answer would not come through `datasets` as it was written.
+    """List the JSON files of a split, when `datasets` would change the values of the question or the answer.
 
-    One for each shard, in order; none when the values are exact, or when the shards are not the files.
+    Returns:
+        A file for each shard, in order. The list is empty when `datasets` keeps the values, or when its shards are not
+        the files.
     """
     if builder is None or builder.name != "json" or getattr(builder.config, "field", None) or not rows.features:
         return []
     read = {field.partition(".")[0] for field in text_columns(columns)} & set(rows.features)
-    if all(_exact(rows.features[name]) for name in read):
+    if all(_keeps_values(rows.features[name]) for name in read):
         return []
     addresses = [str(address) for address in builder.config.data_files[split]]
     files = [File(PurePosixPath(address).name, "", *open_file_system(address)) for address in addresses]
@@ -99,15 +111,15 @@ def raw_json_files(builder: Any, rows: Any, split: str, columns: Columns) -> lis
 
 
 def raw_rows(source: str, file: File, columns: list[str]) -> Iterator[Row]:
-    """The rows of a JSON file as they were written; columns of the dataset that a row has not are null."""
+    """Read the rows of a JSON file as they were written. Columns of the dataset that a row lacks are null."""
     settings = FilesSource(name=source, domain="any", reader="files", path=file.address)
     with reading(f"sources.{source}", file):
         for row in _JSON[file.format](settings, file):
             yield row if row.problem else Row(dict.fromkeys(columns) | dict(row.values), row.origin)
 
 
-def _own_file(copy: Copy, dataset: str, name: str) -> str:
-    """A small text file at the top of the dataset; empty when there is none."""
+def _read_dataset_file(copy: Copy, dataset: str, name: str) -> str:
+    """Read a small text file at the top of a dataset. Returns an empty text when there is none."""
     if copy.is_folder:
         path = Path(copy.address) / name
     else:
@@ -124,8 +136,8 @@ def _own_file(copy: Copy, dataset: str, name: str) -> str:
         return file.read(_LARGEST_README).decode("utf-8", "replace")
 
 
-def _texts(value: Any, place: bool = False) -> Iterator[str]:
-    """The texts that say where files are. Lists that hold themselves, which YAML can write, end."""
+def _find_file_names(value: Any, place: bool = False) -> Iterator[str]:
+    """Find the texts that say where files are. Lists that contain themselves, which YAML allows, are visited once."""
     waiting, seen = [(value, place)], set[int]()
     while waiting:
         at, inside = waiting.pop()
@@ -138,29 +150,29 @@ def _texts(value: Any, place: bool = False) -> Iterator[str]:
             waiting += [(entry, inside or name in _PLACES) for name, entry in entries]
 
 
-def _leads_out(address: str) -> bool:
+def _is_outside(address: str) -> bool:
     return (
         "://" in address or "::" in address or address[:1] in ("/", "~", "\\") or ".." in PurePosixPath(address).parts
     )
 
 
-def _in_folder(address: str, folder: Path) -> bool:
-    """Whether a file, links followed, lies in a folder. In the hub's own cache its store of files counts as well."""
+def _is_in_folder(address: str, folder: Path) -> bool:
+    """Whether a file, after following links, lies in a folder. In the hub's cache, its store of files counts too."""
     real, root = Path(address).resolve(), folder.resolve()
     return real.is_relative_to(root) or (
         root.parent.name == "snapshots" and real.is_relative_to(root.parent.parent / "blobs")
     )
 
 
-def _in_commit(address: str, copy: Copy) -> bool:
+def _is_in_commit(address: str, copy: Copy) -> bool:
     return address.startswith(f"hf://datasets/{copy.address}@{copy.commit}/") and ".." not in address.split("/")
 
 
-def _exact(feature: Any) -> bool:
-    """Whether a value of this type comes out as JSON has it: numbers with a point, times and dates may not."""
+def _keeps_values(feature: Any) -> bool:
+    """Whether `datasets` keeps values of this type as the JSON has them. It may change decimal numbers and dates."""
     if isinstance(feature, dict):
-        return all(map(_exact, feature.values()))
+        return all(map(_keeps_values, feature.values()))
     if isinstance(feature, list):
-        return all(map(_exact, feature))
+        return all(map(_keeps_values, feature))
     inner = getattr(feature, "feature", None)
-    return _exact(inner) if inner is not None else getattr(feature, "dtype", "") in _EXACT
+    return _keeps_values(inner) if inner is not None else getattr(feature, "dtype", "") in _EXACT

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, streamed: nothing is downloaded as a whole, each data file is a shard."""
+"""The reader of datasets of the Hugging Face hub. Datasets are streamed, and each data file is a shard."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -18,17 +18,28 @@ from openthoughts_dagster.sources.hub_files import (
     text_columns,
 )
 
-# The hub's own conversion of datasets whose loading script `datasets` runs no more: one folder for each subset.
+# The branch with the hub's own Parquet files of datasets with a loading script. It has one folder for each subset.
 CONVERTED = "refs/convert/parquet"
 _SAVED = ("state.json", "dataset_dict.json")
 
 
 def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
-    """One shard for each data file of each part and subset of the source.
+    """Read a dataset of the hub from a folder of the recipe, from a local copy, or from the hub.
 
-    A dataset is read from a folder of that name, from its copy below `context.copies`, or from the hub; there the
-    revision is made a commit first, so that all files are of one. A source that landed is never read from a folder of
-    the recipe. Raises SourceError when a split cannot be loaded, naming what there is.
+    On the hub the revision is resolved to a commit first, so that all files are of one commit. A source that landed is
+    never read from a folder of the recipe.
+
+    Args:
+        source: The source.
+        recipe: The recipe, whose folder relative paths start at.
+        context: Has the folder of local copies.
+        seed: Not used by this reader.
+
+    Returns:
+        One shard for each data file of each part and subset.
+
+    Raises:
+        SourceError: The dataset or a split cannot be loaded. The message names the splits that there are.
     """
     from datasets.utils.logging import disable_progress_bar
 
@@ -41,7 +52,7 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
         copy = locate_dataset(part, where, folders, context.copies)
         check_readme(copy, part.dataset, where)
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
-            shards += _shards(source, part, subset, copy, where)
+            shards += _make_shards(source, part, subset, copy, where)
     return Reading(shards)
 
 
@@ -49,7 +60,7 @@ READER = Reader(HuggingFaceSource, read_hugging_face, package="datasets")
 
 
 def locate_dataset(part: HubPart, where: str, folders: list[Path], copies: Path | None) -> Copy:
-    """The copy of a data set in one of `folders` or below `copies`, or its commit on the hub. Raises SourceError."""
+    """Find a dataset in one of `folders`, below `copies`, or on the hub, in this order. Raises SourceError."""
     folders = [*folders, *([copies / part.dataset] if copies else [])]
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is not None:
@@ -58,18 +69,18 @@ def locate_dataset(part: HubPart, where: str, folders: list[Path], copies: Path 
 
     try:
         commit = HfApi().dataset_info(part.dataset, revision=part.revision).sha
-    except Exception as error:  # hub and network errors have no common class
+    except Exception as error:  # errors of the hub and of the network have no common class
         looked = f", and there is no copy at {copies / part.dataset}" if copies else ""
         raise SourceError(
-            f"{where} cannot be loaded: {_reason(error)}{looked}. Check the name, the network and `revision`; "
+            f"{where} cannot be loaded: {_describe_error(error)}{looked}. Check the name, the network and `revision`; "
             "gated datasets need HF_TOKEN; without a network set OPENTHOUGHTS_DATASETS to a folder of copies"
         ) from error
     return Copy(part.dataset, commit, str(commit))
 
 
-def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: Copy, where: str) -> list[Shard]:
+def _make_shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: Copy, where: str) -> list[Shard]:
     split, columns = part.split or source.split, part.columns or source.columns
-    builder, rows = _loaded(part, subset, split, copy, where, text_columns(columns))
+    builder, rows = _load_split(part, subset, split, copy, where, text_columns(columns))
     raw = raw_json_files(builder, rows, split, columns)
     if rows.column_names is not None and (needed := needed_columns(source, columns, rows.column_names)) is not None:
         rows = rows.select_columns(needed)
@@ -89,7 +100,9 @@ def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: 
             except SourceError:
                 raise
             except Exception as error:
-                raise SourceError(f"{where}, shard {index} of {count}: {_reason(error)}. {_remedy(copy)}") from error
+                raise SourceError(
+                    f"{where}, shard {index} of {count}: {_describe_error(error)}. {_suggest_files(copy)}"
+                ) from error
 
         return read
 
@@ -97,17 +110,19 @@ def _shards(source: HuggingFaceSource, part: HubPart, subset: str | None, copy: 
     return [Shard(f"{name}/{index:05}-of-{count:05}", copy.version, opened(index)) for index in range(count)]
 
 
-def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: str, texts: list[str]) -> tuple[Any, Any]:
-    """The builder of a dataset, None for one that `save_to_disk` wrote, and the rows of a split."""
+def _load_split(
+    part: HubPart, subset: str | None, split: str, copy: Copy, where: str, texts: list[str]
+) -> tuple[Any, Any]:
+    """Load a split. Returns the dataset's builder (None when `save_to_disk` wrote the dataset) and the rows."""
     from datasets import load_dataset_builder
 
     if copy.is_folder and any((Path(copy.address) / name).is_file() for name in _SAVED):
-        return None, _split_of(_saved(copy, where), split, where)
+        return None, _split_of(_load_saved(copy, where), split, where)
     arguments: dict[str, Any] = {"data_dir": subset} if part.revision == CONVERTED else {"name": subset}
     arguments["revision"] = None if copy.is_folder else copy.commit
     try:
         builder = load_dataset_builder(copy.address, **arguments)
-        if builder.name == "csv":  # as the file has them: 0050 and NA are what somebody wrote
+        if builder.name == "csv":  # values stay as the file has them: 0050 and NA are what somebody wrote
             check_data_files(builder, copy, where)
             first: Any = next(iter(next(iter(builder.as_streaming_dataset().values()))), {})  # its keys are the columns
             builder = load_dataset_builder(copy.address, **arguments, **csv_settings(list(first), texts))
@@ -117,20 +132,22 @@ def _loaded(part: HubPart, subset: str | None, split: str, copy: Copy, where: st
         raise
     except Exception as error:
         raise SourceError(
-            f"{where} cannot be loaded: {_reason(error)}. Check `subset`; a dataset with a loading script is read "
-            f"with `revision: {CONVERTED}`"
+            f"{where} cannot be loaded: {_describe_error(error)}. Check `subset`; a dataset with a loading script is "
+            f"read with `revision: {CONVERTED}`"
         ) from error
     return builder, _split_of(splits, split, where)
 
 
-def _saved(copy: Copy, where: str) -> Any:
-    """A dataset, or splits, that `save_to_disk` of the library `datasets` wrote."""
+def _load_saved(copy: Copy, where: str) -> Any:
+    """Load the splits that `save_to_disk` of the library `datasets` wrote."""
     from datasets import DatasetDict, load_from_disk
 
     try:
         saved = load_from_disk(copy.address)
     except Exception as error:
-        raise SourceError(f"{where} was written by save_to_disk and cannot be loaded: {_reason(error)}") from error
+        raise SourceError(
+            f"{where} was written by save_to_disk and cannot be loaded: {_describe_error(error)}"
+        ) from error
     return saved if isinstance(saved, DatasetDict) else {"train": saved}
 
 
@@ -142,17 +159,17 @@ def _split_of(splits: Any, split: str, where: str) -> Any:
     from datasets.features.features import require_decoding
 
     if rows.features is not None and any(require_decoding(feature) for feature in rows.features.values()):
-        return rows.decode(False)  # images and sounds stay bytes, and what they name is not fetched
+        return rows.decode(False)  # images and sounds stay bytes, and the addresses in them are not fetched
     return rows
 
 
-def _remedy(copy: Copy) -> str:
+def _suggest_files(copy: Copy) -> str:
     files = f"{copy.address}/**/*.jsonl" if copy.is_folder else f"hf://datasets/{copy.address}@{copy.commit}/**/*.jsonl"
     return f"To have such rows one by one, name the files: `reader: files`, `path: {files}`, or as its files are called"
 
 
-def _reason(error: Exception) -> str:
-    """What the error and its causes say, in one line of bounded length."""
+def _describe_error(error: Exception) -> str:
+    """Describe an error and its causes in one line of bounded length."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and len(causes) < 3:

@@ -1,4 +1,4 @@
-"""One JSON document as a stream of the rows in it: bounded memory and depth, and no row costs another."""
+"""Reading the rows of one JSON document as a stream. Memory and depth are bounded, and a bad row rejects no other."""
 
 import json
 import re
@@ -11,30 +11,35 @@ DEEPEST = 100  # levels of lists and objects in one row
 _CHUNK = 2**20
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _STRUCTURE, _SCALAR_END = re.compile(rb'["\[\]{}]'), re.compile(rb"[,\]}\s]")
-_STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # to the quotation mark that ends a string
+_STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # up to the quotation mark that ends a string
 
 
 class JsonScanner:
-    """Reads values of a JSON stream one after the other, without parsing what is inside them."""
+    """Reads the values of a JSON stream one after the other, as bytes, without parsing them."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._data, self._at = stream, b"", 0
         self._before = 0  # bytes of the stream before self._data
 
     def peek(self) -> bytes:
-        """The next byte that is no white space; nothing at the end."""
+        """Return the next byte that is no white space, without passing it. Returns nothing at the end."""
         while True:
             space = _SPACE.match(self._data, self._at)
             self._at = space.end() if space else self._at
             if self._at < len(self._data):
                 return self._data[self._at : self._at + 1]
-            if not self._more():
+            if not self._read_more():
                 return b""
 
     def skip(self, expected: bytes) -> bytes:
-        """Pass over the next byte and return it. Raises ValueError when it is none of `expected`, EOFError at the end.
+        """Pass over the next byte and return it.
 
-        `expected` lists the bytes that may stand here.
+        Args:
+            expected: The bytes that may stand here.
+
+        Raises:
+            ValueError: Another byte stands here.
+            EOFError: The stream has ended.
         """
         found = self.peek()
         if not found:
@@ -46,12 +51,20 @@ class JsonScanner:
         return found
 
     def value(self, longest: int = LONGEST_ROW) -> tuple[bytes, str | None]:
-        """The bytes of the next value, and why they are not whole: `too_long`, `too_deep`, or None.
+        """Read the next value.
 
-        Of a value with a problem only the beginning is kept. Raises EOFError when the stream ends inside it.
+        Args:
+            longest: The largest number of bytes that are kept.
+
+        Returns:
+            The bytes of the value, and its problem: `too_long`, `too_deep`, or None. Of a value with a problem only the
+            beginning is kept.
+
+        Raises:
+            EOFError: The stream ends inside the value.
         """
         if self.peek() not in (b"{", b"[", b'"'):
-            return self._scalar(), None
+            return self._read_scalar(), None
         kept, size, depth, deepest, in_string = list[bytes](), 0, 0, 0, False
         while True:
             start, waiting = self._at, False
@@ -73,7 +86,7 @@ class JsonScanner:
                 kept.append(self._data[start : self._at])
             size += self._at - start
             if waiting:
-                if not self._more():
+                if not self._read_more():
                     raise EOFError("it ends inside a row")
             elif depth <= 0 and not in_string:
                 break
@@ -81,19 +94,19 @@ class JsonScanner:
         text = b"".join(kept)
         return (text[:EVIDENCE] if problem else text), problem
 
-    def _scalar(self) -> bytes:
+    def _read_scalar(self) -> bytes:
         kept = b""
         while True:
             found = _SCALAR_END.search(self._data, self._at)
             end = found.start() if found else len(self._data)
             kept += self._data[self._at : end][: LONGEST_ROW - len(kept)]
             self._at = end
-            if found or not self._more():
+            if found or not self._read_more():
                 if not kept:
                     raise ValueError(f"no JSON: a value is missing at byte {self._before + self._at:,}")
                 return kept
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         chunk = self._stream.read(_CHUNK)
         self._before += self._at
         self._data, self._at = self._data[self._at :] + chunk, 0
@@ -101,7 +114,7 @@ class JsonScanner:
 
 
 def list_values(scanner: JsonScanner) -> Iterator[tuple[bytes, str | None]]:
-    """The values of the list that comes next, as `JsonScanner.value` gives them."""
+    """Yield the values of the list that comes next, as `JsonScanner.value` returns them."""
     scanner.skip(b"[")
     if scanner.peek() == b"]":
         scanner.skip(b"]")
@@ -113,29 +126,34 @@ def list_values(scanner: JsonScanner) -> Iterator[tuple[bytes, str | None]]:
 
 
 def values_at(scanner: JsonScanner, path: str) -> Iterator[tuple[bytes, str | None]]:
-    """The values of the list at `path`, names joined by dots, inside the object that comes next.
+    """Yield the values of a list inside the object that comes next, and then read the rest of the document.
 
-    The rest of the document is read as well, so that one that was cut off raises EOFError. Raises KeyError when there
-    is nothing at the path.
+    Args:
+        scanner: The stream.
+        path: The names that lead to the list, joined by dots; empty when the document is the list.
+
+    Raises:
+        KeyError: There is nothing at the path.
+        EOFError: The document is cut off.
     """
     parts = path.split(".") if path else []
     for part in parts:
         scanner.skip(b"{")
-        while _key(scanner) != part:
+        while _read_key(scanner) != part:
             scanner.value(0)
             if scanner.skip(b",}") == b"}":
                 raise KeyError(path)
     yield from list_values(scanner)
     for _ in parts:
         while scanner.skip(b",}") == b",":
-            _key(scanner)
+            _read_key(scanner)
             scanner.value(0)
     if (rest := scanner.peek()) != b"":
         raise ValueError(f"no JSON: something follows its end, beginning with {rest.decode('latin-1')!a}")
 
 
 def too_deep(line: bytes) -> bool:
-    """Whether a JSON text has more than DEEPEST levels of lists and objects. Quick for texts with few of them."""
+    """Whether a JSON text has more than DEEPEST levels of lists and objects. Texts with few of them are fast."""
     if line.count(b"[") + line.count(b"{") <= DEEPEST:
         return False
     depth = 0
@@ -146,7 +164,7 @@ def too_deep(line: bytes) -> bool:
     return False
 
 
-def _key(scanner: JsonScanner) -> str:
+def _read_key(scanner: JsonScanner) -> str:
     if scanner.peek() != b'"':
         scanner.skip(b'"')
     text, problem = scanner.value()

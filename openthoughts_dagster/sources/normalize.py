@@ -1,4 +1,4 @@
-"""One shape for the rows of all sources, and a reason for every row that is no question."""
+"""Normalizing rows: all sources get the same columns, and every row that is no question gets a reason."""
 
 import math
 from collections.abc import Mapping
@@ -16,9 +16,15 @@ ANSWER_PROBLEM = "answer_not_stored"  # in the metadata of a question whose answ
 
 
 def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | tuple[str, str]:
-    """A row of raw_sources, or why the row is no question, as reason and evidence.
+    """Make a row of raw_sources. The question's id is the hash of its text; equal texts get other ids later.
 
-    The question's id is the hash of its text. Rows that are the same text are told apart later.
+    Args:
+        source: The source of the row.
+        columns: How the source's rows are mapped.
+        row: The row.
+
+    Returns:
+        The row of raw_sources, or the reason and the evidence when the row is no question.
     """
     if row.problem:
         return row.problem
@@ -32,13 +38,13 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
         if found is None:
             return "no_part", f"{columns.part!r} is not in {quoted(value)}"
         value = found[1]
-    if problem := _not_a_question(columns.question, value, row.values):
+    if problem := _find_problem(columns.question, value, row.values):
         return problem
     clean = str if source.verbatim else clean_text
-    question, (answer, unstored) = clean(value), _reference(columns, row.values)
+    question, (answer, unstored) = clean(value), _reference_answer(columns, row.values)
     if not question.strip():
         return "no_question", f"{columns.question!r} holds no text but invisible characters: {quoted(ascii(value))}"
-    rest = _rest(columns, row.values) | ({ANSWER_PROBLEM: unstored} if unstored else {})
+    rest = _metadata_values(columns, row.values) | ({ANSWER_PROBLEM: unstored} if unstored else {})
     return {
         "source": source.name,
         "question_id": text_hash(question),
@@ -52,7 +58,7 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
 
 
 def rejection_of(source: Source, row: Row, reason: str, evidence: str) -> dict[str, Any]:
-    """A row of rejected_questions."""
+    """Make a row of rejected_questions."""
     return {
         "source": source.name,
         "stage": "raw_sources",
@@ -64,8 +70,8 @@ def rejection_of(source: Source, row: Row, reason: str, evidence: str) -> dict[s
     }
 
 
-def _reference(columns: Columns, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The reference answer, and what is wrong with one that cannot be stored. NaN is no answer, as null is none."""
+def _reference_answer(columns: Columns, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the reference answer, and why it cannot be stored. NaN and null mean that there is no answer."""
     value = None if columns.answer is None else value_of(columns.answer, values)
     if isinstance(value, bytes):
         try:
@@ -82,15 +88,15 @@ def _reference(columns: Columns, values: Mapping[str, Any]) -> tuple[str | None,
     return (None, f"half of a surrogate pair in {quoted(ascii(text))}") if has_lone_surrogate(text) else (text, None)
 
 
-def _rest(columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata_values(columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
     if columns.metadata is not None:
         return {name: value_of(name, values) for name in columns.metadata}
     used = {*fields_of(columns.question), *(fields_of(columns.answer) if columns.answer else ())}
     return {name: value for name, value in values.items() if name not in used}
 
 
-def _not_a_question(column: str, value: Any, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a row is no question, as reason and evidence; None when it is one."""
+def _find_problem(column: str, value: Any, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the reason and the evidence when a value is no question, and None when it is one."""
     if isinstance(value, str) and value.strip():
         if has_lone_surrogate(value):
             return "not_utf8", f"half a surrogate pair or a broken byte in {quoted(ascii(value))}"

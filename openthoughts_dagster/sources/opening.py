@@ -1,4 +1,4 @@
-"""Files wherever they are: a folder, S3, or any address that fsspec knows; decompressed while they are read."""
+"""Finding and opening files in a folder, in S3, or at any address that fsspec knows. They are decompressed as read."""
 
 import bz2
 import codecs
@@ -26,10 +26,14 @@ _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 @dataclass(frozen=True)
 class File:
-    """A file of a source: its name below the fixed part of the path (the same on every machine), and its version.
+    """A file of a source.
 
-    The version moves when the file's content does, as far as its file system says. `folder` is the folder of this
-    machine that the file must lie in, if there is one.
+    Attributes:
+        name: The path of the file below the fixed part of the source's path, the same on every machine.
+        version: Changes when the content of the file does, as far as its file system says.
+        system: The fsspec file system.
+        address: The path of the file in its file system.
+        folder: The local folder that the file must lie in; None when it may lie anywhere.
     """
 
     name: str
@@ -40,12 +44,12 @@ class File:
 
     @property
     def format(self) -> str:
-        """The ending without that of a compression: jsonl, csv, parquet."""
+        """The ending of the name, such as jsonl, csv or parquet, without that of a compression."""
         suffixes = [suffix for suffix in PurePosixPath(self.name.lower()).suffixes if suffix not in _COMPRESSED]
         return suffixes[-1].removeprefix(".") if suffixes else ""
 
     def open(self) -> IO[bytes]:
-        """The file's bytes, decompressed. A compressed file that ends too early raises when its end is read."""
+        """Open the file, decompressed. A compressed file that ends too early raises when its end is read."""
         raw = self.open_raw()
         ending = PurePosixPath(self.name.lower()).suffix
         if ending == ".gz":
@@ -63,25 +67,33 @@ class File:
         return raw
 
     def open_raw(self) -> IO[bytes]:
-        """The file's bytes as they are stored. A file that has to lie in a folder is opened without following links."""
+        """Open the file as it is stored. A file that has to lie in a folder is opened without following links."""
         if self.folder is not None:
             return open_inside(self.folder, PurePosixPath(self.address).relative_to(self.folder).as_posix())
         return cast(IO[bytes], self.system.open(self.address, "rb"))
 
 
 def find_files(where: str, path: str, confined_to: str | None = None) -> list[File]:
-    """The files that `path` stands for, in order of their names. `where` is the setting, for errors.
+    """Find the files that a path names.
 
-    With `confined_to`, a folder or an address, all of them lie below it, and no link is followed. Raises SourceError
-    when there is no file, or the file system cannot be had.
+    Args:
+        where: The name of the setting, for errors.
+        path: A file, a glob, or an address.
+        confined_to: A folder or an address. All files have to lie below it, and no link is followed.
+
+    Returns:
+        The files, sorted by name.
+
+    Raises:
+        SourceError: There is no file, or the file system cannot be opened.
     """
     try:
         system, inner = open_file_system(path)
         folder = None if confined_to is None else local_path(confined_to)
         if folder is not None:
-            found = _names_inside(where, folder, local_path(path) or Path(inner))
+            found = _list_files_inside(where, folder, local_path(path) or Path(inner))
         else:
-            found = _names(system, inner)
+            found = _list_files(system, inner)
             if confined_to is not None:
                 root = f"{open_file_system(confined_to)[1].rstrip('/')}/"
                 found = [(name, address) for name, address in found if address.startswith(root)]
@@ -94,7 +106,7 @@ def find_files(where: str, path: str, confined_to: str | None = None) -> list[Fi
             "the `sources` extra, and each protocol its package: pip install 'openthoughts-dagster[sources]', with "
             "s3fs for s3://, gcsfs for gs://"
         ) from error
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # file systems share no error class
         raise SourceError(
             f"{where}: {without_credentials(path)} cannot be listed: {without_credentials(_first_line(error))}; check "
             "address and rights"
@@ -111,7 +123,7 @@ def find_files(where: str, path: str, confined_to: str | None = None) -> list[Fi
 
 @contextmanager
 def reading(where: str, file: File) -> Iterator[None]:
-    """Errors of the disk, the network and the decompression, as SourceError that names the file."""
+    """Turn errors of the disk, the network and the decompression into a SourceError that names the file."""
     try:
         yield
     except SourceError:
@@ -130,7 +142,7 @@ def reading(where: str, file: File) -> Iterator[None]:
 
 
 def utf8_stream(stream: IO[bytes]) -> io.BufferedReader:
-    """A stream of UTF-8 from its first byte on, without a byte-order mark. Raises UnicodeError for other Unicode."""
+    """Open a stream of UTF-8 and pass over its byte-order mark. Raises UnicodeError for UTF-16 and UTF-32."""
     reader = io.BufferedReader(cast(Any, stream))
     start = reader.peek(4)[:4]
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
@@ -141,7 +153,7 @@ def utf8_stream(stream: IO[bytes]) -> io.BufferedReader:
 
 
 def lines(stream: IO[bytes], longest: int = LONGEST_ROW) -> Iterator[tuple[bytes, bool]]:
-    """Lines of a stream, and whether each is whole: of one longer than `longest` bytes only the start is kept."""
+    """Yield the lines of a stream, and whether each is whole. Of a line over `longest` bytes only the start is kept."""
     reader = stream if isinstance(stream, io.BufferedIOBase) else io.BufferedReader(cast(Any, stream))
     while line := reader.readline(longest + 1):
         if len(line) <= longest or line.endswith(b"\n"):
@@ -152,9 +164,9 @@ def lines(stream: IO[bytes], longest: int = LONGEST_ROW) -> Iterator[tuple[bytes
         yield line[:longest], False
 
 
-def _names(system: Any, path: str) -> list[tuple[str, str]]:
-    """Name and address of each file."""
-    if system.isfile(path):  # also a file whose name has the characters of a glob
+def _list_files(system: Any, path: str) -> list[tuple[str, str]]:
+    """List the name and the address of each file."""
+    if system.isfile(path):  # the name of a file may contain the characters of a glob
         return [(PurePosixPath(path).name, path)]
     if not glob.has_magic(path):
         return []
@@ -165,8 +177,8 @@ def _names(system: Any, path: str) -> list[tuple[str, str]]:
     return [(address.removeprefix(base), address) for address in found if system.isfile(address)]
 
 
-def _names_inside(where: str, folder: Path, path: Path) -> list[tuple[str, str]]:
-    """Name and address of each regular file of `folder` that `path` stands for; links are refused, and not followed."""
+def _list_files_inside(where: str, folder: Path, path: Path) -> list[tuple[str, str]]:
+    """List the name and the address of each regular file of `folder` that `path` names. Links are refused."""
     from fsspec.utils import glob_translate
 
     pattern = path.relative_to(folder).as_posix()

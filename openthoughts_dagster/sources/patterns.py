@@ -1,4 +1,4 @@
-"""Regular expressions of recipes and manifests, looked for in texts of any source, in bounded time."""
+"""Searching for the regular expressions of recipes and manifests, in bounded time."""
 
 from functools import lru_cache
 from typing import Any
@@ -7,11 +7,23 @@ LONGEST_SEARCH = 2.0  # seconds in one text
 
 
 class PatternTimeout(Exception):
-    """A search that took too long: the expression backtracks without end in this text."""
+    """A search took too long, since the expression backtracks too much in this text."""
 
 
 def search(pattern: str, text: str, dot_matches_lines: bool = False) -> Any:
-    """The first match of a regular expression, or None. Raises PatternTimeout after two seconds in one text."""
+    """Find the first match of a regular expression in a text.
+
+    Args:
+        pattern: The regular expression.
+        text: The text.
+        dot_matches_lines: Whether a dot matches line ends too.
+
+    Returns:
+        The match, or None.
+
+    Raises:
+        PatternTimeout: The search took more than two seconds.
+    """
     try:
         return _compiled(pattern, dot_matches_lines).search(text, timeout=LONGEST_SEARCH)
     except TimeoutError as error:

@@ -1,4 +1,4 @@
-"""PDF files: the text of their pages, and the questions that a judge finds in it."""
+"""The reader of PDF files: it extracts the text of pages, and a judge finds questions in it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _ASKED_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class _Pages:
-    """Pages of a file, from `first` (0 is the first) up to `last`; or why the file has none that can be read."""
+    """A group of pages, from `first` (counted from 0) up to but without `last`; or why the file cannot be read."""
 
     file: File
     first: int
@@ -29,26 +29,36 @@ class _Pages:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where they are, as a person counts pages."""
+        """The file and the pages, which are counted from 1 here."""
         return {"file": self.file.name} | ({} if self.problem else {"pages": [self.first + 1, self.last]})
 
 
 def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
-    """One shard for each file: the groups of pages that the source's limit draws, and the pairs a judge finds there.
+    """Read question-answer pairs that a judge finds in PDF files. Files are opened here to count their pages.
 
-    Files are opened here to count their pages. Raises SourceError without files, prompts or a judge.
+    Args:
+        source: The source, whose `limit` counts groups of pages.
+        recipe: The recipe, which has the judge.
+        context: Opens the judge.
+        seed: The seed of the sample of groups.
+
+    Returns:
+        One shard for each file that has a group in the sample.
+
+    Raises:
+        SourceError: There are no files, a prompt is missing, or no judge can be asked.
     """
     where = f"sources.{source.name}"
     prompts = PdfPrompts(
         read_prompt(source.extract_prompt, ("text",), recipe.path, f"{where}.extract_prompt"),
-        _optional(source.refine_prompt, recipe, f"{where}.refine_prompt"),
-        _optional(source.filter_prompt, recipe, f"{where}.filter_prompt"),
+        _read_optional_prompt(source.refine_prompt, recipe, f"{where}.refine_prompt"),
+        _read_optional_prompt(source.filter_prompt, recipe, f"{where}.filter_prompt"),
     )
     if context.ask is None:
         raise SourceError(f"{where}: nothing here can ask the judge {source.judge!r}; read PDFs through the asset")
     ask = context.ask(source.judge)
     files = find_files(f"{where}.path", recipe.path(source.path), source.confined_to)
-    groups = [group for file in files for group in _groups(source, file)]
+    groups = [group for file in files for group in _group_pages(source, file)]
     drawn = [groups[i] for i in sample_positions(len(groups), source.limit or len(groups), seed)]
     judge = value_hash(identity_of(recipe.judge(source.judge)))
 
@@ -57,9 +67,9 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
             if own[0].problem:
                 yield Row({}, own[0].origin, ("not_a_pdf", own[0].problem))
                 return
-            with _pdf(file) as pdf:
+            with _open_pdf(file) as pdf:
                 for start in range(0, len(own), _ASKED_AT_ONCE):
-                    read = [_read(pdf, pages) for pages in own[start : start + _ASKED_AT_ONCE]]
+                    read = [_read_pages(pdf, pages) for pages in own[start : start + _ASKED_AT_ONCE]]
                     texts = [entry for entry in read if isinstance(entry, Group)]
                     yield from (entry for entry in read if isinstance(entry, Row))
                     try:
@@ -79,22 +89,22 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
     return Reading(shards, sampled=True)
 
 
-def _optional(name: str | None, recipe: Recipe, where: str) -> str | None:
+def _read_optional_prompt(name: str | None, recipe: Recipe, where: str) -> str | None:
     return None if name is None else read_prompt(name, ("question", "answer"), recipe.path, where)
 
 
-def _groups(source: PdfSource, file: File) -> list[_Pages]:
+def _group_pages(source: PdfSource, file: File) -> list[_Pages]:
     try:
-        with _pdf(file) as pdf:
+        with _open_pdf(file) as pdf:
             count = len(pdf.pages)
-    except Exception as error:  # files of the web break pypdf in many ways; one of them is no reason to stop
+    except Exception as error:  # damaged files raise many kinds of errors in pypdf, and reject only themselves
         return [_Pages(file, 0, 0, f"{type(error).__name__}: {error}")]
     step = source.pages - source.overlap
     starts = range(0, max(1, count - source.overlap), step)
     return [_Pages(file, start, min(start + source.pages, count)) for start in starts]
 
 
-def _read(pdf: Any, pages: _Pages) -> Group | Row:
+def _read_pages(pdf: Any, pages: _Pages) -> Group | Row:
     try:
         text = "\n\n".join(page_text(pdf.pages[number]) for number in range(pages.first, pages.last))
     except Exception as error:
@@ -105,7 +115,7 @@ def _read(pdf: Any, pages: _Pages) -> Group | Row:
 
 
 @contextmanager
-def _pdf(file: File) -> Iterator[Any]:
+def _open_pdf(file: File) -> Iterator[Any]:
     from pypdf import PdfReader
 
     with file.open() as stream:

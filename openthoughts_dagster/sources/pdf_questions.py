@@ -1,7 +1,7 @@
-"""Question-answer pairs out of pages of text: a judge extracts, refines, and says yes or no.
+"""Question-answer pairs from pages of text: a judge extracts them, refines them, and decides which are kept.
 
 OpenThoughts (arXiv 2506.04178) made its organic chemistry questions in these three steps. Every reply is kept in the
-ledger of completions, so that reading again asks for nothing twice.
+ledger of completions, so that nothing is asked twice when the source is read again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ _VERDICT = {
 
 @dataclass(frozen=True)
 class PdfPrompts:
-    """The texts of the prompts; a step without one is left out."""
+    """The texts of the prompts. A step whose prompt is None is skipped."""
 
     extract: str
     refine: str | None
@@ -45,13 +45,13 @@ class PdfPrompts:
 
     @property
     def texts(self) -> tuple[str | None, ...]:
-        """All of them, in the order of asking."""
+        """All prompts, in the order in which they are asked."""
         return self.extract, self.refine, self.keep
 
 
 @dataclass(frozen=True)
 class Group:
-    """The text of some pages."""
+    """The text of a group of pages."""
 
     text: str
     origin: dict[str, Any]
@@ -68,21 +68,34 @@ class _Pair:
 
 
 def questions_in(groups: Sequence[Group], prompts: PdfPrompts, attempts: int, ask: AskModel) -> Iterator[Row]:
-    """The pairs of the groups; as rows with a problem those that a step drops, and groups that have none."""
-    pairs, dropped = _extracted(groups, prompts.extract, attempts, ask)
+    """Ask a judge for the question-answer pairs in groups of pages.
+
+    Args:
+        groups: The texts.
+        prompts: The prompts of the three steps.
+        attempts: How often a reply that cannot be read is asked for again.
+        ask: Asks the judge.
+
+    Yields:
+        A row for each pair that is kept, and a row with a problem for each pair that a step drops and for each group
+        without pairs.
+    """
+    pairs, dropped = _extract_pairs(groups, prompts.extract, attempts, ask)
     yield from dropped
     if prompts.refine is not None:
-        pairs, dropped = _refined(pairs, prompts.refine, attempts, ask)
+        pairs, dropped = _refine_pairs(pairs, prompts.refine, attempts, ask)
         yield from dropped
     if prompts.keep is not None:
-        pairs, dropped = _kept(pairs, prompts.keep, attempts, ask)
+        pairs, dropped = _filter_pairs(pairs, prompts.keep, attempts, ask)
         yield from dropped
     yield from (pair.row() for pair in pairs)
 
 
-def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+def _extract_pairs(
+    groups: Sequence[Group], template: str, attempts: int, ask: AskModel
+) -> tuple[list[_Pair], list[Row]]:
     replies = read_json_replies(
-        [filled(template, text=group.text) for group in groups], ask, _PAIRS, _pairs_of, attempts
+        [filled(template, text=group.text) for group in groups], ask, _PAIRS, _parse_pairs, attempts
     )
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
@@ -93,7 +106,7 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskMo
         else:
             for question, answer in reply.value:
                 pair = _Pair(question, answer, group.origin)
-                if question in found:  # pages are read twice where groups overlap
+                if question in found:  # overlapping groups share pages
                     dropped.append(
                         pair.row(("found_twice", f"another group has the same question: {quoted(question)}"))
                     )
@@ -103,8 +116,8 @@ def _extracted(groups: Sequence[Group], template: str, attempts: int, ask: AskMo
     return pairs, dropped
 
 
-def _refined(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
-    replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _PAIR, _pair_of, attempts)
+def _refine_pairs(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+    replies = read_json_replies([_fill_prompt(template, pair) for pair in pairs], ask, _PAIR, _parse_pair, attempts)
     refined, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if reply.value is None:
@@ -114,8 +127,10 @@ def _refined(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) ->
     return refined, dropped
 
 
-def _kept(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
-    replies = read_json_replies([_filled(template, pair) for pair in pairs], ask, _VERDICT, _verdict_of, attempts)
+def _filter_pairs(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tuple[list[_Pair], list[Row]]:
+    replies = read_json_replies(
+        [_fill_prompt(template, pair) for pair in pairs], ask, _VERDICT, _parse_verdict, attempts
+    )
     kept, dropped = list[_Pair](), list[Row]()
     for pair, reply in zip(pairs, replies, strict=True):
         if reply.value is None:
@@ -127,25 +142,25 @@ def _kept(pairs: list[_Pair], template: str, attempts: int, ask: AskModel) -> tu
     return kept, dropped
 
 
-def _filled(template: str, pair: _Pair) -> str:
+def _fill_prompt(template: str, pair: _Pair) -> str:
     return filled(template, question=pair.question, answer=pair.answer)
 
 
-def _pairs_of(value: Any) -> list[tuple[str, str]] | None:
+def _parse_pairs(value: Any) -> list[tuple[str, str]] | None:
     entries = value.get("pairs") if isinstance(value, dict) else None
     if not isinstance(entries, list):
         return None
-    pairs = [_pair_of(entry) for entry in entries]
+    pairs = [_parse_pair(entry) for entry in entries]
     return None if None in pairs else [(pair["question"], pair["answer"]) for pair in pairs if pair is not None]
 
 
-def _pair_of(value: Any) -> dict[str, str] | None:
+def _parse_pair(value: Any) -> dict[str, str] | None:
     if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("question", "answer")):
         return None
     pair = {name: value[name].strip() for name in ("question", "answer")}
     return pair if pair["question"] else None
 
 
-def _verdict_of(value: Any) -> bool | None:
+def _parse_verdict(value: Any) -> bool | None:
     said = value.get("keep") if isinstance(value, dict) else None
     return {"yes": True, "no": False}.get(said.strip().lower()) if isinstance(said, str) else None

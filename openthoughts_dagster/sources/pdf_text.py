@@ -1,16 +1,16 @@
-"""The text of a PDF page with its exponents and indexes: small raised or lowered characters are said to be so."""
+"""The text of a PDF page with its exponents and indexes: small raised or lowered characters are marked."""
 
 from typing import Any
 
 from openthoughts_dagster.sources.html_text import script
 
-_SMALL, _RAISED = 0.85, 0.12  # of the size of the text before it
+_SMALL, _RAISED = 0.85, 0.12  # as shares of the size of the text before it
 
 
 def page_text(page: Any) -> str:
-    """The page's text, `10^6` where a small 6 stands above the line, and `x_{12}` where a small 12 stands below it.
+    """Extract the text of a page, with `10^6` for a raised small 6 and `x_{12}` for a lowered small 12.
 
-    A page without such characters has the text that pypdf gives.
+    For a page without such characters the result is the text that pypdf returns.
     """
     pieces = _Pieces()
     text = str(page.extract_text(visitor_text=pieces.add, visitor_operand_before=pieces.note_rise))
@@ -20,23 +20,23 @@ def page_text(page: Any) -> str:
 
 
 class _Pieces:
-    """The pieces of text that pypdf visits: as they are, and with signs before small raised or lowered ones."""
+    """The pieces of text that pypdf visits: unchanged, and with marks before small raised or lowered pieces."""
 
     def __init__(self) -> None:
         self.before, self.after = list[str](), list[str]()
         self.scripts = 0
         self._rise = self._text_rise = 0.0
-        self._size = self._height = 0.0  # of the last text of full size
+        self._size = self._height = 0.0  # those of the latest text of full size
 
     def note_rise(self, operator: bytes, operands: list[Any], *_: Any) -> None:
-        """Keep how far text is raised from its line at the moment when it is shown."""
+        """Remember how far the text that is shown next is raised above its line."""
         if operator == b"Ts" and operands:
             self._rise = float(operands[0])
         elif operator in (b"Tj", b"TJ", b"'", b'"'):
             self._text_rise = self._rise
 
     def add(self, text: str, user: list[float], matrix: list[float], font: Any, font_size: float) -> None:
-        """Take the next piece. Positions are those of its end."""
+        """Add the next piece. Its position is that of its end."""
         self.before.append(text)
         inside = text.strip()
         size, height = abs(font_size * matrix[3] * user[3]), matrix[5] * user[3] + user[5] + self._text_rise

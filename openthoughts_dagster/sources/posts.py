@@ -1,4 +1,4 @@
-"""Posts.xml of a StackExchange dump, as a stream: from a 7z archive or a file, with no tree and no entity expanded."""
+"""Reading Posts.xml of a StackExchange dump as a stream, from a 7z archive or a file. No entity is expanded."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Take = Callable[[dict[str, str]], None]
 
 _CHUNK = 2**20
 _LONGEST_ELEMENT = 64 * 2**20  # bytes; a post has at most some 100,000
-# References to control characters, which XML 1.0 has no way to hold: one of them would end a dump of 100 GB.
+# References to control characters, which XML 1.0 does not allow: one of them would make a dump of 100 GB unreadable.
 _CONTROL = re.compile(
     rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2}|[fF]{3}[efEF])"
     rb"|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));"
@@ -22,27 +22,27 @@ _LONGEST_REFERENCE = 16
 
 
 class PostsParser:
-    """Hands the attributes of every <row> to `take`. Refuses document types, and with them every entity."""
+    """Calls `take` with the attributes of every <row>. It refuses document types, and so every entity."""
 
     def __init__(self, where: str, take: Take) -> None:
         self._where, self._take = where, take
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
-        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._parser.StartDoctypeDeclHandler = self._refuse_document_type
         self._since_element = 0
         self._held = b""
 
     def feed(self, data: bytes) -> None:
-        """Parse the next bytes. Raises SourceError when they are not what a dump has."""
+        """Parse the next bytes. Raises SourceError when a dump cannot have them."""
         for start in range(0, len(data), _CHUNK):
             chunk = self._held + data[start : start + _CHUNK]
-            # A reference at the chunk's end may go on in the next one.
+            # A reference at the end of the chunk may continue in the next chunk.
             cut = chunk.find(b"&", max(0, len(chunk) - _LONGEST_REFERENCE))
             chunk, self._held = (chunk, b"") if cut < 0 else (chunk[:cut], chunk[cut:])
             self._parse(chunk, False)
 
     def close(self) -> None:
-        """Parse the rest. Raises SourceError when the document is not at its end."""
+        """Parse the rest. Raises SourceError when the document is not complete."""
         self._parse(self._held, True)
 
     def _parse(self, chunk: bytes, last: bool) -> None:
@@ -59,12 +59,16 @@ class PostsParser:
         if name == "row":
             self._take(attributes)
 
-    def _refuse(self, *_: Any) -> None:
+    def _refuse_document_type(self, *_: Any) -> None:
         raise SourceError(f"{self._where} declares a document type, which could define entities; no dump has one")
 
 
 def read_posts(where: str, file: File, take: Take) -> None:
-    """Every post of a dump, in order. Raises SourceError when the archive or the document is not whole."""
+    """Call `take` with every post of a dump, in order.
+
+    Raises:
+        SourceError: The archive or the document is not complete.
+    """
     parser = PostsParser(f"{where}: {file.address}", take)
     if file.format == "7z":
         _read_archive(where, file, parser)
@@ -76,7 +80,7 @@ def read_posts(where: str, file: File, take: Take) -> None:
 
 
 def _read_archive(where: str, file: File, parser: PostsParser) -> None:
-    """Feed the archive's Posts.xml to the parser while it is unpacked. No file is written, whatever names it has."""
+    """Feed the archive's Posts.xml to the parser while it is unpacked. No file is written."""
     import py7zr
     from py7zr.io import Py7zIO, WriterFactory
 
@@ -114,7 +118,7 @@ def _read_archive(where: str, file: File, parser: PostsParser) -> None:
                 archive.extract(targets=[POSTS], factory=Sinks())
         except SourceError:
             raise
-        except Exception as error:  # py7zr's own, and those of each decompressor
+        except Exception as error:  # errors of py7zr and of the decompressors share no class
             raise SourceError(
                 f"{where}: {file.address} is no whole 7z archive: {type(error).__name__}: {error}. Download it again"
             ) from error

@@ -1,4 +1,4 @@
-"""Questions that reasoning_gym generates, in a process of their own that makes the same ones every time."""
+"""The reader of procedural families. reasoning_gym generates the questions in a process that always makes the same."""
 
 import json
 import marshal
@@ -21,9 +21,20 @@ UNSTABLE = ("knight_swap",)
 
 
 def read_procedural(source: ProceduralSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
-    """`source.size` questions of a family, or a sample, the same for the same seed and version of reasoning_gym.
+    """Generate questions of a family. The same seed and version of reasoning_gym give the same questions.
 
-    Raises SourceError for an unknown family, one that is not the same in every run, or options that it does not take.
+    Args:
+        source: The source: its family, options, size and limit.
+        recipe: Not used by this reader.
+        context: Not used by this reader.
+        seed: The seed of the sample, when the source has a limit.
+
+    Returns:
+        One shard for each 10,000 questions.
+
+    Raises:
+        SourceError: The family is not the same in every run. Reading a shard raises it for an unknown family, and for
+            options that the family does not take.
     """
     library = version("reasoning-gym")
     for family in (source.family, *_families_in(source.options)):
@@ -35,7 +46,7 @@ def read_procedural(source: ProceduralSource, recipe: Recipe, context: ReaderCon
     indexes = sample_positions(source.size, source.limit or source.size, seed)
     starts = range(0, len(indexes), _SHARD)
     return Reading(
-        [Shard(str(start), library, _generator(source, indexes[start : start + _SHARD])) for start in starts],
+        [Shard(str(start), library, _make_reader(source, indexes[start : start + _SHARD])) for start in starts],
         sampled=True,
     )
 
@@ -49,7 +60,7 @@ READER = Reader(
 
 
 def _families_in(options: Any) -> Iterator[str]:
-    """The names of families in options, which the family `composite` has."""
+    """Find the names of families in the options, which the family `composite` has."""
     if isinstance(options, Mapping):
         for value in options.values():
             yield from [value] if isinstance(value, str) else _families_in(value)
@@ -58,17 +69,17 @@ def _families_in(options: Any) -> Iterator[str]:
             yield from _families_in(value)
 
 
-def _generator(source: ProceduralSource, indexes: list[int]) -> Callable[[], Iterator[Row]]:
+def _make_reader(source: ProceduralSource, indexes: list[int]) -> Callable[[], Iterator[Row]]:
     def rows() -> Iterator[Row]:
         origin = {"family": source.family, "seed": source.seed, "reasoning_gym": version("reasoning-gym")}
-        entries = _entries(source, indexes)
+        entries = _generate_entries(source, indexes)
         for index, entry in zip(indexes, entries, strict=True):
             yield Row(entry, origin | {"index": index})
 
     return rows
 
 
-def _entries(source: ProceduralSource, indexes: list[int]) -> Iterator[dict[str, Any]]:
+def _generate_entries(source: ProceduralSource, indexes: list[int]) -> Iterator[dict[str, Any]]:
     settings = source.model_dump(include={"family", "size", "seed", "options"})
     process = subprocess.Popen(
         [sys.executable, "-m", "openthoughts_dagster.sources.procedural_worker"],
@@ -84,9 +95,9 @@ def _entries(source: ProceduralSource, indexes: list[int]) -> Iterator[dict[str,
             try:
                 entry = marshal.load(process.stdout)
             except (EOFError, ValueError, TypeError) as error:
-                raise _ended(source, index, process) from error
+                raise _limit_error(source, index, process) from error
             if "error" in entry:
-                raise _refused(source, entry["error"], entry["says"])
+                raise _family_error(source, entry["error"], entry["says"])
             yield entry
     finally:
         process.kill()
@@ -94,14 +105,14 @@ def _entries(source: ProceduralSource, indexes: list[int]) -> Iterator[dict[str,
         process.wait()
 
 
-def _ended(source: ProceduralSource, index: int, process: subprocess.Popen[bytes]) -> SourceError:
+def _limit_error(source: ProceduralSource, index: int, process: subprocess.Popen[bytes]) -> SourceError:
     return SourceError(
         f"sources.{source.name}.options: {source.family} made no question {index}: it took longer or more memory than "
         f"one question may (exit status {process.wait()}). Ask for smaller problems in `options`"
     )
 
 
-def _refused(source: ProceduralSource, error: str, says: Any) -> SourceError:
+def _family_error(source: ProceduralSource, error: str, says: Any) -> SourceError:
     where = f"sources.{source.name}"
     if error == "family":
         hint = did_you_mean(source.family, says, most=3) or f"the first are {', '.join(says[:5])}."

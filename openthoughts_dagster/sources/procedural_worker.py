@@ -1,9 +1,9 @@
-"""The process that generates procedural questions: the same questions in every process, within limits.
+"""The process that generates procedural questions: always the same ones, with limits of memory and time.
 
-Some families of reasoning_gym take their choices from the order of sets, which differs by process, or from the global
-random state. So this process runs with a fixed hash seed, seeds every question anew, and has a limit of memory and of
-time for each question. It reads its task as JSON from standard input, and writes entries in Python's marshal format,
-which holds nothing but plain values.
+The choices of some families of reasoning_gym depend on the order of sets, which differs between processes, or on the
+global random state. So this process runs with a fixed hash seed and seeds every question anew. Its memory is limited,
+and so is the time for each question. It reads its task as JSON from standard input, and writes entries in Python's
+marshal format, which holds only plain values.
 """
 
 import json
@@ -17,12 +17,17 @@ from typing import IO, Any
 
 from openthoughts_dagster.sources.columns import plain_leaf
 
-MEMORY = 16 * 2**30  # bytes of address space; libraries map far more than they use
-SECONDS = 120  # for one question
+MEMORY = 16 * 2**30  # bytes of address space, of which libraries reserve far more than they use
+SECONDS = 120  # the time for one question
 
 
 def generate(task: Mapping[str, Any], out: IO[bytes]) -> None:
-    """Write the entries that the task names, or one mapping with `error` and `says`."""
+    """Write the entries that the task asks for, or one mapping with `error` and `says`.
+
+    Args:
+        task: The `family`, `size`, `seed`, `options`, and the `indexes` of the questions.
+        out: The stream that entries are written to.
+    """
     import numpy as np
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
@@ -38,7 +43,7 @@ def generate(task: Mapping[str, Any], out: IO[bytes]) -> None:
         marshal.dump({"error": "options", "says": str(error)}, out)
         return
     for index in task["indexes"]:
-        signal.alarm(SECONDS)  # its default action ends the process, also inside of compiled code
+        signal.alarm(SECONDS)  # the alarm ends the process, also while compiled code runs
         random.seed(f"{task['seed']}:{index}")
         np.random.seed((task["seed"] * 1_000_003 + index) % 2**32)
         entry = dataset[index]
@@ -47,7 +52,7 @@ def generate(task: Mapping[str, Any], out: IO[bytes]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON would write it, of plain types only."""
+    """Convert a value to the plain types that JSON has."""
     if value is None or isinstance(value, bool):
         return value
     for kind in (str, int, float):
@@ -63,13 +68,13 @@ def _key(key: Any) -> Any:
 
 
 def main() -> None:
-    """Generate what standard input asks for."""
+    """Generate the questions that the task on standard input asks for."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     task = json.load(sys.stdin)
-    out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a family prints is no entry
+    out, sys.stdout = sys.stdout.buffer, sys.stderr  # the prints of a family must not mix with entries
     try:
         generate(task, out)
-    except Exception as error:  # whatever a family raises is said by the source
+    except Exception as error:  # the source reports any error of a family
         marshal.dump({"error": "failed", "says": f"{type(error).__name__}: {error}"}, out)
     out.flush()
 

@@ -1,4 +1,4 @@
-"""Read a source with the reader that its recipe names."""
+"""Reading a source with the reader that its recipe names."""
 
 import fcntl
 import shutil
@@ -16,22 +16,22 @@ from openthoughts_dagster.sources.staging import Stage
 
 @contextmanager
 def read_source(source: Source, recipe: Recipe, context: ReaderContext) -> Iterator[StagedSource]:
-    """All questions of `source`, or a seeded sample of `source.limit` rows, and the rows that are no questions.
+    """Read all rows of a source, or a seeded sample of `source.limit` rows.
 
-    Rows are staged below `context.staging`, and removed when the block ends well: an attempt that fails leaves the
-    shards that it finished to the next one.
+    Rows are staged in files below `context.staging`, which are removed when the block ends without an error. After an
+    error the next attempt finds the shards that were finished.
 
     Args:
-        source: A block of a recipe, or a source that landed.
-        recipe: Gives the seed of samples, the folder that paths start at, and judges.
-        context: Folders of this deployment, and how judges are asked.
+        source: A source of a recipe, or a source that landed.
+        recipe: The recipe. It has the seed of samples, the folder that relative paths start at, and the judges.
+        context: The folders of this deployment, and how judges are asked.
 
     Yields:
-        The staged source: `questions()` gives batches of rows of raw_sources, `rejected()` those of
-        rejected_questions; `kept`, `rows_in`, `reasons` and `counts` are numbers of rows.
+        The staged source. Its method `questions()` yields batches of raw_sources, and `rejected()` yields batches of
+        rejected_questions. `kept`, `rows_in`, `reasons` and `counts` are numbers of rows.
 
     Raises:
-        SourceError: The source cannot be read whole, not one of its rows has a question, its reader's package is not
+        SourceError: The source cannot be read completely, none of its rows has a question, its reader's package is not
             installed, or another process is reading it. The message says which setting to change.
 
     Example:
@@ -58,18 +58,18 @@ def _staged(source: Source, recipe: Recipe, context: ReaderContext) -> StagedSou
     reading, columns = reader_of(source).read(source, recipe, context, seed), columns_of(source)
     where = source.where if isinstance(source, TableSource) else ()
     limit = None if reading.sampled else source.limit
-    staged = _put(Stage(folder / "read", source, columns, limit, seed, where), reading, context)
+    staged = _stage_shards(Stage(folder / "read", source, columns, limit, seed, where), reading, context)
     check_found(staged, columns)
     if not isinstance(source, TableSource) or source.rewrite is None:
         return staged
     reading = written_from(staged, source, recipe, context)
-    written = _put(Stage(folder / "written", source, WRITTEN_COLUMNS, None, seed), reading, context)
+    written = _stage_shards(Stage(folder / "written", source, WRITTEN_COLUMNS, None, seed), reading, context)
     written = replace(written, counts=staged.counts, documents=staged)
     check_found(written, WRITTEN_COLUMNS)
     return written
 
 
-def _put(stage: Stage, reading: Reading, context: ReaderContext) -> StagedSource:
+def _stage_shards(stage: Stage, reading: Reading, context: ReaderContext) -> StagedSource:
     stage.clear_others(reading.shards)
     for number, shard in enumerate(reading.shards, 1):
         state = "read" if stage.put(shard) else "kept from an earlier attempt"

@@ -1,7 +1,7 @@
 """The table of readers: one entry for each kind of source that a recipe can name.
 
-A reader is two files: its settings, in the union `Source` of recipe/sources.py, and a module here that is called as the
-reader is, with a `READER` in it.
+A reader consists of two files: its settings are in the union `Source` of recipe/sources.py, and a module here with the
+name of the reader has its entry `READER`.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ from openthoughts_dagster.sources.contract import Reader
 
 
 def reader_names() -> list[str]:
-    """The names that a source's `reader` can have, in the order of the recipe's settings."""
+    """List the names that a source's `reader` can have, in the order of the union `Source`."""
     members = get_args(get_args(Source)[0])
     return [get_args(member.model_fields["reader"].annotation)[0] for member in members]
 
@@ -24,17 +24,17 @@ READERS: dict[str, Reader] = {
 
 
 def reader_of(source: Source) -> Reader:
-    """The reader that the source names."""
+    """Return the reader that a source names."""
     return READERS[source.reader]
 
 
 def columns_of(source: Source) -> Columns:
-    """How the source's rows are mapped: as its recipe says, or by the columns that its reader always makes."""
+    """Return how the rows of a source are mapped: as its recipe says, or by the columns that its reader makes."""
     return getattr(source, "columns", None) or reader_of(source).columns or Columns()
 
 
 def missing_package(source: Source) -> str | None:
-    """Why the source cannot be read in this Python environment, and what to install; None when it can be."""
+    """Say which package is missing to read a source here, and how to install it. Returns None when none is missing."""
     reader = reader_of(source)
     if reader.package is None or find_spec(reader.package) is not None:
         return None

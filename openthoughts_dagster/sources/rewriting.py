@@ -1,4 +1,4 @@
-"""Questions that a judge writes from the rows of a source: from documents, code or formulas."""
+"""Questions that a judge writes from the rows of a source, such as documents, code or formulas."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,10 +26,19 @@ _QUESTION = {
 
 
 def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, context: ReaderContext) -> Reading:
-    """One shard for each thousand documents; its rows are the questions that the judge wrote from them.
+    """Ask a judge to write a question from each document.
 
-    The documents are those that the source's filters and limit left, so that no other is paid for. Raises SourceError
-    without the prompt or a judge.
+    Args:
+        documents: The rows that the source's filters and limit left. Only these are paid for.
+        source: The source, which has `rewrite`.
+        recipe: The recipe, which has the judge.
+        context: Opens the judge.
+
+    Returns:
+        One shard for each thousand documents. Its rows are the questions.
+
+    Raises:
+        SourceError: The prompt is missing, or no judge can be asked.
     """
     assert source.rewrite is not None
     where, rewrite = f"sources.{source.name}.rewrite", source.rewrite
@@ -42,17 +51,17 @@ def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, c
     noted = {"judge": rewrite.judge, "prompt": rewrite.prompt}
 
     def opened(start: int) -> Callable[[], Iterator[Row]]:
-        return lambda: _written(_slice(documents, start), prompt, rewrite.attempts, ask, noted)
+        return lambda: _write_questions(_slice_documents(documents, start), prompt, rewrite.attempts, ask, noted)
 
     shards = []
     for start in range(0, documents.kept, _ASKED_AT_ONCE):
-        ids = _slice(documents, start)["question_id"]
+        ids = _slice_documents(documents, start)["question_id"]
         shards.append(Shard(f"{start:09}", text_hash(judge, prompt, *ids), opened(start)))
     return Reading(shards, sampled=True)
 
 
-def _slice(documents: StagedSource, start: int) -> pl.DataFrame:
-    """The documents from `start` on, as many as are asked at once."""
+def _slice_documents(documents: StagedSource, start: int) -> pl.DataFrame:
+    """Return the documents from position `start` on, as many as are asked about at once."""
     wanted, position = list[pl.DataFrame](), 0
     for batch in documents.questions():
         first, last = max(start - position, 0), min(start + _ASKED_AT_ONCE - position, batch.height)
@@ -64,11 +73,11 @@ def _slice(documents: StagedSource, start: int) -> pl.DataFrame:
     return pl.concat(wanted)
 
 
-def _written(
+def _write_questions(
     documents: pl.DataFrame, prompt: str, attempts: int, ask: AskModel, noted: dict[str, Any]
 ) -> Iterator[Row]:
     prompts = [filled(prompt, text=text) for text in documents["question"]]
-    replies = read_json_replies(prompts, ask, _QUESTION, _question_of, attempts)
+    replies = read_json_replies(prompts, ask, _QUESTION, _parse_question, attempts)
     for document, reply in zip(documents.iter_rows(named=True), replies, strict=True):
         origin = json.loads(document["origin"]) | {"document": document["question_id"], **noted}
         if reply.value is None:
@@ -82,10 +91,10 @@ def _written(
 
 
 def _kept_columns(columns: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a document beside the written question: one that is called so too gets another name."""
+    """Return the columns of a document. A column called `question` is renamed, to make room for the written one."""
     return {"document_question" if name == "question" else name: value for name, value in columns.items()}
 
 
-def _question_of(value: Any) -> str | None:
+def _parse_question(value: Any) -> str | None:
     said = value.get("question") if isinstance(value, dict) else None
     return said.strip() if isinstance(said, str) else None

@@ -1,4 +1,4 @@
-"""Questions of a StackExchange site, with the accepted answer as the reference."""
+"""The reader of StackExchange dumps. The accepted answer of a question is its reference answer."""
 
 import json
 import re
@@ -27,7 +27,20 @@ select post, body, score from questions left join answers on answers.id = questi
 
 
 def read_stack_exchange(source: StackExchangeSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:
-    """One shard for each dump that the source's path stands for. A database finds the accepted answers."""
+    """Read the questions of StackExchange dumps. Accepted answers are found by a database in the staging folder.
+
+    Args:
+        source: The source, whose `path` names 7z archives or Posts.xml files.
+        recipe: The recipe, whose folder relative paths start at.
+        context: Has the staging folder.
+        seed: Not used by this reader.
+
+    Returns:
+        One shard for each dump.
+
+    Raises:
+        SourceError: No dump is at the path.
+    """
     scratch = context.staging / source.name
     where = f"sources.{source.name}.path"
 
@@ -43,7 +56,8 @@ def read_stack_exchange(source: StackExchangeSource, recipe: Recipe, context: Re
 
 
 def _rows(where: str, file: File, database: Path) -> Iterator[Row]:
-    """Answers come after their questions, so all posts go through a database first: memory does not hold a site."""
+    """Yield the questions of a dump. Answers come after their questions, and memory cannot hold a site, so all posts
+    go through a database first."""
     with closing(sqlite3.connect(database)) as posts:
         posts.executescript("pragma journal_mode = off; pragma synchronous = off;" + _TABLES)
         questions: list[tuple[int | None, str]] = []
@@ -57,9 +71,11 @@ def _rows(where: str, file: File, database: Path) -> Iterator[Row]:
 
         def take(post: dict[str, str]) -> None:
             if post.get("PostTypeId") == _QUESTION:
-                questions.append((_whole(post.get("AcceptedAnswerId")), json.dumps(post)))
+                questions.append((_parse_integer(post.get("AcceptedAnswerId")), json.dumps(post)))
             elif post.get("PostTypeId") == _ANSWER:
-                answers.append((_whole(post.get("Id")), _whole(post.get("Score")), post.get("Body", "")))
+                answers.append(
+                    (_parse_integer(post.get("Id")), _parse_integer(post.get("Score")), post.get("Body", ""))
+                )
             if len(questions) + len(answers) >= _BATCH:
                 flush()
 
@@ -71,23 +87,23 @@ def _rows(where: str, file: File, database: Path) -> Iterator[Row]:
 
 def _row(file: File, post: dict[str, str], answer: str | None, score: int | None) -> Row:
     values = {
-        "id": _whole(post.get("Id")),
+        "id": _parse_integer(post.get("Id")),
         "title": post.get("Title"),
         "body": post.get("Body"),
         "tags": re.findall(r"[^<>|]+", post.get("Tags", "")),  # <a><b>, and |a|b| in newer dumps
-        "score": _whole(post.get("Score")),
-        "views": _whole(post.get("ViewCount")),
-        "answers": _whole(post.get("AnswerCount")),
+        "score": _parse_integer(post.get("Score")),
+        "views": _parse_integer(post.get("ViewCount")),
+        "answers": _parse_integer(post.get("AnswerCount")),
         "created": post.get("CreationDate"),
         "licence": post.get("ContentLicense"),
         "accepted_answer": answer,
         "accepted_score": score,
     }
     origin = {"file": file.name, "post": post.get("Id")}
-    return Row(values, origin, finish=lambda: _as_text(values, origin))
+    return Row(values, origin, finish=lambda: _convert_html(values, origin))
 
 
-def _as_text(values: dict[str, Any], origin: dict[str, Any]) -> Row:
+def _convert_html(values: dict[str, Any], origin: dict[str, Any]) -> Row:
     texts = dict[str, str | None]()
     for name in ("body", "accepted_answer"):
         try:
@@ -97,7 +113,7 @@ def _as_text(values: dict[str, Any], origin: dict[str, Any]) -> Row:
     return Row(values | texts, origin)
 
 
-def _whole(text: str | None) -> int | None:
+def _parse_integer(text: str | None) -> int | None:
     try:
         number = int(text or "")
     except ValueError:

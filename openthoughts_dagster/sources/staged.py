@@ -1,4 +1,4 @@
-"""All rows of a source, staged: what is written to the lake, in batches, as often as one likes."""
+"""The staged rows of a source. They can be read in batches, as often as needed, and are written to the lake."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,9 +15,13 @@ from openthoughts_dagster.sources.staging import PRIORITY, QUESTIONS, REJECTED, 
 
 @dataclass(frozen=True)
 class StagedSource:
-    """The questions and rejections of a source. Together they are `rows_in`; `counts.filtered` rows are neither.
+    """The questions and the rejected rows of a source. Rows that filters left out are neither.
 
-    `documents` is what the questions were written from, where a judge wrote them: what was rejected of it counts.
+    Attributes:
+        stage: The folder of the rows.
+        shards: The shards of the source.
+        counts: Numbers of rows read and of rows that each filter left out.
+        documents: The rows that a judge wrote the questions from, when it did. Their rejected rows count too.
     """
 
     stage: Stage
@@ -26,10 +30,13 @@ class StagedSource:
     documents: "StagedSource | None" = None
 
     def questions(self) -> Iterator[pl.DataFrame]:
-        """Rows of raw_sources, each id once: a text that occurs again gets an id of its own, made from how often it
-        had occurred before, so that deduplication can say what it dropped."""
+        """Yield batches of raw_sources. No id occurs twice.
+
+        A text that occurs again gets another id, which depends on how often the text occurred before. So deduplication
+        can name what it dropped.
+        """
         start = 0
-        for batch in self._drawn(QUESTIONS, None):
+        for batch in self._sampled_batches(QUESTIONS, None):
             times = self._occurrences[start : start + batch.height]
             start += batch.height
             again = [
@@ -39,38 +46,40 @@ class StagedSource:
             yield batch.with_columns(question_id=pl.Series(again, dtype=pl.String)).select(list(RAW_SOURCES.columns))
 
     def rejected(self) -> Iterator[pl.DataFrame]:
-        """Rows of rejected_questions."""
+        """Yield batches of rejected_questions."""
         if self.documents is not None:
             yield from self.documents.rejected()
-        for batch in self._drawn(REJECTED, None):
+        for batch in self._sampled_batches(REJECTED, None):
             yield batch.select(list(REJECTED_QUESTIONS.columns))
 
     @cached_property
     def kept(self) -> int:
-        """Number of questions."""
+        """The number of questions."""
         return len(self._occurrences)
 
     @property
     def rows_in(self) -> int:
-        """Rows that the filters and the sample left: kept and rejected ones."""
+        """The number of rows that filters and the sample left: questions and rejected rows."""
         return self.kept + sum(self.reasons.values())
 
     @cached_property
     def reasons(self) -> Counter[str]:
-        """Rejected rows by reason."""
+        """The number of rejected rows by reason."""
         counted = Counter[str]() if self.documents is None else Counter(self.documents.reasons)
-        for batch in self._drawn(REJECTED, ["reason"]):
+        for batch in self._sampled_batches(REJECTED, ["reason"]):
             counted.update(batch["reason"])
         return counted
 
     @cached_property
     def answered(self) -> int:
-        """Number of questions with a reference answer."""
-        return sum(int(batch["reference_answer"].count()) for batch in self._drawn(QUESTIONS, ["reference_answer"]))
+        """The number of questions with a reference answer."""
+        return sum(
+            int(batch["reference_answer"].count()) for batch in self._sampled_batches(QUESTIONS, ["reference_answer"])
+        )
 
     @cached_property
-    def _cut(self) -> int | None:
-        """The priority up to which rows are in the sample; None when all rows are."""
+    def _highest_priority(self) -> int | None:
+        """The highest priority of a row in the sample; None when all rows are in the sample."""
         limit = self.stage.limit
         if limit is None:
             return None
@@ -82,22 +91,27 @@ class StagedSource:
 
     @cached_property
     def _occurrences(self) -> pl.Series:
-        """For each question the how-manieth of its text it is. Memory: about 120 bytes a question."""
+        """For each question, how often its text has occurred so far, itself included. Takes 120 bytes a question."""
         short = [
             batch.select(pl.col("question_id").str.head(15).str.to_integer(base=16))["question_id"]
-            for batch in self._drawn(QUESTIONS, ["question_id"])
+            for batch in self._sampled_batches(QUESTIONS, ["question_id"])
         ]
         keys = pl.concat(short) if short else pl.Series("question_id", [], dtype=pl.Int64)
         return keys.to_frame().select(pl.int_range(1, pl.len() + 1).over("question_id").cast(pl.UInt32)).to_series()
 
-    def _drawn(self, table: str, columns: list[str] | None) -> Iterator[pl.DataFrame]:
-        cut = self._cut
+    def _sampled_batches(self, table: str, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        cut = self._highest_priority
         for batch in self.stage.batches(self.shards, table, None if columns is None else [*columns, PRIORITY]):
             yield batch if cut is None else batch.filter(pl.col(PRIORITY) <= cut)
 
 
 def check_found(staged: StagedSource, columns: Columns) -> None:
-    """Raises SourceError when there is no row, none has a question, or an answer was asked for and none has one."""
+    """Check that a source has questions.
+
+    Raises:
+        SourceError: There are no rows, no row has a question, or the recipe names a column of answers and no row has an
+            answer.
+    """
     where, counts = f"sources.{staged.stage.source.name}", staged.counts
     filtered = sum(counts.filtered.values())
     seen = f"their columns are {', '.join(counts.columns)}" if counts.columns else ""
@@ -117,7 +131,7 @@ def check_found(staged: StagedSource, columns: Columns) -> None:
             f"{where}: none of its {staged.rows_in:,} rows has a question in {columns.question!r} ({many}); "
             f"{seen or 'no row could be read'}; the first: {first['evidence']}" + (f". {remedy}" if seen else "")
         )
-    # A forum's questions may all be open; a column of answers without one is the wrong column.
+    # All questions of a forum may be without an accepted answer. In a table it means that the column is wrong.
     forum = isinstance(staged.stage.source, StackExchangeSource)
     if columns.answer is not None and not staged.answered and not forum:
         raise SourceError(

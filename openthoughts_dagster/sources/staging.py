@@ -1,7 +1,8 @@
-"""Rows on their way to the lake: each shard is normalized into files once, and a later attempt finds them.
+"""Rows on their way to the lake: each shard is normalized into files once, which a later attempt finds.
 
-A source may be larger than memory, and its last shard may fail after hours. So rows go to Parquet files in batches,
-shard by shard; a shard that is whole is marked so by its folder's name, and the lake takes all of them in one commit.
+A source may be larger than memory, and its last shard may fail after hours. So rows are written to Parquet files in
+batches, shard by shard. The folder of a shard gets its final name when the shard is complete, and the lake commits all
+shards at once.
 """
 
 import json
@@ -25,21 +26,27 @@ from openthoughts_dagster.sources.sampling import Lottery
 PRIORITY = "_priority"
 QUESTIONS, REJECTED = "questions", "rejected"
 _TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
-_VERSION = 2  # of what is staged; raise it when normalization changes
+_VERSION = 2  # the version of staged rows; raise it when normalization changes
 _BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
 _NAMES = 200
 
 
 @dataclass
 class Counts:
-    """What a shard had: rows read, rows that a filter left out by filter, and the columns seen."""
+    """Counts of a shard.
+
+    Attributes:
+        rows: The number of rows read.
+        filtered: The number of rows that each filter left out.
+        columns: The names of the columns seen, at most 200.
+    """
 
     rows: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     columns: list[str] = field(default_factory=list)
 
     def add(self, other: "Counts") -> None:
-        """Count another shard in."""
+        """Add the counts of another shard."""
         self.rows += other.rows
         self.filtered.update(other.filtered)
         self.columns = sorted({*self.columns, *other.columns})
@@ -47,7 +54,16 @@ class Counts:
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder for the shards of one source, and how their rows become questions."""
+    """The folder of a source's shards, and how their rows become questions.
+
+    Attributes:
+        folder: The folder.
+        source: The source.
+        columns: How rows are mapped.
+        limit: The size of the sample; None for all rows.
+        seed: The seed of the sample.
+        where: The filters.
+    """
 
     folder: Path
     source: Source
@@ -57,12 +73,12 @@ class Stage:
     where: Sequence[RowFilter] = ()
 
     def folder_of(self, shard: Shard) -> Path:
-        """Where the rows of a shard are when all of them are there."""
+        """Return the folder that the rows of a shard have when the shard is complete."""
         settings = identity_of(self.source)
         return self.folder / value_hash([_VERSION, settings, self.limit, self.seed, shard.name, shard.version])
 
     def put(self, shard: Shard) -> bool:
-        """Read and normalize a shard, unless an earlier attempt did; says whether it read it."""
+        """Read and normalize a shard, unless an earlier attempt did. Returns whether the shard was read now."""
         target = self.folder_of(shard)
         if target.is_dir():
             return False
@@ -79,7 +95,7 @@ class Stage:
                 seen.update(row.values)
             if not row.problem:
                 try:
-                    out = self._left_out(row.values)
+                    out = self._failed_filter(row.values)
                 except PatternTimeout as error:
                     row, out = Row({}, row.origin, ("pattern_too_slow", str(error))), None
                 if out is not None:
@@ -102,14 +118,14 @@ class Stage:
         return True
 
     def clear_others(self, shards: list[Shard]) -> None:
-        """Remove what no shard of these needs: half shards, and those of other settings or versions."""
+        """Remove all other folders: unfinished shards, and shards of other settings or versions."""
         wanted = {self.folder_of(shard) for shard in shards}
         for target in self.folder.iterdir() if self.folder.is_dir() else ():
             if target.is_dir() and target not in wanted:
                 shutil.rmtree(target)
 
     def counts(self, shards: list[Shard]) -> Counts:
-        """The counts of all shards together."""
+        """Sum the counts of shards."""
         total = Counts()
         for shard in shards:
             read = json.loads((self.folder_of(shard) / "counts.json").read_text())
@@ -117,12 +133,18 @@ class Stage:
         return total
 
     def batches(self, shards: list[Shard], table: str, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The staged rows of all shards in order, in batches of a few thousand."""
+        """Yield the staged rows of shards in order, in batches of at most 10,000 rows.
+
+        Args:
+            shards: The shards, which have to be complete.
+            table: QUESTIONS or REJECTED.
+            columns: The columns to read; None for all.
+        """
         for shard in shards:
             for path in sorted(self.folder_of(shard).glob(f"{table}-*.parquet")):
                 yield pl.read_parquet(path, columns=columns, memory_map=False)
 
-    def _left_out(self, values: Any) -> str | None:
+    def _failed_filter(self, values: Any) -> str | None:
         for condition in self.where:
             if not fits(condition, values):
                 return describe_filter(condition)
@@ -130,7 +152,7 @@ class Stage:
 
 
 class _Files:
-    """Numbered Parquet files of one kind of rows."""
+    """A writer of numbered Parquet files for one kind of rows."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name

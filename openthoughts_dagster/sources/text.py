@@ -1,9 +1,9 @@
-"""Texts made comparable without changing what they say: one kind of line end, trimmed ends, composed letters."""
+"""Cleaning texts without changing their meaning: one kind of line end, trimmed ends, and composed letters."""
 
 import re
 import unicodedata
 
-# Fenced blocks and code spans: what a program would read is not touched.
+# Fenced code blocks and code spans, which are not changed.
 _CODE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,}).*?(?:^ {0,3}(?P=fence)[`~]*[^\S\n]*$|\Z)|(?P<tick>`+)[^`\n]+(?P=tick)", re.M | re.S
 )
@@ -12,9 +12,10 @@ _BLANK_START = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 def clean_text(text: str) -> str:
-    """`text` with lines ended by \\n, no blank lines before it, no white space after it, and in NFC outside code.
+    """Clean a text: lines end with \\n, leading blank lines and trailing white space are removed, letters are in NFC.
 
-    Indentation, the first line's too, and white space inside are kept: programs and tables need them.
+    Code is not brought to NFC. Indentation, also of the first line, and white space inside the text are kept, since
+    programs and tables need them.
     """
     text = text.removeprefix("\ufeff")
     if "\r" in text:

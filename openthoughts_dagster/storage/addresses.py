@@ -9,25 +9,36 @@ from openthoughts_dagster.lake.credentials import has_credentials, without_crede
 
 
 class StorageError(RuntimeError):
-    """Files that cannot be read or written: the address, what is wrong, and what to do. Names no credentials."""
+    """Files cannot be read or written.
+
+    The message names the address, what is wrong and what to do. It holds no credentials.
+    """
 
 
 def local_path(address: str) -> Path | None:
-    """The path of an address on this machine; None for one in an object store."""
+    """Return the path of an address on this machine, or None for an address in an object store."""
     address = address.removeprefix("file://")
     return None if "://" in address else Path(address)
 
 
 def joined(address: str, *parts: str) -> str:
-    """The address of something below another."""
+    """Append parts to an address, separated by slashes."""
     return "/".join([address.rstrip("/"), *(part.strip("/") for part in parts)])
 
 
 def open_file_system(address: str) -> tuple[Any, str]:
-    """The file system of an address as fsspec has it, and the path in it: the one door to stores of all kinds.
+    """Open the fsspec file system of an address. All access to stores goes through this function.
 
-    Raises ImportError that names the extra when the store's package is missing, and what fsspec and the store's own
-    library raise. Their messages may repeat keys: hand them on through `without_credentials`.
+    Args:
+        address: A path, or an address of any protocol that fsspec knows.
+
+    Returns:
+        The file system, and the path of the address in it.
+
+    Raises:
+        ImportError: The store's package is missing; the message names the extra to install.
+        Exception: Whatever fsspec and the store's own library raise. Their messages may repeat keys, so pass them on
+            through `without_credentials` only.
     """
     try:
         from fsspec.core import url_to_fs
@@ -43,10 +54,17 @@ def open_file_system(address: str) -> tuple[Any, str]:
 
 @contextmanager
 def reached(address: str, doing: str) -> Iterator[tuple[Any, str]]:
-    """The file system of an address as fsspec has it, and the path in it.
+    """Open the file system of an address, and turn every error of the block into a StorageError.
 
-    What goes wrong inside becomes a StorageError "ADDRESS: could not be DOING". Its cause is left out on purpose: the
-    store's own message may repeat keys, and Dagster shows the causes of errors in the UI.
+    The error has no cause on purpose: the store's own message may repeat keys, and Dagster shows the causes of errors
+    in the UI.
+
+    Args:
+        address: An address without credentials.
+        doing: A participle such as "written". The message then says "ADDRESS: could not be written".
+
+    Yields:
+        The file system, and the path of the address in it.
     """
     shown = without_credentials(address)
     if has_credentials(address):
@@ -60,7 +78,7 @@ def reached(address: str, doing: str) -> Iterator[tuple[Any, str]]:
         raise
     except ImportError as error:
         raise StorageError(f"{shown}: could not be {doing}: {error}") from None
-    except Exception as error:  # every store's library has errors of its own
+    except Exception as error:  # the libraries of stores share no error class
         says = without_credentials(f"{type(error).__name__}: {error}")[:300]
         raise StorageError(
             f"{shown}: could not be {doing}: {says}. Check the address (OPENTHOUGHTS_FILES, or `model` in the "

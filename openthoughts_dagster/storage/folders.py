@@ -1,8 +1,8 @@
-"""Folders at addresses: put there complete or not at all, and fetched once for each content.
+"""Folders at addresses: a folder is complete or absent, and each content is fetched once.
 
-A folder at A consists of A/manifest.json, which is written last and names every file with size and hash, and of the
-files below A/HASH/, HASH being that of all of them. So readers see the old folder or the new, and two processes that
-put different files at one address do not mix.
+A folder at the address A consists of the files below A/HASH/, where HASH is the hash of all files, and of
+A/manifest.json, which is written last and names every file with its size and hash. So readers see either the old folder
+or the new one, and the files of two processes that write to one address are never mixed.
 """
 
 import fcntl
@@ -10,37 +10,53 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from openthoughts_dagster.lake import file_digest
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, reached
 from openthoughts_dagster.storage.manifest import NAME, Manifest
+from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
 
 DEFAULT_CACHE = Path("~/.cache/openthoughts")
-_AT_ONCE = 4
-_PARTS_AT_ONCE = 3  # of each large file, 50 MiB each in memory: the pod that uploads is training meanwhile
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
 class Folders:
-    """Folders at addresses, with copies of what was fetched below `cache`.
+    """Folders in an object store, with local copies of what was fetched.
 
-    A path on this machine is its own address: nothing is copied from it, and no manifest is written to it.
-    Every method raises StorageError.
+    An address may also be a path on this machine. Then `fetch` and `read` use the folder itself: nothing is copied, and
+    no manifest is needed.
+
+    Every method raises StorageError when the store cannot be used.
+
+    Args:
+        cache: The folder of the local copies. It may be deleted while nothing runs.
+
+    Example:
+        >>> folders = Folders()
+        >>> manifest = folders.put(Path("my-model"), "s3://bucket/models/mine")
+        >>> local = folders.fetch("s3://bucket/models/mine")
     """
 
     def __init__(self, cache: Path = DEFAULT_CACHE) -> None:
         self.cache = cache.expanduser()
 
     def put(self, folder: Path, address: str, replace: bool = False) -> Manifest:
-        """Make the files of `folder` those at `address`; returns the manifest that holds there afterwards.
+        """Upload a local folder to an address. Files that an interrupted upload left there are not sent again.
 
-        Unless `replace`, what is complete there already stays: of several processes that put, the first wins. Files
-        that an interrupted put left are not sent again.
+        Args:
+            folder: The local folder. All files below it are uploaded.
+            address: Where the folder goes.
+            replace: Whether a complete folder at the address is replaced. By default it stays, so that of several
+                processes that upload to one address the first one wins.
+
+        Returns:
+            The manifest of the folder that is at the address afterwards.
+
+        Raises:
+            StorageError: The local folder is empty, or the store cannot be read or written.
         """
         manifest = Manifest.of(folder)
         if not manifest.files:
@@ -50,10 +66,10 @@ class Folders:
         with reached(address, "written") as (system, root):
             body = f"{root}/{manifest.content}"
             system.invalidate_cache(body)
-            sent = {path: info["size"] for path, info in _listed(system, body).items()}
+            sent = {path: info["size"] for path, info in find_objects(system, body).items()}
             wanted = {name: f"{body}/{name}" for name in manifest.files}
-            _each(
-                lambda name: _send(system, folder / name, wanted[name]),
+            run_in_threads(
+                lambda name: upload_file(system, folder / name, wanted[name]),
                 (name for name, entry in manifest.files.items() if sent.get(wanted[name]) != entry.size),
             )
             try:
@@ -65,7 +81,14 @@ class Folders:
         return manifest
 
     def manifest(self, address: str) -> Manifest | None:
-        """What the folder at an address consists of; None where none was completed."""
+        """Read the manifest of the folder at an address.
+
+        Returns:
+            The manifest, or None when there is no complete folder.
+
+        Raises:
+            StorageError: The store cannot be read, or the file is not a valid manifest.
+        """
         with reached(address, "read") as (system, root):
             try:
                 return Manifest.from_json(system.cat_file(f"{root}/{NAME}"))
@@ -78,7 +101,11 @@ class Folders:
                 ) from None
 
     def complete(self, address: str) -> Manifest:
-        """The manifest at an address, where a folder has to be."""
+        """Read the manifest of a folder that has to be there.
+
+        Raises:
+            StorageError: There is no complete folder at the address, or the store cannot be read.
+        """
         manifest = self.manifest(address)
         if manifest is None:
             raise StorageError(
@@ -88,16 +115,31 @@ class Folders:
         return manifest
 
     def listed(self, address: str) -> list[str]:
-        """The files of the folder at an address by their path in it; none where no folder is complete."""
+        """List the files of the folder at an address.
+
+        Returns:
+            Sorted paths relative to the folder. The list is empty when there is no complete folder.
+        """
         if (path := local_path(address)) is not None:
             return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
         manifest = self.manifest(address)
         return [] if manifest is None else sorted(manifest.files)
 
     def fetch(self, address: str, weights: bool = True, manifest: Manifest | None = None) -> Path:
-        """A local folder with the files at `address`; without `weights` the small ones only, such as a tokenizer's.
+        """Make the files at an address available in a local folder. Each content is downloaded once into the cache.
 
-        `manifest`, when given, is the one of `complete`, and what it names is fetched, whatever holds there by now.
+        Args:
+            address: The address of a complete folder, or a path on this machine, which is returned as it is.
+            weights: Whether files of weights are fetched. Without them only small files are, such as a tokenizer's.
+            manifest: The result of an earlier `complete`. The files that it names are fetched even when the address has
+                other files by now. By default the present manifest is used.
+
+        Returns:
+            The local folder. Do not write to it: other processes share it.
+
+        Raises:
+            StorageError: There is no complete folder, it does not fit into the cache's disk, or a file was changed or
+                cut off in the store.
         """
         if (path := local_path(address)) is not None:
             return path
@@ -107,13 +149,24 @@ class Folders:
             return full
         names = [name for name in manifest.files if weights or not name.endswith(_WEIGHTS)]
         target = full if len(names) == len(manifest.files) else full.with_name(f"{manifest.content}.light")
-        with self._alone(target, address):
+        with self._lock_cache_entry(target, address):
             if not target.is_dir():
                 self._download(address, manifest.content, manifest.some(names), target)
         return target
 
     def read(self, address: str, name: str) -> bytes:
-        """One small file of the folder at an address."""
+        """Read one small file of the folder at an address.
+
+        Args:
+            address: The address of a complete folder, or a path on this machine.
+            name: The path of the file in the folder.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            StorageError: There is no complete folder or no such file in the store.
+        """
         if (path := local_path(address)) is not None:
             return (path / name).read_bytes()
         manifest = self.complete(address)
@@ -121,28 +174,32 @@ class Folders:
             return bytes(system.cat_file(f"{root}/{manifest.content}/{name}"))
 
     def names(self, address: str) -> list[str]:
-        """Names of the complete folders right below an address."""
+        """List the names of the complete folders directly below an address, sorted."""
         with reached(address, "listed") as (system, root):
             system.invalidate_cache(root)
-            found = [path.removeprefix(f"{root}/").split("/") for path in _listed(system, root)]
+            found = [path.removeprefix(f"{root}/").split("/") for path in find_objects(system, root)]
         return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == NAME)
 
     def remove(self, address: str) -> None:
-        """Delete everything at and below an address: manifests first, so that no reader sees half a folder."""
+        """Delete everything at and below an address. Manifests go first, so that no reader sees half a folder."""
         with reached(address, "deleted") as (system, root):
             system.invalidate_cache(root)
-            paths = list(_listed(system, root))
+            paths = list(find_objects(system, root))
             manifests = [path for path in paths if path.endswith(f"/{NAME}")]
             for part in (manifests, [path for path in paths if path not in set(manifests)]):
-                _each(system.rm_file, part)
+                run_in_threads(system.rm_file, part)
 
     def try_out(self, address: str) -> None:
-        """Write, list, read and delete one small object below an address, and see that a second one is refused."""
+        """Test a store: write, list, read and delete one small object below an address.
+
+        Raises:
+            StorageError: One of these fails, or the store overwrites an object although the write was conditional.
+        """
         name = f"tried-{uuid.uuid4().hex}"
         with reached(address, "used") as (system, root):
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
-            if list(_listed(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
+            if list(find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
                 raise StorageError(f"{without_credentials(address)}: what was written is not listed")
             try:
                 system.pipe_file(f"{root}/{name}/file", b"2", mode="create")
@@ -158,16 +215,25 @@ class Folders:
             )
 
     def put_files(self, folder: Path, files: Iterable[Path], address: str) -> list[str]:
-        """Copies of files below `folder` at the same places below `address`; returns their addresses.
+        """Upload single files without a manifest, such as reports, which nobody fetches as a folder.
 
-        For files that nobody reads back as a whole, such as reports. On this machine nothing is copied when the folder
-        is the address.
+        Args:
+            folder: The local folder that the files are in.
+            files: Paths below `folder`.
+            address: Where the files go; they keep their paths relative to `folder`. Nothing is copied when this is the
+                folder itself.
+
+        Returns:
+            The addresses of the files, in the same order.
+
+        Raises:
+            StorageError: The store cannot be written.
         """
         names = [path.relative_to(folder).as_posix() for path in files]
         if local_path(address) == folder:
             return [str(folder / name) for name in names]
         with reached(address, "written") as (system, root):
-            _each(lambda name: _send(system, folder / name, f"{root}/{name}"), names)
+            run_in_threads(lambda name: upload_file(system, folder / name, f"{root}/{name}"), names)
         return [joined(address, name) for name in names]
 
     def _download(self, address: str, content: str, manifest: Manifest, target: Path) -> None:
@@ -187,7 +253,7 @@ class Folders:
                     system.get_file(f"{root}/{content}/{name}", str(unfinished / name))
                     self._verify(address, manifest, unfinished, name)
 
-                _each(fetch, manifest.files)
+                run_in_threads(fetch, manifest.files)
             unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -201,8 +267,8 @@ class Folders:
             )
 
     @contextmanager
-    def _alone(self, target: Path, address: str) -> Iterator[None]:
-        """Hold the cache entry: another process of this machine that wants it waits, and finds it."""
+    def _lock_cache_entry(self, target: Path, address: str) -> Iterator[None]:
+        """Lock an entry of the cache: another process that wants the same entry waits, and then finds it."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -216,22 +282,3 @@ class Folders:
             yield
         finally:
             os.close(lock)
-
-
-def _send(system: Any, file: Path, path: str) -> None:
-    protocols = [system.protocol] if isinstance(system.protocol, str) else system.protocol
-    system.put_file(str(file), path, **({"max_concurrency": _PARTS_AT_ONCE} if "s3" in protocols else {}))
-
-
-def _listed(system: Any, root: str) -> dict[str, Any]:
-    try:
-        return dict(system.find(root, detail=True))
-    except FileNotFoundError:
-        return {}
-
-
-def _each(work: Any, items: Iterable[Any]) -> None:
-    """Some at a time; raises the first error."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for done in [threads.submit(work, item) for item in items]:
-            done.result()

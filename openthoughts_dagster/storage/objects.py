@@ -1,4 +1,4 @@
-"""Single small files at addresses: there as a whole or not at all."""
+"""Single small files at addresses: a file is complete or absent."""
 
 import uuid
 from pathlib import Path
@@ -8,7 +8,7 @@ from openthoughts_dagster.storage.addresses import StorageError, local_path, rea
 
 
 def write_object(address: str, data: bytes) -> None:
-    """Make `data` the content of the file at an address. Raises StorageError."""
+    """Write `data` to the file at an address, in place of what was there. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return _write_file(path, data)
     with reached(address, "written") as (system, path_in_store):
@@ -17,7 +17,7 @@ def write_object(address: str, data: bytes) -> None:
 
 
 def read_object(address: str) -> bytes | None:
-    """The content of the file at an address; None where there is none. Raises StorageError."""
+    """Read the file at an address, or return None when there is none. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return path.read_bytes() if path.is_file() else None
     with reached(address, "read") as (system, path_in_store):

@@ -13,7 +13,7 @@ def test_the_table_in_the_docs_is_computed() -> None:
     sizing = runpy.run_path(str(ROOT / "benchmarks" / "sizing.py"))
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     assert sizing["table"]() in text
-    assert sizing["check"]() in text
+    assert sizing["check"]() in " ".join(text.split())  # lines of docs are wrapped
 
 
 def test_the_formula_is_within_a_third_of_the_papers_hours() -> None:

@@ -1,4 +1,4 @@
-"""Answers to the questions of a study's arms."""
+"""The answers of teachers to the questions of a study's arms."""
 
 import dagster as dg
 import polars as pl
@@ -14,12 +14,12 @@ from openthoughts_dagster.studies import Arm, arm_answer_set, arm_named, arm_que
 
 _DESCRIPTION = """Sampled answers of one arm's teacher to the arm's questions.
 
-The ledger is the one of all assets: what a cell or another arm has asked already costs nothing. A person launches it,
-nothing of a study starts by itself."""
+All assets share one ledger: an answer that a cell or another arm has already asked for costs nothing. A person launches
+this asset. Nothing of a study starts automatically."""
 
 
 def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that asks teachers for the arms of studies."""
+    """Make the asset that asks teachers for the arms of studies."""
 
     def choose_questions(lake: Lake, key: str) -> None:
         arm = arm_named(recipe, lake, key)
@@ -47,7 +47,7 @@ def _curated(recipe: Recipe, scored: pl.LazyFrame, settings: DomainQuestions) ->
 
 
 def _left_of_limit(lake: Lake, arm: Arm) -> float | None:
-    """What the study's answers may still cost: its limit less what all of its arms have cost."""
+    """Return what the study's answers may still cost: its limit minus the cost of all of its arms."""
     limit = arm.study.price_limit
     if limit is None:
         return None

@@ -1,4 +1,4 @@
-"""How good the students of a study's arms are."""
+"""The scores of the students of a study's arms."""
 
 import time
 
@@ -16,14 +16,14 @@ from openthoughts_dagster.studies import arm_named
 
 
 def arm_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that scores the students of arms on the recipe's benchmarks."""
+    """Make the asset that scores the students of arms on the recipe's benchmarks."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def arm_scores(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:
-        """One student of an arm on every benchmark item, beside the same student before training."""
+        """The scores of one student of an arm on every benchmark item, beside those of the student before training."""
         key, start, tables = context.partition_key, time.monotonic(), lake.open()
         student = tables.scan(ARM_STUDENTS, arm_student=key).collect().row(0, named=True)
         settings, label = arm_named(recipe, tables, key).student, f"{student['study']}.{student['arm_name']}"

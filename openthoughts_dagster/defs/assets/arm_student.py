@@ -1,4 +1,4 @@
-"""Students of a study's arms, one for each seed."""
+"""The students of a study's arms, one for each seed."""
 
 import time
 
@@ -19,7 +19,7 @@ from openthoughts_dagster.studies.arms import split_key
 
 
 def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that trains a student for each arm and seed of the studies."""
+    """Make the asset that trains a student for each arm and seed of the studies."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
@@ -28,8 +28,8 @@ def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
     ) -> dg.MaterializeResult:
         """The student of one arm and one seed, fine-tuned on the arm's answers.
 
-        Equal base, rows and settings are one student, whoever asks: an arm that equals a cell trains nothing. What the
-        study asks is frozen when its first student starts.
+        Equal base models, rows and settings are one student: an arm that equals a cell trains nothing. The settings of
+        the study are frozen when its first student starts.
         """
         key, start, tables = context.partition_key, time.monotonic(), lake.open()
         arm, (_, _, seed) = arm_named(recipe, tables, key), split_key(key)

@@ -1,4 +1,4 @@
-"""How good the students are."""
+"""The scores of students on the benchmarks."""
 
 import time
 from typing import Any
@@ -18,16 +18,17 @@ from openthoughts_dagster.recipe import Recipe
 
 
 def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that scores students on the benchmarks of `recipe`."""
+    """Make the asset that scores students on the benchmarks of `recipe`."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def benchmark_scores(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource
     ) -> dg.MaterializeResult:
-        """One cell's student on every benchmark item, beside the same student before training.
+        """The scores of one cell's student on every benchmark item, beside those of the same student before training.
 
-        lighteval brings tasks and metrics; the answers come from our engines and stay in the completions ledger.
+        Tasks and metrics are those of lighteval. The answers come from our engines and stay in the ledger of
+        completions.
         """
         source, teacher = entry.partitions.labels_in(recipe, context.partition_key).values()
         start, tables, spent = time.monotonic(), lake.open(), Usage()
@@ -61,7 +62,7 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
 
 
 def _metadata(scored: StudentScores, title: str) -> dict[str, Any]:
-    """Scores by benchmark with their errors, before and after training, and a few items."""
+    """Make the scores by benchmark with their errors, before and after training, and a few items."""
     summary = scored.by_benchmark()
     return {
         "dagster/row_count": scored.items.height,

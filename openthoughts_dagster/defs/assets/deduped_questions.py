@@ -1,4 +1,4 @@
-"""The questions that go on to the teachers."""
+"""The questions that the teachers are asked."""
 
 import time
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from openthoughts_dagster.recipe import Recipe
 
 
 def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Settings) -> dg.AssetsDefinition:
-    """The asset that selects, decontaminates and deduplicates as `recipe` says for each domain."""
+    """Make the asset that selects, decontaminates and deduplicates as `recipe` says for each domain."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def deduped_questions(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-        """The top questions by score, without benchmark leaks and duplicates.
+        """The questions of one source with the best scores, without benchmark leaks and duplicates.
 
-        What was dropped is in rejected_questions with its reason and the question it matched.
+        A dropped question is in rejected_questions, with its reason and the question that it matched.
         """
         source, start, tables = context.partition_key, time.monotonic(), lake.open()
         benchmarks, unchecked = benchmark_questions(recipe.evaluation, recipe.path)
@@ -59,7 +59,7 @@ def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Setting
 
 
 def _metadata(curated: Curated, unchecked: Sequence[str]) -> dict[str, Any]:
-    """What each step left, why the others were dropped, and pairs of texts to judge that by."""
+    """Make the numbers of rows after each step, the reasons of rejection, and pairs of texts to check them by."""
     examples = curated.examples(20)
     return {
         "funnel": funnel(curated.funnel),

@@ -1,4 +1,4 @@
-"""What all of it cost."""
+"""The costs of all completions."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ _SHOWN = 100
 
 
 def generation_costs_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that sums up the ledger."""
+    """Make the asset that sums the costs in the ledger."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def costs(lake: LakeResource) -> dg.MaterializeResult:
         """Completions, tokens, engine time and money by day, asset, source and model, summed from the ledger.
 
-        Counts what processes that died had committed, and failed requests; money is at the price of the day.
+        Failed requests count, and so does what a process committed before it died. Money is at the price of the day.
         """
         tables = lake.open()
         rows = generation_costs(tables)
@@ -36,8 +36,8 @@ def generation_costs_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
 
 
 def _metadata(costs: pl.DataFrame) -> dict[str, Any]:
-    """Totals, the latest days, and a picture of what each model took each day."""
-    # Prices are optional: without one, time is what was spent.
+    """Make the totals, the latest days, and a plot of what each model took each day."""
+    # Prices are optional: without them the plot shows time.
     by, unit = ("cost", "cost") if costs["cost"].sum() else ("engine_seconds", "engine seconds")
     days = costs.group_by("day", "model").agg(pl.col(by).sum()).sort("day", "model")
     latest = costs.sort("day", descending=True, maintain_order=True).head(_SHOWN)

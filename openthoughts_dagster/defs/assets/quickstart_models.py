@@ -1,4 +1,4 @@
-"""The quickstart's own tiny models."""
+"""The tiny models of the quickstart."""
 
 import shutil
 from collections.abc import Collection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # loads torch
 
 
 def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that trains the tiny models of `recipe`, which names the folder for them."""
+    """Make the asset that trains the tiny models of `recipe`, which names their folder."""
     assert recipe.tiny_models is not None
     address = recipe.path(recipe.tiny_models)
 
@@ -31,8 +31,8 @@ def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> d
     def quickstart_models(context: dg.AssetExecutionContext, models: ModelsResource) -> dg.MaterializeResult:
         """Two tiny teachers, a judge and an untrained student, trained from procedural problems on the first run.
 
-        They stand in for real models so that the whole recipe runs on a laptop; each is an ordinary Hugging Face
-        checkpoint folder, and one that is there already is kept.
+        They take the place of real models, so that the whole recipe runs on a laptop. Each is an ordinary Hugging Face
+        checkpoint folder. A model that is there already is kept.
         """
         from openthoughts_dagster.quickstart.tiny_models import TinyModel, build_tiny_models
 
@@ -50,7 +50,7 @@ def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> d
 
 
 def _metadata(built: "Collection[TinyModel]", address: str) -> dict[str, Any]:
-    """Size, training and accuracy of each model, and its loss curve."""
+    """Make the size, the training and the accuracy of each model, and its loss curve."""
     rows = [
         {
             "model": model.name,
@@ -67,7 +67,7 @@ def _metadata(built: "Collection[TinyModel]", address: str) -> dict[str, Any]:
 
 
 def _workplace(address: str, models: ModelsResource) -> Path:
-    """The folder of the models; for those in a store one of this machine's, with what is there already."""
+    """Return a local folder for the models. Models that are in the store already are copied into it."""
     if (path := local_path(address)) is not None:
         return path
     folder = Path(models.data) / "tiny_models"

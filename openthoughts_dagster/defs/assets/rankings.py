@@ -1,4 +1,4 @@
-"""The decisions: which source and which teacher make the better student."""
+"""The rankings of sources and teachers by the scores of their students."""
 
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ By = Literal["source", "teacher"]
 
 
 def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that ranks the recipe's sources or teachers, whichever its table is of, by their students' scores."""
+    """Make the asset that ranks the recipe's sources or teachers by their students' scores. Its table says which."""
     assert entry.table is not None
     written = entry.table
     by: By = "source" if "source" in written.columns else "teacher"
@@ -42,7 +42,7 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
 
 
 def _metadata(result: Ranked, by: By) -> dict[str, Any]:
-    """The leaderboards, on what they were compared, what was left out, and a picture of the scores with errors."""
+    """Make the leaderboards, the sizes of the comparison, what was left out, and a plot of the scores with errors."""
     overall = result.overall
     scored = overall.drop_nulls("score")
     return {

@@ -1,4 +1,4 @@
-"""Questions as their source has them."""
+"""The questions of the sources, normalized."""
 
 import time
 from typing import Any
@@ -20,16 +20,16 @@ from openthoughts_dagster.sources import StagedSource, read_source
 
 
 def raw_sources_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that reads the sources of `recipe`."""
+    """Make the asset that reads the sources of `recipe`."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def raw_sources(
         context: dg.AssetExecutionContext, lake: LakeResource, models: ModelsResource, readers: ReadersResource
     ) -> dg.MaterializeResult:
-        """One normalized question table per source; what is no question goes to rejected_questions with its reason.
+        """The normalized questions of one source. Rows that are no questions go to rejected_questions with a reason.
 
-        Judges are asked only for PDF files and rewritten sources; their replies are kept in the completions ledger.
+        Judges are asked only for PDF files and rewritten sources. Their replies are kept in the ledger of completions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
         judge = models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info)
@@ -47,7 +47,7 @@ def raw_sources_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
 
 
 def _metadata(lake: Lake, source: str, read: StagedSource, sample: pl.DataFrame, spent: Usage) -> dict[str, Any]:
-    """How many rows were read, kept and rejected, how long the questions are, and a few of them."""
+    """Make the numbers of rows read, kept and rejected, the lengths of questions, and a few questions."""
     lengths = lake.scan(RAW_SOURCES, source=source).select(pl.col("question").str.len_chars())
     characters = lengths.group_by("question").len().sort("question").collect(engine="streaming")
     return {

@@ -1,4 +1,4 @@
-"""Questions with the scores that selection ranks them by."""
+"""Questions with the scores that selection uses."""
 
 import json
 import time
@@ -22,7 +22,7 @@ from openthoughts_dagster.recipe import Recipe
 
 
 def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that scores questions as `recipe` says for each domain."""
+    """Make the asset that scores questions as `recipe` says for each domain."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
@@ -31,8 +31,8 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
     ) -> dg.MaterializeResult:
         """Every question of one source with its scores, such as a judge's difficulty from 1 to 10.
 
-        Each reply of a judge is kept in the completions ledger, and each embedding in a table of its own: scoring
-        again asks only for new questions.
+        Each reply of a judge is kept in the ledger of completions, and each embedding in a table of its own. So scoring
+        again asks only about new questions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
         scoring = ScoringContext(
@@ -58,7 +58,7 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
 
 
 def _metadata(scored: Scored, scores: Sequence[str]) -> dict[str, Any]:
-    """The distribution of each score, and a few questions with theirs."""
+    """Make the distribution of each score, and a few questions with their scores."""
     values = [json.loads(row) for row in scored.questions["scores"]]
     return {
         "dagster/row_count": scored.questions.height,

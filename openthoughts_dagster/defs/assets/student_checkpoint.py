@@ -1,4 +1,4 @@
-"""Students trained on the teachers' answers."""
+"""The students that are trained on the teachers' answers."""
 
 import time
 
@@ -17,7 +17,7 @@ from openthoughts_dagster.recipe import Recipe
 
 
 def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that trains a student for each source and teacher."""
+    """Make the asset that trains a student for each source and teacher."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
@@ -26,7 +26,8 @@ def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> 
     ) -> dg.MaterializeResult:
         """The student fine-tuned on one cell's answers: a Hugging Face checkpoint folder, or its address in a store.
 
-        The same base, rows and settings are trained once; an interrupted training goes on from its last checkpoint.
+        Equal base models, rows and settings are trained once. An interrupted training continues from its last
+        checkpoint.
         """
         name, start, tables, student = context.partition_key, time.monotonic(), lake.open(), recipe.student
         source, teacher = entry.partitions.labels_in(recipe, name).values()

@@ -1,4 +1,4 @@
-"""What studies decide: arms, differences, and a report."""
+"""The results of studies: arms, differences, a decision and a report."""
 
 import dagster as dg
 import polars as pl
@@ -17,7 +17,7 @@ _SHOWN = ["arm_name", "score", "error", "error_items", "error_seeds", "chance_be
 
 
 def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that compares the arms of a study."""
+    """Make the asset that compares the arms of a study."""
 
     @dg.asset(**entry.arguments(recipe))
     @resumable
@@ -38,7 +38,7 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         report = folder / "report.html"
         report.write_text(study_report(study, result, versions, older))
         [address] = models.folders.put_files(folder, [report], models.address("studies", name))
-        _keep(tables, name, result)
+        _replace_version(tables, name, result)
         context.log.info(f"{name}: {result.decision}")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(result.arms)),
@@ -64,8 +64,8 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
     return study_results
 
 
-def _keep(tables: Lake, name: str, result: StudyResult) -> None:
-    """The present version's rows replace those that were there for it; other versions' rows stay."""
+def _replace_version(tables: Lake, name: str, result: StudyResult) -> None:
+    """Replace the rows of the study's present version. The rows of its other versions stay."""
     version = str(result.arms["version"][0])
     for written, rows in ((STUDY_RESULTS, result.arms), (STUDY_COMPARISONS, result.comparisons)):
         others = tables.scan(written, study=name).filter(pl.col("version") != version).collect()

@@ -1,4 +1,4 @@
-"""What the teachers answer to the questions of the sources."""
+"""The answers of teachers to the questions of the sources."""
 
 import dagster as dg
 
@@ -11,12 +11,12 @@ from openthoughts_dagster.recipe import Recipe
 
 _DESCRIPTION = """Sampled answers of one teacher to the questions of one source.
 
-Completions are committed to the ledger while they come in; only samples that it lacks are generated. A plan splits
-them into shards, each shard is one engine, and the table names the completion of every answer."""
+Only samples that the ledger lacks are generated, and they are committed to the ledger while they come in. A plan splits
+them into shards, and one engine answers each shard. The table names the completion of every answer."""
 
 
 def teacher_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
-    """The asset that asks teachers."""
+    """Make the asset that asks teachers."""
 
     def request_of(lake: Lake, key: str) -> AnswerRequest:
         source, teacher = entry.partitions.labels_in(recipe, key).values()

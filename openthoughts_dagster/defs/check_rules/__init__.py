@@ -1,4 +1,4 @@
-"""What could be wrong with a partition, looked up in the tables themselves."""
+"""The rules of asset checks: each one looks into the tables for a possible fault of a partition."""
 
 from openthoughts_dagster.defs.check_rules.answers import (
     answers_are_complete,

@@ -1,4 +1,4 @@
-"""What could be wrong with answers and their account."""
+"""Rules about answers and their costs."""
 
 import polars as pl
 
@@ -15,7 +15,7 @@ _TRUNCATED = 0.05
 
 
 def answers_are_complete(at: Partition) -> Finding:
-    """Each question has all its answers, kept or rejected with a reason, and each kept one has its text."""
+    """Each question has all its answers, which are kept or rejected with a reason, and each kept one has its text."""
     wanted = at.count(DEDUPED_QUESTIONS) * at.recipe.answers_per_question
     keys = at.scan(TEACHER_ANSWERS).select("question_id", "sample_index").collect()
     rejected = at.count(REJECTED_ANSWERS)
@@ -29,7 +29,7 @@ def answers_are_complete(at: Partition) -> Finding:
 
 
 def traces_are_closed(at: Partition) -> Finding:
-    """At most one answer in twenty was cut off, by max_tokens or a runaway guard, or never left its <think>."""
+    """At most one answer in twenty was cut off, by max_tokens or by a runaway guard, or never closed its <think>."""
     rows = at.lake.answers(source=at.source, teacher=at.teacher).select("outcome").collect()
     cut = rows.filter(outcome="unfinished").height
     share = cut / max(1, rows.height)
@@ -37,7 +37,7 @@ def traces_are_closed(at: Partition) -> Finding:
 
 
 def costs_add_up(at: Partition) -> Finding:
-    """Every completion of the ledger is in the account once."""
+    """Every completion of the ledger is counted once in the costs."""
     ledger, account = at.lake.scan(COMPLETIONS).select(pl.len()).collect().item(), at.rows(GENERATION_COSTS)
     counted = int(account["completions"].sum())
     return Finding(ledger == counted, f"{counted:,} of {ledger:,} completions are accounted for", {"counted": counted})

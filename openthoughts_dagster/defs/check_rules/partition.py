@@ -1,4 +1,4 @@
-"""What a rule looks at, and what it finds."""
+"""The input and the result of a rule."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,13 @@ from openthoughts_dagster.recipe import Recipe
 
 @dataclass(frozen=True)
 class Partition:
-    """What a rule looks at.
+    """The partition that a rule checks.
 
-    `labels` are the values of the columns that the asset is partitioned by, such as source and teacher; `recorded` is
-    the metadata of the partition's latest materialization.
+    Attributes:
+        recipe: The recipe.
+        lake: The tables.
+        labels: The values of the columns that the asset is partitioned by, such as source and teacher.
+        recorded: The metadata of the partition's latest materialization.
     """
 
     recipe: Recipe
@@ -37,22 +40,22 @@ class Partition:
         return self.labels["teacher"]
 
     def scan(self, table: Table, **more: str) -> pl.LazyFrame:
-        """The table's rows of this partition, not read yet."""
+        """Scan the table's rows of this partition. Nothing is read yet."""
         own = {column: value for column, value in self.labels.items() if column in table.columns}
         return self.lake.scan(table, **own, **more)
 
     def rows(self, table: Table, **more: str) -> pl.DataFrame:
-        """The table's rows of this partition."""
+        """Read the table's rows of this partition."""
         return self.scan(table, **more).collect()
 
     def count(self, table: Table, **more: str) -> int:
-        """How many rows the table has of this partition; reads none of them."""
+        """Count the table's rows of this partition without reading them."""
         return int(self.scan(table, **more).select(pl.len()).collect().item())
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether the rule holds, what it says, and the numbers behind it."""
+    """The result of a rule: whether it holds, a sentence for people, and the numbers behind it."""
 
     passed: bool
     says: str
@@ -63,6 +66,6 @@ Rule = Callable[[Partition], Finding]
 
 
 def without(left: pl.LazyFrame, right: pl.LazyFrame) -> int:
-    """How many rows of `left`, which has key columns only, are not in `right`."""
+    """Count the rows of `left` that are not in `right`. Both have only key columns."""
     columns = left.collect_schema().names()
     return int(left.join(right, on=columns, how="anti").select(pl.len()).collect(engine="streaming").item())

@@ -1,4 +1,4 @@
-"""What could be wrong with the questions of a source."""
+"""Rules about the questions of a source."""
 
 import polars as pl
 
@@ -19,7 +19,7 @@ _REJECTED_ROWS = 0.1
 
 
 def raw_rows_add_up(at: Partition) -> Finding:
-    """Kept and rejected rows are as many as the source had."""
+    """The source had as many rows as were kept and rejected together."""
     kept, rejected = at.count(RAW_SOURCES), at.count(REJECTED_QUESTIONS, stage="raw_sources")
     rows_in = int(at.recorded.get("rows_in", -1))
     return Finding(
@@ -30,7 +30,7 @@ def raw_rows_add_up(at: Partition) -> Finding:
 
 
 def raw_questions_are_whole(at: Partition) -> Finding:
-    """Ids are unique, no question is blank, and every row says where it is from."""
+    """Ids are unique, no question is blank, and every row says where it comes from."""
     counts = at.scan(RAW_SOURCES).select(
         rows=pl.len(),
         ids=pl.col("question_id").n_unique(),
@@ -52,7 +52,7 @@ def raw_questions_are_whole(at: Partition) -> Finding:
 
 
 def raw_few_rejected(at: Partition) -> Finding:
-    """At most one row in ten is no question; more usually means a wrong column."""
+    """At most one row in ten was rejected. A higher share usually means that the recipe names a wrong column."""
     kept, rejected = at.count(RAW_SOURCES), at.count(REJECTED_QUESTIONS, stage="raw_sources")
     share = rejected / max(1, kept + rejected)
     return Finding(share <= _REJECTED_ROWS, f"{share:.1%} of the rows were rejected", {"rejected_share": share})
@@ -67,7 +67,7 @@ def scored_are_the_raw_questions(at: Partition) -> Finding:
 
 
 def scores_are_present(at: Partition) -> Finding:
-    """At most one score in twenty is null: a judge whose replies cannot be read scores nothing."""
+    """At most one score in twenty is null, which happens when the replies of a judge cannot be read."""
     expected = at.recipe.scores_for(at.recipe.source(at.source).domain)
     present = [pl.col("scores").str.json_path_match(f"$['{score.name}']").is_not_null().sum() for score in expected]
     columns = [count.alias(score.name) for count, score in zip(present, expected, strict=True)]
@@ -79,7 +79,7 @@ def scores_are_present(at: Partition) -> Finding:
 
 
 def curated_rows_add_up(at: Partition) -> Finding:
-    """At every step of curation, what went in is what was kept and what was rejected, and the last step's is kept."""
+    """At every step of curation, the rows that went in were either left or rejected, and the last ones are kept."""
     kept = at.count(DEDUPED_QUESTIONS)
     scored = at.count(SCORED_QUESTIONS)
     reasons = at.scan(REJECTED_QUESTIONS, stage="deduped_questions").group_by("reason").len().collect()
@@ -98,7 +98,7 @@ def curated_rows_add_up(at: Partition) -> Finding:
 
 
 def curated_questions_are_unique(at: Partition) -> Finding:
-    """No id occurs twice, and no text does where the recipe deduplicates."""
+    """No id occurs twice. When the recipe deduplicates, no text occurs twice either."""
     rows = at.scan(DEDUPED_QUESTIONS).select("question_id", "question").collect()
     ids = rows.height - rows["question_id"].n_unique()
     texts = rows.height - len(set(Texts.of(rows["question"]).hashes().tolist()))

@@ -1,4 +1,4 @@
-"""What could be wrong with models, students, scores and rankings."""
+"""Rules about models, students, scores and rankings."""
 
 import json
 from importlib.util import find_spec
@@ -46,7 +46,7 @@ def _scores_of(at: Partition) -> Table:
 
 
 def checkpoint_is_whole(at: Partition) -> Finding:
-    """The checkpoint folder has weights, all of them finite numbers, configuration and tokenizer."""
+    """The checkpoint folder has weights, a configuration and a tokenizer, and all weights are finite numbers."""
     rows = at.rows(_students_of(at))
     if rows.height != 1:
         return Finding(False, f"there are {rows.height} students for this partition, expected 1")
@@ -65,7 +65,7 @@ def checkpoint_is_whole(at: Partition) -> Finding:
 
 
 def loss_fell(at: Partition) -> Finding:
-    """The training loss at the end is below that at the start."""
+    """The training loss is lower at the end than at the start."""
     losses = [loss for _, loss in json.loads(at.rows(_students_of(at))["losses"].item())]
     says = f"training loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
     return Finding(losses[-1] < losses[0], says, {"first_loss": losses[0], "final_loss": losses[-1]})
@@ -94,8 +94,8 @@ def every_item_is_scored(at: Partition) -> Finding:
 def beats_untrained(at: Partition) -> Finding:
     """Training on this cell made the student better at the benchmarks.
 
-    A warning is no fault of the run: it says that this source and teacher taught nothing that these benchmarks measure,
-    as is expected of a source that has nothing to do with them. The rankings weigh the same scores.
+    A warning is no fault of the run: it says that the answers taught nothing that these benchmarks measure. This is
+    expected of a source on another subject than the benchmarks. The rankings use the same scores.
     """
     rows = at.rows(BENCHMARK_SCORES)
     score, before = (float(rows[column].to_numpy().mean()) for column in ("score", "untrained_score"))

@@ -1,4 +1,4 @@
-"""Rules about studies: whether their arms may be compared, and whether they can be told apart."""
+"""Rules about studies: whether their arms may be compared, and whether the comparison decided."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ _MATCHED = {"rows": "rows", "tokens": "train_tokens", "steps": "steps"}
 
 
 def arm_answers_are_complete(at: Partition) -> Finding:
-    """Each question of the arm has all its answers, kept or rejected with a reason."""
+    """Each question of the arm has all its answers, which are kept or rejected with a reason."""
     kept, rejected = at.count(ARM_ANSWERS), at.count(REJECTED_ARM_ANSWERS)
     questions, samples = at.count(ARM_QUESTIONS), int(at.recorded.get("answers_per_question", 0))
     wanted = questions * samples
@@ -24,7 +24,7 @@ def arm_answers_are_complete(at: Partition) -> Finding:
 
 
 def arm_is_comparable(at: Partition) -> Finding:
-    """The students of all arms have in common, within 2%, what the study matches: rows, tokens or steps."""
+    """The students of all arms agree within 2% on what the study matches: rows, tokens, steps, or nothing."""
     study = study_named(at.recipe, at.labels["study"])
     students = at.lake.scan(ARM_STUDENTS).filter(study=study.name, version=study_version(at.recipe, study))
     if study.match == "none":
@@ -41,7 +41,7 @@ def arm_is_comparable(at: Partition) -> Finding:
 
 
 def arms_are_not_cut_off(at: Partition) -> Finding:
-    """At most one answer in twenty of any arm is cut off: a cut-off trace teaches something else than a whole one."""
+    """At most one answer in twenty of each arm is cut off: students learn other things from cut-off answers."""
     shares = at.scan(STUDY_RESULTS).select("arm_name", "truncated").collect()
     worst = float(shares["truncated"].max() or 0.0)  # type: ignore[arg-type]
     shown = ", ".join(f"{name}: {share:.1%}" for name, share in shares.iter_rows())
@@ -49,7 +49,7 @@ def arms_are_not_cut_off(at: Partition) -> Finding:
 
 
 def arms_can_be_told_apart(at: Partition) -> Finding:
-    """The study decided: its best arm is better than every other, or the arms are equivalent within the margin."""
+    """The study has a decision: its best arm is better than all others, or the arms are equal within the margin."""
     decision = str(at.recorded.get("decision", ""))
     apart = bool(decision) and "cannot be told apart" not in decision
     return Finding(apart, decision or "the study has no decision", {})

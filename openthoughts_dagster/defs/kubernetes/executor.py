@@ -1,8 +1,8 @@
-"""Steps as Kubernetes Jobs, each in the pod that its work and its partition's model ask for.
+"""The executor that runs each step in a Kubernetes Job, with the pod that its work and its partition's model need.
 
-Dagster's own executor gives a step the same resources whatever its partition is (dagster issue 8062). This one builds
-on it: dagster_k8s makes the Jobs, `cluster/` says what is in them, and `step_pods.py` watches them.
-Imported only where OPENTHOUGHTS_EXECUTOR is kubernetes.
+Dagster's own executor gives a step the same resources for every partition (dagster issue 8062). This executor builds on
+it: dagster_k8s makes the Jobs, `cluster/` configures their pods, and `step_pods.py` watches them. It is imported only
+when OPENTHOUGHTS_EXECUTOR is kubernetes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ _LONGEST_WAIT = 120
 
 
 def kubernetes_executor(recipe: Recipe, cluster: Cluster) -> dg.ExecutorDefinition:
-    """The executor of a recipe's steps on `cluster`. Raises ClusterError for pods that Kubernetes would not take."""
+    """Make the executor of a recipe's steps on a cluster. Raises ClusterError for pods that Kubernetes would refuse."""
     check_pods(recipe, cluster)
 
     @dg.executor(
@@ -55,7 +55,7 @@ def kubernetes_executor(recipe: Recipe, cluster: Cluster) -> dg.ExecutorDefiniti
                 "chart does, or unset the variable to run steps here"
             )
         config: Mapping[str, Any] = context.executor_config
-        # A run worker that is started again goes on with the steps of the one before; otherwise they end with it.
+        # When runs are resumed, a new run worker takes over the steps. Otherwise the steps end with their worker.
         resumes = context.instance.run_monitoring_enabled and context.instance.run_monitoring_max_resume_run_attempts
         return StepsInPods(
             StepPods(recipe, cluster, launcher, owned_by_the_run=not resumes),
@@ -68,29 +68,29 @@ def kubernetes_executor(recipe: Recipe, cluster: Cluster) -> dg.ExecutorDefiniti
 
 
 class StepsInPods(StepDelegatingExecutor):
-    """Starts a step again when its pod was lost, whatever the step's own retry policy says of exceptions."""
+    """Starts a step again when its pod was lost. This is independent of the step's own retry policy for exceptions."""
 
     def __init__(self, pods: StepPods, lost_pods: int, **limits: Any) -> None:
         super().__init__(
             pods,
             retries=RetryMode.ENABLED,
             check_step_health_interval_seconds=_CHECK_SECONDS,
-            # A step's pod would refuse to start when an earlier one was lost before it began: nothing else starts a
-            # step twice, as Jobs have a backoff limit of 0.
+            # With verification a step's pod refuses to start when an earlier pod was lost before it began. Nothing else
+            # starts a step twice, since Jobs have a backoff limit of 0.
             should_verify_step=False,
             **limits,
         )
         self._pods, self._lost_pods = pods, lost_pods
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[DagsterEvent]:
-        """Run the steps. Of a run that was canceled none is left behind.
+        """Run the steps, and end all of them when the run was canceled.
 
-        Dagster leaves the steps of a run whose worker is told to end when its instance resumes runs: it takes a
-        canceled run for one that will be resumed, and its steps would go on and pay.
+        When an instance resumes runs, Dagster does not end the steps of a worker that is told to end. It treats a
+        canceled run like one that will be resumed, so that its steps would continue and cost money.
         """
         try:
             yield from super().execute(plan_context, execution_plan)
-        finally:  # a worker that is told to end raises
+        finally:  # a worker that is told to end raises an exception
             run = plan_context.instance.get_run_by_id(plan_context.run_id)
             if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
                 self._pods.terminate_all()
@@ -98,7 +98,7 @@ class StepsInPods(StepDelegatingExecutor):
     def log_failure_or_retry_event_after_error(
         self, step_context: IStepContext, err_info: SerializableErrorInfo, known_state: KnownExecutionState
     ) -> DagsterEvent:
-        """A failure, or another attempt: `lost_pods` of them for a step whose pod is gone, none after its deadline."""
+        """Decide between failure and retry: a lost pod gets up to `lost_pods` retries, a missed deadline gets none."""
         attempts = known_state.get_retry_state().get_attempt_count(step_context.step.key)
         key = step_context.step.key
         lost, overdue = key in self._pods.lost, key in self._pods.overdue

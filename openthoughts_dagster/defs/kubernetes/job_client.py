@@ -1,4 +1,4 @@
-"""Jobs as dagster_k8s's step handler asks for them: made once, and not lost to an API server that is away."""
+"""The client that dagster_k8s's step handler uses. It creates each Job once, also while the API server is away."""
 
 import time
 from collections.abc import Callable
@@ -13,14 +13,14 @@ _DELETED_WITHIN = 60
 
 
 class JobClient(DagsterKubernetesClient):
-    """What dagster_k8s calls, by way of `Api`. `patience`: seconds to create a Job in."""
+    """The client that dagster_k8s calls, which uses `Api`. Creating a Job is retried for `patience` seconds."""
 
     patience: float
     wait: Callable[[float], None]
 
     @classmethod
     def connected(cls, patience: float) -> "JobClient":
-        """A client with the configuration that kubernetes.config loaded."""
+        """Make a client with the configuration that kubernetes.config loaded."""
         from kubernetes.client import BatchV1Api, CoreV1Api
 
         api = PatchedApiClient()
@@ -35,15 +35,16 @@ class JobClient(DagsterKubernetesClient):
         return client
 
     def api(self, namespace: str, patience: float = 0) -> Api:
-        """The API server, asked for so many seconds; once when there are none. Its methods raise ClusterError."""
+        """Return the API of a namespace. A failing request is retried for `patience` seconds; by default it is not."""
         return Api(self.batch_api.api_client, namespace, patience)
 
     def create_namespaced_job_with_retries(
         self, body: Any, namespace: str, wait_time_between_attempts: float = _AGAIN_SECONDS
     ) -> None:
-        """Create a Job, asking again while the server is away. One of the same name that failed makes room first.
+        """Create a Job, and retry while the server is away. A failed Job of the same name is deleted first.
 
-        A Job's name holds its run, step and attempt: one that is there and goes on is this one, whose answer was lost.
+        The name of a Job has its run, step and attempt. So a Job of this name that has not failed is the same Job, and
+        the answer of an earlier request was lost.
         """
         api, name = self.api(namespace, self.patience), body.metadata.name
         while not api.create_job(body):
@@ -55,8 +56,9 @@ class JobClient(DagsterKubernetesClient):
             self.wait(wait_time_between_attempts)
 
     def delete_job(self, job_name: str, namespace: str) -> bool:
-        """Delete a Job; its Pods are told to end by the garbage collector, for which no right on Pods is needed.
+        """Delete a Job. Kubernetes' garbage collector ends its Pods, so that no right to delete Pods is needed.
 
-        dagster_k8s deletes the Pods itself. False when there is no such Job.
+        Returns:
+            False when there is no such Job.
         """
         return self.api(namespace, _DELETED_WITHIN).delete_job(job_name)

@@ -1,4 +1,4 @@
-"""Pod configurations in dagster_k8s's own form: checked when definitions load, merged when a step starts."""
+"""Pod configurations in the form of dagster_k8s. They are checked when definitions load and merged when steps start."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from openthoughts_dagster.training import TrainingError, check_batch_divides
 
 
 def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
-    """What a step does: from its work tag, its op, and the partition that its run's tags name."""
+    """Find out what a step does, from its work tag, its op, and the partition in the tags of its run."""
     source = tags.get("dagster/partition/source")
     if kind == "teacher":
         return teacher_work(recipe, tags.get("dagster/partition/teacher") or _arm_teacher(recipe, tags))
@@ -36,7 +36,7 @@ def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]
 
 
 def _arm_teacher(recipe: Recipe, tags: Mapping[str, str]) -> str | None:
-    """The teacher of the arm that a run's partition names, where it names one."""
+    """Return the teacher of the arm that the run's partition names, or None when it names no arm."""
     key = tags.get("dagster/partition", "")
     return arm_teacher(recipe, key) if key in arm_keys(recipe) else None
 
@@ -44,7 +44,7 @@ def _arm_teacher(recipe: Recipe, tags: Mapping[str, str]) -> str | None:
 def over_launcher(
     launchers: UserDefinedDagsterK8sConfig, pod: Mapping[str, Mapping[str, Any]]
 ) -> UserDefinedDagsterK8sConfig:
-    """A step's pod merged over what the chart says of all pods. A step on accelerators goes where those are."""
+    """Merge a step's pod over the chart's settings for all pods. The node selector of a step with accelerators wins."""
     ours = UserDefinedDagsterK8sConfig.from_dict(pod).to_dict()
     base = dict(launchers.to_dict())
     if "node_selector" in ours["pod_spec_config"]:
@@ -55,8 +55,12 @@ def over_launcher(
 
 
 def check_pods(recipe: Recipe, cluster: Cluster) -> None:
-    """Raise ClusterError for a model that does not fit the cluster, a batch that the student's processes cannot share,
-    and a pod that Kubernetes would not take."""
+    """Check the pods of all steps of a recipe.
+
+    Raises:
+        ClusterError: A model does not fit the cluster, the student's processes cannot share a batch, or Kubernetes
+            would refuse a pod.
+    """
     check_fits(recipe, cluster)
     works = {StepWork("cpu"), training_work(recipe), student_work(recipe)}
     works |= {teacher_work(recipe, teacher.name) for teacher in recipe.teachers}
@@ -79,7 +83,7 @@ def _problems(work: StepWork, cluster: Cluster) -> Iterator[str]:
 
 
 def _explain(error: str) -> str:
-    """`V1PodSpec has no 'nodeSelecto'; did you mean 'nodeSelector'?` for dagster_k8s's own words."""
+    """Rewrite an error of dagster_k8s, such as to `PodSpec has no 'nodeSelecto'; did you mean 'nodeSelector'?`."""
     import kubernetes.client
 
     match = re.fullmatch(r"Unexpected keys in model class (\w+): \{(.*)\}", error)

@@ -1,4 +1,4 @@
-"""Students on several nodes: the step is a small pod that starts the training's pods, follows and ends them."""
+"""Training students on several nodes: the step is a small pod that starts, follows and ends the training's pods."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,18 @@ from openthoughts_dagster.training.sft import Launch
 
 
 def nodes_launch(student: Student, log: Callable[[str], None], port: int = MASTER_PORT) -> Launch | None:
-    """What trains `student` on the nodes that it asks for; None for one node, which is the step's own.
+    """Return the function that trains a student on the nodes that its hardware names.
 
-    Raises TrainingError outside a cluster.
+    Args:
+        student: The student.
+        log: Gets lines of progress.
+        port: The port at which the other pods reach the first one.
+
+    Returns:
+        The function, or None when the student trains on one node, which is the step's own.
+
+    Raises:
+        TrainingError: The student needs several nodes, and steps do not run on a cluster.
     """
     nodes = student.hardware.nodes
     if nodes == 1:

@@ -1,4 +1,4 @@
-"""The Jobs of steps: made with the pod that each needs, watched with Kubernetes' own reasons in the run's log."""
+"""The Jobs of steps: they get the pod that each step needs, and Kubernetes' own reasons go to the run's log."""
 
 import re
 import time
@@ -23,14 +23,14 @@ from openthoughts_dagster.recipe import Recipe
 
 _SILENT_SECONDS = 60
 _OVERDUE = "DeadlineExceeded"
-_SAYS_NOTHING = "BackoffLimitExceeded"  # of every Job whose pod failed: its pod says why
+_SAYS_NOTHING = "BackoffLimitExceeded"  # the reason of every Job whose pod failed; the pod has the true reason
 _HEALTHY = CheckStepHealthResult.healthy()
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY}
 
 
 @dataclass
 class _Watch:
-    """What is known of one Job: what was told of it, its pods, and since when it waits or cannot be seen."""
+    """What is known about one Job: the reasons logged, its pods, and since when it is stuck or cannot be read."""
 
     namespace: str
     told: set[tuple[str, str]] = field(default_factory=set)
@@ -43,14 +43,14 @@ class _Watch:
 class StepPods(K8sStepHandler):
     """Makes, watches and deletes the Jobs of steps.
 
-    `lost` are the keys of steps that were found to be gone and not tried again yet, `overdue` of those among them that
-    used up their time. Private methods of dagster_k8s 0.29.27, which is pinned, are overridden: a test fails when they
-    change.
+    `lost` has the keys of steps whose pods are gone and that were not retried yet. `overdue` has those among them that
+    missed their deadline. The class overrides private methods of dagster_k8s 0.29.27, which is pinned. A test fails
+    when they change.
     """
 
     def __init__(self, recipe: Recipe, cluster: Cluster, launcher: K8sRunLauncher, owned_by_the_run: bool) -> None:
         super().__init__(
-            image=cluster.images.code,  # each pod has its own: this one is for dagster_k8s, which wants one
+            image=cluster.images.code,  # dagster_k8s requires an image here; each pod has its own
             container_context=K8sContainerContext(),
             load_incluster_config=launcher.load_incluster_config,
             kubeconfig_file=launcher.kubeconfig_file,
@@ -66,7 +66,7 @@ class StepPods(K8sStepHandler):
 
     @property
     def name(self) -> str:
-        """As the run's log names it."""
+        """The name in the run's log."""
         return "StepPods"
 
     def _get_container_context(self, step_handler_context: StepHandlerContext) -> K8sContainerContext:
@@ -76,20 +76,20 @@ class StepPods(K8sStepHandler):
         run_tags = step_handler_context.dagster_run.tags
         work = step_work(self._recipe, step_handler_context.step_tags[step_key].get(WORK_TAG), step.op_name, run_tags)
         pod = work.pod(self._cluster, group=self._get_k8s_step_job_name(step_handler_context))
-        if work.kind == "teacher":  # what scales a served teacher up from zero looks for this label
+        if work.kind == "teacher":  # the scaler that starts a served teacher from zero looks for this label
             label = {"openthoughts/teacher": run_tags.get("dagster/partition/teacher", "")}
             pod = merged(pod, {"pod_template_spec_metadata": {"labels": label}})
         over = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
         return cast(K8sContainerContext, over)
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Make the step's Job. One that asked for another attempt is first told why it lost its pod, if it did."""
+        """Make the step's Job. Before a retry, log why the previous attempt lost its pod."""
         self._report_previous_attempt(step_handler_context)
         self._launched[self._get_step_key(step_handler_context)] = step_handler_context
         yield from super().launch_step(step_handler_context)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
-        """Whether the step's Job goes on; what holds it up is told once, in the run's log."""
+        """Check whether the step's Job is in progress. Each reason that delays it is logged once."""
         job_name = self._get_k8s_step_job_name(step_handler_context)
         watch, context = self._watch(step_handler_context, job_name), step_handler_context
         self._launched[self._get_step_key(context)] = context
@@ -97,44 +97,44 @@ class StepPods(K8sStepHandler):
             api = self._jobs.api(watch.namespace)
             job, pods = api.job(job_name), api.pods_of(job_name)
         except ClusterError as error:
-            return self._api_unreachable(context, watch, job_name, error)
+            return self._handle_unreachable_api(context, watch, job_name, error)
         if watch.unseen_since is not None:
             self._log_event(context, f"The Kubernetes API answers again for job {job_name}")
             watch.unseen_since = None
-        gone = self._why_lost(context, watch, job_name, job, pods)
+        gone = self._explain_loss(context, watch, job_name, job, pods)
         if gone is None or self._step_has_ended(context):
             return _HEALTHY
         self.lost.add(self._get_step_key(context))
         return CheckStepHealthResult.unhealthy(gone)
 
     def terminate_all(self) -> None:
-        """Delete the Jobs of all steps that were launched, or taken over, and did not end."""
+        """Delete the Jobs of all steps that were launched or taken over and have not ended."""
         for context in self._launched.values():
             if not self._step_has_ended(context):
                 list(self.terminate_step(context))
 
-    def _why_lost(
+    def _explain_loss(
         self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
     ) -> str | None:
-        """Why the step will not end by itself, or None. Tells what is new on the way."""
+        """Return why the step will not end by itself, or None. New reasons are logged on the way."""
         now = k8s.now()
         found = self._report_reasons(context, watch, name, job, pods)
         if any(reason.reason == _OVERDUE for reason in found):
             self.overdue.add(self._get_step_key(context))
         if job is None or k8s.is_failed(job):
             if any(k8s.may_still_write(pod, now) for pod in pods):
-                return None  # it commits what it has: a replacement beside it would pay for the same answers
+                return None  # the pod is committing its work; a replacement beside it would pay for the same answers
             watch.deleted = job is None
             what = f"Kubernetes job {name} " + ("was deleted" if job is None else "failed")
             return f"{what}. {_summary(found)}"
         if (ended := k8s.ended_for(job, now)) is not None and ended > timedelta(seconds=_SILENT_SECONDS):
             return f"Kubernetes job {name} completed, and its step did not say how it ended"
-        return self._why_never_started(watch, name, pods, [reason for reason in found if reason.stuck])
+        return self._explain_stuck_start(watch, name, pods, [reason for reason in found if reason.stuck])
 
     def _report_reasons(
         self, context: StepHandlerContext, watch: _Watch, name: str, job: k8s.Object | None, pods: Sequence[k8s.Object]
     ) -> list[k8s.Reason]:
-        """What Kubernetes says of a Job and its pods; what is new is told in the run's log."""
+        """Return the reasons that Kubernetes gives for a Job and its pods, and log the new ones."""
         watch.pods |= {pod["metadata"]["name"] for pod in pods}
         calm = job is not None and not k8s.is_failed(job) and any(k8s.runs_undisturbed(pod) for pod in pods)
         found = [reason for pod in pods for reason in k8s.pod_reasons(pod)]
@@ -148,7 +148,7 @@ class StepPods(K8sStepHandler):
         return found
 
     def _report_previous_attempt(self, context: StepHandlerContext) -> None:
-        """A step that was told to end asks for another attempt itself, before its Job was looked at again."""
+        """Log why the previous attempt ended. A step that was told to end may ask for a retry before it is checked."""
         key, known = self._get_step_key(context), context.execute_step_args.known_state
         attempts = known.get_retry_state().get_attempt_count(key) if known is not None else 0
         if not attempts:
@@ -163,7 +163,7 @@ class StepPods(K8sStepHandler):
                 watch.pods = _pods_with_events(previous, api.events_of("Pod"))
             self._report_reasons(context, watch, previous, job, pods)
         except ClusterError:
-            return  # it is about the past: the attempt that starts is not held up
+            return  # this is about the past and must not delay the attempt that starts
         if job is None and not watch.deleted:
             self._log_event(context, f"Kubernetes job {previous} was deleted")
 
@@ -172,7 +172,7 @@ class StepPods(K8sStepHandler):
             self._watched[job_name] = _Watch(str(self._get_container_context(context).namespace))
         return self._watched[job_name]
 
-    def _why_never_started(
+    def _explain_stuck_start(
         self, watch: _Watch, name: str, pods: Sequence[k8s.Object], stuck: Sequence[k8s.Reason]
     ) -> str | None:
         if not stuck or any(k8s.is_started(pod) for pod in pods):
@@ -184,13 +184,13 @@ class StepPods(K8sStepHandler):
         if minutes < self._cluster.patience_minutes:
             return None
         watch.deleted = True
-        self._jobs.delete_job(name, watch.namespace)  # or it would run beside its replacement, should it ever start
+        self._jobs.delete_job(name, watch.namespace)  # otherwise it could start later, beside its replacement
         return f"Kubernetes job {name} did not start in {self._cluster.patience_minutes:g} minutes. {_summary(stuck)}"
 
-    def _api_unreachable(
+    def _handle_unreachable_api(
         self, context: StepHandlerContext, watch: _Watch, name: str, error: ClusterError
     ) -> CheckStepHealthResult:
-        """The API server is out of reach or in trouble: that says nothing of the step, which goes on without it."""
+        """Decide about a step while the API server is out of reach. The step counts as healthy until patience ends."""
         if watch.unseen_since is None:
             watch.unseen_since = self._clock()
             patience = f"{self._cluster.api_patience_minutes:g} minutes"
@@ -215,7 +215,7 @@ class StepPods(K8sStepHandler):
             return []
 
     def _step_has_ended(self, context: StepHandlerContext) -> bool:
-        """Whether the step said itself how this attempt ended, and the executor has not read it yet."""
+        """Whether the step itself has reported how this attempt ended, which the executor may not have read yet."""
         key, args = self._get_step_key(context), context.execute_step_args
         state = args.known_state
         attempts = state.get_retry_state().get_attempt_count(key) if state is not None else 0
@@ -240,6 +240,6 @@ def _summary(reasons: Sequence[k8s.Reason]) -> str:
 
 
 def _pods_with_events(job_name: str, events: Sequence[k8s.Object]) -> set[str]:
-    """Names of a Job's Pods that there are Events on, whether the Pods are there or not."""
+    """Find the names of a Job's Pods in Events. The Pods themselves may be gone."""
     names = {(event.get("involvedObject") or {}).get("name", "") for event in events}
     return {name for name in names if re.fullmatch(rf"{re.escape(job_name)}-[a-z0-9]{{5}}", name)}

@@ -1,1 +1,1 @@
-"""What the daemon looks at."""
+"""The sensors, which Dagster's daemon evaluates."""

@@ -16,7 +16,7 @@ _DESCRIPTIONS: dict[Sensor, str] = {
 
 
 def automation_sensors(entries: Iterable[AssetEntry], recipe: Recipe, settings: Settings) -> list[dg.SensorDefinition]:
-    """One sensor for cheap assets and one for those that pay models, so that each can be stopped by itself."""
+    """Make one sensor for cheap assets and one for assets that pay models, so that each can be stopped separately."""
     warnings.filterwarnings("ignore", message=".*use_user_code_server.*", category=dg.BetaWarning)
     targets: dict[Sensor, list[str]] = {sensor: [] for sensor in _DESCRIPTIONS}
     for entry in entries:
@@ -28,7 +28,7 @@ def automation_sensors(entries: Iterable[AssetEntry], recipe: Recipe, settings: 
             target=dg.AssetSelection.assets(*names),
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=settings.tick_seconds,
-            # Conditions of our own, such as TeacherInUse, are evaluated only where our code is loaded.
+            # Custom conditions, such as TeacherInUse, can be evaluated only where this package is loaded.
             use_user_code_server=sensor == "expensive_assets",
             description=_DESCRIPTIONS[sensor],
         )

@@ -1,4 +1,4 @@
-"""Failed runs are told to a webhook, later when it is away."""
+"""The sensor that reports failed runs to a webhook, and retries later while the webhook is away."""
 
 import json
 import os
@@ -18,13 +18,13 @@ _RUN_FAILED: Final = dg.DagsterEventType.RUN_FAILURE
 
 
 def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition:
-    """The sensor that posts failed runs to the webhook, when the environment names one.
+    """Make the sensor that posts failed runs to the webhook, when the environment names one.
 
-    Not Dagster's run failure sensor, which goes on to the next run when one could not be told: here a run that the
-    webhook did not take is told at a later look, for seven days.
+    Dagster's own run failure sensor continues with the next run when a run could not be reported. This sensor reports
+    such a run at a later look, for seven days.
 
     Args:
-        settings: How often it looks.
+        settings: Has the number of seconds between two looks.
         wait: Seconds before the first of two retries within one look.
     """
 
@@ -42,7 +42,7 @@ def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition
         told = 0
         for record in _failures_after(context.instance, position):
             try:
-                told += _tell(context, record, webhook, wait)
+                told += _report(context, record, webhook, wait)
             except AlertError as error:
                 if not error.refused:
                     why = f"{error}; this run and those after it are told at a later look"
@@ -57,7 +57,7 @@ def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition
 
 
 def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> Failure:
-    """What a person has to know of a run that failed: the innermost error, not the framework's around it."""
+    """Describe a failed run for people: it has the innermost error, not the framework's errors around it."""
     error = message or "the run failed"
     for record in instance.get_records_for_run(run.run_id, of_type=_STEP_FAILED).records:
         event = record.event_log_entry.dagster_event
@@ -75,8 +75,8 @@ def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -
     )
 
 
-def _tell(context: dg.SensorEvaluationContext, record: dg.EventLogRecord, webhook: str, wait: float) -> int:
-    """Post one failed run, unless it is another code location's or too old; how many were told. Raises AlertError."""
+def _report(context: dg.SensorEvaluationContext, record: dg.EventLogRecord, webhook: str, wait: float) -> int:
+    """Post one failed run, unless another code location owns it or it is too old. Returns how many were posted."""
     run, event = context.instance.get_run_by_id(record.run_id), record.event_log_entry.dagster_event
     if run is None or not _is_ours(context, run):
         return 0
@@ -99,7 +99,7 @@ def _newest(instance: dg.DagsterInstance) -> int:
 
 
 def _position(cursor: str | None) -> int | None:
-    """The last failure that was told; also from the cursor of the run failure sensor that earlier versions had."""
+    """Parse the position of the last failure that was reported, also from the cursor that earlier versions wrote."""
     if not cursor:
         return None
     try:

@@ -1,4 +1,4 @@
-"""New and changed sources become partitions, and their questions are read."""
+"""The sensor that makes new sources partitions and requests raw_sources for new and changed ones."""
 
 import json
 import os
@@ -21,9 +21,10 @@ _REQUESTS = 100
 
 @dataclass
 class _Cursor:
-    """What the sensor has to remember: little, since the table of watched sources knows the sources.
+    """The state of the sensor. It is small, since the table of watched sources has the sources.
 
-    `delivered` is the number of the last state that was requested, `waiting` the sources that may still be uploading.
+    `delivered` is the number of the last version that was requested. `waiting` has the sources that may still be
+    uploading.
     """
 
     delivered: int = 0
@@ -33,7 +34,7 @@ class _Cursor:
 
     @classmethod
     def read(cls, text: str | None) -> "_Cursor":
-        """The cursor; a fresh one for a text of another version: what was requested then is skipped by its run key."""
+        """Parse the cursor. A text of another version gives a new cursor, and run keys prevent repeated requests."""
         try:
             values = json.loads(text or "{}")
             cursor = cls(**values)
@@ -43,7 +44,7 @@ class _Cursor:
 
 
 def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefinition:
-    """The sensor that watches the recipe's sources and the landing zone."""
+    """Make the sensor that watches the recipe's sources and the landing zone."""
     zone = open_landing_zone(settings.landing) if settings.landing else None
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     watch = Watch(recipe, zone, None if offline else hub_commit)
@@ -61,7 +62,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         before = table.read()
         known = set(context.instance.get_dynamic_partitions(str(sources.name)))
         unseen = {source.name for source in recipe.sources} - set(before)
-        made = _read_as_now(context.instance, Lake(settings.lake), recipe, unseen)
+        made = _find_up_to_date(context.instance, Lake(settings.lake), recipe, unseen)
         seen = watch.look(before, cursor.waiting, cursor.delivered, made, cursor.turn)
         if seen.sources != before:
             table.save(seen.sources.values())
@@ -80,7 +81,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         )
         return dg.SensorResult(
             run_requests=[_request(entry) for entry in news],
-            # SQLite takes no more than some thousand values in one statement
+            # SQLite accepts only a few thousand values in one statement.
             dynamic_partitions_requests=[sources.build_add_request(new[i : i + 500]) for i in range(0, len(new), 500)],
             asset_events=[landing_evaluation(problems)] if after.problems != cursor.problems else [],
             skip_reason=None if news else _reason(seen.notes, problems, len(seen.waiting)),
@@ -90,11 +91,12 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
     return landing
 
 
-def _read_as_now(instance: dg.DagsterInstance, lake: Lake, recipe: Recipe, names: set[str]) -> set[str]:
-    """The sources whose rows are in the lake, and were read with the settings that the recipe has now.
+def _find_up_to_date(instance: dg.DagsterInstance, lake: Lake, recipe: Recipe, names: set[str]) -> set[str]:
+    """Find the sources whose rows are in the lake and were read with the settings that the recipe has now.
 
     An instance can be older than its lake, and settings can change before the sensor's first look. Materializations of
-    older versions do not say their settings, and count as read with the present ones: nothing is read twice.
+    older versions do not record their settings. They count as read with the present settings, so that nothing is read
+    twice.
     """
     made = instance.get_materialized_partitions(_RAW) & names if names else set()
     return {name for name in made if _has_rows(lake, name) and _settings_agree(instance, recipe, name)}

@@ -1,4 +1,4 @@
-"""Prompt files of readers. A change of words is a new version: the name is part of what was asked."""
+"""The prompt files of readers. A prompt with other words needs a new name, since the name identifies what was asked."""
 
 import re
 from collections.abc import Callable
@@ -9,12 +9,25 @@ from openthoughts_dagster.sources.contract import SourceError
 
 
 def shipped_prompts() -> list[str]:
-    """Names of the prompts that come with the package."""
+    """List the names of the prompts that come with the package."""
     return sorted(path.name.removesuffix(".md") for path in files(__name__).iterdir() if path.name.endswith(".md"))
 
 
 def read_prompt(name_or_path: str, fields: tuple[str, ...], resolve: Callable[[str], str], where: str) -> str:
-    """A prompt by shipped name or path. Raises SourceError when it is absent or has no place for a field."""
+    """Read a prompt.
+
+    Args:
+        name_or_path: The name of a prompt that comes with the package, or the path of a file.
+        fields: The fields that the prompt must have, such as "text" for `{text}`.
+        resolve: Makes a path of the recipe absolute.
+        where: The name of the setting, for errors.
+
+    Returns:
+        The text of the prompt.
+
+    Raises:
+        SourceError: The prompt cannot be read or lacks a field.
+    """
     if name_or_path in shipped_prompts():
         text = (files(__name__) / f"{name_or_path}.md").read_text(encoding="utf-8")
     else:
@@ -32,6 +45,6 @@ def read_prompt(name_or_path: str, fields: tuple[str, ...], resolve: Callable[[s
 
 
 def filled(template: str, **values: str) -> str:
-    """A prompt with its fields filled in, in one pass: braces inside the values stay text."""
+    """Fill in the fields of a prompt in one pass, so that braces inside the values stay text."""
     names = "|".join(map(re.escape, values))
     return re.sub(rf"\{{({names})\}}", lambda match: values[match[1]], template)
