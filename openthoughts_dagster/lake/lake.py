@@ -1,21 +1,19 @@
-"""Delta tables under one root: lazy scans, appends, and whole-partition replacement, each one atomic commit."""
+"""Delta tables under one root: appends and replacements of whole partitions, each in one atomic commit."""
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 from arro3.core import RecordBatchReader
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from openthoughts_dagster.lake import damage
 from openthoughts_dagster.lake.claims import claim
-from openthoughts_dagster.lake.errors import LakeError, table_error
+from openthoughts_dagster.lake.errors import table_error
 from openthoughts_dagster.lake.maintenance import (
     RETENTION_HOURS,
     Maintenance,
@@ -23,6 +21,7 @@ from openthoughts_dagster.lake.maintenance import (
     delete_old_files,
     merge_files,
 )
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.lake.rows import (
     Batches,
     CheckedBatches,
@@ -31,19 +30,13 @@ from openthoughts_dagster.lake.rows import (
     content_sum,
     rows_of_partition,
 )
-from openthoughts_dagster.lake.schemas import COMPLETIONS, TABLES, TEACHER_ANSWERS, Table
-from openthoughts_dagster.lake.versions import (
-    add_columns,
-    check_columns,
-    has_more_columns,
-    known_columns,
-    version_properties,
-)
+from openthoughts_dagster.lake.schemas import TABLES, Table
+from openthoughts_dagster.lake.versions import add_columns, has_more_columns, version_properties
 
 _ATTEMPTS = 20
 
 
-class Lake:
+class Lake(LakeReader):
     """The tables of one deployment, in a folder or in an object store.
 
     Every table exists as soon as something was written to it; scans of a table that does not exist yet are empty.
@@ -57,66 +50,6 @@ class Lake:
         >>> lake = Lake("data/lake")
         >>> lake.scan(RAW_SOURCES, source="gsm8k").select("question").head(3).collect()
     """
-
-    def __init__(self, root: str | Path, options: Mapping[str, str] | None = None) -> None:
-        self.root = str(root).rstrip("/")
-        self.options = dict(options or {})
-        self._scanned: dict[tuple[Any, ...], Table] = {}
-
-    def address(self, table: Table) -> str:
-        """Return the folder or address of a table."""
-        return f"{self.root}/{table.name}"
-
-    def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
-        """Read a table lazily.
-
-        Args:
-            table: One of the tables in `lake/schemas.py`.
-            **partition: Columns and the values that rows must have there. Where the table is partitioned by them, no
-                other partition's files are opened.
-
-        Returns:
-            All columns of the table in their order. Columns that an older table lacks have their default, or null;
-            columns that only newer code knows are left out. Empty when nothing was written yet.
-
-        Raises:
-            LakeError: The table cannot be read, a file of it is damaged, or this code would misread it.
-
-        Example:
-            >>> lake.scan(TEACHER_ANSWERS, source="gsm8k", teacher="qwq-32b").collect()
-        """
-        if (delta := self._open(table)) is None:
-            return pl.LazyFrame(schema=table.schema)
-        self._scanned[table.name, *partition.items()] = table
-        damage.check_files(delta, self.address(table), _keys(table, partition))
-        frame = pl.scan_delta(delta, storage_options=self.options or None)
-        for column, value in partition.items():
-            frame = frame.filter(pl.col(column) == value)
-        return frame.select(known_columns(table, delta))
-
-    def answers(self, **partition: str) -> pl.LazyFrame:
-        """Read the teachers' answers joined with their texts.
-
-        `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
-        million answers copies no text; this is the one scan that joins them.
-
-        Args:
-            **partition: `source`, `teacher`, or both.
-
-        Returns:
-            One row for each question and sample: the columns of `teacher_answers`, and those of `completions`.
-
-        Raises:
-            LakeError: As `scan` does.
-
-        Example:
-            >>> lake.answers(source="gsm8k").select("question_id", "reasoning", "answer").collect()
-        """
-        chosen = self.scan(TEACHER_ANSWERS, **partition)
-        # The ledger is laid out by model: the texts of other models are not opened.
-        models = chosen.select(pl.col("model").unique()).collect()["model"].implode()
-        texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
-        return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows in one commit.
@@ -261,51 +194,6 @@ class Lake:
                 done.append(Maintenance(table.name, merged, *delete_old_files(fresh, retention_hours)))
         return done
 
-    @contextmanager
-    def named_damage(self) -> Iterator[None]:
-        """Turn an error of Polars over a damaged file into one that names the file.
-
-        Polars reads lazily, and does not say in which file it found bytes that are no Parquet. When the block ends in
-        an error of Polars, all files that this lake's scans gave are read once more.
-
-        Raises:
-            LakeError: Names the first file that cannot be read. Other errors are left as they are.
-
-        Example:
-            >>> with lake.named_damage():
-            ...     lake.scan(COMPLETIONS).collect()
-        """
-        try:
-            yield
-        except LakeError:
-            raise
-        except Exception as error:
-            if isinstance(error, pl.exceptions.PolarsError | OSError):
-                self._raise_damage()
-            raise
-        except BaseException as error:
-            if damage.is_panic(error):
-                self._raise_damage()
-            raise
-
-    def check_files(self, table: Table, **partition: str) -> None:
-        """Read every file of a table, or of one partition, once. Slow: it reads all data.
-
-        Args:
-            table: The table.
-            **partition: Columns that Delta partitions the table by, and the values of one partition.
-
-        Raises:
-            LakeError: Names the first file that cannot be read.
-        """
-        if (delta := self._open(table)) is not None:
-            for says in damage.damaged_files(delta, self.options, _keys(table, partition)):
-                raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
-
-    def _raise_damage(self) -> None:
-        for (_, *partition), table in list(self._scanned.items()):
-            self.check_files(table, **dict(partition))
-
     def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
         """The table as it is now, when the partition has more than so many files."""
         delta = self._open(table)
@@ -347,20 +235,6 @@ class Lake:
         merge: Any = "merge" if has_more_columns(table, delta) else None
         write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
 
-    def _open(self, table: Table) -> DeltaTable | None:
-        """The table as it is now; None before its first commit."""
-        address = self.address(table)
-        # Not is_deltatable: it holds the interpreter's lock while it waits for the store.
-        try:
-            delta = DeltaTable(address, storage_options=self.options)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            raise damage.explain_log(address) or table_error(address, "could not be read", error) from None
-        damage.check_log(address, delta.version())
-        check_columns(table, delta, address)
-        return delta
-
     def _clear(self, table: Table, partition: Mapping[str, str]) -> None:
         if (delta := self._open(table)) is not None:
             delta.delete(_predicate(partition))
@@ -379,11 +253,6 @@ class Lake:
                 says = f"could not write {'the' if rows is None else rows} rows"
                 raise table_error(self.address(table), says, error) from None
         return None
-
-
-def _keys(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
-    """Those of the columns that Delta partitions the table by."""
-    return {column: value for column, value in partition.items() if column in table.partition_by}
 
 
 def _predicate(partition: Mapping[str, str]) -> str:
