@@ -39,8 +39,8 @@ _ATTEMPTS = 20
 class Lake(LakeReader):
     """The tables of one deployment, in a folder or in an object store.
 
-    Every table exists as soon as something was written to it; scans of a table that does not exist yet are empty.
-    Tables of older versions are read with the columns that were added since, and get them at their next write.
+    The first write creates a table; a scan of a table that does not exist yet is empty. Columns that a table of an
+    older version lacks are filled in when it is read, and added to it by the next write.
 
     Args:
         root: A folder, or an address such as s3://bucket/lake.
@@ -72,9 +72,9 @@ class Lake(LakeReader):
         self._commit(table, rows.height, lambda: self._write(table, rows, mode="append"))
 
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
-        """Make rows the whole content of one partition, in one commit: readers see the old rows or the new.
+        """Replace the content of one partition in one commit: readers see either the old rows or the new ones.
 
-        Rows that are there already, in whatever order, are not written again: they are no new version of the table.
+        Nothing is written when the partition consists of the same rows already, in whatever order.
 
         Args:
             table: Where they are written.
@@ -99,19 +99,19 @@ class Lake(LakeReader):
         self._commit(table, rows.height, write)
 
     def replace_batches(self, table: Table, batches: Batches, **partition: str) -> int:
-        """Do what `replace` does with rows that come in batches, of which a few are in memory.
+        """Do what `replace` does with rows that come in batches; only a few batches are in memory at once.
 
         Args:
             table: Where they are written.
-            batches: Gives the batches from the start each time it is called: twice when the partition has rows, to
-                compare them first, and again where another writer was first.
+            batches: Returns an iterator over all batches each time it is called. It is called twice when the partition
+                has rows, first to compare them, and again when another writer committed first.
             **partition: Columns and values of the partition. Without them the rows become the whole table.
 
         Returns:
-            How many rows there were.
+            The number of rows.
 
         Raises:
-            SchemaError: As `replace` does; then, and when `batches` raises, nothing was written.
+            SchemaError: As in `replace`. Nothing was written, neither then nor when `batches` raises.
             LakeError: The table cannot be written, or this code would misread it.
 
         Example:
@@ -137,17 +137,17 @@ class Lake(LakeReader):
         return checked.rows
 
     def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
-        """Merge the small files of one partition; rows stay what they are.
+        """Merge the small files of one partition without changing its rows.
 
-        Merged files stay for a week, for readers that have the old version open.
+        The old files are kept for a week, for readers that have the old version open.
 
         Args:
             table: A table whose rows are only ever added to, such as `completions`.
-            files: The partition is left alone when it has no more files than this.
+            files: Nothing is done when the partition has at most this many files.
             **partition: Columns and values of the partition.
 
         Returns:
-            Whether files were merged: False also when another process is at it.
+            Whether files were merged. It is False when another process is merging them.
 
         Raises:
             LakeError: The table cannot be read or written.
@@ -155,7 +155,7 @@ class Lake(LakeReader):
         if not self._is_crowded(table, files, partition):
             return False
         with self._claimed(table, partition) as ours:
-            # Looked at once more: another process may have merged them before the claim.
+            # Check again: another process may have merged the files before this one had the claim.
             if not ours or (delta := self._is_crowded(table, files, partition)) is None:
                 return False
             merged = merge_files(delta, partition)
@@ -165,18 +165,17 @@ class Lake(LakeReader):
     def maintain(self, files: int = 50, retention_hours: int = RETENTION_HOURS) -> list[Maintenance]:
         """Merge the small files of every table, and delete files that no reader needs any more.
 
-        Safe while others read and write: a partition that is written meanwhile is left for the next time.
+        It is safe while others read and write: a partition that is written meanwhile is left for the next time.
 
         Args:
-            files: Partitions with no more files than this are left alone.
-            retention_hours: Files stay for so long after they were replaced. Fewer hours than a reader or writer
-                takes break it.
+            files: Partitions with at most this many files are left alone.
+            retention_hours: Hours for which replaced files are kept. A reader or writer that takes longer fails.
 
         Returns:
-            What was done, for each table that exists.
+            One entry for each table that exists.
 
         Raises:
-            LakeError: A table cannot be read or written; tables before it are done.
+            LakeError: A table cannot be read or written. The tables before it were maintained.
         """
         done = []
         for table in TABLES.values():
@@ -195,14 +194,14 @@ class Lake(LakeReader):
         return done
 
     def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
-        """The table as it is now, when the partition has more than so many files."""
+        """Open the table if the partition has more than `files` files; return None otherwise."""
         delta = self._open(table)
         filters = [(column, "=", value) for column, value in partition.items()] or None
         return None if delta is None or len(delta.file_uris(file_pruning_predicate=filters)) <= files else delta
 
     @contextmanager
     def _claimed(self, table: Table, partition: Mapping[str, str]) -> Iterator[bool]:
-        """Whether merging the table's files is this process's alone."""
+        """Claim the merging of a table's files; the value is False when another process holds the claim."""
         work = "/".join([table.name, *partition.values()]).replace("'", "")
         try:
             with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
@@ -211,7 +210,7 @@ class Lake(LakeReader):
             raise table_error(self.address(table), "could not be compacted", error) from None
 
     def _has(self, table: Table, partition: Mapping[str, str], batches: Batches) -> bool:
-        """Whether the partition has these rows already. Fewer or more rows than there are end the comparison."""
+        """Return whether the partition consists of these rows already."""
         there = self.scan(table, **partition)
         if not (count := there.select(pl.len()).collect().item()):
             return False
@@ -219,9 +218,9 @@ class Lake(LakeReader):
         return found[0] == count and found == content_sum(there.collect_batches(maintain_order=False))
 
     def _write(self, table: Table, rows: Any, mode: Any, predicate: str | None = None) -> None:
-        """Write to the table as it is now; one that older code made gets its new columns first."""
+        """Write to the current version of the table; add the columns that it lacks first."""
         if (delta := self._open(table)) is None:
-            # Empty first: two writers of a table's first rows are never told of each other, those of an overwrite are.
+            # Create it empty: two first writes into no table do not conflict, whereas two overwrites do.
             delta = DeltaTable.create(
                 self.address(table),
                 arrow_schema(table.schema.to_frame()),
@@ -240,7 +239,7 @@ class Lake(LakeReader):
             delta.delete(_predicate(partition))
 
     def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
-        """Write, again when another writer was first: Delta's commits are optimistic."""
+        """Write, and retry when another writer committed first: Delta's commits are optimistic."""
         for attempt in range(_ATTEMPTS):
             try:
                 return write()
@@ -256,6 +255,6 @@ class Lake(LakeReader):
 
 
 def _predicate(partition: Mapping[str, str]) -> str:
-    # Without a predicate an overwrite is not told of another one that was first.
+    # An overwrite without a predicate does not conflict with another one that was committed first.
     quoted = {column: value.replace("'", "''") for column, value in partition.items()}
     return " AND ".join(f"{column} = '{value}'" for column, value in quoted.items()) or "true"

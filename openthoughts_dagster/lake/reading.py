@@ -36,11 +36,11 @@ class LakeReader:
                 other partition's files are opened.
 
         Returns:
-            All columns of the table in their order. Columns that an older table lacks have their default, or null;
-            columns that only newer code knows are left out. Empty when nothing was written yet.
+            All columns of the table in their order. Columns that an older table lacks have their default or null, and
+            columns that only newer code knows are left out. The frame is empty when nothing was written yet.
 
         Raises:
-            LakeError: The table cannot be read, a file of it is damaged, or this code would misread it.
+            LakeError: The table cannot be read, one of its files is damaged, or this code would misread it.
 
         Example:
             >>> lake.scan(TEACHER_ANSWERS, source="gsm8k", teacher="qwq-32b").collect()
@@ -58,7 +58,7 @@ class LakeReader:
         """Read the teachers' answers joined with their texts.
 
         `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
-        million answers copies no text; this is the one scan that joins them.
+        million answers copies no text. This scan joins the names with the texts.
 
         Args:
             **partition: `source`, `teacher`, or both.
@@ -67,26 +67,26 @@ class LakeReader:
             One row for each question and sample: the columns of `teacher_answers`, and those of `completions`.
 
         Raises:
-            LakeError: As `scan` does.
+            LakeError: As in `scan`.
 
         Example:
             >>> lake.answers(source="gsm8k").select("question_id", "reasoning", "answer").collect()
         """
         chosen = self.scan(TEACHER_ANSWERS, **partition)
-        # The ledger is laid out by model: the texts of other models are not opened.
+        # The ledger is partitioned by model, so the files of other models are not opened.
         models = chosen.select(pl.col("model").unique()).collect()["model"].implode()
         texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
         return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
 
     @contextmanager
     def named_damage(self) -> Iterator[None]:
-        """Turn an error of Polars over a damaged file into one that names the file.
+        """Replace an error of Polars about a damaged file by one that names the file.
 
-        Polars reads lazily, and does not say in which file it found bytes that are no Parquet. When the block ends in
-        an error of Polars, all files that this lake's scans gave are read once more.
+        Polars reads lazily, and its error does not name the file that is not valid Parquet. When the block raises an
+        error of Polars, all files of this lake's scans are therefore read once more.
 
         Raises:
-            LakeError: Names the first file that cannot be read. Other errors are left as they are.
+            LakeError: It names the first file that cannot be read. Other errors are raised unchanged.
 
         Example:
             >>> with lake.named_damage():
@@ -106,14 +106,14 @@ class LakeReader:
             raise
 
     def check_files(self, table: Table, **partition: str) -> None:
-        """Read every file of a table, or of one partition, once. Slow: it reads all data.
+        """Read every file of a table or of one partition. This is slow, because it reads all data.
 
         Args:
             table: The table.
             **partition: Columns that Delta partitions the table by, and the values of one partition.
 
         Raises:
-            LakeError: Names the first file that cannot be read.
+            LakeError: It names the first file that cannot be read.
         """
         if (delta := self._open(table)) is not None:
             for says in damage.damaged_files(delta, self.options, _keys(table, partition)):
@@ -124,9 +124,9 @@ class LakeReader:
             self.check_files(table, **dict(partition))
 
     def _open(self, table: Table) -> DeltaTable | None:
-        """The table as it is now; None before its first commit."""
+        """Open the current version of the table; return None before its first commit."""
         address = self.address(table)
-        # Not is_deltatable: it holds the interpreter's lock while it waits for the store.
+        # is_deltatable would hold the interpreter's lock while it waits for the store.
         try:
             delta = DeltaTable(address, storage_options=self.options)
         except TableNotFoundError:
@@ -139,5 +139,5 @@ class LakeReader:
 
 
 def _keys(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
-    """Those of the columns that Delta partitions the table by."""
+    """Keep only the columns that Delta partitions the table by."""
     return {column: value for column, value in partition.items() if column in table.partition_by}

@@ -1,8 +1,8 @@
-"""Tables of older and newer code: which columns a table has, what is filled in, and what is refused.
+"""Compatibility of tables with older and newer code: missing columns are filled in, unreadable tables are refused.
 
-The version that a table was made with, and the oldest one that may use it, stand in its Delta properties; tables from
-before there were versions have none, and are of version 1. A column that was added later has its version in its own
-metadata, so that one commit adds the column and tells the version.
+A table's Delta properties record the version that it was created with and the oldest version that may use it. Tables
+without these properties are of version 1. A column that was added later has its version in the column's metadata, so
+that a single commit adds the column and records the version.
 """
 
 from typing import Any
@@ -25,12 +25,12 @@ _RESTORE = (
 
 
 def version_properties(table: Table) -> dict[str, str]:
-    """The Delta properties that say which version of the definition a table has."""
+    """Return the Delta properties that record the version of a table's definition."""
     return {_VERSION: str(table.version), _COMPATIBLE: str(table.compatible_since)}
 
 
 def recorded_version(delta: DeltaTable) -> int:
-    """The version that a table was made with, or that last added a column."""
+    """Return the version with which a table was created, or a later one that added a column."""
     made = int(delta.metadata().configuration.get(_VERSION) or 1)
     return max([made, *(int(field.metadata.get(_SINCE, 1)) for field in delta.schema().fields)])
 
@@ -44,8 +44,8 @@ def check_columns(table: Table, delta: DeltaTable, address: str) -> None:
         address: Where it is.
 
     Raises:
-        LakeError: When newer code changed more than to add columns, when a column that the table once had is gone,
-            and when a column has another type or the table other partitions.
+        LakeError: Newer code made a change that this code cannot read, a column is missing that the table once had, or
+            the type of a column or the partition columns differ.
     """
     found, compatible = recorded_version(delta), int(delta.metadata().configuration.get(_COMPATIBLE) or 1)
     if compatible > table.version:
@@ -77,9 +77,10 @@ def check_columns(table: Table, delta: DeltaTable, address: str) -> None:
 
 
 def add_columns(table: Table, delta: DeltaTable) -> None:
-    """Give a table of older code the columns that were added since, in a commit of their own.
+    """Add the columns that an older table lacks, in one commit.
 
-    Raises CommitFailedError when another process was first, as a write does.
+    Raises:
+        CommitFailedError: Another process committed first.
     """
     there = {field.name for field in delta.schema().fields}
     added = [
@@ -87,17 +88,17 @@ def add_columns(table: Table, delta: DeltaTable) -> None:
         for name, field in _fields(table).items()
         if name not in there
     ]
-    if added:  # not set_table_properties: it holds the interpreter's lock while it waits for the store
+    if added:  # set_table_properties would hold the interpreter's lock while it waits for the store
         delta.alter.add_columns(added)
 
 
 def has_more_columns(table: Table, delta: DeltaTable) -> bool:
-    """Whether newer code, or another tool, added columns; what this code writes is null there."""
+    """Return whether newer code or another tool added columns; rows that this code writes are null there."""
     return any(field.name not in table.columns for field in delta.schema().fields)
 
 
 def known_columns(table: Table, delta: DeltaTable) -> list[pl.Expr]:
-    """The columns that this code knows; what a table of older code lacks is null, or the column's default."""
+    """Select the columns that this code knows; columns that the table lacks are null or have their default."""
     there = {field.name for field in delta.schema().fields}
 
     def column(name: str, kind: Any) -> pl.Expr:

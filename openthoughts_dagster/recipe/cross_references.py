@@ -1,4 +1,4 @@
-"""Do the names in a recipe refer to something? Read from the raw document, to be said beside other errors."""
+"""Checks that the names in a recipe refer to something; reads the raw document, to list all errors at once."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
 def reference_problems(document: Mapping[str, Any]) -> list[str]:
-    """Repeated names, and names that nothing has: a judge, a score, a domain. What has a wrong type is passed over.
+    """List repeated names, and references to judges, scores and domains that do not exist.
 
-    Pydantic runs a model's own validators only when all of its fields are right; a person who corrects a recipe wants
-    these problems together with the others.
+    Pydantic runs a model's own validators only when all of its fields are valid, and a person who corrects a recipe
+    wants to see all problems together. Values of a wrong type are skipped, because pydantic reports them.
     """
     sources, judges, scores = (_entries(document, key) for key in ("sources", "judges", "scores"))
     evaluation = document.get("evaluation")

@@ -1,4 +1,4 @@
-"""Every setting of a recipe as markdown, the end of docs/recipes.md.
+"""Prints every setting of a recipe as markdown tables, which are the end of docs/recipes.md.
 
 `python -m openthoughts_dagster.recipe.docs_tables` prints it.
 """
@@ -13,7 +13,7 @@ from openthoughts_dagster.recipe.recipe import Recipe
 
 
 def models_of(root: type[BaseModel]) -> list[type[BaseModel]]:
-    """`root` and every model that its fields are made of, each once, in the order of reading."""
+    """Return `root` and every model that its fields use, each once, in the order of the fields."""
     found: list[type[BaseModel]] = []
 
     def visit(annotation: Any) -> None:
@@ -29,7 +29,7 @@ def models_of(root: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def reference() -> str:
-    """Markdown tables of all models: setting, type, default, meaning."""
+    """Return markdown tables of all models with the columns setting, type, default and meaning."""
     parts = []
     for model in models_of(Recipe):
         parts += [f"### {model.__name__}", "", _first_sentence(model), "", "| setting | type | default | meaning |"]

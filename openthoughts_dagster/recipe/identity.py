@@ -1,4 +1,4 @@
-"""Which settings decide a result, and so are part of keys, fingerprints and the names of staged rows."""
+"""Which settings decide a result and are therefore part of keys, fingerprints and the names of staged rows."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 class Identity(Enum):
-    """How a field counts in `identity_of`, said in its annotation: `price: Annotated[Price, Identity.NEVER]`."""
+    """How a field counts in `identity_of`; its annotation says it: `price: Annotated[Price, Identity.NEVER]`."""
 
     NEVER = "never"
     """Prices, hardware, speed: the result is the same whatever it is."""
@@ -17,17 +17,17 @@ class Identity(Enum):
 
 
 def identity_of(settings: BaseModel) -> dict[str, Any]:
-    """The part of `settings` that decides a result, as plain values to hash.
+    """Return the part of `settings` that decides a result, as plain values to hash.
 
-    Completion keys, student fingerprints and staged shards are all made from it, so that a new setting, a price or
-    another machine asks no model again and trains no student again. A field is left out when it is None, when its
+    Completion keys, student fingerprints and staged shards are all made from it, so that a new setting, a new price or
+    another machine does not ask a model or train a student again. A field is left out when it is None, when its
     annotation says `Identity.NEVER`, and when it says `Identity.UNLESS_DEFAULT` and has its default.
 
     Args:
         settings: A model of the recipe; models inside it, also in lists and mappings, follow the same rule.
 
     Returns:
-        Field names and values, JSON-like but for types that the hash prints.
+        Field names and values. They are JSON-like, except for types that the hash converts to text.
     """
     return {
         name: _plain(value)

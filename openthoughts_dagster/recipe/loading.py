@@ -1,4 +1,4 @@
-"""YAML in, a Recipe out, or every mistake in the file at once: file, field, value and remedy."""
+"""Loads a recipe from YAML, or reports every mistake at once with file, field, value and remedy."""
 
 import os
 import re
@@ -26,12 +26,22 @@ class RecipeError(ValueError):
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/recipe.yaml"))
 
 
 def find_recipe(name_or_path: str) -> Path:
-    """The YAML file of a shipped recipe's name, a file, or a folder with recipe.yaml. Raises RecipeError."""
+    """Find the YAML file of a recipe.
+
+    Args:
+        name_or_path: Name of a shipped recipe, a file, or a folder with a recipe.yaml.
+
+    Returns:
+        The absolute path of the file.
+
+    Raises:
+        RecipeError: There is no such recipe.
+    """
     path = Path(name_or_path).expanduser()
     candidates = [path, path / "recipe.yaml", SHIPPED / name_or_path / "recipe.yaml"]
     for candidate in candidates:
@@ -48,10 +58,24 @@ def load_recipe(
 ) -> Recipe:
     """Read and check a recipe.
 
-    `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` in a string are
-    replaced from `variables`; others are not, so that no secret gets into a recipe. OPENTHOUGHTS_FILES is
-    OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own, which `hardware` may name beside the
-    built-in ones. Raises RecipeError that lists every problem of the file.
+    The variables `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` are
+    replaced in strings. Other variables are not, so that no secret gets into a recipe.
+
+    Args:
+        name_or_path: Name of a shipped recipe, a file, or a folder with a recipe.yaml.
+        variables: Values of the variables; by default the process's environment. OPENTHOUGHTS_FILES is
+            OPENTHOUGHTS_DATA when only the latter is given.
+        shapes: Shapes of the cluster that `hardware` may name in addition to the built-in ones.
+
+    Returns:
+        The recipe. Its relative paths start at the folder of its file.
+
+    Raises:
+        RecipeError: The recipe does not exist or has mistakes; the message lists all of them, one per line.
+
+    Example:
+        >>> load_recipe("quickstart").name
+        'quickstart'
     """
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of a recipe's author: which setting, what it must be, what it is, what to do."""
+"""Translates pydantic's errors for a recipe's author: the setting, what it must be, what it is, and what to do."""
 
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -31,9 +31,15 @@ _KINDS = {
 
 
 def described(error: ValidationError, document: Mapping[str, Any], root: type[BaseModel]) -> list[tuple[Location, str]]:
-    """Where each problem is, and a line on it: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
+    """Describe each problem in a line such as `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
 
-    `root` is the model that `document` should be.
+    Args:
+        error: The error of pydantic.
+        document: The raw document.
+        root: The model that the document should be.
+
+    Returns:
+        The location and the line of each problem.
     """
     lines = list[tuple[Location, str]]()
     for problem in error.errors():
@@ -45,7 +51,7 @@ def described(error: ValidationError, document: Mapping[str, Any], root: type[Ba
 
 
 def named_location(location: Location, document: Any) -> str:
-    """`sources.gsm8k.path` for ('sources', 3, 'files', 'path'): names say more than indexes."""
+    """Name a location: `sources.gsm8k.path` for ('sources', 3, 'files', 'path')."""
     parts: list[str] = []
     value: Any = document
     for part in location:
@@ -57,7 +63,7 @@ def named_location(location: Location, document: Any) -> str:
             value = value[part]
             parts.append(str(part))
         elif isinstance(value, Mapping) and part in (value.get("reader"), value.get("method"), value.get("kind")):
-            continue  # pydantic names the branch of the union that it took; the author did not write it there
+            continue  # pydantic inserts the name of the union's branch, which the author did not write
         else:
             parts.append(str(part))
     return ".".join(parts)
@@ -126,7 +132,7 @@ def _tags(location: Location, root: type[BaseModel]) -> list[str]:
 
 
 def _tags_of(member: type[BaseModel]) -> list[str]:
-    """The values of a union member's discriminator, its only required literal."""
+    """Return the values of a union member's discriminator, which is its only required literal."""
     return [
         str(tag)
         for field in member.model_fields.values()
@@ -136,7 +142,7 @@ def _tags_of(member: type[BaseModel]) -> list[str]:
 
 
 def _annotation(location: Location, root: type[BaseModel]) -> Any:
-    """The type that the models below `root` give to what is at `location`; Any where they say nothing."""
+    """Return the type of the field at `location` in the models below `root`; Any when it is not known."""
     annotation: Any = root
     for part in location:
         annotation = _unwrapped(annotation)
@@ -155,7 +161,7 @@ def _annotation(location: Location, root: type[BaseModel]) -> Any:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Without Annotated and without `| None`."""
+    """Return the annotation without Annotated and without `| None`."""
     if get_origin(annotation) is Annotated:
         return _unwrapped(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""Do the names in a recipe's studies refer to something? Read from the raw document, as the other references are."""
+"""Checks that the names in a recipe's studies refer to something; reads the raw document, as cross_references does."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,10 +7,13 @@ _SUMMARY_METRICS = ("mean", "z_mean")
 
 
 def study_problems(document: Mapping[str, Any]) -> list[str]:
-    """Names that nothing has: a source, a teacher, a benchmark, a score; each with study, arm, setting and remedy.
+    """List references of studies to sources, teachers, benchmarks and scores that do not exist.
 
     Args:
-        document: The recipe as it was read; what has a wrong type is passed over, for pydantic says that.
+        document: The raw document. Values of a wrong type are skipped, because pydantic reports them.
+
+    Returns:
+        One line for each problem, with study, arm, setting and remedy.
     """
     studies = [study for study in _list(document.get("studies")) if isinstance(study, Mapping)]
     names = [str(study.get("name")) for study in studies]
@@ -26,7 +29,7 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(study: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The base, every arm, and every value of a grid, with where it stands."""
+    """Yield the location and the settings of the base, of every arm, and of every value of a grid."""
     where = f"studies.{study.get('name')}"
     if isinstance(base := study.get("base"), Mapping):
         yield f"{where}.base", base
