@@ -1,20 +1,30 @@
-"""Many prompts at once, rendered by the model's chat template."""
+"""Renders many prompts at once by the model's chat template."""
 
 from collections.abc import Sequence
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import messages_for
 
-_PROBE = 'a "probe" of \\ two\n\nlines'  # no format that escapes texts leaves it as it is
+_PROBE = 'a "probe" of \\ two\n\nlines'  # a template that escapes texts changes this one
 _CHECKED = 64
 
 
 def render_all(model: Model, texts: Sequence[str]) -> list[str]:
-    """The prompt of every user text, as the model reads it.
+    """Render the prompt of every user text, as the model reads it.
 
-    Nearly all chat templates put a plain text unchanged between a fixed beginning and end; a million texts are then
-    put together in seconds, where the template itself takes half a minute. What a template may look at or change
-    (blanks at the ends, tags) goes through it, and so does everything when a sample of the texts shows a difference.
+    Nearly all chat templates put a plain text unchanged between a fixed beginning and end. A million texts are then
+    joined in seconds, whereas the template takes half a minute. Texts that a template may change, such as those with
+    blanks at the ends or with tags, are rendered by the template, and so are all texts if a sample shows a difference.
+
+    Args:
+        model: The model, for its chat template and system prompt.
+        texts: The user messages.
+
+    Returns:
+        One prompt for each text, in order.
+
+    Raises:
+        EngineError: The chat template writes today's date, and the recipe does not set `template_date`.
     """
     frame = _frame(model)
     if frame is None:
@@ -28,7 +38,7 @@ def render_all(model: Model, texts: Sequence[str]) -> list[str]:
 
 
 def _frame(model: Model) -> tuple[str, str] | None:
-    """What the template puts before and after a user's text; None when the text does not stand there as it is."""
+    """Return what the template puts before and after a user's text; None if it changes the text."""
     before, found, after = _render(model, _PROBE).partition(_PROBE)
     if not found or _PROBE in after:
         return None
