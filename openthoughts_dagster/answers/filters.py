@@ -1,4 +1,4 @@
-"""Which answers a student may train on: one function for each method of the recipe's `answer_filter`.
+"""The answer filters: one function for each method of the recipe's `answer_filter`.
 
 To add a method, add its settings to `recipe/answers.py` and its function to FILTERS here.
 """
@@ -23,16 +23,16 @@ from openthoughts_dagster.recipe.answers import (
 ROW = ("source", "question_id", "sample_index")
 """What names an answer in an answer set."""
 _QUESTION = ["source", "question_id"]
-_SHOWN = 60  # characters of a result in the evidence
+_SHOWN = 60  # characters of a result that the evidence shows
 
 
 @dataclass(frozen=True)
 class FilterContext:
-    """What a filter looks at.
+    """The data that a filter reads.
 
     Args:
         lake: The tables; the ledger has the texts.
-        answers: The answers that are there, a row each: source, question_id, sample_index, model, completion_id,
+        answers: The existing answers, a row each: source, question_id, sample_index, model, completion_id,
             outcome, finish_reason and completion_tokens.
         questions: Columns source, question_id and question.
     """
@@ -42,7 +42,7 @@ class FilterContext:
     questions: pl.LazyFrame
 
     def results(self) -> pl.DataFrame:
-        """The answers with a column `result`, what each ends with; empty for one that is cut off."""
+        """The answers with a column `result`, which is empty for an answer that is cut off."""
         models = self.answers["model"].unique().implode()
         texts = (
             self.lake.scan(COMPLETIONS)
@@ -58,7 +58,7 @@ class FilterContext:
         return rows.with_columns(result=pl.when(finished).then(pl.col("result")).otherwise(pl.lit("")))
 
     def references(self) -> pl.DataFrame:
-        """The reference answers of the questions: source, question_id and reference_answer, which may be null."""
+        """The columns source, question_id and reference_answer of the questions; the last may be null."""
         sources = self.answers["source"].unique().implode()
         raw = self.lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(sources))
         return raw.select(*_QUESTION, "reference_answer").unique(_QUESTION).collect()
@@ -69,14 +69,14 @@ Filter = Callable[[Any, FilterContext], pl.DataFrame]
 
 
 def dropped_answers(settings: AnswerFilter, context: FilterContext) -> pl.DataFrame:
-    """The answers that the recipe's filter drops.
+    """Return the answers that the recipe's filter drops.
 
     Args:
         settings: The recipe's `answer_filter`.
-        context: The answers, and what filters may look at beside them.
+        context: The answers and the other data that filters read.
 
     Returns:
-        Columns source, question_id, sample_index, reason and evidence; no row where every answer is kept.
+        Columns source, question_id, sample_index, reason and evidence; no rows if every answer is kept.
     """
     return FILTERS[settings.method](settings, context)
 

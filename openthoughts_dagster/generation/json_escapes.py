@@ -58,7 +58,7 @@ def _repair_string(literal: str, single: bool, doubled: bool) -> str:
 
 
 def _is_command(escape: str, before: str, single: bool, doubled: bool) -> bool:
-    """Return whether `\\` and `escape`, letters that begin with n, r or t, are a LaTeX command and not a control character."""
+    """Return whether `\\` and `escape`, letters from n, r or t on, are a LaTeX command and not a control character."""
     if escape not in _AMBIGUOUS:
         return False
     if escape[0] != "n":  # hardly any text contains tabs; a table of words may

@@ -1,4 +1,4 @@
-"""A study's report as one HTML file that needs no network: question, arms, differences, decision, what to adopt."""
+"""Writes a study's report as one HTML file that needs no network."""
 
 import io
 import json
@@ -23,7 +23,7 @@ th:first-child, td:first-child { text-align: left } pre { background: #f4f5f7; p
 
 
 def adopted_settings(study: Study, arm: str) -> str:
-    """What the recipe would say if it took an arm: the settings that the arm and its base override, as YAML.
+    """Return the settings that an arm and its base override, as YAML for the recipe.
 
     Args:
         study: The study.
@@ -40,11 +40,11 @@ def adopted_settings(study: Study, arm: str) -> str:
 def study_report(
     study: Study, result: StudyResult, versions: pl.DataFrame, older: Sequence[str] = (), costs: str = ""
 ) -> str:
-    """The report as HTML. Every text from the recipe or the tables is escaped.
+    """Return the report as HTML. Every text from the recipe or the tables is escaped.
 
     Args:
-        study: What was asked.
-        result: What was found.
+        study: The study.
+        result: Its result.
         versions: Rows of study_versions of this study.
         older: Decisions of older versions, as sentences.
         costs: What the study cost, in words.
@@ -149,7 +149,7 @@ def _table(rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def _plot(arms: pl.DataFrame, metric: str) -> str:
-    """Scores with 95% of both errors and, darker, of the items alone, as SVG."""
+    """Plot the scores as SVG with the 95% intervals over items and seeds and, darker, over items alone."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -171,5 +171,5 @@ def _plot(arms: pl.DataFrame, metric: str) -> str:
 
 
 def results_by_version(decisions: Mapping[str, Any]) -> list[str]:
-    """Decisions of older versions as sentences, the oldest first."""
+    """Return the decisions of older versions as sentences, the oldest first."""
     return [f"Version {version}: {decision}" for version, decision in decisions.items()]
