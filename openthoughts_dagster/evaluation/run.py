@@ -56,7 +56,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Ask every item of every benchmark and score the answers.
 
-    All benchmarks are asked in one call of `ask`, so that no engine waits for the last long trace of each.
+    All benchmarks are asked in one call of `ask`, so that the engine does not wait for the last trace of each.
 
     Args:
         evaluation: The recipe's benchmarks and how they are answered.
@@ -99,7 +99,7 @@ def evaluate(
 
 
 def _need_main_thread(tasks: Sequence[PreparedTask]) -> None:
-    """Refuse lighteval's own metrics elsewhere: their timeouts raise there, which they take for wrong answers."""
+    """Refuse lighteval's own metrics in other threads: their timeouts fail there and count as wrong answers."""
     if threading.current_thread() is threading.main_thread():
         return
     own = sorted({task.benchmark for task in tasks if task.judged is None})
@@ -112,7 +112,7 @@ def _need_main_thread(tasks: Sequence[PreparedTask]) -> None:
 
 @contextmanager
 def _gradients_kept() -> Iterator[None]:
-    """lighteval turns gradients off for the whole process when it is imported; the next training needs them."""
+    """Keep gradients on: importing lighteval turns them off for the whole process, and training needs them."""
     import torch
 
     enabled = torch.is_grad_enabled()
@@ -171,7 +171,7 @@ def _pipeline(tasks: Sequence[PreparedTask], tracker: Any, model: Any) -> Any:
 
 
 def _means_only(tasks: Sequence[PreparedTask]) -> bool:
-    """Whether lighteval knows all standard errors by formula; else it would fork a process that may hold a GPU."""
+    """Return whether lighteval has formulas for all standard errors; otherwise it would fork this process."""
     functions = [function for prepared in tasks for function in prepared.task.aggregation().values()]
     return all("mean" in function.__name__ for function in functions)
 
@@ -197,7 +197,7 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl
 
 
 def _unread(prepared: PreparedTask, doc: Any, faults: Any) -> int:
-    """Samples that were answered without an answer: those that a judge could not read, or else the blank ones."""
+    """Count the answered samples without an answer: those that the judge could not read, or the blank ones."""
     if prepared.judged is None:
         return int(faults[doc.task_name, doc.id, "blank"])
     unread = sum(verdict.extracted is None for verdict in prepared.judged.verdicts[doc.id])

@@ -1,4 +1,4 @@
-"""How a row becomes the text that a student learns: the chat template, looked at before it is trusted."""
+"""Renders rows to the text that a student learns, by a chat template that is checked first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _PROBE = f"{OPEN}\n{_TRACE}\n{CLOSE}\n\n{_ANSWER}"
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template that was seen to teach a whole trace and the end of the turn.
+    """A chat template that was checked: its text has the whole trace and the end of the turn.
 
-    `kind` says which it is: the model's own, or the one that TRL has for training models of that family.
+    `kind` says whether it is the model's own, or TRL's training template for models of that family.
     """
 
     tokenizer: Any
@@ -28,14 +28,14 @@ class Template:
     end_of_turn: str
 
     def prompt(self, messages: Sequence[Message]) -> str:
-        """The text that the model sees before it answers; it is none of what is learned."""
+        """Return the text that the model sees before it answers; it is not learned."""
         return _rendered(self.tokenizer, self.source, messages, prompt=True)
 
     def conversation(self, messages: Sequence[Message], text: str, prompt: str) -> str:
-        """The text of a row: the prompt, the answer, and the end of the turn.
+        """Return the text of a row: the prompt, the answer, and the end of the turn.
 
-        The answer to a row that was cut off stays open. A template that would leave something of an answer out, such
-        as one that looks for the last closing tag, is passed by: the answer follows the prompt as it is.
+        An answer that was cut off gets no end of the turn. If the template would leave out a part of the answer, for
+        example because it looks for the last closing tag, the answer is appended to the prompt unchanged.
         """
         if is_cut_off(text):
             return prompt + _continued(prompt, text)
@@ -48,19 +48,19 @@ class Template:
 
 
 def is_cut_off(text: str) -> bool:
-    """Whether an answer ended inside its reasoning, as one does that reached the longest completion."""
+    """Return whether an answer ended inside its reasoning, because it reached the longest completion."""
     return text.lstrip().startswith(OPEN) and CLOSE not in text
 
 
 def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
-    """The chat template that a student learns with: the model's own, or TRL's for training where that is needed.
+    """Choose the chat template of a training: the model's own, or TRL's training template if that one fails.
 
     Args:
         tokenizer: The base model's tokenizer.
         messages: A conversation before the answer, with the student's system prompt.
 
     Raises:
-        TrainingError: Neither teaches the whole trace, once, and the end of the turn; the message shows the text.
+        TrainingError: Neither renders the whole trace once and the end of the turn; the message shows the text.
     """
     own, wrong = _tried(tokenizer, OWN, None, messages)
     if own is not None:
@@ -83,7 +83,7 @@ def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
 
 
 def _tried(tokenizer: Any, kind: str, source: str | None, messages: Sequence[Message]) -> tuple[Template | None, str]:
-    """The template, or what is wrong with it."""
+    """Check a template; return it, or None and what is wrong with it."""
     prompt = _rendered(tokenizer, source, messages, prompt=True)
     if prompt != _rendered(tokenizer, None, messages, prompt=True):
         return None, "it renders prompts in another way than the template that the student is asked with"
@@ -107,7 +107,7 @@ def _differs_at(one: str, other: str) -> int:
 
 
 def _continued(prompt: str, text: str) -> str:
-    """The text that follows a prompt, which may have opened the reasoning itself."""
+    """Return the text that follows a prompt, which may have opened the reasoning itself."""
     return text.lstrip().removeprefix(OPEN).removeprefix("\n") if opens_reasoning(prompt) else text
 
 

@@ -1,4 +1,4 @@
-"""What a ranking is of: the sources, teachers and benchmarks of one recipe, whatever else a lake holds."""
+"""The scope of a ranking: sources, teachers and benchmarks of one recipe, whatever else the lake contains."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class NothingToRank(ValueError):
 
 @dataclass(frozen=True)
 class RankingScope:
-    """What is compared.
+    """The scope of a ranking.
 
     Attributes:
         recipe: Name of the recipe, for messages.
