@@ -12,8 +12,17 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import ARM_QUESTIONS, ARM_SCORES, ARM_STUDENTS, STUDY_COMPARISONS, STUDY_RESULTS
-from openthoughts_dagster.studies import Arm, StudyError, adopted_settings, arm_answer_set, arms_of, study_named
+from openthoughts_dagster.studies import (
+    Arm,
+    StudyError,
+    adopted_settings,
+    arm_answer_set,
+    arms_of,
+    decision_of,
+    study_named,
+)
 from openthoughts_dagster.studies.arms import study_version
+from openthoughts_dagster.studies.results import p_value
 
 
 @click.group()
@@ -25,14 +34,13 @@ def study() -> None:
 @click.pass_obj
 def list_studies(here: Deployment) -> None:
     """Show the recipe's studies with their questions and decisions."""
-    decided = dict(here.lake.scan(STUDY_RESULTS).select("study", "decision").unique("study").collect().iter_rows())
     rows = [
         {
             "study": each.name,
             "arms": len(each.variants()),
             "students": len(each.variants()) * each.seeds,
             "question": each.question,
-            "decision": decided.get(each.name),
+            "decision": decision_of(here.lake, here.recipe, each) or None,
         }
         for each in here.recipe.studies
     ]
@@ -161,7 +169,7 @@ def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "arms": f"{row['first']} - {row['second']}",
         "difference": f"{100 * row['difference']:+.1f} ± {100 * row['error']:.1f}",
-        "p": f"{row['p_holm']:.2g}",
+        "p": p_value(row["p_holm"]).removeprefix("= "),
         "could see": f"{100 * row['detectable']:.1f}",
         "seeds needed": row["seeds_needed"] or "over 100",
     }

@@ -8,10 +8,10 @@ import dagster as dg
 
 from openthoughts_dagster.cli.local_runs import run_here
 from openthoughts_dagster.defs.jobs import STUDY_ANSWERS, STUDY_DECISION, STUDY_STUDENTS
-from openthoughts_dagster.lake import STUDY_RESULTS, Lake
+from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
-from openthoughts_dagster.studies import arm_keys, student_keys
+from openthoughts_dagster.studies import arm_keys, decision_of, student_keys
 
 
 @dataclass
@@ -69,7 +69,6 @@ def run_study(
             outcome.failed[key] = run.problem
         state = f"FAILED: {run.problem}" if run.problem else "done"
         say(f"[{number}/{len(todo)}] {job} {key}: {state} in {time.monotonic() - start:.1f} s")
-    decided = lake.scan(STUDY_RESULTS, study=study.name).select("decision").collect()["decision"]
-    if study.name not in outcome.failed and len(decided):
-        outcome.decision = str(decided[0])
+    if study.name not in outcome.failed:
+        outcome.decision = decision_of(lake, recipe, study)
     return outcome

@@ -59,8 +59,10 @@ class Study(RecipeModel):
         default={}, description="Instead of arms: lists of values of settings; every combination of values is an arm."
     )
     seeds: Positive = Field(3, description="Students of each arm; each has its own seed of sampling and training.")
-    match: Literal["rows", "tokens", "steps"] = Field(
-        "rows", description="What arms have to have in common within 2%, so that a difference is the arms' own."
+    match: Literal["rows", "tokens", "steps", "none"] = Field(
+        "rows",
+        description="What must be equal within 2% in all arms, so that a difference comes from the arms alone; none if "
+        "the study asks about that size itself.",
     )
     metric: str = Field(
         "mean",

@@ -11,12 +11,13 @@ import yaml
 
 from openthoughts_dagster.recipe import identity_of
 from openthoughts_dagster.recipe.studies import Study
-from openthoughts_dagster.studies.results import StudyResult
+from openthoughts_dagster.studies.results import StudyResult, p_value
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1e21 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } .decision { font-size: 1.15rem; font-weight: 600 }
 table { border-collapse: collapse } th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+td { white-space: nowrap }
 th:first-child, td:first-child { text-align: left } pre { background: #f4f5f7; padding: .8rem; overflow-x: auto }
 .note { color: #555 } svg { max-width: 100%; height: auto }
 """
@@ -107,8 +108,8 @@ def _comparison_cells(rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:
             "arms": f"{row['first']} - {row['second']}",
             "difference": f"{100 * row['difference']:+.1f}",
             "±": f"{100 * row['error']:.1f}",
-            "p": f"{row['p_holm']:.2g}",
-            "p beyond margin": "" if row["p_equivalent"] is None else f"{row['p_equivalent']:.2g}",
+            "p": p_value(row["p_holm"]).removeprefix("= "),
+            "p beyond margin": "" if row["p_equivalent"] is None else p_value(row["p_equivalent"]).removeprefix("= "),
             "could see": f"{100 * row['detectable']:.1f}",
             "seeds needed": "over 100" if row["seeds_needed"] is None else str(row["seeds_needed"]),
         }
@@ -128,7 +129,8 @@ def _held_equal(study: Study, arms: pl.DataFrame) -> str:
         low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
         word = name.replace("train_", "")
         parts.append(f"{word}: {low:,.0f}" if low == high else f"{word}: {low:,.0f} to {high:,.0f}")
-    return f"The study matches its arms by {study.match}. {'; '.join(parts)} for each student."
+    matched = "holds nothing equal" if study.match == "none" else f"matches its arms by {study.match}"
+    return f"The study {matched}. {'; '.join(parts)} for each student."
 
 
 def _adoption(study: Study, winner: str | None) -> str:

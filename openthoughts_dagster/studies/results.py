@@ -77,6 +77,13 @@ def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
     return version
 
 
+def decision_of(lake: Lake, recipe: Recipe, study: Study) -> str:
+    """The decision of a study as it is asked now; empty where there is none, whatever older versions decided."""
+    own = lake.scan(STUDY_RESULTS, study=study.name).filter(version=study_version(recipe, study))
+    decided = own.select("decision").unique().collect()["decision"]
+    return str(decided[0]) if len(decided) else ""
+
+
 def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None = None) -> StudyResult:
     """Compare the arms of a study on the items and seeds that all of them have.
 
@@ -152,11 +159,16 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     return f"{best} cannot be told apart from {names} ({_shown(unclear[0])}); {remedy}.", None
 
 
+def p_value(p: float) -> str:
+    """A p-value as people read it: with its sign, and no smaller than one in ten thousand."""
+    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+
+
 def _shown(comparison: Comparison) -> str:
     difference = comparison.difference
     return (
-        f"{100 * difference.mean:+.1f} +- {100 * difference.error:.1f} points; {difference.seeds} seeds, "
-        f"{difference.items:,} items, p = {comparison.p_holm:.2g}"
+        f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {difference.seeds} seeds, "
+        f"{difference.items:,} items, p {p_value(comparison.p_holm)}"
     )
 
 

@@ -1,5 +1,6 @@
 """What a study finds, from the tables of its students: results, decisions, versions, and the report."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,17 @@ import polars as pl
 import pytest
 import yaml
 
-from openthoughts_dagster.lake import ARM_SCORES, ARM_STUDENTS, STUDY_VERSIONS, Lake
+from openthoughts_dagster.lake import ARM_SCORES, ARM_STUDENTS, STUDY_RESULTS, STUDY_VERSIONS, Lake
 from openthoughts_dagster.recipe import Recipe, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.studies import StudyError, adopted_settings, freeze_study, study_report, study_result
+from openthoughts_dagster.studies import (
+    StudyError,
+    adopted_settings,
+    decision_of,
+    freeze_study,
+    study_report,
+    study_result,
+)
 
 ITEMS = 120
 ARMS: dict[str, dict[str, Any]] = {"plain": {"rows": 100}, "better": {"rows": 100, "epochs": 9}}
@@ -65,7 +73,7 @@ def test_an_arm_that_is_better_is_decided_for_with_its_errors(tmp_path: Path, la
     result = study_result(lake, recipe, recipe.studies[0])
 
     assert result.winner == "better" and result.decision.startswith("better is better than plain")
-    assert "4 seeds, 120 items, p = " in result.decision
+    assert "4 seeds, 120 items, p " in result.decision
     assert result.arms["arm_name"].to_list() == ["better", "plain"]
     assert result.arms["error_seeds"].null_count() == 0 and result.missing == []
     assert "epochs: 9" in adopted_settings(recipe.studies[0], "better")
@@ -123,6 +131,16 @@ def test_what_was_asked_is_frozen_and_a_change_is_another_version(tmp_path: Path
     assert lake.scan(STUDY_VERSIONS).sort("number").collect()["number"].to_list() == [1, 2]
 
 
+def test_the_decision_of_an_older_version_is_not_that_of_the_present_one(tmp_path: Path, lake: Lake) -> None:
+    old = _recipe(tmp_path)
+    for arm, right in (("plain", 0.4), ("better", 0.7)):
+        _score(lake, old, arm, right, range(4))
+    lake.replace(STUDY_RESULTS, study_result(lake, old, old.studies[0]).arms, study="s")
+    assert decision_of(lake, old, old.studies[0]).startswith("better is better than plain")
+    changed = _recipe(tmp_path, seeds=5)
+    assert decision_of(lake, changed, changed.studies[0]) == ""
+
+
 def test_the_report_is_one_file_without_a_network_and_escapes_what_people_wrote(tmp_path: Path, lake: Lake) -> None:
     recipe = _recipe(tmp_path)
     for arm, right in (("plain", 0.4), ("better", 0.7)):
@@ -132,5 +150,5 @@ def test_the_report_is_one_file_without_a_network_and_escapes_what_people_wrote(
     report = study_report(study, result, lake.scan(STUDY_VERSIONS).collect(), ["Version 0 found: <script>"])
 
     assert "Is &lt;b&gt;more&lt;/b&gt; better?" in report and "<script>" not in report
-    assert "<svg" in report and result.decision in report and "openthoughts study adopt s" in report
+    assert "<svg" in report and escape(result.decision) in report and "openthoughts study adopt s" in report
     assert not any(f'{attribute}="http' in report.replace("xmlns", "") for attribute in ("src", "href"))

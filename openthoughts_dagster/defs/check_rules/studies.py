@@ -24,9 +24,11 @@ def arm_answers_are_complete(at: Partition) -> Finding:
 
 
 def arm_is_comparable(at: Partition) -> Finding:
-    """The students of all arms have what the study matches (rows, tokens or steps) in common within 2%."""
+    """The students of all arms have in common, within 2%, what the study matches: rows, tokens or steps."""
     study = study_named(at.recipe, at.labels["study"])
     students = at.lake.scan(ARM_STUDENTS).filter(study=study.name, version=study_version(at.recipe, study))
+    if study.match == "none":
+        return Finding(True, "the study asks about the size of its arms: nothing is held equal")
     column = _MATCHED[study.match]
     sizes = students.group_by("arm_name").agg(pl.col(column).mean()).sort("arm_name").collect()
     low, high = float(sizes[column].min() or 0), float(sizes[column].max() or 0)  # type: ignore[arg-type]
