@@ -82,12 +82,14 @@ def dropped_answers(settings: AnswerFilter, context: FilterContext) -> pl.DataFr
 
 
 def _keep_all(settings: Any, context: FilterContext) -> pl.DataFrame:
-    return _drop(context.answers.clear(), "", pl.lit(""))
+    return _select_dropped(context.answers.clear(), "", pl.lit(""))
 
 
 def _finished(settings: Any, context: FilterContext) -> pl.DataFrame:
     cut = context.answers.filter(outcome="unfinished")
-    return _drop(cut, "unfinished", pl.format("cut off after {} tokens ({})", "completion_tokens", "finish_reason"))
+    return _select_dropped(
+        cut, "unfinished", pl.format("cut off after {} tokens ({})", "completion_tokens", "finish_reason")
+    )
 
 
 def _by_length(settings: LongestAnswers | ShortestAnswers, context: FilterContext) -> pl.DataFrame:
@@ -96,7 +98,9 @@ def _by_length(settings: LongestAnswers | ShortestAnswers, context: FilterContex
     ranked = ordered.with_columns(place=pl.int_range(1, pl.len() + 1).over(_QUESTION))
     beyond = ranked.filter(pl.col("place") > settings.count)
     word = "longest" if longest else "shortest"
-    return _drop(beyond, f"not_{word}", pl.format(f"the {{}}. {word}, with {{}} tokens", "place", "completion_tokens"))
+    return _select_dropped(
+        beyond, f"not_{word}", pl.format(f"the {{}}. {word}, with {{}} tokens", "place", "completion_tokens")
+    )
 
 
 def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame:
@@ -106,7 +110,7 @@ def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame
         agrees = majority_of(own["result"].to_list(), settings.match)
         parts.append(own.filter(~pl.Series(agrees, dtype=pl.Boolean)))
     others = pl.concat(parts) if parts else rows.clear()
-    return _drop(others, "not_majority", pl.format("its result is {}", _shown("result")))
+    return _select_dropped(others, "not_majority", pl.format("its result is {}", _shorten("result")))
 
 
 def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame:
@@ -119,7 +123,7 @@ def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame
     wrong = rows.filter(~pl.Series(right, dtype=pl.Boolean))
     unknown = pl.col("reference_answer").is_null()
     reason = pl.when(unknown).then(pl.lit("no_reference")).otherwise(pl.lit("not_verified"))
-    evidence = pl.format("its result is {}, the reference {}", _shown("result"), _shown("reference_answer"))
+    evidence = pl.format("its result is {}, the reference {}", _shorten("result"), _shorten("reference_answer"))
     return wrong.select(*ROW, reason=reason, evidence=evidence)
 
 
@@ -129,14 +133,14 @@ def _random(settings: RandomAnswers, context: FilterContext) -> pl.DataFrame:
     order = pl.Series("order", text_hashes([str(settings.seed)], names.to_series(), []), dtype=pl.String)
     beyond = context.answers.with_columns(order).sort("order").slice(count)
     method = settings.as_many_as.method
-    return _drop(beyond, "not_drawn", pl.lit(f"{count:,} answers are drawn, as many as {method} keeps"))
+    return _select_dropped(beyond, "not_drawn", pl.lit(f"{count:,} answers are drawn, as many as {method} keeps"))
 
 
-def _shown(column: str) -> pl.Expr:
+def _shorten(column: str) -> pl.Expr:
     return pl.col(column).fill_null("unknown").str.slice(0, _SHOWN)
 
 
-def _drop(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:
+def _select_dropped(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:
     return rows.select(*ROW, reason=pl.lit(reason), evidence=evidence)
 
 

@@ -67,14 +67,14 @@ def plan_answers(
     """
     sampling, samples = model.reference.sampling, answers.samples
     planned_at = datetime.now(UTC)
-    questions = pl.concat([_QUESTIONS.to_frame(), *_keyed(model, answers, length_score)], how="vertical")
-    questions = questions.with_columns(first_sample=_occurrence(questions) * samples)
+    questions = pl.concat([_QUESTIONS.to_frame(), *_make_keys(model, answers, length_score)], how="vertical")
+    questions = questions.with_columns(first_sample=_count_earlier(questions) * samples)
     wanted = wanted_samples(questions["first_sample"], samples)
     missing = missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
     missing_count = missing.list.len().cast(pl.Int64)
     known = rates(lake, model, sampling, answers.label)
     expected = (
-        _expected(lake, model, questions, known)
+        _expect_tokens(lake, model, questions, known)
         if (missing_count > 0).any()
         else pl.lit(float(known.completion_tokens))
     )
@@ -82,7 +82,7 @@ def plan_answers(
     ordered = table.sort("expected_tokens", "characters", "question_id", descending=[True, True, False])
     todo = ordered.filter(pl.col("missing") > 0)
     tokens = float((todo["expected_tokens"] * todo["missing"]).sum())
-    shards = _shards(_sharding(model.reference), tokens, known, todo.height)
+    shards = _count_shards(_sharding(model.reference), tokens, known, todo.height)
     rows = ordered.select(
         "source",
         "question_id",
@@ -115,7 +115,7 @@ def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
     return pl.DataFrame({"first_sample": first_samples}).select(wanted=indexes)["wanted"]
 
 
-def _occurrence(questions: pl.DataFrame) -> pl.Series:
+def _count_earlier(questions: pl.DataFrame) -> pl.Series:
     """Count the questions of the same key before each question, in the order of their ids."""
     if questions["key"].n_unique() == questions.height:
         return pl.zeros(questions.height, dtype=pl.Int32, eager=True)
@@ -123,7 +123,7 @@ def _occurrence(questions: pl.DataFrame) -> pl.Series:
     return questions.select(occurrence=rank)["occurrence"]
 
 
-def _keyed(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
+def _make_keys(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
     sampling = model.reference.sampling
     for batch in answers.questions.collect_batches(chunk_size=_BATCH):
         prompts = render_all(model, batch["question"].to_list())
@@ -138,7 +138,7 @@ def _keyed(model: Model, answers: AnswerSet, length_score: str | None) -> Iterat
         )
 
 
-def _expected(lake: Lake, model: Model, questions: pl.DataFrame, known: Rates) -> pl.Series:
+def _expect_tokens(lake: Lake, model: Model, questions: pl.DataFrame, known: Rates) -> pl.Series:
     """Return the expected tokens of one answer to each question."""
     own = (
         lake.scan(COMPLETIONS, model=model.identity.partition)
@@ -158,7 +158,7 @@ def _sharding(reference: ModelReference) -> Sharding:
     return reference.shards if isinstance(reference, Teacher) else Sharding()
 
 
-def _shards(sharding: Sharding, tokens: float, known: Rates, questions: int) -> int:
+def _count_shards(sharding: Sharding, tokens: float, known: Rates, questions: int) -> int:
     """Return the number of shards: as the targets say, at most one per question, and 0 if nothing is missing."""
     wanted = 1.0
     if sharding.tokens:

@@ -62,7 +62,7 @@ def publish_answers(
         EngineError: The plan has no question, or no answer can be kept; the tables are not changed.
     """
     name = model.reference.name
-    rows = _wanted(lake, model, answers)
+    rows = _read_wanted(lake, model, answers)
     if rows.is_empty():
         raise EngineError(
             f"{name}: {answers.label} has no questions in {lake.root}, so there is nothing to answer. Materialize "
@@ -71,7 +71,7 @@ def publish_answers(
     lost = rows.filter(pl.col("reason").is_in(["missing", "error"]))
     if lost.height > missing_allowed * rows.height:
         raise AnswersMissing(_describe_missing(name, answers.label, lost, rows.height, missing_allowed))
-    rows = _with_filter(lake, answers, rows, keep)
+    rows = _add_filter_reasons(lake, answers, rows, keep)
     kept, rejected = rows.filter(pl.col("reason").is_null()), rows.filter(pl.col("reason").is_not_null())
     if kept.is_empty():
         reasons = (rejected["reason"] + ": " + rejected["evidence"]).unique().sort().head(3)
@@ -107,7 +107,7 @@ def _version_columns(kept: pl.DataFrame) -> list[str]:
     return columns if kept["source"].n_unique() < 2 else ["source", *columns]
 
 
-def _wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
+def _read_wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
     """Return every question and sample of the plan with the completion that counts, in a stable order.
 
     The columns `reason` and `evidence` say why there is no answer; they are null if there is one.
@@ -119,13 +119,13 @@ def _wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
         wanted.lazy()
         .join(chosen_completions(lake, model, plan["key"], _LEDGER), on=["key", "sample_index"], how="left")
         .with_columns(model=pl.lit(model.identity.partition))
-        .with_columns(_failure())
+        .with_columns(_describe_failure())
         .sort("question_id", "sample_index", "source")
         .collect()
     )
 
 
-def _failure() -> list[pl.Expr]:
+def _describe_failure() -> list[pl.Expr]:
     """Make the columns `reason` (a slug) and `evidence`, which say why there is no answer; null if there is one."""
     wrote_nothing = pl.format("the model wrote nothing in {} tokens ({})", "completion_tokens", "finish_reason")
     rules = [
@@ -140,7 +140,7 @@ def _failure() -> list[pl.Expr]:
     return [reason.alias("reason"), evidence.alias("evidence")]
 
 
-def _with_filter(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
+def _add_filter_reasons(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
     """Add the reasons of the recipe's filter to `rows`, which have those of missing answers."""
     there = rows.filter(pl.col("reason").is_null())
     dropped = dropped_answers(keep, FilterContext(lake, there, answers.questions))
@@ -157,11 +157,11 @@ def _describe_missing(name: str, label: str, lost: pl.DataFrame, wanted: int, al
     return (
         f"{name}: {lost.height:,} of {wanted:,} answers to {label} are missing, more than the recipe's "
         f"missing_answers: {allowed:g} allows. Why: {why}. The first requests: {', '.join(named)}. Everything else is "
-        f"in the ledger: {_what_to_do(lost)}"
+        f"in the ledger: {_suggest_remedy(lost)}"
     )
 
 
-def _what_to_do(lost: pl.DataFrame) -> str:
+def _suggest_remedy(lost: pl.DataFrame) -> str:
     refused = int(lost["permanent"].fill_null(False).sum())
     if not refused:
         return "materialize again to ask only for these"

@@ -63,10 +63,10 @@ def answer_shard(
         return Usage(currency=model.reference.price.currency)
     log(f"{model.reference.name}: {total:,} completions to generate for {answers.label}, shard {shard}")
     purpose = Purpose(answers.asset, answers.label)
-    return generate(lake, pool, model, _pages(model, answers, todo), total, purpose, log)
+    return generate(lake, pool, model, _read_pages(model, answers, todo), total, purpose, log)
 
 
-def _pages(model: Model, answers: AnswerSet, todo: pl.DataFrame) -> Iterator[list[Request]]:
+def _read_pages(model: Model, answers: AnswerSet, todo: pl.DataFrame) -> Iterator[list[Request]]:
     """Yield the requests for the missing samples, page by page; only one page of texts is in memory."""
     texts, row = answers.questions.select("source", "question_id", "question"), ["source", "question_id"]
     for page in todo.iter_slices(_PAGE):

@@ -101,9 +101,9 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
                 f"training set {name}: {lost:,} of its rows name a question or a completion that the lake does not "
                 "have. Materialize teacher_answers of the source and teacher, and the student again"
             )
-        yield full.select("source", "question_id", "sample_index", "question", text=_texts(full))
+        yield full.select("source", "question_id", "sample_index", "question", text=_join_texts(full))
 
 
-def _texts(rows: pl.DataFrame) -> pl.Series:
+def _join_texts(rows: pl.DataFrame) -> pl.Series:
     texts = [join_reasoning(reasoning, answer) for reasoning, answer in rows.select("reasoning", "answer").iter_rows()]
     return pl.Series(texts, dtype=pl.String)

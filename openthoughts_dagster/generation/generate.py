@@ -72,7 +72,7 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
         for i, text, key in zip(members, texts, completion_keys(model.identity, texts, sampling, schema), strict=True):
             keys[i], rendered[i] = key, text
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
-    schemas = _schemas(prompts)
+    schemas = _distinct_schemas(prompts)
     key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
     missing = missing_samples(lake, model, key_series, samples, sampling, schemas)
     requests = {
@@ -137,7 +137,7 @@ def generate(
                     done = usage.generated + usage.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()
-                        log(f"{name}: {_progress(usage, done, total, logged - start)}")
+                        log(f"{name}: {_describe_progress(usage, done, total, logged - start)}")
                     await ledger.wait_for_space()
         finally:
             usage.engine_seconds += time.monotonic() - began
@@ -189,26 +189,27 @@ def ledger_client(
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
             usage.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
         keys = [key for samples in planned.wanted for key, _ in samples]
-        answers = read_answers(lake, model, keys, sampling, _schemas(prompts))
+        answers = read_answers(lake, model, keys, sampling, _distinct_schemas(prompts))
         return [[answers[sample] for sample in samples] for samples in planned.wanted]
 
     return ask
 
 
-def _schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
+def _distinct_schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
     """Return the different JSON schemas of prompts; a million prompts share the same few objects."""
     return list({id(prompt.json_schema): prompt.json_schema for prompt in prompts}.values())
 
 
-def _progress(usage: Usage, done: int, total: int, seconds: float) -> str:
+def _describe_progress(usage: Usage, done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
     return (
         f"{done:,} of {total:,} completions, {usage.failed:,} failed, "
-        f"{usage.completion_tokens / seconds:,.0f} tokens/s" + (f", about {_span(left)} left" if done < total else "")
+        f"{usage.completion_tokens / seconds:,.0f} tokens/s"
+        + (f", about {_format_duration(left)} left" if done < total else "")
     )
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

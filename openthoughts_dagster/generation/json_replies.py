@@ -54,9 +54,9 @@ def parse_json_reply(text: str, schema: dict[str, Any] | None = None) -> Any:
     """
     problems: list[str] = []
     values: list[Any] = []
-    for candidate in _candidates(text):
+    for candidate in _find_candidates(text):
         try:
-            value = _load(candidate)
+            value = _load_json(candidate)
             if problem := _schema_problem(value, schema):
                 raise ValueError(problem)
         except ValueError as error:
@@ -138,7 +138,7 @@ def _read(reply: str, schema: dict[str, Any], parse: Callable[[Any], Any | None]
     return JsonReading(value, attempts=attempts)
 
 
-def _candidates(text: str) -> Iterator[str]:
+def _find_candidates(text: str) -> Iterator[str]:
     """Yield the parts of a reply that may be its JSON: the whole reply, and the texts between outermost brackets."""
     stripped = text.strip()
     if _SCALAR.fullmatch(stripped):
@@ -177,23 +177,27 @@ def _end_of(text: str, start: int) -> int | None:
     return None
 
 
-def _load(text: str) -> Any:
+def _load_json(text: str) -> Any:
     value = json.loads(
-        repair_escapes(text), strict=False, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
+        repair_escapes(text),
+        strict=False,
+        parse_constant=_refuse_constant,
+        parse_float=_parse_finite_float,
+        parse_int=_parse_bounded_int,
     )
     if has_lone_surrogate(json.dumps(value, ensure_ascii=False)):
         raise ValueError("it has half a surrogate pair")
     return value
 
 
-def _bounded(digits: str) -> int:
+def _parse_bounded_int(digits: str) -> int:
     # The interpreter has a limit of its own, but libraries of mathematics turn it off for the whole process.
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"a number of it has {len(digits):,} digits, more than {_MOST_DIGITS}")
     return int(digits)
 
 
-def _finite(digits: str) -> float:
+def _parse_finite_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
         raise ValueError(f"the number {digits[:20]} is too large")

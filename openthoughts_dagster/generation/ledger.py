@@ -41,7 +41,7 @@ def missing_samples(
         Lists of Int32, as many as `keys`.
     """
     rows = ledger_rows(lake, model, sampling, schemas)
-    refused = _refused(rows, model.reference.max_model_len)
+    refused = _select_refused(rows, model.reference.max_model_len)
     if retry_refused_before is not None:
         refused = refused.filter(pl.col("created_at") >= retry_refused_before)
     settled_rows = [rows.filter(pl.col("error").is_null()), refused]
@@ -70,7 +70,7 @@ def ledger_rows(
     return rows if lower is None else pl.concat([rows, lower])
 
 
-def _refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
+def _select_refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
     """Select permanent failures, without prompts that were too long for the model and are not any more."""
     refused = rows.filter("permanent", pl.col("error").is_not_null())
     if longest is None:

@@ -35,7 +35,7 @@ def rows_of_lower_caps(
     lower = [
         text
         for text in rows.select("sampling").unique().collect(engine="streaming")["sampling"]
-        if _lower(text, sampling)
+        if _has_lower_cap(text, sampling)
     ]
     if not lower or not schemas:
         return None
@@ -60,7 +60,7 @@ def rows_of_lower_caps(
     )
 
 
-def _lower(text: str, sampling: Sampling) -> bool:
+def _has_lower_cap(text: str, sampling: Sampling) -> bool:
     """Return whether a row's sampling differs from `sampling` only by a lower cap."""
     try:
         asked_with = Sampling.model_validate_json(text)

@@ -117,21 +117,23 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         identity = ModelIdentity(reference.model, reference.revision or "served", asked_with=asked_with)
         tokenizer = reference.tokenizer
         if tokenizer is not None and "://" in tokenizer:
-            tokenizer = str(_fetched(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0])
+            tokenizer = str(
+                _fetch_folder(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0]
+            )
         elif tokenizer is not None and _is_folder(tokenizer):
-            tokenizer = str(_checked_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
+            tokenizer = str(_check_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
         return Model(reference, reference.model, identity, tokenizer)
     needed = ["config.json", "tokenizer_config.json"]
     if "://" in reference.model:
-        path, revision = _fetched(reference.name, "model", folders, reference.model, needed, weights)
+        path, revision = _fetch_folder(reference.name, "model", folders, reference.model, needed, weights)
         return Model(reference, str(path), ModelIdentity(reference.model, revision, local=True))
     if _is_folder(reference.model):
-        path = _checked_folder(reference.name, "model", folder, reference.model, needed)
+        path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 
-def _fetched(
+def _fetch_folder(
     name: str, setting: str, folders: Folders, address: str, needed: list[str], weights: bool = False
 ) -> tuple[Path, str]:
     """Return a local copy of the folder at an address, and its revision."""
@@ -148,7 +150,7 @@ def _is_folder(address: str) -> bool:
     return address.startswith(("/", "./", "../", "~"))
 
 
-def _checked_folder(name: str, setting: str, base: Path, address: str, needed: list[str]) -> Path:
+def _check_folder(name: str, setting: str, base: Path, address: str, needed: list[str]) -> Path:
     path = (base / Path(address).expanduser()).resolve()
     missing = [file for file in needed if not (path / file).is_file()]
     if missing:

@@ -26,20 +26,20 @@ def render_all(model: Model, texts: Sequence[str]) -> list[str]:
     Raises:
         EngineError: The chat template writes today's date, and the recipe does not set `template_date`.
     """
-    frame = _frame(model)
+    frame = _find_frame(model)
     if frame is None:
-        return [_render(model, text) for text in texts]
+        return [_render_text(model, text) for text in texts]
     before, after = frame
-    prompts = [f"{before}{text}{after}" if _is_plain(text) else _render(model, text) for text in texts]
+    prompts = [f"{before}{text}{after}" if _is_plain(text) else _render_text(model, text) for text in texts]
     step = max(1, len(texts) // _CHECKED)
-    if all(prompts[i] == _render(model, texts[i]) for i in range(0, len(texts), step)):
+    if all(prompts[i] == _render_text(model, texts[i]) for i in range(0, len(texts), step)):
         return prompts
-    return [_render(model, text) for text in texts]
+    return [_render_text(model, text) for text in texts]
 
 
-def _frame(model: Model) -> tuple[str, str] | None:
+def _find_frame(model: Model) -> tuple[str, str] | None:
     """Return what the template puts before and after a user's text; None if it changes the text."""
-    before, found, after = _render(model, _PROBE).partition(_PROBE)
+    before, found, after = _render_text(model, _PROBE).partition(_PROBE)
     if not found or _PROBE in after:
         return None
     return before, after
@@ -49,5 +49,5 @@ def _is_plain(text: str) -> bool:
     return bool(text) and not text[0].isspace() and not text[-1].isspace() and "<" not in text
 
 
-def _render(model: Model, text: str) -> str:
+def _render_text(model: Model, text: str) -> str:
     return model.render(messages_for(model.reference, text))

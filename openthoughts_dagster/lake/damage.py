@@ -38,7 +38,7 @@ def check_log(address: str, version: int) -> None:
     if "://" in address:
         return
     log = Path(address) / "_delta_log"
-    for number in range(_checkpoint(log) + 1, version + 2):
+    for number in range(_newest_checkpoint(log) + 1, version + 2):
         file = log / f"{number:020}.json"
         if file.exists() and not file.stat().st_size:
             raise table_error(address, "the table is damaged", f"{file} is empty", _LOG_REMEDY)
@@ -50,7 +50,7 @@ def explain_log(address: str) -> LakeError | None:
     if "://" in address or not log.is_dir():
         return None
     commits = {int(path.stem): path for path in log.glob("*.json") if path.stem.isdigit()}
-    for number in range(_checkpoint(log) + 1, max(commits, default=-1) + 1):
+    for number in range(_newest_checkpoint(log) + 1, max(commits, default=-1) + 1):
         file = log / f"{number:020}.json"
         if number not in commits:
             return table_error(address, "the table is damaged", f"{file} is missing", _LOG_REMEDY)
@@ -109,7 +109,7 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
-def _checkpoint(log: Path) -> int:
+def _newest_checkpoint(log: Path) -> int:
     """Return the version of the newest checkpoint; -1 when there is none."""
     try:
         last: dict[str, Any] = json.loads((log / "_last_checkpoint").read_text())

@@ -94,7 +94,7 @@ class Lake(LakeReader):
             if rows.is_empty():
                 self._clear(table, partition)
             elif not self._has(table, partition, lambda: [rows]):
-                self._write(table, rows, mode="overwrite", predicate=_predicate(partition))
+                self._write(table, rows, mode="overwrite", predicate=_make_predicate(partition))
 
         self._commit(table, rows.height, write)
 
@@ -127,7 +127,7 @@ class Lake(LakeReader):
                 return self._clear(table, partition)
             reader = RecordBatchReader.from_batches(arrow_schema(first), checked.as_arrow(chain([first], rows)))
             try:
-                self._write(table, reader, mode="overwrite", predicate=_predicate(partition))
+                self._write(table, reader, mode="overwrite", predicate=_make_predicate(partition))
             except Exception:
                 if checked.error is not None:
                     raise checked.error from None
@@ -236,7 +236,7 @@ class Lake(LakeReader):
 
     def _clear(self, table: Table, partition: Mapping[str, str]) -> None:
         if (delta := self._open(table)) is not None:
-            delta.delete(_predicate(partition))
+            delta.delete(_make_predicate(partition))
 
     def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
         """Write, and retry when another writer committed first: Delta's commits are optimistic."""
@@ -254,7 +254,7 @@ class Lake(LakeReader):
         return None
 
 
-def _predicate(partition: Mapping[str, str]) -> str:
+def _make_predicate(partition: Mapping[str, str]) -> str:
     # An overwrite without a predicate does not conflict with another one that was committed first.
     quoted = {column: value.replace("'", "''") for column, value in partition.items()}
     return " AND ".join(f"{column} = '{value}'" for column, value in quoted.items()) or "true"

@@ -48,7 +48,7 @@ class LakeReader:
         if (delta := self._open(table)) is None:
             return pl.LazyFrame(schema=table.schema)
         self._scanned[table.name, *partition.items()] = table
-        damage.check_files(delta, self.address(table), _keys(table, partition))
+        damage.check_files(delta, self.address(table), _partition_filter(table, partition))
         frame = pl.scan_delta(delta, storage_options=self.options or None)
         for column, value in partition.items():
             frame = frame.filter(pl.col(column) == value)
@@ -116,7 +116,7 @@ class LakeReader:
             LakeError: It names the first file that cannot be read.
         """
         if (delta := self._open(table)) is not None:
-            for says in damage.damaged_files(delta, self.options, _keys(table, partition)):
+            for says in damage.damaged_files(delta, self.options, _partition_filter(table, partition)):
                 raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
 
     def _raise_damage(self) -> None:
@@ -138,6 +138,6 @@ class LakeReader:
         return delta
 
 
-def _keys(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
+def _partition_filter(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
     """Keep only the columns that Delta partitions the table by."""
     return {column: value for column, value in partition.items() if column in table.partition_by}

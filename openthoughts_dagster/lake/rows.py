@@ -34,7 +34,7 @@ def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     problems += [
         f"column {column} is {rows.schema[column]}, expected {kind}"
         for column, kind in table.schema.items()
-        if column in rows.columns and not _fits(rows.schema[column], kind)
+        if column in rows.columns and not _is_convertible(rows.schema[column], kind)
     ]
     problems += [
         f"column {column} has {count} nulls of {rows.height}"
@@ -103,7 +103,7 @@ class CheckedBatches:
             raise
 
 
-def _fits(actual: pl.DataType, expected: pl.DataType) -> bool:
+def _is_convertible(actual: pl.DataType, expected: pl.DataType) -> bool:
     """Accept equal types, other integer widths, integers for floats, other time units, and all-null columns."""
     return (
         actual == expected

@@ -49,31 +49,31 @@ def check_columns(table: Table, delta: DeltaTable, address: str) -> None:
     """
     found, compatible = recorded_version(delta), int(delta.metadata().configuration.get(_COMPATIBLE) or 1)
     if compatible > table.version:
-        raise _refused(
+        raise _refusal(
             address,
             f"it is of version {found}, which code before version {compatible} misreads, and this code knows version "
             f"{table.version}",
             "Upgrade this process to the version of openthoughts-dagster that wrote the table",
         )
     if found < table.compatible_since:
-        raise _refused(
+        raise _refusal(
             address,
             f"it is of version {found}, and this code reads it from version {table.compatible_since} on",
             "Open the lake with the version of openthoughts-dagster that wrote it, and see its release notes for the "
             "way to the next one",
         )
     there = {field.name: field for field in delta.schema().fields}
-    for name, field in _fields(table).items():
+    for name, field in _delta_fields(table).items():
         if name not in there:
             if table.definition[name].since <= found:
-                raise _refused(address, f"its column {name} is gone", _RESTORE)
+                raise _refusal(address, f"its column {name} is gone", _RESTORE)
         elif there[name].type != field.type:
-            says = f"its column {name} is {_kind(there[name])}, expected {_kind(field)}"
-            raise _refused(address, says, _RESTORE)
+            says = f"its column {name} is {_kind_of(there[name])}, expected {_kind_of(field)}"
+            raise _refusal(address, says, _RESTORE)
     if tuple(delta.metadata().partition_columns) != table.partition_by:
         partitions = ", ".join(delta.metadata().partition_columns) or "nothing"
         says = f"it is partitioned by {partitions}, expected {', '.join(table.partition_by) or 'nothing'}"
-        raise _refused(address, says, _RESTORE)
+        raise _refusal(address, says, _RESTORE)
 
 
 def add_columns(table: Table, delta: DeltaTable) -> None:
@@ -85,7 +85,7 @@ def add_columns(table: Table, delta: DeltaTable) -> None:
     there = {field.name for field in delta.schema().fields}
     added = [
         DeltaField(name, field.type, nullable=True, metadata={_SINCE: str(table.definition[name].since)})
-        for name, field in _fields(table).items()
+        for name, field in _delta_fields(table).items()
         if name not in there
     ]
     if added:  # set_table_properties would hold the interpreter's lock while it waits for the store
@@ -110,14 +110,14 @@ def known_columns(table: Table, delta: DeltaTable) -> list[pl.Expr]:
     return [column(name, kind) for name, kind in table.columns.items()]
 
 
-def _fields(table: Table) -> dict[str, Any]:
+def _delta_fields(table: Table) -> dict[str, Any]:
     schema = DeltaSchema.from_arrow(arrow_schema(table.schema.to_frame()))
     return {field.name: field for field in schema.fields}
 
 
-def _kind(field: Any) -> str:
+def _kind_of(field: Any) -> str:
     return str(getattr(field.type, "type", field.type))
 
 
-def _refused(address: str, says: str, remedy: str) -> LakeError:
+def _refusal(address: str, says: str, remedy: str) -> LakeError:
     return table_error(address, "this version cannot use the table", says, remedy)

@@ -88,7 +88,7 @@ def curate(
         rank = rank_by_id(ids)
     else:
         rank, cut = rank_by_score(head, wanted.by)
-        number = rank if settings.dedup.method == "none" else without_copies(rank, _hashes(rows))
+        number = rank if settings.dedup.method == "none" else without_copies(rank, _hash_texts(rows))
     del head
     limit = wanted.count if wanted else 1
     while True:
@@ -112,10 +112,10 @@ def curate(
         "deduplicated": selected - leaked - repeated,
     }
     if sample is not None:
-        decisions |= _not_sampled(ids, positions, sample)
+        decisions |= _drop_unsampled(ids, positions, sample)
         funnel["sampled"] = min(sample, len(positions))
     return Curated(
-        rows, ids, rank, _reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
+        rows, ids, rank, _collect_reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
     )
 
 
@@ -145,19 +145,19 @@ def _after_selection(
         texts = _texts(rows, kept, folder)
         positions = np.nonzero(kept)[0]
         leaks = finder.leaks(texts, decontamination, benchmarks, source_sample(rows, ids))
-        decisions |= _at(positions, leaks.decisions)
+        decisions |= _shift_positions(positions, leaks.decisions)
         clean = without(len(texts), leaks.decisions)
         if len(leaks.decisions):
             texts, positions = texts.subset(clean, folder), positions[clean]
         accepted = accepted_questions(against) if against else None
         repeats = deduplicate(texts, ids.gather(positions), rank[positions], settings.dedup, accepted, finder.pairs)
-        decisions |= _at(positions, repeats)
+        decisions |= _shift_positions(positions, repeats)
         positions = positions[without(len(texts), repeats)]
         del texts
     return _Steps(positions, decisions, leaks.instructions)
 
 
-def _hashes(rows: pl.LazyFrame) -> npt.NDArray[np.uint64]:
+def _hash_texts(rows: pl.LazyFrame) -> npt.NDArray[np.uint64]:
     """Return a hash of each question's text, which is equal for exact duplicates."""
     parts = [Texts.of(batch["question"]).hashes() for _, batch in batches(rows.select("question"))]
     return np.concatenate([np.empty(0, np.uint64), *parts])
@@ -186,17 +186,19 @@ def _texts(rows: pl.LazyFrame, kept: npt.NDArray[np.bool_], folder: Path | None)
     return Texts.spill(wanted, folder / "selected.texts")
 
 
-def _at(positions: npt.NDArray[np.int64], decisions: dict[int, Decision]) -> dict[int, Decision]:
+def _shift_positions(positions: npt.NDArray[np.int64], decisions: dict[int, Decision]) -> dict[int, Decision]:
     return {int(positions[at]): decision for at, decision in decisions.items()}
 
 
-def _not_sampled(ids: pl.Series, positions: npt.NDArray[np.int64], count: int) -> dict[int, Decision]:
+def _drop_unsampled(ids: pl.Series, positions: npt.NDArray[np.int64], count: int) -> dict[int, Decision]:
     """Drop all but a uniform sample of `count`, by a hash of the id; a larger sample contains a smaller one."""
     drawn = sorted((text_hash("sample", ids[int(position)]), int(position)) for position in positions)
     return {position: Decision("not_sampled", {"count": count}) for _, position in drawn[count:]}
 
 
-def _reasons(kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], decisions: dict[int, Decision]) -> pl.Series:
+def _collect_reasons(
+    kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], decisions: dict[int, Decision]
+) -> pl.Series:
     names = [reason for reasons in STEPS.values() for reason in reasons]
     codes = np.full(len(kept), -1, np.int8)
     if len(cut):

@@ -72,11 +72,11 @@ class Composed:
                 self._named.add(("sources", len(resolved)))
                 resolved.append(known[entry])
             else:
-                self.problems.append(f"sources: {_unknown(entry, list(known))}")
+                self.problems.append(f"sources: {_describe_unknown(entry, list(known))}")
         return document | {"sources": resolved}
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _describe_unknown(name: str, known: list[str]) -> str:
     if not known:
         return f"{name!r} is a name, and the recipe has no catalogue; write the source's settings here"
     hint = did_you_mean(name, known) or f"there are {', '.join(known)}"

@@ -62,26 +62,28 @@ class RecipeModel(BaseModel):
             return handler(value)
         details = [
             InitErrorDetails(
-                type=PydanticCustomError("rule", "{text}", {"text": text}), loc=location, input=_at(value, location)
+                type=PydanticCustomError("rule", "{text}", {"text": text}),
+                loc=location,
+                input=_value_at(value, location),
             )
             for location, text in cls.problems(value)
         ]
         try:
             model = handler(value)
         except ValidationError as error:
-            details = [_again(problem) for problem in error.errors()] + details
+            details = [_to_error_detail(problem) for problem in error.errors()] + details
         if details:
             raise ValidationError.from_exception_data(cls.__name__, details)
         return model
 
 
-def _again(problem: Any) -> InitErrorDetails:
+def _to_error_detail(problem: Any) -> InitErrorDetails:
     """Convert a reported error to a detail of a new error with the same text."""
     message = PydanticCustomError(problem["type"], "{text}", {"text": problem["msg"]} | problem.get("ctx", {}))
     return InitErrorDetails(type=message, loc=problem["loc"], input=problem["input"])
 
 
-def _at(value: Any, location: tuple[int | str, ...]) -> Any:
+def _value_at(value: Any, location: tuple[int | str, ...]) -> Any:
     for part in location:
         try:
             value = value[part]

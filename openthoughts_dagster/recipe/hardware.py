@@ -43,7 +43,9 @@ class Hardware(RecipeModel):
             return value
         shapes = SHAPES | dict((info.context or {}).get("shapes", {}))
         if value not in shapes:
-            raise ValueError(f"must be a shape's name or a mapping, got {value!r}; {_choose(value, list(shapes))}")
+            raise ValueError(
+                f"must be a shape's name or a mapping, got {value!r}; {_suggest_shapes(value, list(shapes))}"
+            )
         return shapes[value].model_dump()
 
     @classmethod
@@ -65,7 +67,7 @@ def on_one_machine(raw: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _choose(name: str, known: list[str]) -> str:
+def _suggest_shapes(name: str, known: list[str]) -> str:
     hint = did_you_mean(name, known)
     counts, own = ", ".join(f"x{count}" for count in _COUNTS), [shape for shape in known if shape not in SHAPES]
     return (
@@ -75,10 +77,10 @@ def _choose(name: str, known: list[str]) -> str:
     )
 
 
-def _shape(accelerator: str, count: int) -> Hardware:
+def _make_shape(accelerator: str, count: int) -> Hardware:
     memory, cpus, disk = (count * each for each in _PER_ACCELERATOR[accelerator])
     return Hardware(accelerator=accelerator, count=count, memory=f"{memory}Gi", cpus=cpus, disk=f"{disk}Gi")
 
 
-SHAPES = {f"{name}x{count}": _shape(name, count) for name in _PER_ACCELERATOR for count in _COUNTS}
+SHAPES = {f"{name}x{count}": _make_shape(name, count) for name in _PER_ACCELERATOR for count in _COUNTS}
 """The built-in shapes by name, such as h100x1 and h100x8."""

@@ -30,24 +30,24 @@ def identity_of(settings: BaseModel) -> dict[str, Any]:
         Field names and values. They are JSON-like, except for types that the hash converts to text.
     """
     return {
-        name: _plain(value)
+        name: _to_plain_value(value)
         for name in type(settings).model_fields
-        if (value := getattr(settings, name)) is not None and _counts(settings, name, value)
+        if (value := getattr(settings, name)) is not None and _is_counted(settings, name, value)
     }
 
 
-def _counts(settings: BaseModel, name: str, value: Any) -> bool:
+def _is_counted(settings: BaseModel, name: str, value: Any) -> bool:
     field = type(settings).model_fields[name]
     if Identity.NEVER in field.metadata:
         return False
     return Identity.UNLESS_DEFAULT not in field.metadata or value != field.get_default(call_default_factory=True)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return identity_of(value)
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _to_plain_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_plain_value(inner) for inner in value]
     return value

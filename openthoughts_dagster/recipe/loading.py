@@ -80,10 +80,10 @@ def load_recipe(
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:
         variables = {"OPENTHOUGHTS_FILES": variables["OPENTHOUGHTS_DATA"]} | dict(variables)
-    parts = Composed(path, _document(path), _yaml)
+    parts = Composed(path, _read_document(path), _read_yaml)
     found: list[tuple[Path, str]] = [(path, problem) for problem in parts.problems]
     unset: list[tuple[Location, str]] = []
-    document = _substituted(parts.document, variables, parts.document, (), unset)
+    document = _substitute_variables(parts.document, variables, parts.document, (), unset)
     try:
         recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
     except ValidationError as error:
@@ -96,12 +96,12 @@ def load_recipe(
     return recipe
 
 
-def _yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     return read_yaml(path, RecipeError)
 
 
-def _document(path: Path) -> dict[str, Any]:
-    document = _yaml(path)
+def _read_document(path: Path) -> dict[str, Any]:
+    document = _read_yaml(path)
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
         raise RecipeError(
@@ -111,13 +111,13 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _substituted(
+def _substitute_variables(
     value: Any, variables: Mapping[str, str], document: Any, where: Location, problems: list[tuple[Location, str]]
 ) -> Any:
     if isinstance(value, dict):
-        return {k: _substituted(v, variables, document, (*where, k), problems) for k, v in value.items()}
+        return {k: _substitute_variables(v, variables, document, (*where, k), problems) for k, v in value.items()}
     if isinstance(value, list):
-        return [_substituted(v, variables, document, (*where, i), problems) for i, v in enumerate(value)]
+        return [_substitute_variables(v, variables, document, (*where, i), problems) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
 

@@ -198,18 +198,18 @@ class Student(ModelReference):
         preset, training = raw.get("preset"), raw.get("training")
         if preset is None and training is None:
             yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"
-        if _accelerator(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
+        if _accelerator_of(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
             yield (
                 ("training", "bf16"),
-                f"is true, and a {_accelerator(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, or "
-                "take other hardware",
+                f"is true, and a {_accelerator_of(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, "
+                "or take other hardware",
             )
 
 
 _WITHOUT_BF16 = {"t4", "v100", "p100"}
 
 
-def _accelerator(hardware: Any) -> str | None:
+def _accelerator_of(hardware: Any) -> str | None:
     """Return the accelerator of a raw `hardware`: a mapping, a shape's name or a finished model."""
     if isinstance(hardware, str):
         return hardware.rpartition("x")[0]

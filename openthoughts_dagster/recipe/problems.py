@@ -70,20 +70,20 @@ def named_location(location: Location, document: Any) -> str:
 
 
 def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) -> list[tuple[Location, str]]:
-    kind, context, got = problem["type"], problem.get("ctx", {}), _shown(problem.get("input"))
+    kind, context, got = problem["type"], problem.get("ctx", {}), _show_value(problem.get("input"))
     if kind == "missing":
-        return [(location, _missing(location, root))]
+        return [(location, _describe_missing(location, root))]
     if kind == "extra_forbidden":
-        return [(location, _unknown(str(location[-1]), _settings(location[:-1], root)))]
+        return [(location, _describe_unknown(str(location[-1]), _settings(location[:-1], root)))]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         where = (*location, str(context["discriminator"]).strip("'"))
         names = _tags(location, root)
         if kind == "union_tag_not_found":
             return [(where, f"is missing; add it: one of {', '.join(names)}")]
-        return [(where, _one_of(str(context["tag"]), names))]
+        return [(where, _describe_choice(str(context["tag"]), names))]
     if kind == "literal_error":
         expected = get_args(_unwrapped(_annotation(location, root)))
-        return [(location, _one_of(problem["input"], [str(name) for name in expected]))]
+        return [(location, _describe_choice(problem["input"], [str(name) for name in expected]))]
     if kind in _MUST:
         must = _MUST[kind](context)
         return [(location, must if kind == "too_short" else f"{must}, got {got}")]
@@ -96,25 +96,25 @@ def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) 
     return [(location, f"{line}, got {got}" if scalar and "got" not in line else line) for line in lines]
 
 
-def _missing(location: Location, root: type[BaseModel]) -> str:
+def _describe_missing(location: Location, root: type[BaseModel]) -> str:
     owner, name = _unwrapped(_annotation(location[:-1], root)), str(location[-1])
     if isinstance(owner, type) and issubclass(owner, BaseModel) and name in owner.model_fields:
         return f"is missing; add it: {owner.model_fields[name].description}"
     return "is missing; add it"
 
 
-def _unknown(key: str, known: list[str]) -> str:
+def _describe_unknown(key: str, known: list[str]) -> str:
     if hint := did_you_mean(key, known):
         return f"is not a setting here; {hint}"
     return f"is not a setting here; there are {', '.join(known)}" if known else "is not a setting here; remove it"
 
 
-def _one_of(value: Any, names: list[str]) -> str:
+def _describe_choice(value: Any, names: list[str]) -> str:
     hint = did_you_mean(str(value), names)
-    return f"must be one of {', '.join(names)}, got {_shown(value)}" + (f"; {hint}" if hint else "")
+    return f"must be one of {', '.join(names)}, got {_show_value(value)}" + (f"; {hint}" if hint else "")
 
 
-def _shown(value: Any) -> str:
+def _show_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):

@@ -123,7 +123,7 @@ class Recipe(RecipeModel):
         """
         if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
             return landed
-        return _named(self.sources, name, "source", self.name)
+        return _find_named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
         """Return the teacher called `name`.
@@ -131,7 +131,7 @@ class Recipe(RecipeModel):
         Raises:
             UnknownNameError: There is no such teacher; the message lists the recipe's teachers.
         """
-        return _named(self.teachers, name, "teacher", self.name)
+        return _find_named(self.teachers, name, "teacher", self.name)
 
     def judge(self, name: str) -> Judge:
         """Return the judge called `name`.
@@ -139,7 +139,7 @@ class Recipe(RecipeModel):
         Raises:
             UnknownNameError: There is no such judge; the message lists the recipe's judges.
         """
-        return _named(self.judges, name, "judge", self.name)
+        return _find_named(self.judges, name, "judge", self.name)
 
     def domain(self, name: str) -> DomainQuestions:
         """Return the selection and dedup settings of a domain; the defaults when it has no entry."""
@@ -154,7 +154,7 @@ class Recipe(RecipeModel):
         return next((score.name for score in self.scores_for(domain) if score.method == "response_length"), None)
 
 
-def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:
+def _find_named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:
     for item in items:
         if item.name == name:
             return item

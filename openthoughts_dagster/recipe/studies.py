@@ -103,7 +103,7 @@ class Study(RecipeModel):
             yield (), "give arms, or a grid: exactly one of the two"
             return
         if isinstance(arms, Mapping):
-            yield from _equal_arms(arms)
+            yield from _find_equal_arms(arms)
         if isinstance(grid, Mapping):
             yield from _grid_problems(grid, raw.get("seeds", 3))
         if raw.get("decision") == "simplest_within_margin" and raw.get("margin") is None:
@@ -123,13 +123,13 @@ def merged_settings(base: ArmSettings, arm: ArmSettings) -> ArmSettings:
     values = {name: getattr(base, name) for name in base.model_fields_set}
     values |= {name: getattr(arm, name) for name in arm.model_fields_set}
     if base.student and arm.student:
-        values["student"] = _merged(base.student, arm.student)
+        values["student"] = _merge_mappings(base.student, arm.student)
     return ArmSettings.model_construct(_fields_set=set(values), **ArmSettings().model_dump() | values)
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_mappings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = {k for k in base.keys() & over.keys() if isinstance(base[k], Mapping) and isinstance(over[k], Mapping)}
-    return {**base, **over, **{key: _merged(base[key], over[key]) for key in both}}
+    return {**base, **over, **{key: _merge_mappings(base[key], over[key]) for key in both}}
 
 
 def _slug_of(value: Any) -> str:
@@ -140,7 +140,7 @@ def _slug_of(value: Any) -> str:
     return "".join(c if c.isalnum() or c == "-" else "-" for c in str(value))
 
 
-def _equal_arms(arms: Mapping[str, Any]) -> Iterator[Problem]:
+def _find_equal_arms(arms: Mapping[str, Any]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, settings in arms.items():
         same = seen.setdefault(repr(settings), str(name))

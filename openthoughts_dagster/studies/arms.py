@@ -115,13 +115,13 @@ def arm_named(recipe: Recipe, lake: Lake, key: str) -> Arm:
     variants = study.variants()
     if arm not in variants:
         raise StudyError(f"study {name} has no arm {arm!r}; there are {', '.join(variants)}")
-    return _decided(recipe, lake, study, arm, variants[arm])
+    return _decide_arm(recipe, lake, study, arm, variants[arm])
 
 
 def arms_of(recipe: Recipe, lake: Lake, study: Study) -> Iterator[Arm]:
     """Yield every arm of a study, with every setting decided. Raises StudyError as `arm_named` does."""
     for name, settings in study.variants().items():
-        yield _decided(recipe, lake, study, name, settings)
+        yield _decide_arm(recipe, lake, study, name, settings)
 
 
 def study_version(recipe: Recipe, study: Study) -> str:
@@ -142,12 +142,12 @@ def study_version(recipe: Recipe, study: Study) -> str:
     return value_hash(asked)[:8]
 
 
-def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:
+def _decide_arm(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:
     where = f"studies.{study.name}.{name}"
-    sources = _sources(recipe, lake, settings, where)
+    sources = _choose_sources(recipe, lake, settings, where)
     try:
-        teacher = _teacher(recipe, settings)
-        student = _student(recipe.student, settings)
+        teacher = _make_teacher(recipe, settings)
+        student = _make_student(recipe.student, settings)
     except (ValidationError, KeyError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         says = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error.args[0])
@@ -156,7 +156,7 @@ def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmS
         study=study,
         name=name,
         settings=settings,
-        sources=_shares(sources, settings, where),
+        sources=_choose_shares(sources, settings, where),
         questions=settings.questions,
         samples=settings.answers_per_question or recipe.answers_per_question,
         teacher=teacher,
@@ -166,7 +166,7 @@ def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmS
     )
 
 
-def _sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
+def _choose_sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
     if settings.sources is None:
         return [source.name for source in recipe.sources]
     if isinstance(settings.sources, BestSources):
@@ -206,7 +206,7 @@ def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
     return names
 
 
-def _shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
+def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
     shares = settings.shares or dict.fromkeys(sources, 1 / len(sources))
     if set(shares) != set(sources):
         raise StudyError(f"{where}.shares: names {', '.join(shares)}, and the arm's sources are {', '.join(sources)}")
@@ -215,7 +215,7 @@ def _shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, 
     return {source: shares[source] for source in sources}
 
 
-def _teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
+def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
     teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
     if not settings.sampling:
         return teacher
@@ -223,7 +223,7 @@ def _teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
     return teacher.model_copy(update={"sampling": sampling})
 
 
-def _student(student: Student, settings: ArmSettings) -> Student:
+def _make_student(student: Student, settings: ArmSettings) -> Student:
     raw: dict[str, Any] = student.model_dump(exclude_unset=True)
     over = dict(settings.student or {})
     training = {"training": raw.get("training") or {}} if isinstance(over.get("training"), Mapping) else {}

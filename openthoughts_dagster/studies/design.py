@@ -48,7 +48,7 @@ def arm_questions(lake: Lake, recipe: Recipe, arm: Arm, curate: Curate) -> pl.Da
     counts = questions_by_source(arm)
     parts = []
     for source, count in counts.items():
-        ordered = _ordered(lake, recipe, arm, source, curate)
+        ordered = _order_questions(lake, recipe, arm, source, curate)
         if ordered.is_empty():
             raise StudyError(
                 f"studies.{arm.key}: source {source!r} has no questions: materialize deduped_questions of it, or name "
@@ -119,14 +119,14 @@ def question_texts(lake: Lake, arm: Arm) -> pl.LazyFrame:
     return lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(list(arm.sources))).select(*_NAMES, "question")
 
 
-def _ordered(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) -> pl.DataFrame:
+def _order_questions(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) -> pl.DataFrame:
     selection, dedup = arm.settings.selection, arm.settings.dedup
     if selection is None and dedup is None:
         kept = lake.scan(DEDUPED_QUESTIONS, source=source).select(_NAMES).collect()
-        return _shuffled(kept, recipe.seed)
+        return _shuffle(kept, recipe.seed)
     settings = _domain_settings(recipe, source, selection, dedup)
     kept = curate(lake.scan(SCORED_QUESTIONS, source=source), settings)
-    return kept.select(_NAMES) if selection is not None else _shuffled(kept.select(_NAMES), recipe.seed)
+    return kept.select(_NAMES) if selection is not None else _shuffle(kept.select(_NAMES), recipe.seed)
 
 
 def _domain_settings(recipe: Recipe, source: str, selection: Selection | None, dedup: Dedup | None) -> DomainQuestions:
@@ -139,6 +139,6 @@ def _domain_settings(recipe: Recipe, source: str, selection: Selection | None, d
     return settings.model_copy(update=changes)
 
 
-def _shuffled(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+def _shuffle(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
     order = pl.Series("order", text_hashes([str(seed)], rows["question_id"], []), dtype=pl.String)
     return rows.with_columns(order).sort("order", "question_id").drop("order")

@@ -101,7 +101,7 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
     """
     version = version or study_version(recipe, study)
     scores = lake.scan(ARM_SCORES).filter(study=study.name, version=version).collect()
-    matrices, missing = _matrices(scores, recipe, study)
+    matrices, missing = _read_matrices(scores, recipe, study)
     metric = _metric(matrices, study)
     comparisons = compare_arms(metric, study.margin, _ALPHA)
     arms = _arm_rows(lake, study, version, metric)
@@ -135,14 +135,14 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
             if comparison.p_equivalent is not None and comparison.p_equivalent < _ALPHA:
                 return (
                     f"{name} is no worse than {best} by more than {study.margin:.1%} "
-                    f"({_shown(comparison)}).{only_items}",
+                    f"({_describe_comparison(comparison)}).{only_items}",
                     name,
                 )
     runner_up = against_best[ranked[1]]
     unclear = [c for c in against_best.values() if c.p_holm >= _ALPHA]
     if not unclear:
         others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
-        return f"{best} is better than {others}{ranked[1]}, by {_shown(runner_up)}.{only_items}", best
+        return f"{best} is better than {others}{ranked[1]}, by {_describe_comparison(runner_up)}.{only_items}", best
     equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < _ALPHA]
     if len(equal) == len(unclear):
         names = ", ".join(c.second for c in equal)
@@ -156,7 +156,7 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     )
     if seeds == 1:
         remedy = "run at least 3 seeds to learn how much trainings differ"
-    return f"{best} cannot be told apart from {names} ({_shown(unclear[0])}); {remedy}.", None
+    return f"{best} cannot be told apart from {names} ({_describe_comparison(unclear[0])}); {remedy}.", None
 
 
 def p_value(p: float) -> str:
@@ -164,7 +164,7 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
 
 
-def _shown(comparison: Comparison) -> str:
+def _describe_comparison(comparison: Comparison) -> str:
     difference = comparison.difference
     return (
         f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {difference.seeds} seeds, "
@@ -172,7 +172,9 @@ def _shown(comparison: Comparison) -> str:
     )
 
 
-def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[str, dict[str, Scores]], list[str]]:
+def _read_matrices(
+    scores: pl.DataFrame, recipe: Recipe, study: Study
+) -> tuple[dict[str, dict[str, Scores]], list[str]]:
     """Return each arm's scores on each benchmark, seeds x items, for the items that every student answered."""
     seeds = [recipe.student.seed + number for number in range(study.seeds)]
     there = set(scores["arm_student"].unique())

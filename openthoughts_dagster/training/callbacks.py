@@ -43,7 +43,7 @@ def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], par
             rate = (tokens_after(state.global_step) - tokens_after(first)) / max(now - begun, 1e-9)
             left = (now - begun) / max(done, 1) * (state.max_steps - state.global_step)
             line = f"student: step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
-            line += f", {rate:,.0f} tokens/s" + ("" if last else f", {_duration(left)} left")
+            line += f", {rate:,.0f} tokens/s" + ("" if last else f", {_format_duration(left)} left")
             peak = _peak_flops()
             line += f", MFU {6 * parameters * rate / processes / peak:.0%}" if peak else ""
             log(line)
@@ -60,7 +60,7 @@ def _peak_flops() -> float | None:
     return next((peak for known, peak in _PEAK_FLOPS.items() if known in name), None)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -65,7 +65,7 @@ def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
     A claim is a numbered object that its owner renews regularly. To take over a claim, a run creates the object with
     the next number, which the store allows only once. Raises StorageError.
     """
-    number = _acquire(address, waiting)
+    number = _acquire_claim(address, waiting)
     ended = threading.Event()
 
     def renew() -> None:
@@ -86,14 +86,14 @@ def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
                     system.rm_file(f"{root}/{old}")
 
 
-def _acquire(address: str, waiting: Callable[[], None]) -> int:
+def _acquire_claim(address: str, waiting: Callable[[], None]) -> int:
     known, since, said = (0, b""), time.monotonic(), False
     while True:
-        newest = _newest(address)
+        newest = _newest_claim(address)
         if newest != known:
             known, since = newest, time.monotonic()
         if not newest[0] or time.monotonic() - since > STALE_SECONDS:
-            if _created(joined(address, str(newest[0] + 1))):
+            if _try_create(joined(address, str(newest[0] + 1))):
                 return newest[0] + 1
             continue
         if not said:
@@ -102,7 +102,7 @@ def _acquire(address: str, waiting: Callable[[], None]) -> int:
         time.sleep(min(2.0, STALE_SECONDS / 4))
 
 
-def _newest(address: str) -> tuple[int, bytes]:
+def _newest_claim(address: str) -> tuple[int, bytes]:
     """Return the number of the current claim, 0 if there is none, and what its owner wrote last."""
     with reached(address, "read") as (system, root):
         system.invalidate_cache(root)
@@ -114,7 +114,7 @@ def _newest(address: str) -> tuple[int, bytes]:
             return 0, b""
 
 
-def _created(address: str) -> bool:
+def _try_create(address: str) -> bool:
     with reached(address, "written") as (system, path):
         options: dict[str, Any] = {"mode": "create"}
         try:

@@ -50,7 +50,7 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
                     reason += ", as the kernel does when memory runs out" if killed[1] == "9" else ""
         code = child.wait()
     finally:
-        _end(child)
+        _terminate(child)
     if code:
         if f": {OutOfMemory.__name__}: " in reason:
             raise OutOfMemory(reason.partition(f": {OutOfMemory.__name__}: ")[2])
@@ -60,7 +60,7 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
         )
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _terminate(child: subprocess.Popen[str]) -> None:
     """Terminate torchrun, which then ends its workers."""
     if child.poll() is None:
         child.terminate()

@@ -128,7 +128,7 @@ def _write_part(student: Student, template: Template, rows: pl.DataFrame, first:
     columns: dict[str, list[Any]] = {"values": [], "lengths": [], "learned_from": [], "row": []}
     batches = [rows.slice(begin, _BATCH) for begin in range(0, rows.height, _BATCH)]
     with _all_cores(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        tokenized = threads.map(lambda batch: _tokenized(student, template, batch), batches)
+        tokenized = threads.map(lambda batch: _tokenize_rows(student, template, batch), batches)
         number = first
         for batch in tokenized:
             for ids, prompt in batch:
@@ -172,18 +172,20 @@ def _add_row(
     return Counts(rows=1, cut_rows=int(cut))
 
 
-def _tokenized(student: Student, template: Template, rows: pl.DataFrame) -> list[tuple["np.ndarray[Any, Any]", int]]:
+def _tokenize_rows(
+    student: Student, template: Template, rows: pl.DataFrame
+) -> list[tuple["np.ndarray[Any, Any]", int]]:
     """Return the token ids of each row, and the number of its prompt tokens."""
     prompts, wholes = [], []
     for question, text in rows.iter_rows():
         messages = messages_for(student, question)
         prompts.append(template.prompt(messages))
         wholes.append(template.conversation(messages, text, prompts[-1]))
-    before, whole = _encoded(template.tokenizer, prompts), _encoded(template.tokenizer, wholes)
-    return [(np.asarray(ids, np.int32), _shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
+    before, whole = _encode_texts(template.tokenizer, prompts), _encode_texts(template.tokenizer, wholes)
+    return [(np.asarray(ids, np.int32), _count_shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
 
 
-def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     """Return the token ids of texts. A Rust tokenizer skips the offsets of tokens, which cost as much as the ids."""
     if not tokenizer.is_fast:
         slow: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -191,7 +193,7 @@ def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _shared(prompt: list[int], whole: list[int]) -> int:
+def _count_shared(prompt: list[int], whole: list[int]) -> int:
     """Count the tokens at the beginning that `whole` shares with the prompt; the rest is learned."""
     if whole[: len(prompt)] == prompt:
         return len(prompt)

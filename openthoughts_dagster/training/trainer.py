@@ -29,7 +29,7 @@ def build_trainer(
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback
 
-    _quiet()
+    _without_warnings()
     settings, tokens = student.settings(), prepared.tokens
     model = AutoModelForCausalLM.from_pretrained(
         base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
@@ -227,7 +227,7 @@ def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch:
     return Order()
 
 
-def _quiet() -> None:
+def _without_warnings() -> None:
     from datasets.utils.logging import disable_progress_bar
     from transformers.utils import logging
 
