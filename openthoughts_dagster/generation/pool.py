@@ -1,6 +1,7 @@
 """The engines of a process: each is started on first use and kept, one of each kind at a time."""
 
 import asyncio
+import multiprocessing
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -91,6 +92,7 @@ class EnginePool:
     async def _close(self, kind: str | None) -> None:
         for name in [name for name in self._engines if kind in (None, name)]:
             await self._engines.pop(name)[1].close()
+        multiprocessing.active_children()  # reaps the processes of an engine that died, which nobody else waits for
 
     def _wait(self, work: Coroutine[Any, Any, T], stop: Callable[[], None] | None = None) -> T:
         if self._loop is None:
