@@ -107,7 +107,7 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         EngineError: The checkpoint folder is missing or incomplete, or the hub does not know the model.
 
     Example:
-        >>> recipe = load_recipe("openthoughts3")
+        >>> recipe = load_recipe("my-recipe")
         >>> model = locate(recipe.teachers[0], recipe.folder)
     """
     folders = folders or Folders()

@@ -74,7 +74,7 @@ def load_recipe(
         RecipeError: The recipe does not exist or has mistakes; the message lists all of them, one per line.
 
     Example:
-        >>> load_recipe("quickstart").name
+        >>> load_recipe("quickstart", {"OPENTHOUGHTS_DATA": "data"}).name
         'quickstart'
     """
     path = find_recipe(name_or_path)
