@@ -1,4 +1,4 @@
-"""Answers of models to sets of questions: planned, asked shard by shard, published; and what students learn from."""
+"""Answers of models to sets of questions: plans, shards, publishing, and training sets."""
 
 from openthoughts_dagster.answers.answer_set import AnswerSet, cell_answers
 from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers

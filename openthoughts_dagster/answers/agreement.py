@@ -1,4 +1,4 @@
-"""Whether two results are the same: the end of an answer beside another's, or beside a reference."""
+"""Compares the results of answers with each other or with a reference."""
 
 import re
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ def result_of(answer: str) -> str:
 
 
 def same_result(first: str, second: str, match: Match) -> bool:
-    """Whether two results are one.
+    """Return whether two results are equal.
 
     Args:
         first: A result, as `result_of` gives it.
-        second: Another.
-        match: exact compares texts without spaces around them; math also takes 1/2 for 0.5, as math-verify does. An
-            expression that math-verify cannot read within two seconds is only equal to the same text.
+        second: Another result, or a reference answer.
+        match: exact compares the stripped texts. math also accepts 1/2 for 0.5, by math-verify; an expression that
+            math-verify cannot read within two seconds is only equal to the same text.
     """
     if first == second:
         return bool(first)
@@ -33,11 +33,11 @@ def same_result(first: str, second: str, match: Match) -> bool:
 
 
 def majority_of(results: Sequence[str], match: Match) -> list[bool]:
-    """Which results belong to the largest group of equal ones; none where two groups are equally large.
+    """Return which results belong to the largest group of equal ones; none if two groups are equally large.
 
     Args:
         results: The results of the answers to one question; an empty one belongs to no group.
-        match: When two results are one.
+        match: How results are compared.
     """
     groups: list[list[int]] = []
     for number, result in enumerate(results):
@@ -61,5 +61,5 @@ def _same_math(first: str, second: str) -> bool:
     try:
         parsed = [parse(f"${text}$", parsing_timeout=_SECONDS) for text in (first, second)]
         return all(parsed) and bool(verify(*parsed, timeout_seconds=_SECONDS))
-    except Exception:  # whatever an expression does to the parser, it is not known to be the same
+    except Exception:  # an expression may raise any error in the parser; it then does not count as equal
         return False

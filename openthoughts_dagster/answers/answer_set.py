@@ -1,4 +1,4 @@
-"""The answers that one model gives to a set of questions: which questions, how often, and in which tables."""
+"""An answer set: the questions that one model answers, the number of samples, and the tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from openthoughts_dagster.lake import (
 
 @dataclass(frozen=True)
 class AnswerSet:
-    """Questions for one model, and where its plan and its answers are kept.
+    """Questions for one model, and the tables of its plan and its answers.
 
-    A cell (a source and a teacher) has one, and so has whatever else asks a model: planning, answering and publishing
-    know nothing of sources, teachers or partitions.
+    A cell (a source with a teacher) has an answer set, and so has an arm of a study. Planning, answering and publishing
+    work on answer sets and know nothing about sources, teachers or partitions.
 
     Args:
-        label: How messages call the questions, such as the name of their source.
+        label: The name of the questions in messages, such as the name of their source.
         questions: Columns source, question_id, question and scores (a JSON object of numbers); ids are unique.
         samples: Answers for each question.
-        partition: The partition of the three tables that is this set's, by column.
-        asset: The asset that the ledger notes as the one that paid.
+        partition: The columns and values of this set's partition of the three tables.
+        asset: The asset that the ledger records as the one that paid.
         plans: The table of plans; partitioned by the columns of `partition`, as the other two are.
         answers: The table that names the completion of every answer.
         rejected: The table of answers that are not used, with their reasons.
@@ -43,17 +43,17 @@ class AnswerSet:
     rejected: Table = REJECTED_ANSWERS
 
     def scan(self, lake: Lake, table: Table) -> pl.LazyFrame:
-        """The rows of one of the tables that belong to this set."""
+        """Scan the rows of one of the tables that belong to this set."""
         return lake.scan(table, **self.partition)
 
     def replace(self, lake: Lake, table: Table, rows: pl.DataFrame) -> None:
-        """Make `rows` the rows of one of the tables that belong to this set, in one commit."""
+        """Replace this set's rows of one of the tables, in one commit."""
         named = rows.with_columns(pl.lit(value).alias(column) for column, value in self.partition.items())
         lake.replace(table, named.select(list(table.columns)), **self.partition)
 
 
 def cell_answers(lake: Lake, source: str, teacher: str, samples: int) -> AnswerSet:
-    """The answers of one teacher to the kept questions of one source.
+    """Return the answer set of a cell: one teacher's answers to the kept questions of one source.
 
     Args:
         lake: The tables.
@@ -62,7 +62,7 @@ def cell_answers(lake: Lake, source: str, teacher: str, samples: int) -> AnswerS
         samples: Answers for each question.
 
     Returns:
-        The set; its questions are read when somebody collects them.
+        The set. Its questions are read lazily.
     """
     questions = lake.scan(DEDUPED_QUESTIONS, source=source).select("source", "question_id", "question", "scores")
     return AnswerSet(source, questions, samples, {"source": source, "teacher": teacher})

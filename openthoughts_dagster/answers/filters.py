@@ -1,4 +1,4 @@
-"""Which answers a student may train on: one function for each method of the recipe's `answer_filter`.
+"""The answer filters: one function for each method of the recipe's `answer_filter`.
 
 To add a method, add its settings to `recipe/answers.py` and its function to FILTERS here.
 """
@@ -23,16 +23,16 @@ from openthoughts_dagster.recipe.answers import (
 ROW = ("source", "question_id", "sample_index")
 """What names an answer in an answer set."""
 _QUESTION = ["source", "question_id"]
-_SHOWN = 60  # characters of a result in the evidence
+_SHOWN = 60  # characters of a result that the evidence shows
 
 
 @dataclass(frozen=True)
 class FilterContext:
-    """What a filter looks at.
+    """The data that a filter reads.
 
     Args:
         lake: The tables; the ledger has the texts.
-        answers: The answers that are there, a row each: source, question_id, sample_index, model, completion_id,
+        answers: The existing answers, a row each: source, question_id, sample_index, model, completion_id,
             outcome, finish_reason and completion_tokens.
         questions: Columns source, question_id and question.
     """
@@ -42,7 +42,7 @@ class FilterContext:
     questions: pl.LazyFrame
 
     def results(self) -> pl.DataFrame:
-        """The answers with a column `result`, what each ends with; empty for one that is cut off."""
+        """The answers with a column `result`, which is empty for an answer that is cut off."""
         models = self.answers["model"].unique().implode()
         texts = (
             self.lake.scan(COMPLETIONS)
@@ -58,7 +58,7 @@ class FilterContext:
         return rows.with_columns(result=pl.when(finished).then(pl.col("result")).otherwise(pl.lit("")))
 
     def references(self) -> pl.DataFrame:
-        """The reference answers of the questions: source, question_id and reference_answer, which may be null."""
+        """The columns source, question_id and reference_answer of the questions; the last may be null."""
         sources = self.answers["source"].unique().implode()
         raw = self.lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(sources))
         return raw.select(*_QUESTION, "reference_answer").unique(_QUESTION).collect()
@@ -69,25 +69,27 @@ Filter = Callable[[Any, FilterContext], pl.DataFrame]
 
 
 def dropped_answers(settings: AnswerFilter, context: FilterContext) -> pl.DataFrame:
-    """The answers that the recipe's filter drops.
+    """Return the answers that the recipe's filter drops.
 
     Args:
         settings: The recipe's `answer_filter`.
-        context: The answers, and what filters may look at beside them.
+        context: The answers and the other data that filters read.
 
     Returns:
-        Columns source, question_id, sample_index, reason and evidence; no row where every answer is kept.
+        Columns source, question_id, sample_index, reason and evidence; no rows if every answer is kept.
     """
     return FILTERS[settings.method](settings, context)
 
 
 def _keep_all(settings: Any, context: FilterContext) -> pl.DataFrame:
-    return _drop(context.answers.clear(), "", pl.lit(""))
+    return _select_dropped(context.answers.clear(), "", pl.lit(""))
 
 
 def _finished(settings: Any, context: FilterContext) -> pl.DataFrame:
     cut = context.answers.filter(outcome="unfinished")
-    return _drop(cut, "unfinished", pl.format("cut off after {} tokens ({})", "completion_tokens", "finish_reason"))
+    return _select_dropped(
+        cut, "unfinished", pl.format("cut off after {} tokens ({})", "completion_tokens", "finish_reason")
+    )
 
 
 def _by_length(settings: LongestAnswers | ShortestAnswers, context: FilterContext) -> pl.DataFrame:
@@ -96,7 +98,9 @@ def _by_length(settings: LongestAnswers | ShortestAnswers, context: FilterContex
     ranked = ordered.with_columns(place=pl.int_range(1, pl.len() + 1).over(_QUESTION))
     beyond = ranked.filter(pl.col("place") > settings.count)
     word = "longest" if longest else "shortest"
-    return _drop(beyond, f"not_{word}", pl.format(f"the {{}}. {word}, with {{}} tokens", "place", "completion_tokens"))
+    return _select_dropped(
+        beyond, f"not_{word}", pl.format(f"the {{}}. {word}, with {{}} tokens", "place", "completion_tokens")
+    )
 
 
 def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame:
@@ -106,7 +110,7 @@ def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame
         agrees = majority_of(own["result"].to_list(), settings.match)
         parts.append(own.filter(~pl.Series(agrees, dtype=pl.Boolean)))
     others = pl.concat(parts) if parts else rows.clear()
-    return _drop(others, "not_majority", pl.format("its result is {}", _shown("result")))
+    return _select_dropped(others, "not_majority", pl.format("its result is {}", _shorten("result")))
 
 
 def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame:
@@ -119,7 +123,7 @@ def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame
     wrong = rows.filter(~pl.Series(right, dtype=pl.Boolean))
     unknown = pl.col("reference_answer").is_null()
     reason = pl.when(unknown).then(pl.lit("no_reference")).otherwise(pl.lit("not_verified"))
-    evidence = pl.format("its result is {}, the reference {}", _shown("result"), _shown("reference_answer"))
+    evidence = pl.format("its result is {}, the reference {}", _shorten("result"), _shorten("reference_answer"))
     return wrong.select(*ROW, reason=reason, evidence=evidence)
 
 
@@ -129,14 +133,14 @@ def _random(settings: RandomAnswers, context: FilterContext) -> pl.DataFrame:
     order = pl.Series("order", text_hashes([str(settings.seed)], names.to_series(), []), dtype=pl.String)
     beyond = context.answers.with_columns(order).sort("order").slice(count)
     method = settings.as_many_as.method
-    return _drop(beyond, "not_drawn", pl.lit(f"{count:,} answers are drawn, as many as {method} keeps"))
+    return _select_dropped(beyond, "not_drawn", pl.lit(f"{count:,} answers are drawn, as many as {method} keeps"))
 
 
-def _shown(column: str) -> pl.Expr:
+def _shorten(column: str) -> pl.Expr:
     return pl.col(column).fill_null("unknown").str.slice(0, _SHOWN)
 
 
-def _drop(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:
+def _select_dropped(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:
     return rows.select(*ROW, reason=pl.lit(reason), evidence=evidence)
 
 

@@ -1,4 +1,4 @@
-"""The plan of an answer set: which question has which key, and which shard asks for what is missing."""
+"""Plans an answer set: the key of each question, and the shard that asks for its missing answers."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from openthoughts_dagster.generation.requests import completion_keys
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference, Sharding, Teacher
 
-_BATCH = 100_000  # questions whose texts are in memory at once
+_BATCH = 100_000  # questions whose texts are in memory at the same time
 _QUESTIONS = pl.Schema(
     {"source": pl.String, "question_id": pl.String, "key": pl.String, "characters": pl.Int64, "weight": pl.Float64}
 )
@@ -24,13 +24,13 @@ _QUESTIONS = pl.Schema(
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """Which answers are missing, and what they would take.
+    """The plan of an answer set, with the missing answers and their estimated cost.
 
     Args:
         rows: A row for each question, as the set's table of plans has it without the columns of its partition.
-        shards: Into how many shards the missing answers are split; 0 when nothing is missing.
-        estimate: Completions, tokens, hours and money of what is missing.
-        planned_at: When the ledger was looked at, UTC.
+        shards: The number of shards of the missing answers; 0 if nothing is missing.
+        estimate: Completions, tokens, hours and money of the missing answers.
+        planned_at: When the ledger was read, UTC.
     """
 
     rows: pl.DataFrame
@@ -48,33 +48,33 @@ def plan_answers(
 ) -> AnswerPlan:
     """Key every question of `answers` and split those with missing answers into shards. Starts no engine.
 
-    The longest expected answers come first, so that no shard ends with one long trace on an idle accelerator. Expected
-    is what the question's own answers were long; or else the mean, scaled by the question's `length_score` where there
-    is one; then the longer question comes first. Ties go by question_id.
+    The longest expected answers come first, so that no shard ends with one long trace on an idle accelerator. The
+    expected length is that of the question's earlier answers, or otherwise the mean, scaled by the question's
+    `length_score` if there is one. Of equal lengths the longer question comes first; ties go by question_id.
 
-    Where a text stands twice among the questions, its second occurrence has samples of its own: with k samples the
-    first has those from 0 to k - 1 and the second those from k to 2k - 1, so that both get different answers.
+    If a text occurs twice among the questions, its second occurrence has its own samples: with k samples the first has
+    those from 0 to k - 1 and the second those from k to 2k - 1, so that both get different answers.
 
     Args:
         lake: The tables.
         model: The model that answers, located; its weights are not needed.
-        answers: The questions, and how often each is answered.
+        answers: The questions, with the number of samples of each.
         length_score: Name of a score of method response_length, or None.
         retry_refused_before: Permanent failures from before this moment are asked again; by default none are.
 
     Returns:
-        The plan. `AnswerSet.replace(lake, answers.plans, plan.rows)` keeps it for the shards.
+        The plan. `answers.replace(lake, answers.plans, plan.rows)` stores it for the shards.
     """
     sampling, samples = model.reference.sampling, answers.samples
     planned_at = datetime.now(UTC)
-    questions = pl.concat([_QUESTIONS.to_frame(), *_keyed(model, answers, length_score)], how="vertical")
-    questions = questions.with_columns(first_sample=_occurrence(questions) * samples)
+    questions = pl.concat([_QUESTIONS.to_frame(), *_make_keys(model, answers, length_score)], how="vertical")
+    questions = questions.with_columns(first_sample=_count_earlier(questions) * samples)
     wanted = wanted_samples(questions["first_sample"], samples)
     missing = missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
     missing_count = missing.list.len().cast(pl.Int64)
     known = rates(lake, model, sampling, answers.label)
     expected = (
-        _expected(lake, model, questions, known)
+        _expect_tokens(lake, model, questions, known)
         if (missing_count > 0).any()
         else pl.lit(float(known.completion_tokens))
     )
@@ -82,7 +82,7 @@ def plan_answers(
     ordered = table.sort("expected_tokens", "characters", "question_id", descending=[True, True, False])
     todo = ordered.filter(pl.col("missing") > 0)
     tokens = float((todo["expected_tokens"] * todo["missing"]).sum())
-    shards = _shards(_sharding(model.reference), tokens, known, todo.height)
+    shards = _count_shards(_sharding(model.reference), tokens, known, todo.height)
     rows = ordered.select(
         "source",
         "question_id",
@@ -102,7 +102,7 @@ def plan_answers(
 
 
 def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
-    """The sample indexes that each question of a plan wants.
+    """Return the sample indexes that are wanted for each question of a plan.
 
     Args:
         first_samples: Index of the first sample, a row for each question.
@@ -115,15 +115,15 @@ def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
     return pl.DataFrame({"first_sample": first_samples}).select(wanted=indexes)["wanted"]
 
 
-def _occurrence(questions: pl.DataFrame) -> pl.Series:
-    """How many questions of the same key come before each, in the order of their ids; 0 where no key stands twice."""
+def _count_earlier(questions: pl.DataFrame) -> pl.Series:
+    """Count the questions of the same key before each question, in the order of their ids."""
     if questions["key"].n_unique() == questions.height:
         return pl.zeros(questions.height, dtype=pl.Int32, eager=True)
     rank = pl.col("question_id").rank("ordinal").over("key").cast(pl.Int32) - 1
     return questions.select(occurrence=rank)["occurrence"]
 
 
-def _keyed(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
+def _make_keys(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
     sampling = model.reference.sampling
     for batch in answers.questions.collect_batches(chunk_size=_BATCH):
         prompts = render_all(model, batch["question"].to_list())
@@ -138,8 +138,8 @@ def _keyed(model: Model, answers: AnswerSet, length_score: str | None) -> Iterat
         )
 
 
-def _expected(lake: Lake, model: Model, questions: pl.DataFrame, known: Rates) -> pl.Series:
-    """Expected tokens of one answer to each question."""
+def _expect_tokens(lake: Lake, model: Model, questions: pl.DataFrame, known: Rates) -> pl.Series:
+    """Return the expected tokens of one answer to each question."""
     own = (
         lake.scan(COMPLETIONS, model=model.identity.partition)
         .filter(pl.col("error").is_null())
@@ -158,8 +158,8 @@ def _sharding(reference: ModelReference) -> Sharding:
     return reference.shards if isinstance(reference, Teacher) else Sharding()
 
 
-def _shards(sharding: Sharding, tokens: float, known: Rates, questions: int) -> int:
-    """As many shards as the targets ask for, but not more than questions; none when nothing is missing."""
+def _count_shards(sharding: Sharding, tokens: float, known: Rates, questions: int) -> int:
+    """Return the number of shards: as the targets say, at most one per question, and 0 if nothing is missing."""
     wanted = 1.0
     if sharding.tokens:
         wanted = max(wanted, tokens / sharding.tokens)

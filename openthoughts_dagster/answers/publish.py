@@ -1,4 +1,4 @@
-"""An answer set as the ledger has it now: which completion is the answer, and why others are none."""
+"""Publishes an answer set from the ledger: the completion of each answer, and the reasons of rejected ones."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import COMPLETIONS, Lake, Table, frame_hash
 from openthoughts_dagster.recipe import AnswerFilter
 
-_NAMED = 5  # failed requests that an error names
+_NAMED = 5  # failed requests that an error lists
 _LEDGER = ["completion_id", "content", "outcome", "finish_reason", "completion_tokens", "permanent"]
 
 
@@ -23,14 +23,14 @@ class AnswersMissing(EngineError):
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: kept and rejected answers, together one for every question and sample.
+    """The published answers, kept and rejected: together one for every question and sample.
 
     Args:
         answers: Rows of the set's table of answers.
         rejected: Rows of its table of rejected answers, each with reason and evidence.
         lengths: Completion tokens of each kept answer.
-        truncated: How many of the kept answers are cut off.
-        data_version: Hash of the kept answers' identity and texts.
+        truncated: The number of kept answers that are cut off.
+        data_version: Hash of the identities and texts of the kept answers.
     """
 
     answers: pl.DataFrame
@@ -43,26 +43,26 @@ class Published:
 def publish_answers(
     lake: Lake, model: Model, answers: AnswerSet, keep: AnswerFilter, missing_allowed: float
 ) -> Published:
-    """Make the set's tables what the ledger holds for its plan. Copies no text.
+    """Write the set's tables from the ledger's completions of its plan, without copying texts.
 
     Rows that did not change are not written again.
 
     Args:
         lake: The tables, with the plan.
         model: The model that answered; its weights are not needed.
-        answers: What was planned.
+        answers: The answer set, which was planned.
         keep: The recipe's answer filter.
         missing_allowed: Share of the answers, from 0 to 1, that may have failed or may never have been generated.
 
     Returns:
-        What was published.
+        The published answers.
 
     Raises:
-        AnswersMissing: More answers are missing than allowed; the tables stay what they were.
-        EngineError: The plan has no question, or not one answer can be kept; the tables stay what they were.
+        AnswersMissing: More answers are missing than allowed; the tables are not changed.
+        EngineError: The plan has no question, or no answer can be kept; the tables are not changed.
     """
     name = model.reference.name
-    rows = _wanted(lake, model, answers)
+    rows = _read_wanted(lake, model, answers)
     if rows.is_empty():
         raise EngineError(
             f"{name}: {answers.label} has no questions in {lake.root}, so there is nothing to answer. Materialize "
@@ -71,7 +71,7 @@ def publish_answers(
     lost = rows.filter(pl.col("reason").is_in(["missing", "error"]))
     if lost.height > missing_allowed * rows.height:
         raise AnswersMissing(_describe_missing(name, answers.label, lost, rows.height, missing_allowed))
-    rows = _with_filter(lake, answers, rows, keep)
+    rows = _add_filter_reasons(lake, answers, rows, keep)
     kept, rejected = rows.filter(pl.col("reason").is_null()), rows.filter(pl.col("reason").is_not_null())
     if kept.is_empty():
         reasons = (rejected["reason"] + ": " + rejected["evidence"]).unique().sort().head(3)
@@ -92,7 +92,7 @@ def publish_answers(
 
 
 def _replace_if_changed(lake: Lake, answers: AnswerSet, table: Table, rows: pl.DataFrame) -> bool:
-    """Write the set's rows of a table where they are others than those that stand there; whether that was so."""
+    """Write the set's rows of a table if they differ from the existing ones; return whether they did."""
     columns = [column for column in table.columns if column not in answers.partition]
     there, order = answers.scan(lake, table).select(columns).collect(), [name for name in ROW if name in columns]
     if there.height == rows.height and there.sort(order).equals(rows.select(columns).sort(order)):
@@ -102,15 +102,15 @@ def _replace_if_changed(lake: Lake, answers: AnswerSet, table: Table, rows: pl.D
 
 
 def _version_columns(kept: pl.DataFrame) -> list[str]:
-    """What the data version is made of. A question's id does not name its source, which matters where there are two."""
+    """Return the columns of the data version; the source is one of them if there are several sources."""
     columns = ["question_id", "sample_index", "content"]
     return columns if kept["source"].n_unique() < 2 else ["source", *columns]
 
 
-def _wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
-    """Every question and sample of the plan beside the completion that counts, in a stable order.
+def _read_wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
+    """Return every question and sample of the plan with the completion that counts, in a stable order.
 
-    Columns `reason` and `evidence` say why there is no answer; they are null where there is one.
+    The columns `reason` and `evidence` say why there is no answer; they are null if there is one.
     """
     plan = answers.scan(lake, answers.plans).select("source", "question_id", "key", "first_sample").collect()
     samples = wanted_samples(plan["first_sample"], answers.samples)
@@ -119,14 +119,14 @@ def _wanted(lake: Lake, model: Model, answers: AnswerSet) -> pl.DataFrame:
         wanted.lazy()
         .join(chosen_completions(lake, model, plan["key"], _LEDGER), on=["key", "sample_index"], how="left")
         .with_columns(model=pl.lit(model.identity.partition))
-        .with_columns(_failure())
+        .with_columns(_describe_failure())
         .sort("question_id", "sample_index", "source")
         .collect()
     )
 
 
-def _failure() -> list[pl.Expr]:
-    """Why there is no answer, as columns `reason` (a slug) and `evidence`; nulls where there is one."""
+def _describe_failure() -> list[pl.Expr]:
+    """Make the columns `reason` (a slug) and `evidence`, which say why there is no answer; null if there is one."""
     wrote_nothing = pl.format("the model wrote nothing in {} tokens ({})", "completion_tokens", "finish_reason")
     rules = [
         ("missing", pl.col("completion_id").is_null(), pl.lit("it was not generated")),
@@ -140,8 +140,8 @@ def _failure() -> list[pl.Expr]:
     return [reason.alias("reason"), evidence.alias("evidence")]
 
 
-def _with_filter(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
-    """`rows` with the reasons of the recipe's filter beside those of answers that are not there."""
+def _add_filter_reasons(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
+    """Add the reasons of the recipe's filter to `rows`, which have those of missing answers."""
     there = rows.filter(pl.col("reason").is_null())
     dropped = dropped_answers(keep, FilterContext(lake, there, answers.questions))
     if dropped.is_empty():
@@ -157,11 +157,11 @@ def _describe_missing(name: str, label: str, lost: pl.DataFrame, wanted: int, al
     return (
         f"{name}: {lost.height:,} of {wanted:,} answers to {label} are missing, more than the recipe's "
         f"missing_answers: {allowed:g} allows. Why: {why}. The first requests: {', '.join(named)}. Everything else is "
-        f"in the ledger: {_what_to_do(lost)}"
+        f"in the ledger: {_suggest_remedy(lost)}"
     )
 
 
-def _what_to_do(lost: pl.DataFrame) -> str:
+def _suggest_remedy(lost: pl.DataFrame) -> str:
     refused = int(lost["permanent"].fill_null(False).sum())
     if not refused:
         return "materialize again to ask only for these"

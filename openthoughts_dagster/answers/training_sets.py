@@ -1,7 +1,7 @@
-"""Training sets: which answers one student learns from, by name and without their texts.
+"""Training sets: the answers that one student learns from, stored under a name and without their texts.
 
-A training set is the one noun between answers and students. A cell has one, and so has an arm of a study or a release:
-whoever trains a student chooses rows, publishes them under a name, and reads them back with their texts.
+A cell has a training set, and so has an arm of a study or a release. To train a student, choose rows, publish them
+under a name, and read them back with their texts.
 """
 
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake, text_hash
 
 _NAMES = ["source", "question_id", "sample_index", "model", "completion_id"]
-_PAGE = 20_000  # rows whose texts are in memory at once
+_PAGE = 20_000  # rows whose texts are in memory at the same time
 
 
 def sample_rows(answers: pl.DataFrame, count: int, seed: int, repeat: bool) -> pl.DataFrame:
     """Draw the rows of a training set from answers, in a seeded order.
 
     The order comes from a hash of the seed and the answer's identity, so it does not depend on the order in which
-    answers arrived, and a larger `count` begins with the same rows. With `repeat`, answers that are fewer than `count`
-    are gone through again: the paper's comparisons hold the size equal by that (OpenThoughts, arXiv 2506.04178,
+    answers arrived, and a larger `count` begins with the same rows. With `repeat`, rows are repeated if there are fewer
+    answers than `count`, as the paper does to compare training sets of equal size (OpenThoughts, arXiv 2506.04178,
     section 3).
 
     Args:
         answers: A row for each answer: source, question_id, sample_index, model and completion_id.
-        count: How many rows are wanted.
+        count: The wanted number of rows.
         seed: Seed of the order.
-        repeat: Whether rows are repeated where there are fewer than `count`.
+        repeat: Whether rows are repeated if there are fewer than `count`.
 
     Returns:
-        At most `count` rows with the columns of `answers` that are named above.
+        At most `count` rows with the columns of `answers` that are listed above.
     """
     names = answers.select("question_id", "sample_index")
     order = [text_hash(str(seed), question, str(sample)) for question, sample in names.iter_rows()]
@@ -46,12 +46,12 @@ def sample_rows(answers: pl.DataFrame, count: int, seed: int, repeat: bool) -> p
 
 
 def publish_training_set(lake: Lake, name: str, rows: pl.DataFrame) -> None:
-    """Make `rows` the training set `name`, in one commit. Nothing is written where it consists of them already.
+    """Write `rows` as the training set `name`, in one commit. Nothing is written if it has the same rows already.
 
     Args:
         lake: The tables.
         name: Name of the set, such as `gsm8k|qwq-32b` for a cell.
-        rows: Rows in their order, as `sample_rows` gives them.
+        rows: Rows in their order, as `sample_rows` returns them.
     """
     numbered = rows.select(
         training_set=pl.lit(name), position=pl.int_range(pl.len(), dtype=pl.Int32), **{n: pl.col(n) for n in _NAMES}
@@ -62,7 +62,7 @@ def publish_training_set(lake: Lake, name: str, rows: pl.DataFrame) -> None:
 
 
 def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """The rows of a training set with the texts that a student learns from, in their order and in pages.
+    """Read the rows of a training set with their texts, in order and page by page.
 
     Args:
         lake: The tables, with the set and the completions that it names.
@@ -74,7 +74,7 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
         `<think>` tags and the answer after it.
 
     Raises:
-        KeyError: The set names a question or a completion that is not there.
+        KeyError: The set refers to a question or a completion that does not exist.
     """
     rows = lake.scan(TRAINING_SETS, training_set=name).sort("position").collect()
     models = rows["model"].unique().implode()
@@ -101,9 +101,9 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
                 f"training set {name}: {lost:,} of its rows name a question or a completion that the lake does not "
                 "have. Materialize teacher_answers of the source and teacher, and the student again"
             )
-        yield full.select("source", "question_id", "sample_index", "question", text=_texts(full))
+        yield full.select("source", "question_id", "sample_index", "question", text=_join_texts(full))
 
 
-def _texts(rows: pl.DataFrame) -> pl.Series:
+def _join_texts(rows: pl.DataFrame) -> pl.Series:
     texts = [join_reasoning(reasoning, answer) for reasoning, answer in rows.select("reasoning", "answer").iter_rows()]
     return pl.Series(texts, dtype=pl.String)

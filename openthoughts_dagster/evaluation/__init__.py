@@ -1,4 +1,4 @@
-"""Benchmarks: lighteval's tasks over our engines, a team's own questions, and what the scores are worth."""
+"""Benchmarks: lighteval's tasks on our engines, your own questions, and the statistics of scores."""
 
 from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions

@@ -1,8 +1,8 @@
-"""What can be wrong with a benchmark."""
+"""Errors of benchmarks."""
 
 
 class BenchmarkError(ValueError):
-    """A benchmark that cannot be run. The message names the benchmark and what to change, one problem per line."""
+    """A benchmark cannot be run. The message names the benchmark and says what to change, one problem per line."""
 
 
 class BenchmarkAnswersMissing(RuntimeError):

@@ -1,4 +1,4 @@
-"""JSON Lines files of benchmark questions, read strictly: a row that is left out changes a score unseen."""
+"""Reads JSON Lines files of benchmark questions strictly, because a skipped row would change a score unnoticed."""
 
 import gzip
 import json
@@ -12,23 +12,24 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 
 @dataclass(frozen=True)
 class Item:
-    """A question and its exact answer; a number is the text that stands in the file, so 42.0 stays '42.0'."""
+    """A question and its answer; a number is kept as the text in the file, so 42.0 stays '42.0'."""
 
     question: str
     answer: str
 
 
 def read_items(path: Path) -> list[Item]:
-    """The rows of a benchmark's file, in order.
+    """Read the rows of a benchmark's file, in order.
 
-    Raises BenchmarkError with file and line when the file is missing, empty or not JSON Lines, or when a row has no
-    question or no answer.
+    Raises:
+        BenchmarkError: The file is missing, empty or not JSON Lines, or a row has no question or no answer. The message
+            has file and line.
     """
     return [Item(_field(row, "question", where), _field(row, "answer", where)) for where, row in _rows(path)]
 
 
 def read_column(path: Path, column: str = "question") -> list[str]:
-    """One column of a JSON Lines file. Raises BenchmarkError as `read_items` does."""
+    """Read one column of a JSON Lines file. Raises BenchmarkError as `read_items` does."""
     return [_field(row, column, where) for where, row in _rows(path)]
 
 

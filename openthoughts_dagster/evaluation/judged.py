@@ -1,6 +1,6 @@
-"""lighteval metrics of our own, which judge the answers of a whole task at once.
+"""Our own lighteval metrics, which judge the answers of a whole task together.
 
-Judged together, they share processes: those of programs that run side by side, and those of math-verify.
+Answers that are judged together share processes: those of programs, and those of math-verify.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Judge = Callable[[Sequence[tuple[Any, str]]], list[Verdict]]
 
 
 def matched(match: str, repeats: int) -> Any:
-    """The metric that compares answers with references in one of the ways of `reading.MATCHES`."""
+    """Return the metric that compares answers with references in one of the ways of `reading.MATCHES`."""
 
     def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
         return judge_all(match, [(str(doc.get_golds()[0]), text) for doc, text in asked])
@@ -23,7 +23,7 @@ def matched(match: str, repeats: int) -> Any:
 
 
 def judged_metric(name: str, repeats: int, judge: Judge) -> Any:
-    """The lighteval metric of a judge: the share of right answers among an item's first `repeats` samples.
+    """Return the lighteval metric of a judge: the share of right answers among an item's first `repeats` samples.
 
     `judge` is a function with a name, which lighteval records. After the run `metric.sample_level_fn.verdicts` has the
     verdicts of each item, by its document's id.
@@ -44,7 +44,7 @@ def judged_metric(name: str, repeats: int, judge: Judge) -> Any:
 
 @cache
 def judging_class() -> type[Any]:
-    """The class of the `sample_level_fn` of judged metrics."""
+    """Return the class of the `sample_level_fn` of judged metrics."""
     from lighteval.metrics.metrics_sample import SampleLevelComputation, SamplingMetric
 
     class JudgedTogether(SamplingMetric, SampleLevelComputation):

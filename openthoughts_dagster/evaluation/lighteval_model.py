@@ -1,4 +1,4 @@
-"""Our way of asking as a lighteval model: lighteval brings tasks, prompts and metrics, the ledger keeps the answers."""
+"""A lighteval model that asks through the ledger: lighteval has tasks, prompts and metrics, the ledger the answers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from openthoughts_dagster.recipe import Sampling
 
 
 class NoCache:
-    """Stands where lighteval keeps its cache of answers on disk.
+    """Replaces lighteval's cache of answers on disk.
 
-    lighteval's knows a model by its name and would serve the answers of another checkpoint; ours is the ledger.
+    lighteval's cache identifies a model by its name and would return the answers of another checkpoint. Our cache is
+    the ledger.
     """
 
     def _init_registry(self, _registry: Any) -> None:
@@ -21,9 +22,9 @@ class NoCache:
 
 
 def lighteval_model(ask: AskModel, model_name: str, sampling: Sampling, missing_allowed: float = 1.0) -> Any:
-    """A `LightevalModel` that asks with `ask`; `model_name` and `sampling` are for the record in lighteval's files.
+    """Make a `LightevalModel` that asks with `ask`; `model_name` and `sampling` are recorded in lighteval's files.
 
-    A task's own generation_size and stop sequences are not used: they are made for answers without reasoning.
+    A task's own generation_size and stop sequences are not used, because they are for answers without reasoning.
     After the run `.faults` counts, by (task, document id, 'failed', 'truncated' or 'blank'), the samples that ended
     so. Asking raises BenchmarkAnswersMissing when more than a share `missing_allowed` of a task's samples failed.
     """
@@ -98,7 +99,7 @@ def _model_class() -> type[Any]:
 
 
 def refuse_missing(docs: Sequence[Any], answered: Sequence[Sequence[Answer]], allowed: float) -> None:
-    """Raise BenchmarkAnswersMissing when more than a share `allowed` of a task's samples failed."""
+    """Raise BenchmarkAnswersMissing if more than a share `allowed` of a task's samples failed."""
     failed: dict[str, Counter[str]] = {}
     samples: Counter[str] = Counter()
     for doc, answers in zip(docs, answered, strict=True):
@@ -121,12 +122,12 @@ def refuse_missing(docs: Sequence[Any], answered: Sequence[Sequence[Answer]], al
 
 
 def sampling_length(config: Any) -> int:
-    """Longest completion in tokens; how long a prompt may be is the engine's knowledge."""
+    """Return the longest completion in tokens; only the engine knows the longest prompt."""
     return int(config.generation_parameters.max_new_tokens)
 
 
 def user_text(doc: Any) -> str:
-    """The user message of a lighteval document: its query, after its instruction and examples if it has any."""
+    """Return the user message of a lighteval document: instruction and examples, if any, and the query."""
     from lighteval.tasks.prompt_manager import PromptManager
 
     if doc.images:

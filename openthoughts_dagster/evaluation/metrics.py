@@ -1,4 +1,4 @@
-"""lighteval metrics that average over an item's samples, and which of a task's metrics is the score.
+"""Averages lighteval's metrics over an item's samples, and chooses the metric that is a task's score.
 
 Most of lighteval's metrics look at one sample, or take the best of several; a score over repeats is their mean.
 """
@@ -13,7 +13,7 @@ from openthoughts_dagster.evaluation.judged import judging_class
 
 
 def item_metrics(metrics: Sequence[Any], repeats: int) -> list[Any]:
-    """The metrics among a task's own that give each item a score from generated text, over `repeats` samples.
+    """Return those of a task's metrics that score each item from generated text, over `repeats` samples.
 
     avg@n, pass@1 and metrics of a single text take `repeats` samples. maj@n, g-pass@k and pass@k with k > 1 keep the
     samples that define them. Judges are left out: lighteval would call one over the network, paid for and unseen.
@@ -32,9 +32,10 @@ def item_metrics(metrics: Sequence[Any], repeats: int) -> list[Any]:
 
 
 def main_metric(metrics: Sequence[Any]) -> tuple[str, int]:
-    """Name and number of samples of the metric that is the benchmark's score: a mean over samples if there is one.
+    """Return name and number of samples of the metric that is the score: a mean over samples if there is one.
 
-    Raises BenchmarkError when higher is better for none of them.
+    Raises:
+        BenchmarkError: There is no metric of which a higher value is better.
     """
     from lighteval.metrics.metrics_sample import AvgAtN
 
@@ -75,7 +76,7 @@ def _repeated(metric: Any, repeats: int) -> Any:
 
 
 def _mean(scores: Sequence[Any]) -> Any:
-    """Mean of what a metric gave the samples: numbers, or numbers by name. Lists, as IFEval's, are strung together."""
+    """Return the mean of a metric over samples: of numbers, or of numbers by name. Lists are concatenated."""
     first = scores[0]
     if isinstance(first, Mapping):
         return {name: _mean([score[name] for score in scores]) for name in first}

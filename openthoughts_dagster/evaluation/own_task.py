@@ -1,11 +1,11 @@
-"""A lighteval task over rows that are already there."""
+"""Makes a lighteval task from rows that were already read."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def make_task(name: str, path: str, rows: Sequence[dict[str, Any]], metric: Any) -> Any:
-    """A `LightevalTask` that asks questions as they stand.
+    """Make a `LightevalTask` that asks questions unchanged.
 
     Args:
         name: The benchmark's name.

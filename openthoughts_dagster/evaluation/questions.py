@@ -1,4 +1,4 @@
-"""The questions of benchmarks, which no training question may repeat."""
+"""Reads the questions of benchmarks, which may not be trained on."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,18 @@ QUESTIONS = pl.Schema({"benchmark": pl.String, "question": pl.String})
 
 
 def benchmark_questions(evaluation: Evaluation, resolve: Callable[[str], str]) -> tuple[pl.DataFrame, list[str]]:
-    """Columns benchmark and question, every question of each benchmark whatever its `items`; and unchecked names.
+    """Read every question of each benchmark, whatever its `items`.
 
-    A benchmark is unchecked when it does not say where its questions are: nothing compares with it, and a person
-    should know. Raises BenchmarkError that lists every benchmark whose questions cannot be read.
+    Args:
+        evaluation: The recipe's benchmarks.
+        resolve: Makes a relative path of the recipe absolute.
+
+    Returns:
+        Columns benchmark and question, and the names of benchmarks that do not say where their questions are; training
+        questions cannot be compared with those.
+
+    Raises:
+        BenchmarkError: The message lists every benchmark whose questions cannot be read.
     """
     frames = [QUESTIONS.to_frame()]
     unchecked: list[str] = []

@@ -56,7 +56,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Ask every item of every benchmark and score the answers.
 
-    All benchmarks are asked in one call of `ask`, so that no engine waits for the last long trace of each.
+    All benchmarks are asked in one call of `ask`, so that the engine does not wait for the last trace of each.
 
     Args:
         evaluation: The recipe's benchmarks and how they are answered.
@@ -73,7 +73,7 @@ def evaluate(
         BenchmarkAnswersMissing: More answers are missing than the recipe allows.
         RuntimeError: A benchmark is scored by a metric of lighteval's that needs signals, outside the main thread.
     """
-    before = _written(output)
+    before = _list_files(output)
     with contextlib.ExitStack() as stack, MATH_WORKERS, seeded(), _gradients_kept():
         pools: list[ProgramPool] = []
 
@@ -83,13 +83,13 @@ def evaluate(
             return pools[0]
 
         tasks = _all_tasks(evaluation, TaskContext(resolve, programs))
-        _need_main_thread(tasks)
+        _require_main_thread(tasks)
         tracker = _tracker(output)
         model = lighteval_model(ask, model_name, evaluation.sampling, evaluation.missing_answers)
         pipeline = _pipeline(tasks, tracker, model)
         pipeline.evaluate()
     pipeline.save_and_push_results()
-    written = sorted(_written(output) - before)
+    written = sorted(_list_files(output) - before)
     return EvaluationResult(
         items=_item_scores(tasks, tracker.details_logger.details, model.faults),
         results_files=[path for path in written if path.suffix == ".json"],
@@ -98,8 +98,8 @@ def evaluate(
     )
 
 
-def _need_main_thread(tasks: Sequence[PreparedTask]) -> None:
-    """Refuse lighteval's own metrics elsewhere: their timeouts raise there, which they take for wrong answers."""
+def _require_main_thread(tasks: Sequence[PreparedTask]) -> None:
+    """Refuse lighteval's own metrics in other threads: their timeouts fail there and count as wrong answers."""
     if threading.current_thread() is threading.main_thread():
         return
     own = sorted({task.benchmark for task in tasks if task.judged is None})
@@ -112,7 +112,7 @@ def _need_main_thread(tasks: Sequence[PreparedTask]) -> None:
 
 @contextmanager
 def _gradients_kept() -> Iterator[None]:
-    """lighteval turns gradients off for the whole process when it is imported; the next training needs them."""
+    """Keep gradients on: importing lighteval turns them off for the whole process, and training needs them."""
     import torch
 
     enabled = torch.is_grad_enabled()
@@ -164,14 +164,14 @@ def _pipeline(tasks: Sequence[PreparedTask], tracker: Any, model: Any) -> Any:
 
     prepared_list = list(tasks)
     parameters = PipelineParameters(
-        launcher_type=ParallelismManager.NONE, bootstrap_iters=1000 if _means_only(tasks) else 0
+        launcher_type=ParallelismManager.NONE, bootstrap_iters=1000 if _has_error_formulas(tasks) else 0
     )
     names = ",".join(prepared.task.full_name for prepared in tasks)
     return PreparedPipeline(tasks=names, pipeline_parameters=parameters, evaluation_tracker=tracker, model=model)
 
 
-def _means_only(tasks: Sequence[PreparedTask]) -> bool:
-    """Whether lighteval knows all standard errors by formula; else it would fork a process that may hold a GPU."""
+def _has_error_formulas(tasks: Sequence[PreparedTask]) -> bool:
+    """Return whether lighteval has formulas for all standard errors; otherwise it would fork this process."""
     functions = [function for prepared in tasks for function in prepared.task.aggregation().values()]
     return all("mean" in function.__name__ for function in functions)
 
@@ -187,7 +187,7 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl
             "repeats": prepared.repeats,
             "failed": faults[detail.doc.task_name, detail.doc.id, "failed"],
             "truncated": faults[detail.doc.task_name, detail.doc.id, "truncated"],
-            "no_answer": _unread(prepared, detail.doc, faults),
+            "no_answer": _count_unread(prepared, detail.doc, faults),
             "position": prepared.positions[detail.doc.id],
         }
         for prepared in tasks
@@ -196,13 +196,13 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl
     return pl.DataFrame(rows, schema=ITEM_SCORES).sort("benchmark", "item")
 
 
-def _unread(prepared: PreparedTask, doc: Any, faults: Any) -> int:
-    """Samples that were answered without an answer: those that a judge could not read, or else the blank ones."""
+def _count_unread(prepared: PreparedTask, doc: Any, faults: Any) -> int:
+    """Count the answered samples without an answer: those that the judge could not read, or the blank ones."""
     if prepared.judged is None:
         return int(faults[doc.task_name, doc.id, "blank"])
     unread = sum(verdict.extracted is None for verdict in prepared.judged.verdicts[doc.id])
     return max(0, unread - faults[doc.task_name, doc.id, "failed"])
 
 
-def _written(output: Path) -> set[Path]:
+def _list_files(output: Path) -> set[Path]:
     return {path for folder in ("results", "details") for path in (output / folder).rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""What benchmarks need, looked at before anything is generated or trained."""
+"""Checks what benchmarks need before anything is generated or trained."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def runs_programs(benchmark: Benchmark) -> bool:
 
 
 def require_confinement(evaluation: Evaluation) -> str | None:
-    """How this machine confines programs, None where no benchmark runs any.
+    """Return how this machine confines programs; None if no benchmark runs any.
 
     Raises:
         BenchmarkError: A benchmark runs programs, and this machine cannot confine them as the recipe wants.
@@ -38,7 +38,7 @@ def require_confinement(evaluation: Evaluation) -> str | None:
 
 
 def benchmark_needs(evaluation: Evaluation, resolve: Callable[[str], str]) -> list[Need]:
-    """What the paper's benchmarks and confinement need, without reaching for the hub."""
+    """Return what the paper's benchmarks and confinement need, without asking the hub."""
     needs: list[Need] = []
     for benchmark in evaluation.benchmarks:
         if benchmark.kind != "paper":

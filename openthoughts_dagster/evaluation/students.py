@@ -1,4 +1,4 @@
-"""A student beside itself before training."""
+"""Scores a student, and the same model before training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class StudentScores:
         """The scores as rows of a table.
 
         Args:
-            labels: What the student is of, as columns of equal values: `source="gsm8k", teacher="qwq-32b"`.
+            labels: Columns that identify the student, such as `source="gsm8k", teacher="qwq-32b"`.
 
         Returns:
             The labels, then the columns of `benchmark_scores` that are not its partition.

@@ -73,7 +73,7 @@ def _prepared(benchmark: Benchmark, task: Any, seen: Counter[str]) -> PreparedTa
 
 @contextmanager
 def seeded(seed: int = _SEED) -> Iterator[None]:
-    """`random` and numpy's generator seeded as lighteval does, and afterwards as they were."""
+    """Seed `random` and numpy's generator as lighteval does, and restore them after the block."""
     import numpy as np
 
     python_state, numpy_state = random.getstate(), np.random.get_state()

@@ -1,4 +1,4 @@
-"""Stops a generation in which nothing works, before it has failed at every one of a million requests."""
+"""Stops a generation in which every request fails, before a million requests have failed."""
 
 import time
 from collections.abc import Callable
@@ -12,10 +12,11 @@ _PERMANENT_FAILURES = 1024
 
 
 class CircuitBreaker:
-    """Watches completions; after a success everything is forgotten.
+    """Counts failures in a row; a success resets the counts.
 
-    Trips after 32 failures in a row that asking again might have helped, or three of them over 40 seconds. Prompts
-    that are too long say nothing about the engine, and the longest are asked first: it takes 1,024 permanent failures.
+    The breaker trips after 32 transient failures in a row, or after three over more than 40 seconds. Permanent
+    failures, such as prompts that are too long, say little about the engine, and the longest prompts are asked first;
+    it therefore takes 1,024 of them.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +25,7 @@ class CircuitBreaker:
         self._since = 0.0
 
     def record(self, completion: Completion) -> None:
-        """Raises EngineError, with the last reason, when nothing works."""
+        """Count a completion. Raises EngineError with the last failure's reason when the breaker trips."""
         if completion.error is None:
             self._transient = self._permanent = 0
             return

@@ -7,30 +7,37 @@ from openthoughts_dagster.generation.requests import Completion, Request
 
 
 class EngineError(RuntimeError):
-    """An engine that cannot be started or used: says which model, and what to do."""
+    """An engine cannot be started or used; the message names the model and says what to do."""
 
 
 class EngineDied(EngineError):
-    """An engine whose process or server is gone: started anew, it can go on with what was in flight."""
+    """The engine's process or server is gone. A new engine can go on with the requests in flight."""
 
 
 class Engine(Protocol):
     """Answers requests with one model.
 
-    An engine takes requests from the stream as long as it has room for them and yields each completion when it
-    ends, in any order: a long completion holds back no other. A request that fails yields a completion with an
-    `error`; only an engine that cannot go on raises EngineError, after it handed on what had ended: EngineDied when
-    starting it anew may help.
+    An engine takes a request from the stream when it has room for it, and yields each completion as soon as it has
+    ended, in any order, so that a long completion does not delay the others. A failed request yields a completion with
+    an `error`.
     """
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
-        """Completions of `requests`, each as soon as it ends."""
+        """Yield one completion for each request, as soon as it has ended.
+
+        Args:
+            requests: The stream of requests. The engine takes only as many as it has room for.
+
+        Raises:
+            EngineError: The engine cannot go on; the completions that had ended were yielded before. It is EngineDied
+                when a new start may help.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What is recorded with every completion: engine name and version, dtype, parallelism."""
+        """Return what the ledger records with every completion: engine name and version, dtype, parallelism."""
         ...
 
     async def close(self) -> None:
-        """Give back the engine's memory and processes. Closing twice is fine."""
+        """Release the engine's memory and processes. Closing twice is allowed."""
         ...

@@ -1,4 +1,4 @@
-"""What a generation would cost, before anyone launches it."""
+"""Estimates what a generation would cost before it is launched."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,19 @@ from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Sampling
 
-_ENOUGH = 20  # completions that a mean is taken of
+_ENOUGH = 20  # the fewest completions from which a mean is taken
 _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What one completion takes: tokens of its prompt and of itself, and the engine's tokens per second.
+    """The mean length of a completion and the speed of an engine; None where a number is not known.
 
-    None is not known; `basis` says where the numbers come from.
+    Args:
+        completion_tokens: Tokens of a completion.
+        prompt_tokens: Tokens of its prompt.
+        tokens_per_second: Completion tokens per second of the engine.
+        basis: Where the numbers come from, in words.
     """
 
     completion_tokens: float
@@ -28,7 +32,18 @@ class Rates:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `completions` would take; `reused` are in the ledger already. Hours are of one accelerator."""
+    """The estimated tokens, time and money of a generation.
+
+    Args:
+        completions: Completions to generate.
+        reused: Completions that are in the ledger already.
+        prompt_tokens: Tokens of all prompts.
+        completion_tokens: Tokens of all completions.
+        accelerator_hours: Hours of one accelerator; None if they are not known.
+        cost: Money in `currency`; None if it is not known.
+        currency: Currency of `cost`, such as USD.
+        basis: Where the numbers come from, in words.
+    """
 
     completions: int
     reused: int
@@ -40,7 +55,7 @@ class Estimate:
     basis: str
 
     def says(self) -> str:
-        """One line for a log."""
+        """Return the estimate as one line for a log."""
         if not self.completions:
             return f"nothing to generate: all {self.reused:,} completions are in the ledger"
         hours = "an unknown time" if self.accelerator_hours is None else f"{self.accelerator_hours:,.1f} accelerator-h"
@@ -52,7 +67,17 @@ class Estimate:
 
 
 def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
-    """Measured on this model's completions in the ledger, of this source if there are enough; else the recipe's."""
+    """Measure the length and speed of a model's completions in the ledger.
+
+    Args:
+        lake: The tables.
+        model: The model.
+        sampling: The sampling of the completions that count.
+        source: The source of the completions that count, if it has at least 20; otherwise all sources count.
+
+    Returns:
+        The measured rates. With fewer than 20 completions in the ledger they are the recipe's expectations.
+    """
     measured = (
         lake.scan(COMPLETIONS, model=model.identity.partition)
         .filter(pl.col("error").is_null(), pl.col("sampling") == sampling.model_dump_json(exclude_none=True))
@@ -81,7 +106,16 @@ def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
 
 
 def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: float, characters: float) -> Estimate:
-    """Time and money for `completions` of `tokens` together, to prompts of `characters` together."""
+    """Estimate the time and money of a generation.
+
+    Args:
+        model: The model, for its price and hardware.
+        known: Length and speed of its completions.
+        completions: Completions to generate.
+        reused: Completions that are in the ledger already.
+        tokens: Expected tokens of all completions.
+        characters: Characters of all prompts; four count as a token if `known` has no length of prompts.
+    """
     prompt_tokens = (
         characters / _CHARACTERS_PER_TOKEN if known.prompt_tokens is None else completions * known.prompt_tokens
     )

@@ -1,4 +1,4 @@
-"""What an engine is fed with: a stream that never holds more than a page, and knows what is under way."""
+"""The stream of requests for an engine, which holds at most a page and knows the requests in flight."""
 
 import asyncio
 from collections import deque
@@ -8,9 +8,9 @@ from openthoughts_dagster.generation.requests import Completion, Request
 
 
 class Feed:
-    """Requests from `pages`, taken one page after the other as the engine has room.
+    """Streams the requests of `pages`; the next page is read when the engine has room for it.
 
-    After an engine died, `stream` starts again with what it had under way and goes on where it stopped.
+    After an engine died, a new `stream` begins with the requests that were in flight and goes on from there.
     """
 
     def __init__(self, pages: Iterator[Sequence[Request]]) -> None:
@@ -20,11 +20,11 @@ class Feed:
         self._stopped = False
 
     def stop(self) -> None:
-        """Give out no more requests: what is under way is the last. Safe from any thread."""
+        """Stop giving out requests. Safe to call from any thread."""
         self._stopped = True
 
     async def stream(self) -> AsyncIterator[Request]:
-        """The requests that no completion was reported for yet."""
+        """Yield the requests whose completion was not reported yet."""
         self._next.extendleft(reversed(self._under_way.values()))
         self._under_way.clear()
         while True:
@@ -34,12 +34,12 @@ class Feed:
                 yield request
             if self._stopped:
                 return
-            # A page may be read from a table: not in the loop that the engine's requests run in.
+            # Reading a page from a table may block, so it runs in a thread and not in the engine's event loop.
             page = await asyncio.to_thread(next, self._pages, None)
             if page is None:
                 return
             self._next.extend(page)
 
     def ended(self, completion: Completion) -> None:
-        """A completion of this request was committed to the writer: it will not be asked again."""
+        """Note that the writer has this completion, so that its request is not asked again."""
         self._under_way.pop((completion.request.key, completion.request.sample_index), None)

@@ -1,4 +1,4 @@
-"""Ask a model for what is missing: plan against the ledger, generate, commit as completions finish."""
+"""Asks a model for missing completions: plan against the ledger, generate, and commit as completions finish."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,13 @@ _DEATHS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What was wanted, per prompt in order, and the requests among it that are not settled yet."""
+    """The wanted samples, and requests for those that the ledger lacks.
+
+    Args:
+        model: The model that answers.
+        wanted: For each prompt, in order, its samples as pairs of key and sample index.
+        missing: Requests for the samples that the ledger lacks.
+    """
 
     model: Model
     wanted: list[list[tuple[str, int]]]
@@ -44,12 +50,19 @@ class Plan:
 
     @property
     def reused(self) -> int:
-        """Samples that the ledger has already."""
+        """The number of samples that the ledger has already."""
         return len({sample for samples in self.wanted for sample in samples}) - len(self.missing)
 
 
 def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> Plan:
-    """Every sample of every prompt by key and index, and requests for what the ledger lacks. Starts no engine."""
+    """Key every sample of every prompt, and compare with the ledger. Starts no engine.
+
+    Args:
+        lake: The tables.
+        model: The model that answers; its weights are not needed.
+        prompts: The prompts, each with its number of samples.
+        sampling: How the model samples.
+    """
     keys, rendered = [""] * len(prompts), [""] * len(prompts)
     by_schema = sorted(range(len(prompts)), key=lambda i: id(prompts[i].json_schema))
     for _, group in groupby(by_schema, key=lambda i: id(prompts[i].json_schema)):
@@ -59,7 +72,7 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
         for i, text, key in zip(members, texts, completion_keys(model.identity, texts, sampling, schema), strict=True):
             keys[i], rendered[i] = key, text
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
-    schemas = _schemas(prompts)
+    schemas = _distinct_schemas(prompts)
     key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
     missing = missing_samples(lake, model, key_series, samples, sampling, schemas)
     requests = {
@@ -80,12 +93,26 @@ def generate(
     purpose: Purpose,
     log: Log,
 ) -> Usage:
-    """Generate the `total` requests of `pages` and commit each as it finishes; what was committed stays.
+    """Generate the completions of all requests and commit them to the ledger as they finish.
 
-    An interrupt lets what is under way finish as long as the pool's grace lasts. An engine that dies is started again
-    and asked for what it had under way. Raises EngineError when it cannot start, dies again without having ended a
-    request, or when every request fails and asking again might help: a prompt that is refused for good says nothing
-    about the others.
+    After an interrupt the requests in flight may finish while the pool's grace lasts. An engine that dies is started
+    again with the requests that were in flight.
+
+    Args:
+        lake: The tables; completions go to the ledger.
+        pool: The engines of this process.
+        model: The model that answers, with its weights.
+        pages: The requests, page by page; only a page of them is in memory.
+        total: The number of requests in all pages.
+        purpose: The asset and the source that the ledger records.
+        log: Takes lines of progress.
+
+    Returns:
+        Completions, tokens, time and money.
+
+    Raises:
+        EngineError: The engine cannot start, died three times without completing a request, or failed too often in a
+            row, or every request failed for a reason that is not permanent. Committed completions stay in the ledger.
     """
     usage, feed, breaker = (
         Usage(currency=model.reference.price.currency),
@@ -110,7 +137,7 @@ def generate(
                     done = usage.generated + usage.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()
-                        log(f"{name}: {_progress(usage, done, total, logged - start)}")
+                        log(f"{name}: {_describe_progress(usage, done, total, logged - start)}")
                     await ledger.wait_for_space()
         finally:
             usage.engine_seconds += time.monotonic() - began
@@ -134,7 +161,25 @@ def generate(
 def ledger_client(
     lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, usage: Usage, purpose: Purpose, log: Log
 ) -> AskModel:
-    """A function that asks `model` and returns the answers; what it costs is added to `usage`."""
+    """Make a function that asks a model, through the ledger: samples that are there are read and not asked again.
+
+    Args:
+        lake: The tables.
+        pool: The engines of this process.
+        model: The model that answers, with its weights.
+        sampling: How the model samples.
+        usage: The function adds the completions, tokens and money of each call to it.
+        purpose: The asset and the source that the ledger records.
+        log: Takes lines of progress.
+
+    Returns:
+        A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does.
+
+    Example:
+        >>> usage, purpose = Usage(), Purpose("notebook", "gsm8k")
+        >>> ask = ledger_client(lake, EnginePool(), model, Sampling(), usage, purpose, print)
+        >>> [[answer]] = ask([Prompt("What is 2 + 2?")])
+    """
 
     def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
         planned = plan(lake, model, prompts, sampling)
@@ -144,26 +189,27 @@ def ledger_client(
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
             usage.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
         keys = [key for samples in planned.wanted for key, _ in samples]
-        answers = read_answers(lake, model, keys, sampling, _schemas(prompts))
+        answers = read_answers(lake, model, keys, sampling, _distinct_schemas(prompts))
         return [[answers[sample] for sample in samples] for samples in planned.wanted]
 
     return ask
 
 
-def _schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
-    """The different JSON schemas of prompts; a million prompts share the same few objects."""
+def _distinct_schemas(prompts: Sequence[Prompt]) -> list[dict[str, Any] | None]:
+    """Return the different JSON schemas of prompts; a million prompts share the same few objects."""
     return list({id(prompt.json_schema): prompt.json_schema for prompt in prompts}.values())
 
 
-def _progress(usage: Usage, done: int, total: int, seconds: float) -> str:
+def _describe_progress(usage: Usage, done: int, total: int, seconds: float) -> str:
     left = seconds / done * (total - done)
     return (
         f"{done:,} of {total:,} completions, {usage.failed:,} failed, "
-        f"{usage.completion_tokens / seconds:,.0f} tokens/s" + (f", about {_span(left)} left" if done < total else "")
+        f"{usage.completion_tokens / seconds:,.0f} tokens/s"
+        + (f", about {_format_duration(left)} left" if done < total else "")
     )
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

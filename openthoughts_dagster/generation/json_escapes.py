@@ -1,16 +1,16 @@
-"""Strings of a model's JSON, with LaTeX in them whose backslashes the model has or has not doubled."""
+"""Repairs the escapes of LaTeX in a model's JSON, whose backslashes the model may not have doubled."""
 
 import re
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[A-Za-z]+|.)", re.DOTALL)
 _DOUBLED_COMMAND = re.compile(r"(?<!\\)(?:\\\\)+[A-Za-z]{2,}")
-# What JSON has no escape for, or what no text contains (backspace and form feed before a letter): typed LaTeX.
+# Escapes that JSON does not have, or that no text contains (backspace or form feed before a letter): typed LaTeX.
 _SINGLE_COMMAND = re.compile(
     r"(?<!\\)(?:\\\\)*\\(?:[bf][A-Za-z]|(?!u[0-9a-fA-F]{4})[^\"\\/bfnrtu\s]|u(?![0-9a-fA-F]{4}))"
 )
 
-# LaTeX commands that begin as a line break, a carriage return or a tab of JSON does.
+# LaTeX commands that begin like JSON's escape of a line break, a carriage return or a tab.
 _COMMANDS = (
     "nabla natural ncong ne nearrow neg neq newcommand newline nexists ngeq ngtr ni nleq nless nmid nolimits "
     "nonumber norm normalsize not notin nparallel nprec nsim nsubseteq nsucc nsupseteq nu nwarrow "
@@ -21,11 +21,11 @@ _COMMANDS = (
     "triangleq triangleright twoheadrightarrow"
 )
 _AMBIGUOUS = frozenset(_COMMANDS.split())
-_SHORT = frozenset({"ne", "ni", "nu"})  # a line break and a variable of one letter look the same
+_SHORT = frozenset({"ne", "ni", "nu"})  # a line break before a variable of one letter looks the same
 
 
 def repair_escapes(text: str) -> str:
-    """JSON text whose strings decode to what the model typed, whether it doubled the backslashes of LaTeX or not.
+    """Return JSON text whose strings decode to what the model typed, whether it doubled LaTeX's backslashes or not.
 
     A model that writes LaTeX in JSON forgets to double backslashes: `\\frac` would become a form feed and "rac",
     `\\theta` a tab and "heta", and `\\alpha` is no JSON at all. Whether the model doubles is judged on the whole text:
@@ -58,10 +58,10 @@ def _repair_string(literal: str, single: bool, doubled: bool) -> str:
 
 
 def _is_command(escape: str, before: str, single: bool, doubled: bool) -> bool:
-    """Whether `\\` and `escape`, letters that begin with n, r or t, are a command of LaTeX and no control character."""
+    """Return whether `\\` and `escape`, letters from n, r or t on, are a LaTeX command and not a control character."""
     if escape not in _AMBIGUOUS:
         return False
-    if escape[0] != "n":  # texts hold hardly any tabs; a table of words may
+    if escape[0] != "n":  # hardly any text contains tabs; a table of words may
         return not (doubled and not single and escape in ("tan", "to", "top", "tag") and not _in_math(before))
     after_blank = before.endswith((" ", "$", "{", "(")) and not before.endswith("$$")
     if escape in _SHORT:
@@ -70,7 +70,7 @@ def _is_command(escape: str, before: str, single: bool, doubled: bool) -> bool:
 
 
 def _in_math(before: str) -> bool:
-    r"""Whether a string that begins with `before` is inside `$...$`, `\(...\)` or `\[...\]` where it goes on."""
+    r"""Return whether the text after `before` is inside `$...$`, `\(...\)` or `\[...\]`."""
     if before.replace("$$", "$").count("$") % 2:
         return True
     return any(before.rfind(opening) > before.rfind(closing) for opening, closing in ((r"\(", r"\)"), (r"\[", r"\]")))

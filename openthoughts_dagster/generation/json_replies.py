@@ -1,4 +1,4 @@
-"""The one reader of JSON that models write, and the one loop that asks again where a reply cannot be read."""
+"""Reads JSON that models write, and asks again if a reply cannot be read."""
 
 import json
 import math
@@ -13,8 +13,8 @@ from openthoughts_dagster.generation.requests import AskModel, Prompt
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
 _MOST_DIGITS = 400
-_DEEPEST = 64  # levels of lists and objects: deeper ones take gigabytes and say nothing
-_MOST_STARTS = 256  # brackets of the prose around that are tried
+_DEEPEST = 64  # nesting of lists and objects; deeper values take gigabytes and mean nothing
+_MOST_STARTS = 256  # opening brackets in the text of a reply that are tried
 _SCALAR = re.compile(r'-?[0-9][0-9.eE+-]*|true|false|null|".*"', re.DOTALL)
 _PUNCTUATION = re.compile(r'["{}\[\]]')
 _STRING_END = re.compile(r'(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -22,10 +22,10 @@ _STRING_END = re.compile(r'(?:[^"\\]|\\.)*"', re.DOTALL)
 
 @dataclass(frozen=True)
 class JsonReading:
-    """What was made of a model's replies to one prompt: a value, or why there is none.
+    """The value that was read from a model's replies to one prompt, or the reason why there is none.
 
-    `failure` is None beside a value, `judge_failed` when the model could not be asked, `reply_unreadable` when no reply
-    was what was asked for. `evidence` is the error of the request, or what is wrong with the last reply, and the reply.
+    `failure` is None if there is a value, `judge_failed` if the request failed, and `reply_unreadable` if no reply had
+    the right form. `evidence` is the error of the request, or the problem of the last reply with its text.
     """
 
     value: Any | None
@@ -35,28 +35,28 @@ class JsonReading:
 
 
 def parse_json_reply(text: str, schema: dict[str, Any] | None = None) -> Any:
-    r"""The JSON in a model's reply, also where prose or a code fence stands around it.
+    r"""Return the JSON value in a model's reply, which may be surrounded by prose or a code fence.
 
-    LaTeX comes out as it was typed, whether the model doubled its backslashes or not: `\frac` is never a form feed,
-    and `\alpha`, which is no JSON, can be read. Line breaks inside strings are read too.
+    LaTeX is read as it was typed, whether the model doubled its backslashes or not: `\frac` is never a form feed, and
+    `\alpha`, which is not valid JSON, can be read. Line breaks inside strings are allowed.
 
     Args:
         text: The reply without its reasoning.
-        schema: A JSON schema that the value has to fit. Of several values in the reply it chooses those that do.
+        schema: A JSON schema that the value has to fit. Other values in the reply are ignored.
 
     Returns:
-        The outermost JSON value; of several in one reply an object before a list. Values that are not the same are no
-        answer: which of them is meant would be a guess.
+        The outermost JSON value; objects take precedence over lists. Several different values are an error, because
+        choosing one of them would be a guess.
 
     Raises:
-        ValueError: There is no JSON, it does not fit the schema, there are several, it is nested more than 64 levels
-            deep, or a number or a text in it cannot be stored. The message says which.
+        ValueError: There is no JSON, it does not fit the schema, there are several values, it is nested more than 64
+            levels deep, or a number or a text in it cannot be stored. The message says which.
     """
     problems: list[str] = []
     values: list[Any] = []
-    for candidate in _candidates(text):
+    for candidate in _find_candidates(text):
         try:
-            value = _load(candidate)
+            value = _load_json(candidate)
             if problem := _schema_problem(value, schema):
                 raise ValueError(problem)
         except ValueError as error:
@@ -81,22 +81,22 @@ def ask_for_json(
     parse: Callable[[Any], Any | None],
     attempts: int,
 ) -> list[Any | None]:
-    """What `parse` makes of a model's JSON reply to each prompt, or None where no reply could be read.
+    """Ask a model for JSON, and parse its reply to each prompt; None for a prompt whose replies could not be read.
 
-    Every reply is in the ledger, so that asking the same later pays for nothing twice and ends the same.
+    Every reply is in the ledger, so asking the same again later costs nothing and has the same result.
 
     Args:
         prompts: User messages, each asked once; a reply that cannot be read is asked again as the next sample.
         ask: Asks the model, e.g. `ledger_client(...)`.
         schema: JSON schema of a reply, sent along and checked.
-        parse: Gets the JSON value of a reply. Returns None or raises ValueError when it is not what was asked for.
+        parse: Takes the JSON value of a reply. It returns None or raises ValueError if the value is not usable.
         attempts: The most samples of one prompt.
 
     Returns:
         One value per prompt, in order. `read_json_replies` says why a value is missing.
 
     Raises:
-        EngineError: The model is of no use, e.g. its server refuses the key.
+        EngineError: The model cannot be used, e.g. because its server refuses the key.
     """
     return [reading.value for reading in read_json_replies(prompts, ask, schema, parse, attempts)]
 
@@ -108,9 +108,9 @@ def read_json_replies(
     parse: Callable[[Any], Any | None],
     attempts: int,
 ) -> list[JsonReading]:
-    """As `ask_for_json`, with the reason where there is no value.
+    """Do what `ask_for_json` does, and return the reason for each missing value.
 
-    A request that failed without a reply is not asked again: its engine has tried as often as it does.
+    A request that failed without a reply is not asked again, because its engine has retried it already.
     """
     readings = [JsonReading(None, "reply_unreadable", "it was never asked", 0) for _ in prompts]
     waiting = list(range(len(prompts)))
@@ -138,8 +138,8 @@ def _read(reply: str, schema: dict[str, Any], parse: Callable[[Any], Any | None]
     return JsonReading(value, attempts=attempts)
 
 
-def _candidates(text: str) -> Iterator[str]:
-    """Parts of a reply that may be its JSON: all of it, or what stands between outermost brackets."""
+def _find_candidates(text: str) -> Iterator[str]:
+    """Yield the parts of a reply that may be its JSON: the whole reply, and the texts between outermost brackets."""
     stripped = text.strip()
     if _SCALAR.fullmatch(stripped):
         yield stripped
@@ -156,7 +156,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _end_of(text: str, start: int) -> int | None:
-    """Where the bracket at `start` is closed; None when it never is. Raises ValueError when it is nested too deeply."""
+    """Return where the bracket at `start` is closed, None if it is not. Raises ValueError for too deep nesting."""
     open_: list[str] = []
     at = start
     while found := _PUNCTUATION.search(text, at):
@@ -177,23 +177,27 @@ def _end_of(text: str, start: int) -> int | None:
     return None
 
 
-def _load(text: str) -> Any:
+def _load_json(text: str) -> Any:
     value = json.loads(
-        repair_escapes(text), strict=False, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
+        repair_escapes(text),
+        strict=False,
+        parse_constant=_refuse_constant,
+        parse_float=_parse_finite_float,
+        parse_int=_parse_bounded_int,
     )
     if has_lone_surrogate(json.dumps(value, ensure_ascii=False)):
         raise ValueError("it has half a surrogate pair")
     return value
 
 
-def _bounded(digits: str) -> int:
-    # Not left to the interpreter, whose own limit libraries of mathematics turn off for the whole process.
+def _parse_bounded_int(digits: str) -> int:
+    # The interpreter has a limit of its own, but libraries of mathematics turn it off for the whole process.
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"a number of it has {len(digits):,} digits, more than {_MOST_DIGITS}")
     return int(digits)
 
 
-def _finite(digits: str) -> float:
+def _parse_finite_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
         raise ValueError(f"the number {digits[:20]} is too large")
@@ -205,7 +209,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _schema_problem(value: Any, schema: dict[str, Any] | None) -> str | None:
-    """Why a value does not fit a JSON schema; None when it does."""
+    """Say why a value does not fit a JSON schema; None if it does."""
     if schema is None:
         return None
     from jsonschema import ValidationError

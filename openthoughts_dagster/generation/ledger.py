@@ -1,4 +1,4 @@
-"""The ledger of completions, read: which samples are there, and what they say."""
+"""Reads the ledger of completions: which samples it has, and their texts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,10 +22,10 @@ def missing_samples(
     schemas: Sequence[dict[str, Any] | None] = (None,),
     retry_refused_before: datetime | None = None,
 ) -> pl.Series:
-    """For each key the sample indexes that are wanted and not settled yet: a list column as long as `keys`.
+    """Return for each key the wanted sample indexes that are not settled yet.
 
-    A sample is settled when it has an answer, also one that was finished under a lower `max_tokens`, or a failure that
-    asking again cannot help. Reads only the ledger's key columns; prompts too where a cap was raised.
+    A sample is settled if it has an answer, which may have been finished under a lower `max_tokens`, or a permanent
+    failure. This reads only the key columns of the ledger, and also the prompts if `max_tokens` was raised.
 
     Args:
         lake: The tables.
@@ -34,11 +34,14 @@ def missing_samples(
         samples: The wanted indexes of each key, as lists.
         sampling: What the keys were made with; the model's own where it is None.
         schemas: The JSON schemas that the keys were made with.
-        retry_refused_before: Permanent failures from before this moment, UTC, are wanted again, as a person may ask.
-            Those that came later are not, so that work that goes on after a crash asks none of them twice.
+        retry_refused_before: Permanent failures from before this time, UTC, are wanted again. Later ones are not, so
+            that work that goes on after a crash does not ask them twice.
+
+    Returns:
+        Lists of Int32, as many as `keys`.
     """
     rows = ledger_rows(lake, model, sampling, schemas)
-    refused = _refused(rows, model.reference.max_model_len)
+    refused = _select_refused(rows, model.reference.max_model_len)
     if retry_refused_before is not None:
         refused = refused.filter(pl.col("created_at") >= retry_refused_before)
     settled_rows = [rows.filter(pl.col("error").is_null()), refused]
@@ -58,17 +61,17 @@ def missing_samples(
 def ledger_rows(
     lake: Lake, model: Model, sampling: Sampling | None = None, schemas: Sequence[dict[str, Any] | None] = (None,)
 ) -> pl.LazyFrame:
-    """The model's rows of the ledger, and once more under today's key those that a lower `max_tokens` did not cut off.
+    """Return a model's rows of the ledger, and rows finished under a lower `max_tokens` again under the current key.
 
-    The column `LOWER_CAP` marks the latter: an answer under the key itself comes before them.
+    The column `LOWER_CAP` marks the latter; an answer under the key itself takes precedence over them.
     """
     rows = lake.scan(COMPLETIONS, model=model.identity.partition).with_columns(pl.lit(False).alias(LOWER_CAP))
     lower = rows_of_lower_caps(rows, model.identity, sampling or model.reference.sampling, schemas)
     return rows if lower is None else pl.concat([rows, lower])
 
 
-def _refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
-    """Permanent failures. A model that takes longer prompts than it did may take what was too long for it."""
+def _select_refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:
+    """Select permanent failures, without prompts that were too long for the model and are not any more."""
     refused = rows.filter("permanent", pl.col("error").is_not_null())
     if longest is None:
         return refused
@@ -84,10 +87,13 @@ def chosen_completions(
     sampling: Sampling | None = None,
     schemas: Sequence[dict[str, Any] | None] = (None,),
 ) -> pl.LazyFrame:
-    """One row of the ledger for every key and sample index that was ever asked: the one that counts.
+    """Choose one row of the ledger for every key and sample index.
 
-    Columns key, sample_index, error and `columns`. What counts is the first answer, or else the first permanent
-    failure, or else the latest failure: a sample that two shards asked for at once is read once.
+    The row is the first answer, or otherwise the first permanent failure, or otherwise the latest failure. A sample
+    that two shards asked for at once therefore counts once.
+
+    Returns:
+        Columns key, sample_index, error and `columns`.
     """
     age = pl.col("created_at").dt.epoch("us")
     needed = ["key", "sample_index", "error", "permanent", "created_at", "completion_id", LOWER_CAP, *columns]
@@ -114,12 +120,12 @@ def read_answers(
     sampling: Sampling | None = None,
     schemas: Sequence[dict[str, Any] | None] = (None,),
 ) -> dict[tuple[str, int], Answer]:
-    """The answers of `keys` by key and sample index, with their texts. A sample that only failed has its error."""
+    """Return the answers of `keys` with their texts, by key and sample index; a failed sample has its error."""
     wanted = pl.Series(keys, dtype=pl.String)
     chosen = chosen_completions(lake, model, wanted, ["completion_id"], sampling, schemas).collect()
     rows = (
         lake.scan(COMPLETIONS, model=model.identity.partition)
-        .drop("key")  # a completion of a lower cap stands under its own
+        .drop("key")  # a completion of a lower cap is stored under its own key
         .join(chosen.lazy().select("key", "completion_id"), on="completion_id", how="inner")
         .select(*Answer.__dataclass_fields__)
         .collect()

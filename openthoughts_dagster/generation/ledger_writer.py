@@ -1,4 +1,4 @@
-"""The ledger of completions, written: committed in the background while others are still being generated."""
+"""Writes the ledger of completions: commits run in the background while other completions are generated."""
 
 import asyncio
 import json
@@ -23,18 +23,18 @@ _COMMIT_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Purpose:
-    """What completions are made for: the asset and the source of the partition that pays for them."""
+    """The asset, and the source of the partition, for which completions are generated."""
 
     asset: str = ""
     source: str = ""
 
 
 class LedgerWriter:
-    """Commits completions as often as the model's commit budget says, and what is left at the end.
+    """Commits completions as often as the model's commit budget says, and the rest at the end; a context manager.
 
-    A kill loses at most what ended since the last commit. Commits run in a thread of their own, so that an engine
-    never waits for the disk; when the disk is slower than the engine for long, `wait_for_space` holds the engine
-    back, and memory stays bounded by twice the budget. Used as a context manager.
+    A crash loses at most the completions since the last commit. Commits run in a thread, so that the engine does not
+    wait for the disk. If the disk is slower than the engine for long, `wait_for_space` delays the engine, so that
+    memory is bounded by twice the budget.
     """
 
     def __init__(self, lake: Lake, model: Model, engine: dict[str, Any], purpose: Purpose) -> None:
@@ -68,7 +68,7 @@ class LedgerWriter:
             error.add_note(f"and what was generated last could not be committed: {self._error}")
 
     def add(self, completion: Completion) -> None:
-        """Take a completion for the next commit. Raises LakeError when an earlier commit failed: stop paying."""
+        """Add a completion to the next commit. Raises LakeError if an earlier commit failed."""
         with self._wake:
             if self._error is not None:
                 raise self._error
@@ -78,12 +78,12 @@ class LedgerWriter:
                 self._wake.notify()
 
     async def wait_for_space(self) -> None:
-        """Wait while more than two commits' worth of text is held back by a slow disk."""
+        """Wait while the text of more than two commits is in memory, because the disk is slow."""
         while self._size >= 2 * self._bytes and self._error is None:
             await asyncio.sleep(0.05)
 
     def _run(self) -> None:
-        waiting: list[pl.DataFrame] = []  # what a store that failed for a moment did not take; it was paid for
+        waiting: list[pl.DataFrame] = []  # rows of a commit that failed, for the next commit
         while True:
             with self._wake:
                 deadline = time.monotonic() + self._seconds
@@ -110,11 +110,11 @@ class LedgerWriter:
             self._error = error
 
     def _rows(self, completions: list[Completion]) -> pl.DataFrame:
-        """Rows of the ledger. The time since the last commit is shared out by the tokens that were generated in it."""
+        """Make rows of the ledger; completions share the time since the last commit in proportion to their tokens."""
         now = time.monotonic()
         each = (now - self._since) / sum(c.completion_tokens + 1 for c in completions)
         self._since = now
-        sampling: dict[int, str] = {}  # the same few objects in a million requests
+        sampling: dict[int, str] = {}  # a million requests share the same few objects
         engines: dict[tuple[tuple[str, str], ...], str] = {}
         identity = self._model.identity
         rows = []

@@ -1,8 +1,8 @@
-"""Completions that a lower `max_tokens` did not cut off: a higher one does not pay for them again.
+"""Reuses completions that a lower `max_tokens` did not cut off, so that a higher one does not pay for them again.
 
-The cap is part of a completion's key. What the model ended itself below a lower cap is what it would have written below
-a higher one, so it counts; what was cut off is asked anew. Note that this favours short answers a little: a sample that
-was cut off gets a new try, which may be shorter.
+The cap is part of a completion's key. A completion that the model ended itself under a lower cap is what it would have
+written under a higher one, so it counts; one that was cut off is asked again. This favours short answers a little: the
+second attempt of a sample that was cut off may be shorter.
 """
 
 from collections.abc import Sequence
@@ -21,21 +21,21 @@ LOWER_CAP = "of_lower_cap"
 def rows_of_lower_caps(
     rows: pl.LazyFrame, identity: ModelIdentity, sampling: Sampling, schemas: Sequence[dict[str, Any] | None]
 ) -> pl.LazyFrame | None:
-    """Finished rows that were asked with a lower cap and otherwise as `sampling`, under the keys of `sampling`.
+    """Return finished rows whose sampling differs from `sampling` only by a lower cap, under the keys of `sampling`.
 
     Args:
         rows: One model's rows of the ledger.
         identity: The model.
         sampling: How completions are wanted now.
-        schemas: The JSON schemas that they may have been asked with; a schema is part of the key, and stands nowhere.
+        schemas: The JSON schemas that they may have been asked with: a schema is part of the key, but not of the row.
 
     Returns:
-        Rows of the same columns; None where no cap was raised.
+        Rows of the same columns; None if no cap was raised.
     """
     lower = [
         text
         for text in rows.select("sampling").unique().collect(engine="streaming")["sampling"]
-        if _lower(text, sampling)
+        if _has_lower_cap(text, sampling)
     ]
     if not lower or not schemas:
         return None
@@ -60,11 +60,11 @@ def rows_of_lower_caps(
     )
 
 
-def _lower(text: str, sampling: Sampling) -> bool:
-    """Whether a row's sampling is that of `sampling` but for a lower cap."""
+def _has_lower_cap(text: str, sampling: Sampling) -> bool:
+    """Return whether a row's sampling differs from `sampling` only by a lower cap."""
     try:
         asked_with = Sampling.model_validate_json(text)
-    except ValidationError:  # of a version with other settings
+    except ValidationError:  # the row is of a version with other settings
         return False
     raised = asked_with.model_copy(update={"max_tokens": sampling.max_tokens})
     return asked_with.max_tokens < sampling.max_tokens and raised == sampling

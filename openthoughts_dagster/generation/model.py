@@ -1,4 +1,4 @@
-"""A model of the recipe, located: which weights, and how it wants to be asked. No engine is started for this."""
+"""Locates the weights of a model of the recipe, and renders prompts by its chat template. Starts no engine."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from openthoughts_dagster.recipe import ModelReference
 from openthoughts_dagster.recipe.engines import is_served
 from openthoughts_dagster.storage import Folders, StorageError
 
-# Reports beside the weights. The trainer's own file names the folder it wrote to: the same student trained elsewhere
-# would be another model, and its benchmark answers would be paid for again.
+# Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
+# trained elsewhere would be another model, and its benchmark answers would be paid for again.
 _NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 _NO_DATE = "the date that the recipe does not set"
@@ -24,9 +24,13 @@ _NO_DATE = "the date that the recipe does not set"
 
 @dataclass(frozen=True)
 class Model:
-    """A model reference whose weights are known: `address` is what a loader takes, a folder or a hub id.
+    """A model of the recipe whose weights are known.
 
-    `tokenizer_address` is where the tokenizer of a server's model is, when the recipe names one.
+    Args:
+        reference: The model as the recipe has it.
+        address: What a loader takes: a folder or the id of a model on the hub.
+        identity: The name and the revision of the weights.
+        tokenizer_address: Address of the tokenizer of a server's model, if the recipe names one.
     """
 
     reference: ModelReference
@@ -35,7 +39,17 @@ class Model:
     tokenizer_address: str | None = None
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as the model reads it; the messages as JSON where only the server knows its chat template."""
+        """Render a conversation by the model's chat template.
+
+        Args:
+            messages: The conversation; each message has a role and a content.
+
+        Returns:
+            The prompt as the model reads it, or the messages as JSON if only the server knows the chat template.
+
+        Raises:
+            EngineError: The chat template writes today's date, and the recipe does not set `template_date`.
+        """
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return json.dumps(list(messages), ensure_ascii=False)
@@ -56,7 +70,7 @@ class Model:
         return prompt
 
     def _with_date(self, template: str) -> str:
-        """The chat template with the recipe's date in the place of the clock's, or a mark where the recipe has none."""
+        """Replace today's date in the chat template by the recipe's date, or by a mark if the recipe has none."""
         pinned = self.reference.template_date
         dated = _DATE_CALL.sub(lambda call: repr(pinned.strftime(call[2]) if pinned else _NO_DATE), template)
         if re.search(r"strftime_now\s*\(", dated):
@@ -67,7 +81,7 @@ class Model:
         return dated
 
     def tokenizer(self) -> Any:
-        """The model's tokenizer; None for a server's model whose tokenizer the recipe does not name."""
+        """Return the model's tokenizer; None for a server's model whose tokenizer the recipe does not name."""
         if not is_served(self.reference.engine):
             return load_tokenizer(self.address, self.reference.revision, self.identity.revision)
         if self.tokenizer_address is None:
@@ -78,11 +92,23 @@ class Model:
 
 
 def locate(reference: ModelReference, folder: Path, folders: Folders | None = None, weights: bool = True) -> Model:
-    """Find the weights of `reference`; relative paths such as ./models/mine start at `folder`.
+    """Find the weights of a model.
 
-    A model at an address such as s3://bucket/models/mine is fetched through `folders`; without `weights` only what
-    keys and prompts need, for a process that starts no engine. Its identity is that of a copy in a folder.
-    Raises EngineError when a checkpoint folder is missing or incomplete, or when the hub does not know the model.
+    Args:
+        reference: The model as the recipe has it.
+        folder: The folder at which relative paths such as ./models/mine start.
+        folders: Fetches models at addresses such as s3://bucket/models/mine; by default into the default cache.
+        weights: Whether to fetch the weights of such a model. Keys and prompts do not need them.
+
+    Returns:
+        The located model. A model at an address has the same identity as a copy of it in a folder.
+
+    Raises:
+        EngineError: The checkpoint folder is missing or incomplete, or the hub does not know the model.
+
+    Example:
+        >>> recipe = load_recipe("my-recipe")
+        >>> model = locate(recipe.teachers[0], recipe.folder)
     """
     folders = folders or Folders()
     if is_served(reference.engine):
@@ -91,24 +117,26 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         identity = ModelIdentity(reference.model, reference.revision or "served", asked_with=asked_with)
         tokenizer = reference.tokenizer
         if tokenizer is not None and "://" in tokenizer:
-            tokenizer = str(_fetched(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0])
+            tokenizer = str(
+                _fetch_folder(reference.name, "tokenizer", folders, tokenizer, ["tokenizer_config.json"])[0]
+            )
         elif tokenizer is not None and _is_folder(tokenizer):
-            tokenizer = str(_checked_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
+            tokenizer = str(_check_folder(reference.name, "tokenizer", folder, tokenizer, ["tokenizer_config.json"]))
         return Model(reference, reference.model, identity, tokenizer)
     needed = ["config.json", "tokenizer_config.json"]
     if "://" in reference.model:
-        path, revision = _fetched(reference.name, "model", folders, reference.model, needed, weights)
+        path, revision = _fetch_folder(reference.name, "model", folders, reference.model, needed, weights)
         return Model(reference, str(path), ModelIdentity(reference.model, revision, local=True))
     if _is_folder(reference.model):
-        path = _checked_folder(reference.name, "model", folder, reference.model, needed)
+        path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 
-def _fetched(
+def _fetch_folder(
     name: str, setting: str, folders: Folders, address: str, needed: list[str], weights: bool = False
 ) -> tuple[Path, str]:
-    """A local copy of the folder at an address, and its revision."""
+    """Return a local copy of the folder at an address, and its revision."""
     try:
         manifest = folders.complete(address)
         if missing := [file for file in needed if file not in manifest.files]:
@@ -122,7 +150,7 @@ def _is_folder(address: str) -> bool:
     return address.startswith(("/", "./", "../", "~"))
 
 
-def _checked_folder(name: str, setting: str, base: Path, address: str, needed: list[str]) -> Path:
+def _check_folder(name: str, setting: str, base: Path, address: str, needed: list[str]) -> Path:
     path = (base / Path(address).expanduser()).resolve()
     missing = [file for file in needed if not (path / file).is_file()]
     if missing:
@@ -141,7 +169,7 @@ def _folder_revision(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _hashed_folder(path: str, _stats: tuple[tuple[str, int, int], ...]) -> str:
-    """Reading a checkpoint of many gigabytes takes seconds; it is done once while no file of it changes."""
+    """Hash a folder once while its files do not change; a checkpoint of many gigabytes takes seconds."""
     return folder_hash(Path(path), ignore=_NOT_THE_MODEL)
 
 
@@ -158,7 +186,7 @@ def _revision_of(reference: ModelReference) -> str:
         ) from error
 
 
-@lru_cache(maxsize=64)  # by what decides it: other settings of a model may hold lists, which have no hash
+@lru_cache(maxsize=64)  # cached by these two, because other settings of a model may hold lists, which have no hash
 def _hub_revision(model: str, revision: str | None) -> str:
     from huggingface_hub import snapshot_download
 
@@ -167,7 +195,7 @@ def _hub_revision(model: str, revision: str | None) -> str:
 
 @lru_cache(maxsize=16)
 def load_tokenizer(address: str, revision: str | None, _identity: str) -> Any:
-    """The model's own tokenizer. `_identity` makes a changed folder a new entry of the cache."""
+    """Load a model's own tokenizer. `_identity` makes a changed folder a new entry of the cache."""
     from transformers import AutoTokenizer
 
     try:

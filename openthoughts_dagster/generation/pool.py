@@ -1,4 +1,4 @@
-"""The engines of a process: started when first asked, kept while they are of use, one of each kind at a time."""
+"""The engines of a process: each is started on first use and kept, one of each kind at a time."""
 
 import asyncio
 import multiprocessing
@@ -14,13 +14,19 @@ T = TypeVar("T")
 
 
 class EnginePool:
-    """Runs work on engines, in an event loop of its own.
+    """Runs work on engines, in an event loop of its own. Safe to use from several threads; one work runs at a time.
 
-    Starting an engine takes from seconds to minutes, so the last engine of each kind stays open for the next
-    asset of the same model. Another model of the same kind closes it first: two engines do not share an
-    accelerator. Safe to use from several threads; one work runs at a time.
+    Starting an engine takes from seconds to minutes, so the last engine of each kind stays open for the next asset of
+    the same model. An engine of another model of the same kind replaces it, because two engines do not share an
+    accelerator.
 
-    `grace` is how many seconds work that is interrupted may go on, so that what is nearly finished is not paid twice.
+    Args:
+        grace: Seconds for which interrupted work may go on, so that nearly finished completions are not paid for twice.
+
+    Example:
+        >>> pool = EnginePool()
+        >>> ask = ledger_client(lake, pool, model, Sampling(), Usage(), Purpose("notebook", "gsm8k"), print)
+        >>> pool.close()
     """
 
     def __init__(self, grace: float = 0) -> None:
@@ -36,26 +42,38 @@ class EnginePool:
         log: Callable[[str], None],
         stop: Callable[[], None] | None = None,
     ) -> T:
-        """Run `work` with the engine of `model`. Raises EngineError when it cannot be started or breaks.
+        """Run work with the engine of a model, and wait for its result.
 
-        An interrupt, such as a run that is canceled or a pod that is told to end, calls `stop`, which should make the
-        work take on nothing new, waits for the pool's grace, cancels what is left, and is raised when it has ended.
+        An interrupt, such as a canceled run or a terminated pod, calls `stop`, waits for the pool's grace, cancels the
+        work that is left, and is raised when the work has ended.
+
+        Args:
+            model: The model whose engine is used, and started if it is not open.
+            work: An asynchronous function of the engine.
+            log: Takes a line when an engine is started.
+            stop: Makes the work take on nothing new. Without it an interrupt cancels the work at once.
+
+        Returns:
+            What `work` returns.
+
+        Raises:
+            EngineError: The engine cannot be started, or it broke; all engines of the pool are closed then.
         """
         with self._lock:
             try:
                 return self._wait(self._run(model, work, log), stop)
             except EngineError:
-                self._wait(self._close(None))  # a broken engine answers nobody else
+                self._wait(self._close(None))  # do not use a broken engine again
                 raise
 
     def make_room(self) -> None:
-        """Close the engines that hold accelerators, for work that needs them, such as training."""
+        """Close the engines that hold accelerators, so that other work such as training can use them."""
         with self._lock:
             for kind in [k for k, (model, _) in self._engines.items() if model.reference.hardware.count]:
                 self._wait(self._close(kind))
 
     def close(self) -> None:
-        """Close all engines; the pool can be used again."""
+        """Close all engines. The pool can be used again."""
         with self._lock:
             if self._loop is not None:
                 self._wait(self._close(None))
@@ -98,9 +116,9 @@ class EnginePool:
         try:
             return asyncio.run_coroutine_threadsafe(result(), loop).result()
         except BaseException:
-            if not task.done():  # an interrupt, and no error of the work's own
+            if not task.done():  # this is an interrupt and not an error of the work
                 if stop is not None:
                     stop()
-                # Whoever goes on with this work must find what it committed at its end.
+                # Wait, so that whoever continues this work finds everything that it committed.
                 asyncio.run_coroutine_threadsafe(ended(self._grace if stop else 0), loop).result()
             raise

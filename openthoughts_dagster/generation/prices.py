@@ -1,12 +1,12 @@
-"""What generation costs, by the recipe's prices."""
+"""Computes what generation costs by the recipe's prices."""
 
 from openthoughts_dagster.recipe import ModelReference
 
 
 def cost_of(model: ModelReference, prompt_tokens: float, completion_tokens: float, engine_seconds: float) -> float:
-    """Money for tokens and accelerator time, in the currency of the model's price.
+    """Return the price of tokens and accelerator time, in the currency of the model's price.
 
-    An API has a price by token, machines of one's own one by accelerator-hour; a model can have both.
+    An API has a price per token, and your own machines have a price per accelerator-hour; a model can have both.
     """
     tokens = prompt_tokens * model.price.prompt_million + completion_tokens * model.price.completion_million
     hours = engine_seconds / 3600 * model.hardware.count

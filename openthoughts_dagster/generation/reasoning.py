@@ -1,4 +1,4 @@
-"""Reasoning and answer of a completion."""
+"""Splits a completion into reasoning and answer, and joins them."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,26 @@ OPEN, CLOSE = "<think>", "</think>"
 
 @dataclass(frozen=True)
 class Parts:
-    """A completion taken apart; both texts are exactly the model's, whitespace included."""
+    """The reasoning and the answer of a completion, exactly as the model wrote them, with white space."""
 
     reasoning: str | None
     answer: str
 
 
 def opens_reasoning(prompt: str) -> bool:
-    """Whether the chat template has put `<think>` at the end of the prompt, so that a completion starts inside."""
+    """Return whether the prompt ends with `<think>`, so that the completion starts inside the reasoning."""
     return prompt.rstrip().endswith(OPEN)
 
 
 def split_reasoning(text: str, prompt: str = "") -> Parts:
-    """Take `<think>reasoning</think>answer` apart, the answer to the rendered `prompt`.
+    """Split `<think>reasoning</think>answer` into its parts.
 
-    What stands before the first closing tag is reasoning, whether the model or the prompt opened it. A text that is
-    opened and never closed is all reasoning and has an empty answer; a text that only mentions a tag is all answer.
+    Text before the first closing tag is reasoning, whether the model or the prompt opened it. A text whose reasoning is
+    never closed is all reasoning and has an empty answer. A text that only mentions a tag is all answer.
+
+    Args:
+        text: The completion.
+        prompt: The rendered prompt, which may have opened the reasoning.
     """
     inside = text.lstrip().removeprefix(OPEN) if text.lstrip().startswith(OPEN) else None
     head, close, answer = text.partition(CLOSE)
@@ -34,7 +38,7 @@ def split_reasoning(text: str, prompt: str = "") -> Parts:
 
 
 def join_reasoning(reasoning: str | None, answer: str) -> str:
-    """The text that a student learns: the reverse of `split_reasoning`. A trace without an answer stays open."""
+    """Join reasoning and answer, the reverse of `split_reasoning`. Reasoning without an answer stays open."""
     if reasoning is None:
         return answer
     return f"{OPEN}{reasoning}{CLOSE}{answer}" if answer.strip() else f"{OPEN}{reasoning}"

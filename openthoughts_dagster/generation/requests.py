@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out: requests and completions, and the key that ties them together."""
+"""The requests and completions of engines, and the keys that identify them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -23,17 +23,18 @@ FINISH_REASONS = {
 }
 
 FINISHED = frozenset({"stop", "thinking_budget"})
-"""The reasons with which the model ended its answer itself; after any other one the text is cut off."""
+"""The reasons that say that the model ended its answer itself. With any other reason the text is cut off."""
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which weights answer.
+    """The identity of the weights that answer.
 
-    `model_id` is the hub's or the server's name of the model, or the folder of a checkpoint; `revision` the commit,
-    or the hash of the folder's files. `local` says that it is a folder: then only the content counts, so that
-    moving a checkpoint pays for nothing twice. `asked_with` are parameters of the server's own that the recipe sends
-    along (`parameters.extra`), as JSON: they change what is answered.
+    Args:
+        model_id: The hub's or the server's name of the model, or the folder of a checkpoint.
+        revision: The commit, or the hash of the folder's files.
+        local: Whether it is a folder. Then only its content counts, so that a moved checkpoint costs nothing.
+        asked_with: The server's own parameters in the recipe (`parameters.extra`), as JSON; they change the answers.
     """
 
     model_id: str
@@ -43,16 +44,19 @@ class ModelIdentity:
 
     @property
     def partition(self) -> str:
-        """Where the ledger keeps this model's completions."""
+        """The partition of the ledger that has this model's completions."""
         return f"local@{self.revision}" if self.local else f"{self.model_id}@{self.revision}"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A user message for a model, asked `samples` times.
+    """A user message for a model.
 
-    `first_sample` is the index of the first sample: asking again after a reply that could not be read is another
-    sample of the same prompt. `json_schema`, when given, is the shape of the reply.
+    Args:
+        user: The text of the message.
+        samples: How many answers are sampled.
+        first_sample: Index of the first sample. A retry after an unreadable reply asks for the next sample.
+        json_schema: The JSON schema of the reply; None for free text.
     """
 
     user: str
@@ -63,7 +67,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """One completion as it stands in the ledger: reasoning apart from the answer, `error` when there is none."""
+    """One completion of the ledger, split into reasoning and answer; `error` says why there is no answer."""
 
     key: str
     sample_index: int
@@ -75,13 +79,13 @@ class Answer:
     completion_tokens: int
 
 
-# What the domain folders ask models with: for each prompt the list of its samples, in order.
+# Asks a model: returns for each prompt the list of its samples, in order.
 AskModel = Callable[[Sequence[Prompt]], list[list[Answer]]]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One sample of one prompt. Every sample is a request of its own, so 15 of 16 done means one left to ask."""
+    """One sample of one prompt. Every sample is its own request: if 15 of 16 are there, only one is asked."""
 
     key: str
     sample_index: int
@@ -92,10 +96,10 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """31-bit seed of this sample, from its key and index.
+        """The 31-bit seed of this sample, made from its key and index.
 
-        The key holds the recipe's seed. One seed for the same sample of every prompt would give all of them the
-        same random numbers, and answers that err together.
+        The key contains the recipe's seed. If all prompts had the same seed for a sample, they would be sampled with
+        the same random numbers, and their errors would be correlated.
         """
         return int(text_hash(self.key, str(self.sample_index))[:8], 16) >> 1
 
@@ -104,12 +108,20 @@ class Request:
 class Completion:
     """What an engine returned for a request.
 
-    `text` is everything the model wrote, reasoning included. `finish_reason` is one of FINISH_REASONS, or a server's
-    own word that means none of them. `error` is None when the text is an answer; otherwise it says what happened.
-    `permanent` says that asking the same again cannot help: the prompt is too long, the server refuses its content,
-    the sample's JSON does not fit its schema.
-    `retries` counts the attempts before the last one. `served` is what the ledger's column `engine` says of this
-    completion beside the engine: what the server called its model, and whether the tokens are an estimate.
+    Args:
+        request: The request.
+        text: Everything that the model wrote, with its reasoning.
+        finish_reason: One of FINISH_REASONS, or a server's own word that means none of them.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of reasoning and answer.
+        seconds: Seconds from the request to the last token.
+        cached_tokens: Tokens of the prompt that the engine had in its cache.
+        error: What went wrong; None if the text is an answer.
+        retries: Attempts before the last one.
+        permanent: Whether asking again cannot help, because the prompt is too long, the server refuses its content, or
+            the sample's JSON does not fit its schema.
+        served: What the ledger records about the server: its name of the model, and whether the tokens are estimated.
+        created_at: When it was finished, UTC.
     """
 
     request: Request
@@ -127,7 +139,7 @@ class Completion:
 
 
 def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:
-    """The conversation that asks `model`: its system prompt, when it has one, and the user's text."""
+    """Return the conversation that asks `model`: its system prompt, if it has one, and the user's text."""
     system: list[Message] = [{"role": "system", "content": model.system_prompt}] if model.system_prompt else []
     return (*system, {"role": "user", "content": user})
 
@@ -135,10 +147,19 @@ def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:
 def completion_keys(
     identity: ModelIdentity, prompts: Sequence[str], sampling: Sampling, json_schema: dict[str, Any] | None = None
 ) -> list[str]:
-    """Keys of the completions of rendered prompts: model id and revision, the prompt, and how it is sampled.
+    """Return the keys of completions: hashes of the model and its revision, the prompt and the sampling.
 
-    The engine is not part of it: the same weights asked the same way are the same purchase. Settings that are None
-    are not part of it either, so that a new setting leaves the keys of what was paid before alone.
+    The engine is not part of a key, because the same weights give the same answers on every engine. Settings that are
+    None are not part of it either, so that a new setting does not change the keys of earlier completions.
+
+    Args:
+        identity: The weights that answer.
+        prompts: Rendered prompts.
+        sampling: How the model samples.
+        json_schema: The JSON schema of the replies; None for free text.
+
+    Returns:
+        One key for each prompt, in order.
     """
     asked = value_hash(identity_of(sampling))
     model = [identity.partition, identity.asked_with] if identity.asked_with else [identity.partition]

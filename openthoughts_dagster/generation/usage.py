@@ -1,4 +1,4 @@
-"""What was spent: counted while it is generated, and summed from the ledger."""
+"""The usage of models: counted during generation, or summed from the ledger."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,16 +9,27 @@ import polars as pl
 from openthoughts_dagster.generation.requests import FINISHED, Completion
 from openthoughts_dagster.lake import COMPLETIONS, GENERATION_COSTS, Lake
 
-# The ledger's `outcome` of a reasoning that was never closed or an answer that was cut off.
+# The ledger's `outcome` if the reasoning was never closed or the answer was cut off.
 _TRUNCATED = pl.col("outcome") == "unfinished"
 
 
 @dataclass
 class Usage:
-    """Completions generated, reused and failed; tokens; seconds that engines ran; money.
+    """Completions, tokens, engine time and money of a generation.
 
-    `truncated` are answers that max_tokens or a runaway guard cut off, or whose `</think>` never came; `retries` are
-    attempts beyond the first; `finish_reasons` counts completions by the reason of their end.
+    Args:
+        generated: Completions with an answer.
+        reused: Completions that the ledger had already.
+        failed: Completions that ended in an error.
+        truncated: Answers that max_tokens or a guard cut off, or whose reasoning was never closed.
+        retries: Attempts beyond the first.
+        prompt_tokens: Tokens of the prompts.
+        cached_tokens: Tokens of the prompts that engines had in their cache.
+        completion_tokens: Tokens of reasoning and answers.
+        engine_seconds: Seconds for which engines ran.
+        cost: Money in `currency`.
+        currency: Currency of `cost`, such as USD.
+        finish_reasons: Number of completions by finish reason.
     """
 
     generated: int = 0
@@ -35,7 +46,7 @@ class Usage:
     finish_reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Usage") -> None:
-        """Count another generation in."""
+        """Add the usage of another generation."""
         self.currency = self.currency or other.currency
         for name in self.__dataclass_fields__:
             if name != "currency":
@@ -56,17 +67,17 @@ class Usage:
 
     @property
     def tokens_per_second(self) -> float:
-        """Completion tokens per second of engine time."""
+        """The completion tokens per second of engine time."""
         return self.completion_tokens / self.engine_seconds if self.engine_seconds else 0.0
 
     @property
     def truncation_rate(self) -> float:
-        """Share of the generated answers that are cut off."""
+        """The share of the generated answers that are cut off."""
         return self.truncated / self.generated if self.generated else 0.0
 
 
 def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Usage:
-    """What the ledger says was spent for one partition since a time: also by processes that died meanwhile."""
+    """Sum what was spent for one partition since a time, including by processes that died, from the ledger."""
     rows = lake.scan(COMPLETIONS).filter(
         pl.col("created_at") >= since,
         pl.col("asset") == asset,
@@ -91,7 +102,7 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
 
 
 def generation_costs(lake: Lake) -> pl.DataFrame:
-    """Rows of generation_costs: the whole ledger by day, asset, source and model. Reads no texts."""
+    """Sum the whole ledger by day, asset, source and model, as rows of generation_costs. Reads no texts."""
     return (
         lake.scan(COMPLETIONS)
         .drop("model")
@@ -109,7 +120,7 @@ _SUMS = (
     pl.col("error").is_not_null().sum().cast(pl.Int64).alias("failed"),
     _TRUNCATED.sum().cast(pl.Int64).alias("truncated"),
     *(pl.col(name).cast(pl.Int64).sum() for name in ("retries", "prompt_tokens", "cached_tokens", "completion_tokens")),
-    # sums of floats differ in their last digits from scan to scan
+    # rounded, because sums of floats differ in their last digits from scan to scan
     pl.col("engine_seconds").sum().round(3),
     pl.col("cost").sum().round(9),
 )

@@ -1,4 +1,4 @@
-"""Tables on disk or object store."""
+"""The tables of a deployment, on a disk or in an object store."""
 
 from openthoughts_dagster.lake.errors import LakeError, SchemaError
 from openthoughts_dagster.lake.hashing import (

@@ -1,7 +1,7 @@
-"""Work on a table that only one process may do at a time, wherever the others run: claimed by a row of a Delta table.
+"""Claims: a row of a Delta table lets one process at a time do a piece of work, on whatever machine the others run.
 
-deltalake 1.6 lets two compactions of one partition succeed, and every row is there twice. What it does check is that no
-other commit came between the state that an overwrite was made from and its own: a claim is such an overwrite.
+deltalake 1.6 lets two compactions of one partition succeed, after which every row is there twice. An overwrite,
+however, fails when another commit came after the version that it read. A claim is such an overwrite.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-_FORGOTTEN = timedelta(days=1)  # the claim of a process that died ends then; one dated later is of a wrong clock
+_FORGOTTEN = timedelta(days=1)  # a claim that is a day old, or dated a day ahead, does not count
 _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "work": pl.String,
     "claimed_at": pl.Datetime("us", "UTC"),
@@ -22,7 +22,7 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @contextmanager
 def claim(address: str, options: Mapping[str, str], work: str) -> Iterator[bool]:
-    """Whether `work` is this process's alone until the block ends; False when another process is at it."""
+    """Claim `work` until the block ends; the value is False when another process holds the claim."""
     if not _write(address, options, work, done=False):
         yield False
         return
@@ -39,7 +39,7 @@ def _write(address: str, options: Mapping[str, str], work: str, done: bool) -> b
     try:
         table = DeltaTable(address, storage_options=storage)
     except TableNotFoundError:
-        # Several processes may make the empty table; only an overwrite is checked against what others did.
+        # Several processes may create the empty table: only an overwrite is checked against commits of others.
         columns = rows.head(0).to_arrow().schema
         table = DeltaTable.create(address, columns, mode="ignore", partition_by=["work"], storage_options=storage)
     held = pl.scan_delta(table, storage_options=storage or None).filter(pl.col("work") == work).collect()

@@ -1,4 +1,4 @@
-"""What must not get into logs, events, errors and the UI: the keys of the object store."""
+"""Removes the keys of the object store from texts that go into logs, events, errors and the UI."""
 
 import os
 import re
@@ -9,7 +9,7 @@ _USER = re.compile(r"(://)[^/\s@]+@")
 
 
 def without_credentials(text: object, variables: Mapping[str, str] = os.environ) -> str:
-    """A text without the values of the store's keys, and without a user and password in an address."""
+    """Replace the values of the store's keys, and users and passwords in addresses, by placeholders."""
     clean = _USER.sub(r"\1[credentials]@", str(text))
     for name in _SECRETS:
         if len(value := variables.get(name, "")) >= 4:
@@ -18,5 +18,5 @@ def without_credentials(text: object, variables: Mapping[str, str] = os.environ)
 
 
 def has_credentials(address: str) -> bool:
-    """Whether an address has a user or password in it."""
+    """Return whether an address contains a user or a password."""
     return _USER.search(address) is not None

@@ -1,7 +1,8 @@
-"""Damaged files of a table: each is named, with the way back.
+"""Finds the damaged files of a table; the error names the file and says how to recover.
 
-A log file without content is read as a commit without rows, and a data file that was cut off ends Polars in a panic: so
-both are looked for before a table on a disk is read. Object stores have neither: what they have of an object is whole.
+deltalake reads an empty log file as a commit without rows, and a data file that was cut off makes Polars panic. Both
+are therefore looked for before a table on a disk is read. Object stores write an object as a whole or not at all, so
+their tables are not checked.
 """
 
 import json
@@ -25,7 +26,7 @@ DATA_REMEDY = (
 
 
 def check_log(address: str, version: int) -> None:
-    """Refuse a table on a disk whose newest log files have an empty one among them.
+    """Refuse a table on a disk when a log file after its last checkpoint is empty.
 
     Args:
         address: Where the table is; nothing is checked in an object store.
@@ -37,19 +38,19 @@ def check_log(address: str, version: int) -> None:
     if "://" in address:
         return
     log = Path(address) / "_delta_log"
-    for number in range(_checkpoint(log) + 1, version + 2):
+    for number in range(_newest_checkpoint(log) + 1, version + 2):
         file = log / f"{number:020}.json"
         if file.exists() and not file.stat().st_size:
             raise table_error(address, "the table is damaged", f"{file} is empty", _LOG_REMEDY)
 
 
 def explain_log(address: str) -> LakeError | None:
-    """The error that names the damaged or missing log file of a table that could not be opened; None for no such."""
+    """Return an error that names the damaged or missing log file of a table; None when all log files are whole."""
     log = Path(address) / "_delta_log"
     if "://" in address or not log.is_dir():
         return None
     commits = {int(path.stem): path for path in log.glob("*.json") if path.stem.isdigit()}
-    for number in range(_checkpoint(log) + 1, max(commits, default=-1) + 1):
+    for number in range(_newest_checkpoint(log) + 1, max(commits, default=-1) + 1):
         file = log / f"{number:020}.json"
         if number not in commits:
             return table_error(address, "the table is damaged", f"{file} is missing", _LOG_REMEDY)
@@ -59,12 +60,12 @@ def explain_log(address: str) -> LakeError | None:
 
 
 def check_files(delta: DeltaTable, address: str, partition: Mapping[str, str]) -> None:
-    """Refuse a table on a disk of which a file is gone or has another size than the log says.
+    """Refuse a table on a disk when a data file is missing or its size differs from the size in the log.
 
     Args:
         delta: The table.
         address: Where it is; nothing is checked in an object store.
-        partition: Only files of this partition are looked at.
+        partition: Only the files of this partition are checked.
 
     Raises:
         LakeError: Names the file.
@@ -82,7 +83,7 @@ def check_files(delta: DeltaTable, address: str, partition: Mapping[str, str]) -
 
 
 def data_files(delta: DeltaTable, partition: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Path or address, and size in bytes, of the files that have the rows of a partition."""
+    """Yield the path or address and the size in bytes of each data file of a partition."""
     filters = [(column, "=", value) for column, value in partition.items()] or None
     sizes = pl.DataFrame(delta.get_add_actions(flatten=True)).select("path", "size_bytes")
     by_name = {str(path).rsplit("/", 1)[-1]: int(size) for path, size in sizes.iter_rows()}
@@ -91,25 +92,25 @@ def data_files(delta: DeltaTable, partition: Mapping[str, str]) -> Iterator[tupl
 
 
 def damaged_files(delta: DeltaTable, options: Mapping[str, str], partition: Mapping[str, str]) -> Iterator[str]:
-    """Read every file of a table and give those that cannot be read, each with the reason. Slow: it reads all data."""
+    """Read every file of a table and yield those that cannot be read, each with the reason. Slow: it reads all data."""
     for path, _ in data_files(delta, partition):
         try:
             pl.read_parquet(path, storage_options=dict(options) or None, hive_partitioning=False)
         except Exception as error:
             yield f"{path}: {error}"
-        except BaseException as error:  # a panic of Polars is no Exception
+        except BaseException as error:  # a panic of Polars is a BaseException
             if not is_panic(error):
                 raise
             yield f"{path}: {error}"
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether an error is a Rust panic, which Python sees as a BaseException of a module of its own."""
+    """Return whether an error is a Rust panic, whose class Python code cannot import."""
     return type(error).__name__ == "PanicException"
 
 
-def _checkpoint(log: Path) -> int:
-    """The version of the newest checkpoint; -1 without one."""
+def _newest_checkpoint(log: Path) -> int:
+    """Return the version of the newest checkpoint; -1 when there is none."""
     try:
         last: dict[str, Any] = json.loads((log / "_last_checkpoint").read_text())
         return int(last["version"])

@@ -1,4 +1,4 @@
-"""What a table that cannot be read or written says: where, why, and what to do."""
+"""Errors of tables: they say where the table is, what failed and what to do."""
 
 import re
 
@@ -17,15 +17,15 @@ class SchemaError(ValueError):
 
 
 def table_error(address: str, says: str, error: object, remedy: str = "") -> LakeError:
-    """The error of a table: what failed, the library's reason, and what to do.
+    """Make the error of a table from what failed, the library's reason and a remedy.
 
-    The store's own message may repeat keys, and goes no further as a cause: raise this one `from None`.
+    Raise it `from None`: the library's own error may contain the store's keys.
 
     Args:
         address: Where the table is.
         says: What failed, such as "could not be read".
         error: The library's error, or the reason in words.
-        remedy: What to do; without it what helps against an address, a disk or a store that is wrong.
+        remedy: What to do. The default is advice about addresses, disks and object stores.
     """
     if not remedy:
         remedy = "Check that OPENTHOUGHTS_LAKE is right, readable and writable and has space"

@@ -1,4 +1,4 @@
-"""Content hashes: what data versions and keys are made of."""
+"""Content hashes, from which data versions and keys are made."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import polars as pl
 
 
 def text_hash(*parts: str) -> str:
-    """128-bit hexadecimal hash of a sequence of texts; where one text ends matters."""
+    """Return a 128-bit hexadecimal hash of a sequence of texts; ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(_framed(part))
@@ -19,7 +19,7 @@ def text_hash(*parts: str) -> str:
 
 
 def text_hashes(before: Sequence[str], texts: Iterable[str], after: Sequence[str]) -> list[str]:
-    """`text_hash(*before, text, *after)` of each text; what all of them share is hashed once."""
+    """Return `text_hash(*before, text, *after)` for each text; the shared beginning is hashed once."""
     head, tail = hashlib.blake2b(b"".join(map(_framed, before)), digest_size=16), b"".join(map(_framed, after))
     hashes = []
     for text in texts:
@@ -35,12 +35,12 @@ def _framed(part: str) -> bytes:
 
 
 def value_hash(value: Any) -> str:
-    """Hash of a JSON-like value; the order of an object's keys does not matter."""
+    """Return the hash of a JSON-like value; the order of an object's keys does not matter."""
     return text_hash(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
 
 
 def frame_hash(rows: pl.DataFrame) -> str:
-    """Hash of a table's content: column names and rows, whatever the order of the rows."""
+    """Return the hash of a table's column names and rows; the order of the rows does not matter."""
     columns = sorted(rows.columns)
     ordered = rows.select(columns).sort(columns)
     digest = hashlib.blake2b(text_hash(*columns).encode(), digest_size=16)
@@ -50,7 +50,7 @@ def frame_hash(rows: pl.DataFrame) -> str:
 
 
 def batches_hash(batches: Iterable[pl.DataFrame]) -> str:
-    """Hash of the rows of a table too large to hold, whatever their order and however they are cut into batches.
+    """Return the hash of a table that does not fit into memory; order and batch sizes do not matter.
 
     The sum of the rows' 256-bit hashes (a multiset hash): a row that occurs twice counts twice. `frame_hash` sorts
     the table instead, which is faster where it fits into memory.
@@ -65,16 +65,18 @@ def batches_hash(batches: Iterable[pl.DataFrame]) -> str:
 
 
 def folder_hash(folder: Path, ignore: tuple[str, ...] = ()) -> str:
-    """Hash of the files below a folder: names and bytes. Two copies of a checkpoint have one revision.
+    """Return the hash of the names and bytes of all files below a folder; copies of a folder have the same hash.
 
-    `ignore` are glob patterns of top-level names that do not count, such as a report beside the weights.
+    Args:
+        folder: The folder.
+        ignore: Glob patterns of top-level names that are left out, such as a report beside the weights.
     """
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return files_hash({name: file_digest(folder / name) for name in names if not _ignored(name, ignore)})
 
 
 def files_hash(digests: Mapping[str, bytes], ignore: tuple[str, ...] = ()) -> str:
-    """`folder_hash` of a folder whose files' digests are known, by their path in it."""
+    """Return the `folder_hash` of a folder from the digests of its files, by their paths in the folder."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(digests, key=PurePosixPath):
         if not _ignored(name, ignore):
@@ -84,7 +86,7 @@ def files_hash(digests: Mapping[str, bytes], ignore: tuple[str, ...] = ()) -> st
 
 
 def file_digest(path: Path) -> bytes:
-    """128-bit hash of a file's bytes."""
+    """Return the 128-bit hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 

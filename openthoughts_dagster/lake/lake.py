@@ -1,21 +1,19 @@
-"""Delta tables under one root: lazy scans, appends, and whole-partition replacement, each one atomic commit."""
+"""Delta tables under one root: appends and replacements of whole partitions, each in one atomic commit."""
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 from arro3.core import RecordBatchReader
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from openthoughts_dagster.lake import damage
 from openthoughts_dagster.lake.claims import claim
-from openthoughts_dagster.lake.errors import LakeError, table_error
+from openthoughts_dagster.lake.errors import table_error
 from openthoughts_dagster.lake.maintenance import (
     RETENTION_HOURS,
     Maintenance,
@@ -23,6 +21,7 @@ from openthoughts_dagster.lake.maintenance import (
     delete_old_files,
     merge_files,
 )
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.lake.rows import (
     Batches,
     CheckedBatches,
@@ -31,23 +30,17 @@ from openthoughts_dagster.lake.rows import (
     content_sum,
     rows_of_partition,
 )
-from openthoughts_dagster.lake.schemas import COMPLETIONS, TABLES, TEACHER_ANSWERS, Table
-from openthoughts_dagster.lake.versions import (
-    add_columns,
-    check_columns,
-    has_more_columns,
-    known_columns,
-    version_properties,
-)
+from openthoughts_dagster.lake.schemas import TABLES, Table
+from openthoughts_dagster.lake.versions import add_columns, has_more_columns, version_properties
 
 _ATTEMPTS = 20
 
 
-class Lake:
+class Lake(LakeReader):
     """The tables of one deployment, in a folder or in an object store.
 
-    Every table exists as soon as something was written to it; scans of a table that does not exist yet are empty.
-    Tables of older versions are read with the columns that were added since, and get them at their next write.
+    The first write creates a table; a scan of a table that does not exist yet is empty. Columns that a table of an
+    older version lacks are filled in when it is read, and added to it by the next write.
 
     Args:
         root: A folder, or an address such as s3://bucket/lake.
@@ -57,66 +50,6 @@ class Lake:
         >>> lake = Lake("data/lake")
         >>> lake.scan(RAW_SOURCES, source="gsm8k").select("question").head(3).collect()
     """
-
-    def __init__(self, root: str | Path, options: Mapping[str, str] | None = None) -> None:
-        self.root = str(root).rstrip("/")
-        self.options = dict(options or {})
-        self._scanned: dict[tuple[Any, ...], Table] = {}
-
-    def address(self, table: Table) -> str:
-        """Return the folder or address of a table."""
-        return f"{self.root}/{table.name}"
-
-    def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
-        """Read a table lazily.
-
-        Args:
-            table: One of the tables in `lake/schemas.py`.
-            **partition: Columns and the values that rows must have there. Where the table is partitioned by them, no
-                other partition's files are opened.
-
-        Returns:
-            All columns of the table in their order. Columns that an older table lacks have their default, or null;
-            columns that only newer code knows are left out. Empty when nothing was written yet.
-
-        Raises:
-            LakeError: The table cannot be read, a file of it is damaged, or this code would misread it.
-
-        Example:
-            >>> lake.scan(TEACHER_ANSWERS, source="gsm8k", teacher="qwq-32b").collect()
-        """
-        if (delta := self._open(table)) is None:
-            return pl.LazyFrame(schema=table.schema)
-        self._scanned[table.name, *partition.items()] = table
-        damage.check_files(delta, self.address(table), _keys(table, partition))
-        frame = pl.scan_delta(delta, storage_options=self.options or None)
-        for column, value in partition.items():
-            frame = frame.filter(pl.col(column) == value)
-        return frame.select(known_columns(table, delta))
-
-    def answers(self, **partition: str) -> pl.LazyFrame:
-        """Read the teachers' answers joined with their texts.
-
-        `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
-        million answers copies no text; this is the one scan that joins them.
-
-        Args:
-            **partition: `source`, `teacher`, or both.
-
-        Returns:
-            One row for each question and sample: the columns of `teacher_answers`, and those of `completions`.
-
-        Raises:
-            LakeError: As `scan` does.
-
-        Example:
-            >>> lake.answers(source="gsm8k").select("question_id", "reasoning", "answer").collect()
-        """
-        chosen = self.scan(TEACHER_ANSWERS, **partition)
-        # The ledger is laid out by model: the texts of other models are not opened.
-        models = chosen.select(pl.col("model").unique()).collect()["model"].implode()
-        texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
-        return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows in one commit.
@@ -139,9 +72,9 @@ class Lake:
         self._commit(table, rows.height, lambda: self._write(table, rows, mode="append"))
 
     def replace(self, table: Table, rows: pl.DataFrame, **partition: str) -> None:
-        """Make rows the whole content of one partition, in one commit: readers see the old rows or the new.
+        """Replace the content of one partition in one commit: readers see either the old rows or the new ones.
 
-        Rows that are there already, in whatever order, are not written again: they are no new version of the table.
+        Nothing is written when the partition consists of the same rows already, in whatever order.
 
         Args:
             table: Where they are written.
@@ -161,24 +94,24 @@ class Lake:
             if rows.is_empty():
                 self._clear(table, partition)
             elif not self._has(table, partition, lambda: [rows]):
-                self._write(table, rows, mode="overwrite", predicate=_predicate(partition))
+                self._write(table, rows, mode="overwrite", predicate=_make_predicate(partition))
 
         self._commit(table, rows.height, write)
 
     def replace_batches(self, table: Table, batches: Batches, **partition: str) -> int:
-        """Do what `replace` does with rows that come in batches, of which a few are in memory.
+        """Do what `replace` does with rows that come in batches; only a few batches are in memory at once.
 
         Args:
             table: Where they are written.
-            batches: Gives the batches from the start each time it is called: twice when the partition has rows, to
-                compare them first, and again where another writer was first.
+            batches: Returns an iterator over all batches each time it is called. It is called twice when the partition
+                has rows, first to compare them, and again when another writer committed first.
             **partition: Columns and values of the partition. Without them the rows become the whole table.
 
         Returns:
-            How many rows there were.
+            The number of rows.
 
         Raises:
-            SchemaError: As `replace` does; then, and when `batches` raises, nothing was written.
+            SchemaError: As in `replace`. Nothing was written, neither then nor when `batches` raises.
             LakeError: The table cannot be written, or this code would misread it.
 
         Example:
@@ -194,7 +127,7 @@ class Lake:
                 return self._clear(table, partition)
             reader = RecordBatchReader.from_batches(arrow_schema(first), checked.as_arrow(chain([first], rows)))
             try:
-                self._write(table, reader, mode="overwrite", predicate=_predicate(partition))
+                self._write(table, reader, mode="overwrite", predicate=_make_predicate(partition))
             except Exception:
                 if checked.error is not None:
                     raise checked.error from None
@@ -204,17 +137,17 @@ class Lake:
         return checked.rows
 
     def compact(self, table: Table, files: int = 50, **partition: str) -> bool:
-        """Merge the small files of one partition; rows stay what they are.
+        """Merge the small files of one partition without changing its rows.
 
-        Merged files stay for a week, for readers that have the old version open.
+        The old files are kept for a week, for readers that have the old version open.
 
         Args:
             table: A table whose rows are only ever added to, such as `completions`.
-            files: The partition is left alone when it has no more files than this.
+            files: Nothing is done when the partition has at most this many files.
             **partition: Columns and values of the partition.
 
         Returns:
-            Whether files were merged: False also when another process is at it.
+            Whether files were merged. It is False when another process is merging them.
 
         Raises:
             LakeError: The table cannot be read or written.
@@ -222,7 +155,7 @@ class Lake:
         if not self._is_crowded(table, files, partition):
             return False
         with self._claimed(table, partition) as ours:
-            # Looked at once more: another process may have merged them before the claim.
+            # Check again: another process may have merged the files before this one had the claim.
             if not ours or (delta := self._is_crowded(table, files, partition)) is None:
                 return False
             merged = merge_files(delta, partition)
@@ -232,18 +165,17 @@ class Lake:
     def maintain(self, files: int = 50, retention_hours: int = RETENTION_HOURS) -> list[Maintenance]:
         """Merge the small files of every table, and delete files that no reader needs any more.
 
-        Safe while others read and write: a partition that is written meanwhile is left for the next time.
+        It is safe while others read and write: a partition that is written meanwhile is left for the next time.
 
         Args:
-            files: Partitions with no more files than this are left alone.
-            retention_hours: Files stay for so long after they were replaced. Fewer hours than a reader or writer
-                takes break it.
+            files: Partitions with at most this many files are left alone.
+            retention_hours: Hours for which replaced files are kept. A reader or writer that takes longer fails.
 
         Returns:
-            What was done, for each table that exists.
+            One entry for each table that exists.
 
         Raises:
-            LakeError: A table cannot be read or written; tables before it are done.
+            LakeError: A table cannot be read or written. The tables before it were maintained.
         """
         done = []
         for table in TABLES.values():
@@ -261,60 +193,15 @@ class Lake:
                 done.append(Maintenance(table.name, merged, *delete_old_files(fresh, retention_hours)))
         return done
 
-    @contextmanager
-    def named_damage(self) -> Iterator[None]:
-        """Turn an error of Polars over a damaged file into one that names the file.
-
-        Polars reads lazily, and does not say in which file it found bytes that are no Parquet. When the block ends in
-        an error of Polars, all files that this lake's scans gave are read once more.
-
-        Raises:
-            LakeError: Names the first file that cannot be read. Other errors are left as they are.
-
-        Example:
-            >>> with lake.named_damage():
-            ...     lake.scan(COMPLETIONS).collect()
-        """
-        try:
-            yield
-        except LakeError:
-            raise
-        except Exception as error:
-            if isinstance(error, pl.exceptions.PolarsError | OSError):
-                self._raise_damage()
-            raise
-        except BaseException as error:
-            if damage.is_panic(error):
-                self._raise_damage()
-            raise
-
-    def check_files(self, table: Table, **partition: str) -> None:
-        """Read every file of a table, or of one partition, once. Slow: it reads all data.
-
-        Args:
-            table: The table.
-            **partition: Columns that Delta partitions the table by, and the values of one partition.
-
-        Raises:
-            LakeError: Names the first file that cannot be read.
-        """
-        if (delta := self._open(table)) is not None:
-            for says in damage.damaged_files(delta, self.options, _keys(table, partition)):
-                raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
-
-    def _raise_damage(self) -> None:
-        for (_, *partition), table in list(self._scanned.items()):
-            self.check_files(table, **dict(partition))
-
     def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
-        """The table as it is now, when the partition has more than so many files."""
+        """Open the table if the partition has more than `files` files; return None otherwise."""
         delta = self._open(table)
         filters = [(column, "=", value) for column, value in partition.items()] or None
         return None if delta is None or len(delta.file_uris(file_pruning_predicate=filters)) <= files else delta
 
     @contextmanager
     def _claimed(self, table: Table, partition: Mapping[str, str]) -> Iterator[bool]:
-        """Whether merging the table's files is this process's alone."""
+        """Claim the merging of a table's files; the value is False when another process holds the claim."""
         work = "/".join([table.name, *partition.values()]).replace("'", "")
         try:
             with claim(f"{self.root}/claims", self.options, f"compact {work}") as ours:
@@ -323,7 +210,7 @@ class Lake:
             raise table_error(self.address(table), "could not be compacted", error) from None
 
     def _has(self, table: Table, partition: Mapping[str, str], batches: Batches) -> bool:
-        """Whether the partition has these rows already. Fewer or more rows than there are end the comparison."""
+        """Return whether the partition consists of these rows already."""
         there = self.scan(table, **partition)
         if not (count := there.select(pl.len()).collect().item()):
             return False
@@ -331,9 +218,9 @@ class Lake:
         return found[0] == count and found == content_sum(there.collect_batches(maintain_order=False))
 
     def _write(self, table: Table, rows: Any, mode: Any, predicate: str | None = None) -> None:
-        """Write to the table as it is now; one that older code made gets its new columns first."""
+        """Write to the current version of the table; add the columns that it lacks first."""
         if (delta := self._open(table)) is None:
-            # Empty first: two writers of a table's first rows are never told of each other, those of an overwrite are.
+            # Create it empty: two first writes into no table do not conflict, whereas two overwrites do.
             delta = DeltaTable.create(
                 self.address(table),
                 arrow_schema(table.schema.to_frame()),
@@ -347,26 +234,12 @@ class Lake:
         merge: Any = "merge" if has_more_columns(table, delta) else None
         write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
 
-    def _open(self, table: Table) -> DeltaTable | None:
-        """The table as it is now; None before its first commit."""
-        address = self.address(table)
-        # Not is_deltatable: it holds the interpreter's lock while it waits for the store.
-        try:
-            delta = DeltaTable(address, storage_options=self.options)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            raise damage.explain_log(address) or table_error(address, "could not be read", error) from None
-        damage.check_log(address, delta.version())
-        check_columns(table, delta, address)
-        return delta
-
     def _clear(self, table: Table, partition: Mapping[str, str]) -> None:
         if (delta := self._open(table)) is not None:
-            delta.delete(_predicate(partition))
+            delta.delete(_make_predicate(partition))
 
     def _commit(self, table: Table, rows: int | None, write: Callable[[], None]) -> None:
-        """Write, again when another writer was first: Delta's commits are optimistic."""
+        """Write, and retry when another writer committed first: Delta's commits are optimistic."""
         for attempt in range(_ATTEMPTS):
             try:
                 return write()
@@ -381,12 +254,7 @@ class Lake:
         return None
 
 
-def _keys(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
-    """Those of the columns that Delta partitions the table by."""
-    return {column: value for column, value in partition.items() if column in table.partition_by}
-
-
-def _predicate(partition: Mapping[str, str]) -> str:
-    # Without a predicate an overwrite is not told of another one that was first.
+def _make_predicate(partition: Mapping[str, str]) -> str:
+    # An overwrite without a predicate does not conflict with another one that was committed first.
     quoted = {column: value.replace("'", "''") for column, value in partition.items()}
     return " AND ".join(f"{column} = '{value}'" for column, value in quoted.items()) or "true"

@@ -1,4 +1,4 @@
-"""Small files are merged, and files that no reader needs any more are deleted."""
+"""Maintenance of tables: merge small files, and delete files that no reader needs any more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-RETENTION_HOURS = 168  # readers that opened an old version have a week to end
+RETENTION_HOURS = 168  # a reader that opened an old version has a week to finish
 
 
 @dataclass(frozen=True)
 class Maintenance:
-    """What was done to one table: partitions whose files were merged, old files that were deleted, and their bytes.
+    """What maintenance did to one table: partitions that were merged, old files that were deleted, and their bytes.
 
     `freed_bytes` is None for a table in an object store, whose files are deleted without asking for their sizes.
     """
@@ -26,7 +26,7 @@ class Maintenance:
 
 
 def crowded_partitions(delta: DeltaTable, files: int) -> list[dict[str, str]]:
-    """The partitions that have more than so many files; one without columns stands for a table without partitions."""
+    """Return the partitions with more than `files` files; an empty mapping stands for a table without partitions."""
     columns = [f"partition.{column}" for column in delta.metadata().partition_columns]
     actions = pl.DataFrame(delta.get_add_actions(flatten=True))
     if actions.is_empty():
@@ -40,7 +40,7 @@ def crowded_partitions(delta: DeltaTable, files: int) -> list[dict[str, str]]:
 
 
 def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
-    """Merge the files of one partition; False when another process wrote to it meanwhile, which is no error."""
+    """Merge the files of one partition; return False when another process wrote to it meanwhile."""
     filters = [(column, "=", value) for column, value in partition.items()] or None
     try:
         delta.optimize.compact(partition_filters=filters, max_concurrent_tasks=1)
@@ -50,7 +50,7 @@ def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
 
 
 def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[int, int | None]:
-    """Delete data files that no version of the last hours has. Old log files go with checkpoints.
+    """Delete data files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
 
     Returns:
         How many files were deleted, and their bytes; None for the bytes in an object store.
@@ -67,7 +67,7 @@ def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[i
 
 
 def describe_maintenance(done: Sequence[Maintenance]) -> str:
-    """Say in one line what was done to all tables."""
+    """Return one line that says what was done to all tables."""
     merged, deleted = sum(table.merged_partitions for table in done), sum(table.deleted_files for table in done)
     sizes = [table.freed_bytes for table in done if table.freed_bytes is not None]
     freed = f" freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""

@@ -1,4 +1,4 @@
-"""Tables of questions: as they were read, scored, selected and rejected; and the sources that are watched."""
+"""Tables of questions: read, scored, selected and rejected ones; and the sources that are watched."""
 
 import polars as pl
 

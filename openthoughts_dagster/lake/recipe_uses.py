@@ -1,6 +1,6 @@
-"""Which recipes wrote to a lake: two that share one would mix their rows without anybody noticing.
+"""Records which recipes wrote to a lake, because two recipes that share a lake would mix their rows unnoticed.
 
-Both functions read one small table, and neither raises: a lake that cannot be read is told by what needs its rows.
+Both functions read one small table, and neither raises: the code that needs the lake's rows reports an unreadable lake.
 """
 
 import logging
@@ -15,7 +15,7 @@ from openthoughts_dagster.lake.hashing import text_hash
 from openthoughts_dagster.lake.lake import Lake
 from openthoughts_dagster.lake.schemas import LAKE_RECIPES
 
-_AFRESH = timedelta(days=1)  # more often, every start would be a new version of the table
+_AFRESH = timedelta(days=1)  # without this interval every start would add a version to the table
 _ERRORS = (LakeError, pl.exceptions.PolarsError, OSError)
 _FEW_SECONDS = {"retry_timeout": "1s", "connect_timeout": "2s", "timeout": "5s"}
 _log = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ class RecipeUse:
 
 
 def recipe_fingerprint(recipe: str, location: str) -> str:
-    """The hash of a recipe's name and location."""
+    """Return the hash of a recipe's name and location."""
     return text_hash(recipe, location)
 
 
 def record_recipe_use(lake: Lake, recipe: str, location: str, now: datetime | None = None) -> bool:
-    """Write down that a recipe uses a lake. Nothing is written when that stands there from the last 24 hours.
+    """Record that a recipe uses a lake. Nothing is written when a record of the last 24 hours exists.
 
     Args:
         lake: The lake.
@@ -94,5 +94,5 @@ def other_recipes(lake: Lake, recipe: str, location: str) -> list[RecipeUse]:
 
 
 def _impatient(lake: Lake) -> Lake:
-    """The same lake, without the minutes for which a store that does not answer is asked again."""
+    """Return the same lake with few retries, so that a store that does not answer costs seconds and not minutes."""
     return Lake(lake.root, _FEW_SECONDS | lake.options) if "://" in lake.root else lake

@@ -1,4 +1,4 @@
-"""Rows on their way into a table: checked against its columns before anything is written, and compared by content."""
+"""Checks rows against a table's columns before anything is written, and compares rows by content."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     problems += [
         f"column {column} is {rows.schema[column]}, expected {kind}"
         for column, kind in table.schema.items()
-        if column in rows.columns and not _fits(rows.schema[column], kind)
+        if column in rows.columns and not _is_convertible(rows.schema[column], kind)
     ]
     problems += [
         f"column {column} has {count} nulls of {rows.height}"
@@ -48,7 +48,7 @@ def conform(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def rows_of_partition(table: Table, rows: pl.DataFrame, partition: Mapping[str, str]) -> pl.DataFrame:
-    """`conform`, for rows that replace one partition. Raises SchemaError also for rows of another partition."""
+    """Do what `conform` does for rows that replace one partition; rows of another one raise SchemaError too."""
     rows = conform(table, rows)
     for column, value in partition.items():
         if not rows.is_empty() and (rows[column] != value).any():
@@ -57,9 +57,9 @@ def rows_of_partition(table: Table, rows: pl.DataFrame, partition: Mapping[str, 
 
 
 def content_sum(batches: Iterable[pl.DataFrame]) -> tuple[int, int, int]:
-    """How many rows there are, and two independent sums of their hashes: equal for equal rows in any order.
+    """Return the number of rows and two independent sums of their hashes, which are equal for equal rows in any order.
 
-    Only to compare rows within one process: the hashes are no content hashes that other versions would agree on.
+    Use it only to compare rows within one process: other versions of Polars give other hashes.
     """
     count, first, second = 0, 0, 0
     for rows in batches:
@@ -70,14 +70,14 @@ def content_sum(batches: Iterable[pl.DataFrame]) -> tuple[int, int, int]:
 
 
 def arrow_schema(rows: pl.DataFrame) -> Schema:
-    """The Arrow schema of rows, as deltalake takes it."""
+    """Return the Arrow schema of rows in the form that deltalake takes."""
     return ArrowTable.from_arrow(rows).schema
 
 
 class CheckedBatches:
-    """Batches on their way to the writer: checked, counted, and their own error kept.
+    """Checks and counts batches that go to the writer, and keeps the error that the batches raised.
 
-    deltalake hands on an error of the batches as text only.
+    deltalake passes on an error of the batches only as text, so the original is kept in `error`.
     """
 
     def __init__(self, table: Table, batches: Batches, partition: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ class CheckedBatches:
         self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        """The batches that have rows, from the start."""
+        """Iterate from the start over the batches that have rows."""
         self.rows, self.error = 0, None
         for batch in self._batches():
             if batch.height:
@@ -94,7 +94,7 @@ class CheckedBatches:
                 yield rows_of_partition(self._table, batch, self._partition)
 
     def as_arrow(self, batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
-        """The same as Arrow batches."""
+        """Convert batches to Arrow record batches."""
         try:
             for batch in batches:
                 yield from ArrowTable.from_arrow(batch).to_batches()
@@ -103,8 +103,8 @@ class CheckedBatches:
             raise
 
 
-def _fits(actual: pl.DataType, expected: pl.DataType) -> bool:
-    """Equal types, other integer widths, whole numbers for floats, other time units, and all-null columns."""
+def _is_convertible(actual: pl.DataType, expected: pl.DataType) -> bool:
+    """Accept equal types, other integer widths, integers for floats, other time units, and all-null columns."""
     return (
         actual == expected
         or actual == pl.Null

@@ -1,4 +1,4 @@
-"""Every table of the lake. Writes that do not fit raise; nothing is coerced silently."""
+"""All tables of the lake. A write that does not fit its table raises an error; nothing is coerced silently."""
 
 from openthoughts_dagster.lake.answer_tables import (
     ANSWER_PLANS,

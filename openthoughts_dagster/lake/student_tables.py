@@ -1,4 +1,4 @@
-"""Tables of students: where they are, how they score, and the rankings; and the recipes that wrote to a lake."""
+"""Tables of students: their checkpoints, scores and rankings; and the recipes that wrote to a lake."""
 
 import polars as pl
 
@@ -9,7 +9,7 @@ _TIME = pl.Datetime("us", "UTC")
 
 
 def _later(kind: Kind, description: str) -> Column:
-    """A column that rows of earlier versions lack."""
+    """Make a column that rows of earlier versions lack."""
     return Column(kind, description, nullable=True, since=2)
 
 

@@ -1,4 +1,4 @@
-"""Tables of studies: what their arms ask, answer and train, how the students score, and what was decided."""
+"""Tables of studies: questions, answers, students and scores of their arms, and the results."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""What a table of the lake is: its columns with their types and descriptions, its partitions and its versions."""
+"""The definition of a table: columns with types and descriptions, partitions and versions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Column:
         kind: Its Polars type.
         description: What it holds, in plain words, with the unit of a number.
         nullable: Whether a value may be missing.
-        default: What rows have that do not name the column: those that are written without it, and those of tables
-            that were made before it was added.
+        default: The value of rows that lack the column: rows that are written without it, and rows of tables that
+            were created before the column was added.
         since: The table's version that added it; 1 for columns that were always there.
 
     Raises:
-        ValueError: When the column was added later and old rows would have no value that is allowed.
+        ValueError: The column was added later and is neither nullable nor has a default for old rows.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Table:
         name: Its folder in the lake.
         description: What the table is, in one sentence.
         definition: Its columns by name, in their order.
-        partition_by: The columns that Delta partitions by; never later ones.
+        partition_by: The columns that Delta partitions by. Columns that were added later cannot be among them.
         compatible_since: The oldest version of this definition whose code can read and write the table.
     """
 
@@ -61,7 +61,7 @@ class Table:
 
     @cached_property
     def version(self) -> int:
-        """Counts the changes of the definition, from 1; it stands in the table's Delta properties."""
+        """Version of the definition, counted from 1 and stored in the table's Delta properties."""
         return max(self.compatible_since, *(column.since for column in self.definition.values()))
 
     @cached_property
@@ -71,12 +71,12 @@ class Table:
 
     @cached_property
     def descriptions(self) -> Mapping[str, str]:
-        """What every column holds."""
+        """The description of every column."""
         return {name: column.description for name, column in self.definition.items()}
 
     @cached_property
     def defaults(self) -> Mapping[str, Any]:
-        """The value of the columns that have one for rows that do not name them."""
+        """The default of every column that has one."""
         return {name: column.default for name, column in self.definition.items() if column.default is not None}
 
     @cached_property
@@ -86,5 +86,5 @@ class Table:
 
     @property
     def schema(self) -> pl.Schema:
-        """Polars schema of a full row."""
+        """The Polars schema of a full row."""
         return pl.Schema(self.columns)

@@ -1,8 +1,8 @@
-"""Tables of older and newer code: which columns a table has, what is filled in, and what is refused.
+"""Compatibility of tables with older and newer code: missing columns are filled in, unreadable tables are refused.
 
-The version that a table was made with, and the oldest one that may use it, stand in its Delta properties; tables from
-before there were versions have none, and are of version 1. A column that was added later has its version in its own
-metadata, so that one commit adds the column and tells the version.
+A table's Delta properties record the version that it was created with and the oldest version that may use it. Tables
+without these properties are of version 1. A column that was added later has its version in the column's metadata, so
+that a single commit adds the column and records the version.
 """
 
 from typing import Any
@@ -25,12 +25,12 @@ _RESTORE = (
 
 
 def version_properties(table: Table) -> dict[str, str]:
-    """The Delta properties that say which version of the definition a table has."""
+    """Return the Delta properties that record the version of a table's definition."""
     return {_VERSION: str(table.version), _COMPATIBLE: str(table.compatible_since)}
 
 
 def recorded_version(delta: DeltaTable) -> int:
-    """The version that a table was made with, or that last added a column."""
+    """Return the version with which a table was created, or a later one that added a column."""
     made = int(delta.metadata().configuration.get(_VERSION) or 1)
     return max([made, *(int(field.metadata.get(_SINCE, 1)) for field in delta.schema().fields)])
 
@@ -44,60 +44,61 @@ def check_columns(table: Table, delta: DeltaTable, address: str) -> None:
         address: Where it is.
 
     Raises:
-        LakeError: When newer code changed more than to add columns, when a column that the table once had is gone,
-            and when a column has another type or the table other partitions.
+        LakeError: Newer code made a change that this code cannot read, a column is missing that the table once had, or
+            the type of a column or the partition columns differ.
     """
     found, compatible = recorded_version(delta), int(delta.metadata().configuration.get(_COMPATIBLE) or 1)
     if compatible > table.version:
-        raise _refused(
+        raise _refusal(
             address,
             f"it is of version {found}, which code before version {compatible} misreads, and this code knows version "
             f"{table.version}",
             "Upgrade this process to the version of openthoughts-dagster that wrote the table",
         )
     if found < table.compatible_since:
-        raise _refused(
+        raise _refusal(
             address,
             f"it is of version {found}, and this code reads it from version {table.compatible_since} on",
             "Open the lake with the version of openthoughts-dagster that wrote it, and see its release notes for the "
             "way to the next one",
         )
     there = {field.name: field for field in delta.schema().fields}
-    for name, field in _fields(table).items():
+    for name, field in _delta_fields(table).items():
         if name not in there:
             if table.definition[name].since <= found:
-                raise _refused(address, f"its column {name} is gone", _RESTORE)
+                raise _refusal(address, f"its column {name} is gone", _RESTORE)
         elif there[name].type != field.type:
-            says = f"its column {name} is {_kind(there[name])}, expected {_kind(field)}"
-            raise _refused(address, says, _RESTORE)
+            says = f"its column {name} is {_kind_of(there[name])}, expected {_kind_of(field)}"
+            raise _refusal(address, says, _RESTORE)
     if tuple(delta.metadata().partition_columns) != table.partition_by:
         partitions = ", ".join(delta.metadata().partition_columns) or "nothing"
         says = f"it is partitioned by {partitions}, expected {', '.join(table.partition_by) or 'nothing'}"
-        raise _refused(address, says, _RESTORE)
+        raise _refusal(address, says, _RESTORE)
 
 
 def add_columns(table: Table, delta: DeltaTable) -> None:
-    """Give a table of older code the columns that were added since, in a commit of their own.
+    """Add the columns that an older table lacks, in one commit.
 
-    Raises CommitFailedError when another process was first, as a write does.
+    Raises:
+        CommitFailedError: Another process committed first.
     """
     there = {field.name for field in delta.schema().fields}
     added = [
         DeltaField(name, field.type, nullable=True, metadata={_SINCE: str(table.definition[name].since)})
-        for name, field in _fields(table).items()
+        for name, field in _delta_fields(table).items()
         if name not in there
     ]
-    if added:  # not set_table_properties: it holds the interpreter's lock while it waits for the store
+    if added:  # set_table_properties would hold the interpreter's lock while it waits for the store
         delta.alter.add_columns(added)
 
 
 def has_more_columns(table: Table, delta: DeltaTable) -> bool:
-    """Whether newer code, or another tool, added columns; what this code writes is null there."""
+    """Return whether newer code or another tool added columns; rows that this code writes are null there."""
     return any(field.name not in table.columns for field in delta.schema().fields)
 
 
 def known_columns(table: Table, delta: DeltaTable) -> list[pl.Expr]:
-    """The columns that this code knows; what a table of older code lacks is null, or the column's default."""
+    """Select the columns that this code knows; columns that the table lacks are null or have their default."""
     there = {field.name for field in delta.schema().fields}
 
     def column(name: str, kind: Any) -> pl.Expr:
@@ -109,14 +110,14 @@ def known_columns(table: Table, delta: DeltaTable) -> list[pl.Expr]:
     return [column(name, kind) for name, kind in table.columns.items()]
 
 
-def _fields(table: Table) -> dict[str, Any]:
+def _delta_fields(table: Table) -> dict[str, Any]:
     schema = DeltaSchema.from_arrow(arrow_schema(table.schema.to_frame()))
     return {field.name: field for field in schema.fields}
 
 
-def _kind(field: Any) -> str:
+def _kind_of(field: Any) -> str:
     return str(getattr(field.type, "type", field.type))
 
 
-def _refused(address: str, says: str, remedy: str) -> LakeError:
+def _refusal(address: str, says: str, remedy: str) -> LakeError:
     return table_error(address, "this version cannot use the table", says, remedy)

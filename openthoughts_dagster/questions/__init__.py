@@ -1,4 +1,4 @@
-"""From scored questions to the set that teachers answer."""
+"""Scoring and curation: from the questions of a source to the questions that teachers answer."""
 
 from openthoughts_dagster.questions.curate import curate, source_sample
 from openthoughts_dagster.questions.curated import Curated, NothingLeftError, duplicates_of, leaks_of

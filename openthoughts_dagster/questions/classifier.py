@@ -1,4 +1,4 @@
-"""A fastText classifier of questions: how likely one is of the kind that is wanted."""
+"""A fastText classifier of questions, which returns the probability that a question is a positive one."""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,16 +12,25 @@ _POSITIVE, _NEGATIVE = "__label__QA_doc", "__label__other"
 def fasttext_scores(
     questions: Sequence[str], positives: Sequence[str], negatives: Sequence[str], settings: FastTextScore
 ) -> list[float]:
-    """The probability of being a positive for each question, by a classifier trained on the examples.
+    """Train a classifier on examples, and return the probability of each question to be a positive one.
 
-    The same examples in any order give the same numbers: training runs on one thread over sorted lines.
+    The order of the examples does not matter, because training runs on one thread over sorted lines.
+
+    Args:
+        questions: The questions to score.
+        positives: Examples that are wanted.
+        negatives: Examples that are not wanted.
+        settings: The settings of the classifier.
+
+    Returns:
+        One probability for each question, in order.
     """
     import fasttext
 
     lines = sorted(
         {f"{_POSITIVE} {one_line(q)}" for q in positives} | {f"{_NEGATIVE} {one_line(q)}" for q in negatives}
     )
-    # Alternating labels: sorted lines are all of one kind first, and what is learned last stays.
+    # Alternate the labels: sorted lines would have all of one label first, and the last ones would dominate.
     half = [[line for line in lines if line.startswith(label)] for label in (_POSITIVE, _NEGATIVE)]
     mixed = [line for _, line in sorted((place / len(own), line) for own in half for place, line in enumerate(own))]
     with tempfile.TemporaryDirectory() as folder:
@@ -45,5 +54,5 @@ def fasttext_scores(
 
 
 def one_line(text: str) -> str:
-    """fastText's unit is the line, and words that begin like a label would be read as one."""
+    """Join a text to one line, which is fastText's unit, and change words that it would read as labels."""
     return " ".join(text.replace("__label__", "label").split())

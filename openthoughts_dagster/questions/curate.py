@@ -1,4 +1,4 @@
-"""Select, decontaminate, deduplicate, sample: the questions that go on, and why the others do not."""
+"""Curates the questions of a source: selection, decontamination, deduplication and sampling."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,14 +26,14 @@ _SAMPLE = 100_000
 
 @dataclass(frozen=True)
 class Finder:
-    """What looks for leaks and for similar pairs: this machine."""
+    """Finds leaks and similar pairs, by default on this machine."""
 
     leaks: Callable[[Texts, Decontamination, pl.DataFrame, Texts], Leaks] = find_leaks
     pairs: Callable[[Texts, float], Edges] = similar_pairs
 
 
 def distributed_finder(address: str) -> Finder:
-    """A Ray cluster that looks for leaks and similar pairs. Raises RayError when it cannot be reached."""
+    """Return a finder that uses a Ray cluster. Raises RayError if the cluster cannot be reached."""
     from openthoughts_dagster.questions import distributed
 
     distributed.connect(address)
@@ -54,20 +54,20 @@ def curate(
 ) -> Curated:
     """Choose the questions of one source that teachers answer: top by score, decontaminated, deduplicated, sampled.
 
-    Of a group of duplicates the one with the best score stays, ties by question_id. Of more than half a million
-    questions the texts are kept in a temporary file, so that memory holds about 150 bytes a question.
+    The question with the best score of a group of duplicates stays; ties go by question_id. If there are more than half
+    a million questions their texts are in a temporary file, so that memory holds about 150 bytes for each.
 
     Args:
-        scored: Rows of the table scored_questions of one source; they are read in batches, and several times.
+        scored: Rows of the table scored_questions of one source. They are read in batches, several times.
         settings: Selection and deduplication of the source's domain.
         decontamination: When a question counts as leaked.
         benchmarks: Questions that may not be trained on: columns benchmark, question and, where it is known, split.
-        against: Addresses of tables or files with the questions of older releases, which are not wanted again.
-        sample: How many questions of the source are wanted in the end; all when None.
-        ray: Address of a Ray cluster that looks for leaks and similar pairs, and finds the same; this machine when "".
+        against: Addresses of tables or files with the questions of older releases, whose duplicates are dropped.
+        sample: The number of questions of the source in the end; all when None.
+        ray: Address of a Ray cluster that finds leaks and similar pairs, with the same result; "" for this machine.
 
     Returns:
-        Which questions stay, and for each of the others a reason with its evidence.
+        The questions that stay, and for each of the others a reason with its evidence.
 
     Raises:
         AcceptedError: The questions of an older release cannot be read.
@@ -88,7 +88,7 @@ def curate(
         rank = rank_by_id(ids)
     else:
         rank, cut = rank_by_score(head, wanted.by)
-        number = rank if settings.dedup.method == "none" else without_copies(rank, _hashes(rows))
+        number = rank if settings.dedup.method == "none" else without_copies(rank, _hash_texts(rows))
     del head
     limit = wanted.count if wanted else 1
     while True:
@@ -112,16 +112,16 @@ def curate(
         "deduplicated": selected - leaked - repeated,
     }
     if sample is not None:
-        decisions |= _not_sampled(ids, positions, sample)
+        decisions |= _drop_unsampled(ids, positions, sample)
         funnel["sampled"] = min(sample, len(positions))
     return Curated(
-        rows, ids, rank, _reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
+        rows, ids, rank, _collect_reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
     )
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """What decontamination and dedup made of selected questions: those left, and why the others go."""
+    """The result of decontamination and dedup: the questions that are left, and the decisions about the others."""
 
     positions: npt.NDArray[np.int64]
     decisions: dict[int, Decision]
@@ -145,20 +145,20 @@ def _after_selection(
         texts = _texts(rows, kept, folder)
         positions = np.nonzero(kept)[0]
         leaks = finder.leaks(texts, decontamination, benchmarks, source_sample(rows, ids))
-        decisions |= _at(positions, leaks.decisions)
+        decisions |= _shift_positions(positions, leaks.decisions)
         clean = without(len(texts), leaks.decisions)
         if len(leaks.decisions):
             texts, positions = texts.subset(clean, folder), positions[clean]
         accepted = accepted_questions(against) if against else None
         repeats = deduplicate(texts, ids.gather(positions), rank[positions], settings.dedup, accepted, finder.pairs)
-        decisions |= _at(positions, repeats)
+        decisions |= _shift_positions(positions, repeats)
         positions = positions[without(len(texts), repeats)]
         del texts
     return _Steps(positions, decisions, leaks.instructions)
 
 
-def _hashes(rows: pl.LazyFrame) -> npt.NDArray[np.uint64]:
-    """A hash of each question's text, as exact duplicates have it."""
+def _hash_texts(rows: pl.LazyFrame) -> npt.NDArray[np.uint64]:
+    """Return a hash of each question's text, which is equal for exact duplicates."""
     parts = [Texts.of(batch["question"]).hashes() for _, batch in batches(rows.select("question"))]
     return np.concatenate([np.empty(0, np.uint64), *parts])
 
@@ -168,9 +168,10 @@ def _count(decisions: dict[int, Decision], step: str) -> int:
 
 
 def source_sample(rows: pl.LazyFrame, ids: pl.Series) -> Texts:
-    """Texts of up to 100,000 questions of a source, those with the smallest ids: what is common in the source.
+    """Return the texts of a random sample of a source, which says what is common in it.
 
-    Ids are hashes, so the smallest are a random sample, and the same one for whoever asks again.
+    The sample has up to 100,000 questions with the smallest ids. Ids are hashes, so this is a random sample, and it is
+    the same in every call.
     """
     if len(ids) > _SAMPLE:
         rows = rows.filter(pl.col("question_id") <= ids.bottom_k(_SAMPLE).max())
@@ -185,17 +186,19 @@ def _texts(rows: pl.LazyFrame, kept: npt.NDArray[np.bool_], folder: Path | None)
     return Texts.spill(wanted, folder / "selected.texts")
 
 
-def _at(positions: npt.NDArray[np.int64], decisions: dict[int, Decision]) -> dict[int, Decision]:
+def _shift_positions(positions: npt.NDArray[np.int64], decisions: dict[int, Decision]) -> dict[int, Decision]:
     return {int(positions[at]): decision for at, decision in decisions.items()}
 
 
-def _not_sampled(ids: pl.Series, positions: npt.NDArray[np.int64], count: int) -> dict[int, Decision]:
-    """Those that a uniform sample of `count` leaves out: by a hash of the id, so that more rows keep the old ones."""
+def _drop_unsampled(ids: pl.Series, positions: npt.NDArray[np.int64], count: int) -> dict[int, Decision]:
+    """Drop all but a uniform sample of `count`, by a hash of the id; a larger sample contains a smaller one."""
     drawn = sorted((text_hash("sample", ids[int(position)]), int(position)) for position in positions)
     return {position: Decision("not_sampled", {"count": count}) for _, position in drawn[count:]}
 
 
-def _reasons(kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], decisions: dict[int, Decision]) -> pl.Series:
+def _collect_reasons(
+    kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], decisions: dict[int, Decision]
+) -> pl.Series:
     names = [reason for reasons in STEPS.values() for reason in reasons]
     codes = np.full(len(kept), -1, np.int8)
     if len(cut):

@@ -1,4 +1,4 @@
-"""What curation decided about every question of a source, as tables and as an error when nothing is left."""
+"""The result of curation for every question of a source."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,37 +18,37 @@ _SHOWN = 200
 
 
 class NothingLeftError(ValueError):
-    """Curation dropped every question of a source; the message says why."""
+    """Curation dropped every question of a source; the message gives the reasons."""
 
 
 @dataclass(frozen=True)
 class Curated:
-    """What happens to every scored question: reason and evidence of those that go, and how many each step left."""
+    """The result of curation: the questions that stay, the reasons of the others, and the counts of each step."""
 
     scored: pl.LazyFrame
     ids: pl.Series
     rank: npt.NDArray[np.int64]
-    reasons: pl.Series  # null where the question stays
+    reasons: pl.Series  # null if the question stays
     evidence: dict[int, Decision]
-    cut: npt.NDArray[np.float64]  # the score of each question; empty when nothing was selected
+    cut: npt.NDArray[np.float64]  # the score of each question; empty if nothing was selected by a score
     settings: DomainQuestions
     funnel: dict[str, int]
     instructions: list[CommonNgram] = field(default_factory=list)
 
     @property
     def questions(self) -> pl.DataFrame:
-        """The questions that stay, the best first."""
+        """The questions that stay; the best one is first."""
         kept = pl.concat(list(self.kept_batches()) or [self.scored.head(0).collect()])
         ranks = pl.DataFrame({"question_id": self.ids, "rank": self.rank})
         return kept.join(ranks, on="question_id", how="left").sort("rank").drop("rank")
 
     @property
     def rejected(self) -> pl.DataFrame:
-        """Rows of rejected_questions."""
+        """The rows of the table rejected_questions."""
         return pl.concat([REJECTED_QUESTIONS.schema.to_frame(), *self.rejected_batches()])
 
     def require_questions(self) -> None:
-        """Raise NothingLeftError when there were questions and none stays; the message has the best five matches."""
+        """Raise NothingLeftError if there were questions and none stays; the message has the best five matches."""
         if len(self.ids) == 0 or self.reasons.null_count():
             return
         counts = self.reasons.value_counts(sort=True).rows()
@@ -74,14 +74,14 @@ class Curated:
         )
 
     def examples_at(self, positions: Sequence[int]) -> list[str]:
-        """The beginnings of the questions at some positions."""
+        """Return the beginnings of the questions at the positions."""
         wanted = self.ids.gather(list(positions))
         texts = self.scored.filter(pl.col("question_id").is_in(wanted.implode())).select("question_id", "question")
         found = dict(texts.collect().iter_rows())
         return [found[id_][:_SHOWN] for id_ in wanted]
 
     def best(self, count: int) -> pl.DataFrame:
-        """The best questions that stay, without the rest."""
+        """Return the `count` best questions that stay."""
         stays = np.nonzero(self.reasons.is_null().to_numpy())[0]
         chosen = stays[np.argsort(self.rank[stays])[:count]]
         rows = self.scored.filter(pl.col("question_id").is_in(self.ids.gather(chosen).implode())).collect()
@@ -90,7 +90,7 @@ class Curated:
         )
 
     def examples(self, count: int) -> pl.DataFrame:
-        """Up to `count` rejected questions for each reason that has a match: reason, question, and the evidence."""
+        """Return up to `count` rejected questions for each reason that has a match, with their evidence."""
         chosen: dict[str, list[int]] = {}
         for position, decision in self.evidence.items():
             own = chosen.setdefault(decision.reason, [])
@@ -109,14 +109,14 @@ class Curated:
         )
 
     def kept_batches(self) -> Iterator[pl.DataFrame]:
-        """The questions that stay, in the order of the table, a bounded number at a time."""
+        """Yield the questions that stay in batches, in the order of the table."""
         for start, rows in batches(self.scored):
             kept = rows.filter(self.reasons.slice(start, rows.height).is_null())
             if kept.height:
                 yield kept
 
     def rejected_batches(self) -> Iterator[pl.DataFrame]:
-        """Rows of rejected_questions, a bounded number at a time."""
+        """Yield the rows of rejected_questions in batches."""
         for start, rows in batches(self.scored.select("source", "question_id", "question", "origin")):
             reasons = self.reasons.slice(start, rows.height)
             gone = np.nonzero(reasons.is_not_null().to_numpy())[0]
@@ -143,12 +143,12 @@ class Curated:
 
 
 def leaks_of(examples: pl.DataFrame) -> pl.DataFrame:
-    """Leaked questions beside what they leak: benchmark, split, what is shared, both texts."""
+    """Return leaked questions with benchmark, split, the shared part, and both texts."""
     return _pairs(examples, "decontamination", ["benchmark", "split", "shared", "similarity", "question", "text"])
 
 
 def duplicates_of(examples: pl.DataFrame) -> pl.DataFrame:
-    """Duplicates beside what they repeat: similarity, both texts."""
+    """Return duplicates with the similarity and both texts."""
     return _pairs(examples, "dedup", ["reason", "of", "release", "similarity", "question", "text"])
 
 
@@ -159,7 +159,7 @@ def _pairs(examples: pl.DataFrame, step: str, columns: list[str]) -> pl.DataFram
 
 
 def batches(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows in order, a bounded number at a time, each batch with the position of its first row."""
+    """Yield the rows in batches, in order, each with the position of its first row."""
     start = 0
     for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
         yield start, batch

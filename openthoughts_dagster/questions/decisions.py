@@ -1,4 +1,4 @@
-"""Why a question goes: reasons to count by, the step each belongs to, and evidence for a person."""
+"""Decisions to drop a question: the reason, the step of curation, and the evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why a question goes: a slug to count by, and what a person needs to agree or not."""
+    """Why a question is dropped: a reason, which is a slug to count by, and the evidence for a person."""
 
     reason: str
     evidence: Mapping[str, object]
 
 
 def shown(text: str, characters: int = _EVIDENCE) -> str:
-    """As much of a text as evidence needs."""
+    """Cut a text to the length that evidence has."""
     return text if len(text) <= characters else text[:characters] + "…"

@@ -1,4 +1,4 @@
-"""Questions that leak from benchmarks."""
+"""Finds questions that leak from benchmarks."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _REASON = {True: "benchmark_ngram", False: "benchmark_similarity"}
 
 @dataclass(frozen=True)
 class Leaks:
-    """Why each leaked position goes, and the instructions that were not taken for leaks."""
+    """The decision about each leaked position, and the instructions that were not taken for leaks."""
 
     decisions: dict[int, Decision]
     instructions: list[CommonNgram]
@@ -25,19 +25,19 @@ class Leaks:
 def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts | None = None) -> Leaks:
     """Find the texts that repeat a benchmark question, in whole or in part.
 
-    A text leaks when it shares `settings.ngram` words in a row with a benchmark question, has a shorter one of at least
-    six words in it as a whole, or has an Indel similarity (rapidfuzz ratio, 0-100) of `settings.similarity` or more to
-    one: at the threshold is a leak (OpenThoughts, arXiv 2506.04178, appendix on decontamination; 13 and 75). Texts are
-    compared in their normalized form; with `settings.normalize` off they are compared as they are, as in the paper's
-    code. Instructions are no leaks: words in a row that stand beside different questions in `settings.common_share` of
-    the source, or that this share of a benchmark has. The similarity is that of what is left without them.
+    A text leaks if it shares `settings.ngram` words in a row with a benchmark question, if it contains a shorter
+    benchmark question of at least six words as a whole, or if its Indel similarity (rapidfuzz ratio, 0-100) to one is
+    at least `settings.similarity` (OpenThoughts, arXiv 2506.04178, appendix on decontamination, with 13 and 75). Texts
+    are compared in their normalized form, or unchanged without `settings.normalize`, as in the paper's code.
+    Instructions are not leaks: they are words in a row beside different questions in `settings.common_share` of the
+    source, or in this share of a benchmark. The similarity is computed without the instructions of both texts.
 
     Args:
-        texts: The questions to look at.
+        texts: The questions to check.
         settings: The recipe's `decontamination`.
         benchmarks: Columns benchmark, question and, where it is known, split; one row for each benchmark question.
-        source: All questions of the source, or a random sample of them, which say what is common there. The texts
-            themselves when absent.
+        source: All questions of the source or a random sample of them, in which instructions are counted; by default
+            the texts themselves.
 
     Returns:
         A decision for the position of each text that leaks, with the benchmark's name, both texts and what they share,
@@ -63,10 +63,10 @@ def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame
 
 
 def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:
-    """`benchmarks` with a column split: which split or file the recipe takes each benchmark's questions from."""
+    """Add a column split to `benchmarks`: the split or file from which the recipe takes the questions."""
     splits = {}
     for benchmark in evaluation.benchmarks:
-        # Every kind of benchmark names a file of its own as `path`, or else where its `questions` are.
+        # Every kind of benchmark has its own file as `path`, or the address of its `questions`.
         where = str(getattr(benchmark, "path", None) or getattr(benchmark, "questions", None) or "")
         parts = where.rsplit(":", 2)
         splits[benchmark.name] = parts[1] if len(parts) == 3 and "/" not in parts[1] else where.rpartition("/")[2]
@@ -74,7 +74,7 @@ def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFram
 
 
 def without(number: int, decisions: dict[int, Decision]) -> npt.NDArray[np.int64]:
-    """The positions of `number` texts that no decision is about."""
+    """Return the positions of `number` texts for which there is no decision."""
     kept = np.ones(number, np.bool_)
     kept[list(decisions)] = False
     return np.nonzero(kept)[0]

@@ -1,4 +1,4 @@
-"""Duplicates within a source, across sources, and of what older releases have."""
+"""Finds duplicates within a source, across sources, and of the questions of older releases."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from openthoughts_dagster.recipe import Dedup
 
 
 class AcceptedError(ValueError):
-    """Accepted questions of an older release that cannot be read, with what to change."""
+    """The questions of an older release cannot be read; the message says what to change."""
 
 
 def deduplicate(
@@ -25,10 +25,21 @@ def deduplicate(
     accepted: pl.DataFrame | None = None,
     pairs: Callable[[Texts, float], Edges] = similar_pairs,
 ) -> dict[int, Decision]:
-    """Why positions go: which question each repeats, how similar it is, and which one of the group stays.
+    """Find the duplicates among texts.
 
-    Of a connected component of duplicates the question with the smallest `rank` stays. What repeats one of `accepted`
-    (release, question_id, question) goes as a whole: that one was released before.
+    The question with the smallest `rank` of a connected component of duplicates stays. If a component contains one of
+    the `accepted` questions, all of its texts are dropped.
+
+    Args:
+        texts: The questions.
+        ids: Their question_ids.
+        rank: Their ranks; 0 is the best.
+        settings: How duplicates are found.
+        accepted: Questions of older releases: columns release, question_id and question.
+        pairs: Finds the similar pairs of texts.
+
+    Returns:
+        For each dropped position the question that it repeats, the similarity, and the question that stays.
     """
     if settings.method == "none" or len(texts) == 0:
         return {}
@@ -48,7 +59,7 @@ def deduplicate(
         strict=True,
     ):
         if position < known:
-            continue  # duplicates among what was released before are history
+            continue  # duplicates among the accepted questions do not matter
         evidence = {"of": _id(of, ids, accepted, known), "similarity": ratio, "text": shown(every[of])}
         if kept != of:
             evidence["kept"] = _id(kept, ids, accepted, known)
@@ -64,7 +75,7 @@ def deduplicate_sources(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Deduplicate the questions of several sources together, before they are mixed into one data set.
 
-    Of duplicates the question of the source that comes first in `order` stays, and within a source the first row.
+    The duplicate of the source that comes first in `order` stays, and within a source the first row.
 
     Args:
         questions: Columns source, question_id and question.
@@ -72,7 +83,7 @@ def deduplicate_sources(
         order: Names of sources, the preferred ones first. Other sources come after them.
 
     Returns:
-        The rows that stay, in their order, and one row for each that goes, with the columns source, question_id,
+        The rows that stay, in their order, and one row for each dropped question, with the columns source, question_id,
         reason, of_source, of and similarity.
 
     Example:
@@ -101,10 +112,16 @@ def deduplicate_sources(
 
 
 def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
-    """The questions of older releases: columns release (the path), question_id and question.
+    """Read the questions of older releases.
 
-    Parquet and JSON Lines files, and Delta tables; where there is no question_id, it is the number of the row.
-    Raises AcceptedError when a path cannot be read or has no column question.
+    Args:
+        paths: Parquet or JSON Lines files, or Delta tables. Without a column question_id it is the row's number.
+
+    Returns:
+        Columns release (the path), question_id and question.
+
+    Raises:
+        AcceptedError: A path cannot be read or has no column question.
     """
     frames = [pl.DataFrame(schema={"release": pl.String, "question_id": pl.String, "question": pl.String})]
     for path in paths:
@@ -122,7 +139,7 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
             )
         except AcceptedError:
             raise
-        except Exception as error:  # a file, an object store, a table's log: whatever it is, say which release
+        except Exception as error:  # whatever fails, a file, an object store or a log, the error names the release
             raise AcceptedError(
                 f"dedup.against: {path} cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}."
                 " Name a Parquet or JSON Lines file, or the folder of a Delta table"

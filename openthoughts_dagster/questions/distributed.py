@@ -1,9 +1,9 @@
-"""Similar pairs and leaks of more texts than one machine wants to hold: the same loops, on Daft, which runs on Ray.
+"""Finds similar pairs and leaks of more texts than one machine can hold, by the same loops on Daft and Ray.
 
 `rows` are a Daft frame with the columns position (0 to n - 1, each once) and question. Texts, grams and pairs stay with
-the workers. What reaches the machine that asks is small: lengths, 64 bytes of MinHash keys for a text, candidate pairs
-as numbers, and what was found. Common grams and lengths travel to the workers with the plan, as values: asking Ray for
-them inside a task of Daft 0.6 waits for ever. Call `connect` before; without, Daft runs in process.
+the workers. The calling machine gets only lengths, 64 bytes of MinHash keys for each text, candidate pairs as numbers,
+and the results. Common grams and lengths travel to the workers as values in the plan, because a task of Daft 0.6 that
+asks Ray for them waits forever. Call `connect` first; otherwise Daft runs in this process.
 """
 
 import json
@@ -29,11 +29,18 @@ Keys = npt.NDArray[np.uint64]
 
 
 class RayError(RuntimeError):
-    """A Ray cluster that cannot be used, and what to do."""
+    """The Ray cluster cannot be used; the message says what to do."""
 
 
 def connect(address: str) -> None:
-    """Let Daft run on the Ray cluster at `address`: auto, HOST:PORT or ray://HOST:PORT. Raises RayError."""
+    """Connect Daft to a Ray cluster.
+
+    Args:
+        address: auto, HOST:PORT or ray://HOST:PORT.
+
+    Raises:
+        RayError: The cluster cannot be reached, or Daft or Ray is not installed.
+    """
     try:
         import daft
         import ray
@@ -56,7 +63,7 @@ def connect(address: str) -> None:
 
 
 def frame(texts: Texts, part: int = _CHUNK) -> Any:
-    """Texts of this machine as rows: they go to the cluster in parts of so many."""
+    """Return texts of this machine as a Daft frame of rows, which goes to the cluster in parts of `part` texts."""
     import daft
     import pyarrow as pa
 
@@ -68,7 +75,16 @@ def frame(texts: Texts, part: int = _CHUNK) -> Any:
 
 
 def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
-    """What `similar.similar_pairs` finds, the same pairs, on Daft."""
+    """Find the same pairs as `similar.similar_pairs`, on Daft.
+
+    Args:
+        rows: A Daft frame with the columns position (0 to n - 1, each once) and question.
+        similarity: The smallest Indel similarity (rapidfuzz ratio, 0-100).
+        chunk: The number of texts that a worker handles at once.
+
+    Returns:
+        The pairs of positions with their ratios.
+    """
     from daft import DataType, col
 
     chunks = rows.with_column("chunk", col("position") // chunk)
@@ -100,7 +116,18 @@ def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
 
 
 def leaks(rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts, chunk: int = _CHUNK) -> Leaks:
-    """What `find_leaks` finds, the same decisions by position, on Daft. `source` is a sample of the texts."""
+    """Find the same leaks as `find_leaks`, on Daft.
+
+    Args:
+        rows: A Daft frame with the columns position (0 to n - 1, each once) and question.
+        settings: The recipe's `decontamination`.
+        benchmarks: Columns benchmark, question and, where it is known, split.
+        source: A sample of the texts, in which instructions are counted.
+        chunk: The number of texts that a worker handles at once.
+
+    Returns:
+        The decisions by position, and the instructions that were found.
+    """
     from daft import DataType, col
 
     chunks = rows.with_column("chunk", col("position") // chunk)
@@ -120,7 +147,7 @@ def leaks(rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source
 
 
 def _common(chunks: Any, wanted: float) -> Keys:
-    """The grams that are common in the first texts: a filter that changes no result, however many they are."""
+    """Return the grams that are common in the first texts; leaving them out does not change the result."""
     from daft import col
 
     first = chunks.where(col("chunk") == 0).to_pydict()
@@ -131,7 +158,7 @@ def _common(chunks: Any, wanted: float) -> Keys:
 
 
 def _mapped(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> Any:
-    """Columns chunk and value: for each chunk what `work` makes of its texts and the position of the first."""
+    """Apply `work` to the texts of each chunk and the position of the first; return columns chunk and value."""
     from daft import DataType, col, udf
 
     @udf(return_dtype=DataType.list(kind))
@@ -146,13 +173,13 @@ def _mapped(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> Any:
 
 
 def _gathered(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> npt.NDArray[Any]:
-    """What `work` makes of all texts, in their order."""
+    """Return the results of `work` for all texts, in their order."""
     parts = sorted(_mapped(chunks, work, kind).iter_rows(), key=lambda row: row["chunk"])
     return np.concatenate([np.asarray(part["value"]) for part in parts])
 
 
 def _by_key(values: Any, divisor: int, work: Callable[[Keys], Keys]) -> Any:
-    """Column value, a list: what `work` makes of the values whose key, value // divisor, is in one shard."""
+    """Apply `work` to the values of each shard, by the key value // divisor; return lists in a column value."""
     from daft import DataType, col, lit, udf
 
     @udf(return_dtype=DataType.list(DataType.uint64()))

@@ -1,4 +1,4 @@
-"""Embeddings of questions, and how much nearer one is to the good examples than to the bad ones."""
+"""Embeddings of questions, and scores by their similarity to good and bad examples."""
 
 import os
 import time
@@ -19,45 +19,66 @@ from openthoughts_dagster.recipe import EmbeddingScore, Retry
 Vectors = npt.NDArray[np.float32]
 _TOKENS = 512
 _RETRY = Retry(attempts=5, request_seconds=300)
-_AT_ONCE = 4096  # vectors in memory
+_AT_ONCE = 4096  # vectors in memory at the same time
 _COMMIT_SECONDS = 15
 _DEFAULT_URL = "https://api.openai.com/v1"
 
 
 class EmbeddingError(RuntimeError):
-    """An embedding model that cannot be loaded or asked, with what to change."""
+    """The embedding model cannot be loaded or asked; the message says what to change."""
 
 
 def embedding_scores(
     questions: Sequence[str], positives: Sequence[str], negatives: Sequence[str], settings: EmbeddingScore, lake: Lake
 ) -> list[float]:
-    """Mean cosine similarity to `positives` less mean cosine similarity to `negatives`, from -2 to 2.
+    """Score questions by the mean cosine similarity to `positives` minus that to `negatives`.
 
-    Embeddings are kept in the lake while they come in: scoring again makes those of new texts only.
-    Raises EmbeddingError when the model cannot be loaded, or its server does not answer.
+    Embeddings are stored in the lake as they are made, so that scoring again embeds only new texts.
+
+    Args:
+        questions: The questions to score.
+        positives: Examples that are wanted.
+        negatives: Examples that are not wanted.
+        settings: The embedding model.
+        lake: The tables; embeddings are in the table `embeddings`.
+
+    Returns:
+        One score from -2 to 2 for each question, in order.
+
+    Raises:
+        EmbeddingError: The model cannot be loaded, or its server does not answer.
     """
     encoder = _Transformers(settings) if settings.engine == "transformers" else _Server(settings)
     keep(lake, encoder, [*questions, *positives, *negatives])
-    # The mean of cosines to many vectors is the cosine to their mean: nothing grows with their number.
+    # The mean of dot products with many unit vectors is the dot product with their mean, so memory stays constant.
     wanted, unwanted = (_mean(lake, encoder, texts) for texts in (positives, negatives))
     scores: dict[str, float] = {}
     for texts, vectors in _kept(lake, encoder, questions):
-        # in double precision and rounded: the same questions in other batches have the same scores
+        # double precision and rounding, so that scores do not depend on the batches
         scores |= zip(texts, np.round(vectors @ (wanted - unwanted), 6).tolist(), strict=True)
     return [scores[text_hash(question)] for question in questions]
 
 
 class Encoder(Protocol):
-    """Makes vectors of length 1 from texts; `name` says all that they depend on."""
+    """Embeds texts as vectors of length 1; `name` identifies everything that the vectors depend on."""
 
     name: str
 
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
-        """The vectors of all texts, in order, in blocks."""
+        """Yield the vectors of all texts, in order, in blocks of rows."""
 
 
 def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
-    """Embed those of `texts` that the lake lacks; returns how many. What was made before an error is kept."""
+    """Embed the texts that the lake lacks, and store their vectors.
+
+    Args:
+        lake: The tables. Vectors that were made before an error are stored too.
+        encoder: Embeds the texts.
+        texts: The texts.
+
+    Returns:
+        The number of texts that were embedded.
+    """
     by_hash = {text_hash(text): text for text in texts}
     known = set(lake.scan(EMBEDDINGS, encoder=encoder.name).select("text").collect()["text"])
     missing = [key for key in by_hash if key not in known]
@@ -85,12 +106,12 @@ def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
 
 
 def _kept(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Vectors]]:
-    """Hashes and vectors of `texts`, each once, in any order: a few thousand at once."""
+    """Yield the hashes and vectors of `texts`, each once, in any order, a few thousand at a time."""
     hashes = pl.Series([text_hash(text) for text in texts], dtype=pl.String).unique()
     rows = lake.scan(EMBEDDINGS, encoder=encoder.name).filter(pl.col("text").is_in(hashes.implode()))
     seen, sizes = set[str](), set[int]()
     for batch in rows.collect_batches(chunk_size=_AT_ONCE, maintain_order=True):
-        # sources that are scored at the same time share examples, and each may have embedded them
+        # sources that are scored at the same time may both have embedded a shared example
         batch = batch.unique("text", keep="first", maintain_order=True)
         batch = batch.filter(pl.Series([text not in seen for text in batch["text"]], dtype=pl.Boolean))
         if batch.height:
@@ -106,7 +127,7 @@ def _kept(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[
 
 
 def _mean(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The mean of the vectors of `texts`, each once."""
+    """Return the mean of the vectors of `texts`, each counted once."""
     total, number = np.zeros(1), 0
     for _, vectors in _kept(lake, encoder, texts):
         total, number = total + vectors.sum(axis=0, dtype=np.float64), number + len(vectors)
@@ -119,7 +140,7 @@ def _unit(vectors: Any) -> Vectors:
 
 
 class _Transformers:
-    """An encoder of the hub or of a folder, in this process."""
+    """An encoder of the hub or of a folder that runs in this process."""
 
     def __init__(self, settings: EmbeddingScore) -> None:
         from transformers import AutoConfig
@@ -132,7 +153,7 @@ class _Transformers:
         self.name = f"{settings.model}@{revision} {settings.pooling}"
 
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
-        """In batches, on a GPU where there is one."""
+        """Embed in batches, on a GPU if there is one."""
         import torch
         from transformers import AutoModel, AutoTokenizer
 
@@ -177,7 +198,7 @@ def _named(settings: EmbeddingScore) -> Iterator[None]:
 
 
 class _Server:
-    """An OpenAI-compatible server with /embeddings."""
+    """An encoder that asks the /embeddings of an OpenAI-compatible server."""
 
     def __init__(self, settings: EmbeddingScore) -> None:
         self._settings = settings
@@ -185,7 +206,7 @@ class _Server:
         self.name = f"{settings.model} of {self._address}"
 
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
-        """A request for each batch."""
+        """Embed with one request for each batch."""
         settings, address = self._settings, self._address
         key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
         if not key:

@@ -1,4 +1,4 @@
-"""Example questions of a score: from raw_sources, and from files."""
+"""Reads the example questions of a score from raw_sources and from files."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,14 @@ from openthoughts_dagster.recipe import Examples
 
 
 class ExamplesError(ValueError):
-    """Examples that are not there, with what to do."""
+    """The examples cannot be read; the message says what to do."""
 
 
 def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples) -> list[str]:
-    """The distinct questions of `examples`: all, or a sample of `examples.count` by the hash of each.
+    """Read the distinct questions of `examples`: all of them, or a sample of `examples.count` by their hashes.
 
-    Raises ExamplesError when a source is not read yet, or a file is not there or has no column question.
+    Raises:
+        ExamplesError: A source was not read yet, or a file is missing or has no column question.
     """
     texts: set[str] = set()
     for source in examples.sources:

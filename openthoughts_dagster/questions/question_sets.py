@@ -1,4 +1,4 @@
-"""Questions that may not be trained on and are no benchmark of the recipe: data sets of the hub, and files."""
+"""Reads the sets of `decontamination.against`: data sets of the hub and files that may not be trained on."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,17 +14,17 @@ _FILES = (".jsonl", ".jsonl.gz", ".ndjson", ".parquet")
 
 
 class QuestionSetError(ValueError):
-    """Questions of `decontamination.against` that cannot be read, with what to change."""
+    """Questions of `decontamination.against` cannot be read; the message says what to change."""
 
 
 def compared_questions(
     benchmarks: pl.DataFrame, evaluation: Evaluation, settings: Decontamination, resolve: Callable[[str], str]
 ) -> pl.DataFrame:
-    """All questions that decontamination compares with: those of the benchmarks, and those of `settings.against`.
+    """Collect the questions that decontamination compares with: those of the benchmarks and of `settings.against`.
 
     Args:
         benchmarks: Columns benchmark and question, as `benchmark_questions` reads them.
-        evaluation: The recipe's evaluation, which says from which split each benchmark is.
+        evaluation: The recipe's evaluation, which has the split of each benchmark.
         settings: The recipe's decontamination.
         resolve: Turns a path of the recipe into one of this machine.
 
@@ -39,7 +39,7 @@ def compared_questions(
 
 
 def read_question_sets(sets: Sequence[str], resolve: Callable[[str], str]) -> pl.DataFrame:
-    """The questions of `decontamination.against`: columns benchmark (the data set or file), question and split."""
+    """Read the questions of `decontamination.against`: columns benchmark (data set or file), question and split."""
     frames, problems = [SCHEMA.to_frame()], []
     for name in sets:
         try:
@@ -57,7 +57,7 @@ def read_question_sets(sets: Sequence[str], resolve: Callable[[str], str]) -> pl
 
 
 def _read_file(name: str, resolve: Callable[[str], str]) -> tuple[str, str, list[str]] | None:
-    """The questions of a file, or None when `name` names none."""
+    """Read the questions of a file; None if `name` is not that of a file."""
     path, column = name, "question"
     if not name.endswith(_FILES):
         path, _, column = name.rpartition(":")
@@ -89,7 +89,7 @@ def _read_dataset(name: str, resolve: Callable[[str], str]) -> tuple[str, str, l
 
     try:
         rows = load_dataset(str(folder) if folder.is_dir() else origin, subset or None, split=split)
-    except Exception as error:  # the hub, the network, a broken file: whatever it is, say which data set
+    except Exception as error:  # whatever fails, the hub, the network or a file, the error names the data set
         raise QuestionSetError(
             f"it could not be loaded: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}. Check the name, "
             "the network, and HF_TOKEN for gated data sets"
@@ -106,7 +106,7 @@ def _questions(rows: Any, column: str, columns: Sequence[str]) -> list[str]:
 
 
 def _inside(value: Any, path: Sequence[str]) -> list[str]:
-    """The texts at `path` in a row: names go into structures, numbers into lists, and a name goes into every item."""
+    """Return the texts at `path` in a row: names select fields, numbers select items, and a name maps over lists."""
     if value is None:
         return []
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a judge's reply says, or that it cannot be read: numbers come out of JSON, and are never guessed."""
+"""Reads the ratings in judges' replies; a rating comes from JSON and is never guessed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,9 +9,9 @@ _EXAMPLE_CHARACTERS = 2_000
 
 
 def rating_schema(field: str, low: int, high: int) -> dict[str, Any]:
-    """JSON schema of a reply with a whole number and a reason.
+    """Return the JSON schema of a reply with a whole number and a reason.
 
-    The number comes first: the paper's labelers explain after they rate, and a model writes from left to right.
+    The number comes first, because the paper's labelers rate first and then explain.
     """
     return {
         "type": "object",
@@ -25,7 +25,7 @@ def rating_schema(field: str, low: int, high: int) -> dict[str, Any]:
 
 
 def read_rating(reply: str, field: str = "difficulty", low: int = 1, high: int = 10) -> float | None:
-    """The number in a judge's JSON reply, or None when there is none from `low` to `high`."""
+    """Return the number in a judge's JSON reply; None if there is none from `low` to `high`."""
     try:
         return rating_in(parse_json_reply(reply), field, low, high)
     except ValueError:
@@ -33,7 +33,7 @@ def read_rating(reply: str, field: str = "difficulty", low: int = 1, high: int =
 
 
 def rating_in(value: Any, field: str, low: int, high: int) -> float | None:
-    """The number of a reply's JSON value, or None when there is none from `low` to `high`."""
+    """Return the number of a reply's JSON value; None if there is none from `low` to `high`."""
     number = value.get(field) if isinstance(value, dict) else None
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
@@ -41,6 +41,6 @@ def rating_in(value: Any, field: str, low: int, high: int) -> float | None:
 
 
 def examples_text(questions: Iterable[str]) -> str:
-    """Example questions as a judge reads them: numbered, apart from each other, long ones cut."""
+    """Format example questions for a judge: numbered and separated; long ones are cut."""
     cut = (q if len(q) <= _EXAMPLE_CHARACTERS else q[:_EXAMPLE_CHARACTERS] + " …" for q in questions)
     return "\n\n".join(f"Example {number}:\n{question}" for number, question in enumerate(cut, 1))

@@ -1,4 +1,4 @@
-"""A random sample of the questions that were dropped as leaks, for a person who judges the rule."""
+"""Shows a random sample of the questions that were dropped as leaks, so that a person can judge the rule."""
 
 import json
 import textwrap
@@ -21,12 +21,12 @@ _COLUMNS = {
 
 
 def sample_leaks(rejected: pl.LazyFrame, count: int, seed: int = 0) -> pl.DataFrame:
-    """Draw dropped questions at random, each beside the benchmark question that it matched.
+    """Draw dropped questions at random, each with the benchmark question that it matched.
 
     Args:
         rejected: Rows of the table rejected_questions of one source.
-        count: How many are drawn; all when there are fewer.
-        seed: Another seed draws others; the same one draws the same again.
+        count: The number of questions to draw; all if there are fewer.
+        seed: Seed of the sample.
 
     Returns:
         Columns question_id, reason, benchmark, split, shared, similarity, question and text (the benchmark's question).
@@ -43,7 +43,7 @@ def sample_leaks(rejected: pl.LazyFrame, count: int, seed: int = 0) -> pl.DataFr
 
 
 def show_side_by_side(leaks: pl.DataFrame, width: int = 120) -> str:
-    """The rows of `sample_leaks` as text: what matched, and below it both texts in two columns."""
+    """Format the rows of `sample_leaks`: the match, and below it both texts in two columns of `width` together."""
     half, blocks = max(20, (width - 3) // 2), []
     for row in leaks.iter_rows(named=True):
         split = f" ({row['split']})" if row["split"] else ""
@@ -64,5 +64,5 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    """Without characters that would steer a terminal."""
+    """Remove characters that would control a terminal."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -1,4 +1,4 @@
-"""Scores of questions, from judges and without: what selection ranks by."""
+"""Scores questions with judges, classifiers and embeddings; selection ranks by these scores."""
 
 import json
 import random
@@ -37,7 +37,7 @@ _SLOTS = re.compile(r"({question}|{positives}|{negatives})")
 
 @dataclass(frozen=True)
 class Scored:
-    """The questions with a column `scores` (JSON object of name to number or null), and nulls counted by score."""
+    """The questions with a column `scores` (a JSON object of name to number or null), and the nulls of each score."""
 
     questions: pl.DataFrame
     failed: dict[str, int]
@@ -45,9 +45,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """What scores need: `judge` opens a judge by name, `prompt` reads a prompt file, `examples` reads questions.
+    """The functions that scores need.
 
-    Embeddings are kept in the `lake`.
+    Args:
+        judge: Opens a judge by name.
+        prompt: Reads a prompt file.
+        examples: Reads example questions.
+        lake: The tables, in which embeddings are stored.
     """
 
     judge: Callable[[str], AskModel]
@@ -57,9 +61,10 @@ class ScoringContext:
 
 
 def read_prompt(path: str) -> str:
-    """The prompt file at `path`, or the shipped one of that name.
+    """Read the prompt file at `path`, or the shipped one of that name.
 
-    Raises ValueError when it is absent or has no place for the question.
+    Raises:
+        ValueError: The file does not exist or has no place for the question.
     """
     shipped = _SHIPPED / f"{Path(path).name}.md"
     file = Path(path) if Path(path).is_file() or not shipped.is_file() else shipped
@@ -78,21 +83,21 @@ def read_prompt(path: str) -> str:
 def score_questions(questions: pl.DataFrame, scores: list[Score], context: ScoringContext) -> Scored:
     """Give every question every score.
 
-    A reply that cannot be read is asked again as another sample, then the score is null: the question stays, and
-    selection sorts it last.
+    A judge whose reply cannot be read is asked again for another sample. If no reply can be read the score is null:
+    the question stays, and selection puts it last.
 
     Args:
         questions: Rows of the table raw_sources.
-        scores: The scores of the recipe that the source's domain has.
-        context: Judges, prompt files, examples, and the lake in which embeddings are kept.
+        scores: The recipe's scores of the source's domain.
+        context: Judges, prompt files, examples, and the lake in which embeddings are stored.
 
     Returns:
-        The questions with a column `scores`, and for each score how many questions have none.
+        The questions with a column `scores`, and for each score the number of questions without it.
 
     Raises:
-        ValueError: A prompt file is absent, or has no place for the question or the examples.
+        ValueError: A prompt file does not exist, or has no place for the question or the examples.
         EmbeddingError: The embedding model cannot be loaded, or its server does not answer.
-        EngineError: The judge is of no use, e.g. its server refuses the key.
+        EngineError: The judge cannot be used, e.g. because its server refuses the key.
     """
     columns = {score.name: _values(questions, score, context) for score in scores}
     rows = [json.dumps(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
@@ -138,7 +143,7 @@ def _embedded(questions: pl.DataFrame, score: EmbeddingScore, context: ScoringCo
 
 
 def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[float | None]:
-    """Characters of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3: not tokens)."""
+    """Count the characters, not the tokens, of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3)."""
     lengths: list[float | None] = [None] * len(texts)
     for attempt in range(attempts):
         open_ = [at for at, length in enumerate(lengths) if length is None]
@@ -161,7 +166,7 @@ def _like_examples(
         slot: examples_text(sorted(examples, key=lambda text: text_hash(score.name, text))[: score.shown])
         for slot, examples in (("{positives}", positives), ("{negatives}", negatives))
     }
-    # Split once: a slot's name inside a question or an example is no slot.
+    # Split the prompt first: the name of a slot may occur inside a question or an example.
     parts = [filled.get(part, part) for part in _SLOTS.split(template)]
     prompts = ["".join(text if part == "{question}" else part for part in parts) for text in texts]
     return ask_for_json(

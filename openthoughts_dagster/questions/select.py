@@ -1,4 +1,4 @@
-"""The best questions by score."""
+"""Ranks questions by a score."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ def rank_by_score(scored: pl.DataFrame, by: str) -> tuple[Ranks, npt.NDArray[np.
     whose score failed (null) comes after all others.
 
     Returns:
-        The rank of every question, 0 for the best, and the values ranked by, NaN where there is none.
+        The rank of every question, 0 for the best, and the values of the score; NaN if there is none.
     """
     number = pl.col("scores").str.json_path_match(f"$['{by}']").cast(pl.Float64, strict=False)
     ranked = (
@@ -33,7 +33,7 @@ def rank_by_score(scored: pl.DataFrame, by: str) -> tuple[Ranks, npt.NDArray[np.
 
 
 def without_copies(rank: Ranks, hashes: npt.NDArray[np.uint64]) -> Ranks:
-    """The place of each question among the different texts: copies, which have one hash, share that of the best."""
+    """Rank the different texts; copies, which have the same hash, share the rank of the best one."""
     order = np.argsort(rank)
     _, first, group = np.unique(hashes[order], return_index=True, return_inverse=True)
     places = np.empty(len(first), np.int64)
@@ -44,7 +44,7 @@ def without_copies(rank: Ranks, hashes: npt.NDArray[np.uint64]) -> Ranks:
 
 
 def rank_by_id(ids: pl.Series) -> Ranks:
-    """Ranks by question_id: where nothing is selected, reruns agree all the same."""
+    """Rank by question_id, so that reruns agree if nothing is selected by a score."""
     return _ranks(ids.arg_sort())
 
 

@@ -1,4 +1,4 @@
-"""What to build, as data."""
+"""The recipe: the models of its settings, and how it is loaded and checked."""
 
 from openthoughts_dagster.recipe.answers import AnswerFilter, FinishedAnswers, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation

@@ -1,4 +1,4 @@
-"""Which answers a student may train on."""
+"""The settings of the answer filters, which say which answers a student may train on."""
 
 from typing import Annotated, Literal
 
@@ -41,18 +41,19 @@ class MajorityAnswers(RecipeModel):
     """Answers that agree with the largest group of answers to their question are kept."""
 
     method: Literal["majority"] = Field(
-        description="Keep the answers of each question whose result most of its answers have; ties keep none."
+        description="Keep the answers whose result is the most frequent one of their question; a tie keeps none."
     )
-    match: Match = Field("math", description="When results are one: exact text, or math (math-verify).")
+    match: Match = Field("math", description="When two results are equal: exact text, or math (math-verify).")
 
 
 class VerifiedAnswers(RecipeModel):
     """Answers that agree with the source's reference answer are kept."""
 
     method: Literal["verified"] = Field(
-        description="Keep the answers whose result is the source's reference answer; questions without one lose theirs."
+        description="Keep the answers whose result is the source's reference answer; a question without a reference "
+        "loses its answers."
     )
-    match: Match = Field("math", description="When a result is right: exact text, or math (math-verify).")
+    match: Match = Field("math", description="When two results are equal: exact text, or math (math-verify).")
 
 
 FilterOfTexts = Annotated[
@@ -62,9 +63,9 @@ FilterOfTexts = Annotated[
 
 
 class RandomAnswers(RecipeModel):
-    """As many answers as another filter keeps, drawn at random: the control that the other filter has to beat."""
+    """The control for another filter: as many answers as that filter keeps, drawn at random."""
 
-    method: Literal["random"] = Field(description="Keep as many answers as another filter does, drawn at random.")
+    method: Literal["random"] = Field(description="Keep as many answers as another filter keeps, drawn at random.")
     as_many_as: FilterOfTexts = Field(description="The filter whose number of answers is kept.")
     seed: int = Field(0, description="Seed of the draw.")
 

@@ -1,4 +1,4 @@
-"""What is done without anybody asking, beyond following changed data."""
+"""The schedules on which work starts without a person asking for it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -36,7 +36,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 
 
 class Automation(RecipeModel):
-    """What the daemon does by itself. Questions and answers follow changed data; a new teacher waits for a backfill."""
+    """What the daemon does by itself. Questions and answers follow changed data; a new teacher needs a backfill."""
 
     students: Cron | None = Field(
         None,

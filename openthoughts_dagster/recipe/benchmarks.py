@@ -1,4 +1,4 @@
-"""Which benchmarks score the students."""
+"""The settings of benchmarks and of the evaluation of students."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -13,11 +13,11 @@ Match = Literal["auto", "exact", "number", "math", "choice"]
 
 
 class BenchmarkBase(RecipeModel):
-    """What every benchmark has."""
+    """The settings that every kind of benchmark has."""
 
     name: Slug = Field(description="Name in tables and plots.")
     role: Literal["dev", "held_out"] = Field(
-        "dev", description="dev: rankings are made of it. held_out: scored and shown, never used to decide."
+        "dev", description="dev: rankings and decisions use it. held_out: it is scored and shown, and decides nothing."
     )
     repeats: Positive = Field(1, description="Sampled answers per item; small benchmarks need several.")
     items: Positive | None = Field(None, description="Use only the first items; all when absent.")
@@ -38,7 +38,7 @@ class LightevalBenchmark(BenchmarkBase):
 
 
 class FileBenchmark(BenchmarkBase):
-    """Questions of one's own with answers, run as a lighteval task."""
+    """A file of your own questions with answers, run as a lighteval task."""
 
     kind: Literal["file"] = Field(description="A JSON Lines file with question and answer.")
     path: str = Field(description="JSON Lines file; relative paths start at the recipe's folder.")
@@ -51,7 +51,7 @@ class FileBenchmark(BenchmarkBase):
 
 
 class ProgramsBenchmark(BenchmarkBase):
-    """Programs that students write, run against tests in confinement."""
+    """Programming problems: the students' programs run against tests in confinement."""
 
     kind: Literal["programs"] = Field(description="A JSON Lines file of programming problems with tests.")
     path: str = Field(
@@ -65,8 +65,10 @@ class ProgramsBenchmark(BenchmarkBase):
 class PaperBenchmark(BenchmarkBase):
     """One of the twelve benchmarks of the OpenThoughts3 paper."""
 
-    kind: Literal["paper"] = Field(description="A benchmark of the OpenThoughts3 paper, asked and scored as there.")
-    task: PaperTask = Field(description="Which one.")
+    kind: Literal["paper"] = Field(
+        description="A benchmark of the OpenThoughts3 paper, asked and scored as in the paper."
+    )
+    task: PaperTask = Field(description="Name of the benchmark.")
     prompt: Literal["paper", "lighteval"] = Field(
         "paper",
         description="Whose prompt and scoring: the paper's, which are evalchemy's, or lighteval's own. lighteval has "
@@ -88,7 +90,7 @@ class PaperBenchmark(BenchmarkBase):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Prompts that a benchmark does not have."""
+        """Find a prompt that the benchmark does not have."""
         task, prompt = raw.get("task"), raw.get("prompt", "paper")
         known = PAPER_BENCHMARKS.get(task) if isinstance(task, str) else None  # type: ignore[call-overload]
         if known is not None and prompt == "lighteval" and prompt not in known.prompts:
@@ -99,12 +101,12 @@ class PaperBenchmark(BenchmarkBase):
 
     @property
     def data(self) -> PaperData:
-        """What is known of the benchmark."""
+        """The data set and the prompts of the benchmark."""
         return PAPER_BENCHMARKS[self.task]
 
     @property
     def questions(self) -> str:
-        """Where its questions are, as dataset:split:column."""
+        """The address of its questions, as dataset:split:column."""
         return f"{self.dataset or self.data.dataset}:{self.data.split}:{self.data.question[0]}"
 
 
@@ -116,7 +118,7 @@ Benchmark = Annotated[
 class Evaluation(RecipeModel):
     """How students are scored."""
 
-    benchmarks: list[Benchmark] = Field(min_length=1, description="Benchmarks, by name.")
+    benchmarks: list[Benchmark] = Field(min_length=1, description="The benchmarks; each has a name.")
     sampling: Sampling = Field(
         default=Sampling(temperature=0.7, max_tokens=32768), description="How students answer benchmarks."
     )

@@ -1,4 +1,4 @@
-"""A recipe of several files: lists that include other files, and sources that are named from the catalogue."""
+"""Composes a recipe from several files: lists include other files, and names stand for sources of the catalogue."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ INCLUDE = "include"
 
 
 class Composed:
-    """The document with all of its parts in place, and which file each part is from."""
+    """The complete document of a recipe, and the file that each of its parts comes from."""
 
     def __init__(self, path: Path, document: dict[str, Any], read: Callable[[Path], Any]) -> None:
         self.problems: list[str] = []
@@ -20,15 +20,15 @@ class Composed:
         self.document = self._with_sources_named({key: self._included(key, value) for key, value in document.items()})
 
     def file(self, location: tuple[Any, ...]) -> Path:
-        """The file in which what is at `location` stands."""
+        """Return the file that contains the setting at `location`."""
         return self._files.get(location[:2], self._path)
 
     def is_reference(self, location: tuple[Any, ...]) -> bool:
-        """Whether a source stands there by its name: what is wrong with it is said once, in the catalogue."""
+        """Return whether `location` is in a source that is only named; its problems are reported in the catalogue."""
         return location[:2] in self._named
 
     def _included(self, key: str, value: Any) -> Any:
-        """A top-level list, its entries `include: other.yaml` replaced by the entries of those files."""
+        """Replace the entries `include: other.yaml` of a top-level list by the entries of those files."""
         if not isinstance(value, list):
             return value
         entries: list[Any] = []
@@ -55,7 +55,7 @@ class Composed:
         return entries
 
     def _with_sources_named(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Names among the sources, replaced by the catalogue's blocks of that name."""
+        """Replace names among the sources by the catalogue's blocks of these names."""
         sources, catalogue = document.get("sources"), document.get("catalogue")
         if not isinstance(sources, list):
             return document
@@ -72,11 +72,11 @@ class Composed:
                 self._named.add(("sources", len(resolved)))
                 resolved.append(known[entry])
             else:
-                self.problems.append(f"sources: {_unknown(entry, list(known))}")
+                self.problems.append(f"sources: {_describe_unknown(entry, list(known))}")
         return document | {"sources": resolved}
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _describe_unknown(name: str, known: list[str]) -> str:
     if not known:
         return f"{name!r} is a name, and the recipe has no catalogue; write the source's settings here"
     hint = did_you_mean(name, known) or f"there are {', '.join(known)}"

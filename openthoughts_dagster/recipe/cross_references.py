@@ -1,4 +1,4 @@
-"""Do the names in a recipe refer to something? Read from the raw document, to be said beside other errors."""
+"""Checks that the names in a recipe refer to something; reads the raw document, to list all errors at once."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,15 +8,15 @@ from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
 def reference_problems(document: Mapping[str, Any]) -> list[str]:
-    """Repeated names, and names that nothing has: a judge, a score, a domain. What has a wrong type is passed over.
+    """List repeated names, and references to judges, scores and domains that do not exist.
 
-    Pydantic runs a model's own validators only when all of its fields are right; a person who corrects a recipe wants
-    these problems together with the others.
+    Pydantic runs a model's own validators only when all of its fields are valid, and a person who corrects a recipe
+    wants to see all problems together. Values of a wrong type are skipped, because pydantic reports them.
     """
     sources, judges, scores = (_entries(document, key) for key in ("sources", "judges", "scores"))
     evaluation = document.get("evaluation")
     catalogue = _entries(document, "catalogue")
-    described = set(_texts(catalogue, "name"))
+    described = set(_texts_of(catalogue, "name"))
     problems = [
         f"sources: {name!r} is in the catalogue as well; name it there, or rename one"
         for name in sorted({str(s.get("name")) for s in sources if s not in catalogue} & described)
@@ -31,31 +31,31 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
             "scores": scores,
             "evaluation.benchmarks": _entries(evaluation, "benchmarks") if isinstance(evaluation, Mapping) else [],
         }.items()
-        for problem in _repeated(kind, _texts(entries, "name"))
+        for problem in _find_repeated(kind, _texts_of(entries, "name"))
     ]
     for kind, entries in (("sources", [s for s in sources if s not in catalogue]), ("catalogue", catalogue)):
         for source in entries:
             for setting, block in (("judge", source), ("rewrite.judge", source.get("rewrite"))):
                 judge = block.get("judge") if isinstance(block, Mapping) else None
-                if isinstance(judge, str) and judge not in (names := _texts(judges, "name")):
+                if isinstance(judge, str) and judge not in (names := _texts_of(judges, "name")):
                     where = f"{kind}.{source.get('name')}.{setting}"
-                    problems.append(f"{where}: no judge is called {judge!r}; {_choose(judge, names, 'judges')}")
-    domains = set(_texts(sources, "domain"))
+                    problems.append(f"{where}: no judge is called {judge!r}; {_suggest(judge, names, 'judges')}")
+    domains = set(_texts_of(sources, "domain"))
     for score in scores:
-        where, names = f"scores.{score.get('name')}", _texts(judges, "name")
+        where, names = f"scores.{score.get('name')}", _texts_of(judges, "name")
         if isinstance(judge := score.get("judge"), str) and judge not in names:
-            problems.append(f"{where}.judge: no judge is called {judge!r}; {_choose(judge, names, 'judges')}")
+            problems.append(f"{where}.judge: no judge is called {judge!r}; {_suggest(judge, names, 'judges')}")
         for side in ("positives", "negatives"):
             examples = score.get(side)
-            for source in _listed(examples.get("sources")) if isinstance(examples, Mapping) else []:
-                if source not in _texts(sources, "name"):
-                    known = _texts(sources, "name")
-                    remedy = _choose(str(source), known, "sources")
+            for source in _as_list(examples.get("sources")) if isinstance(examples, Mapping) else []:
+                if source not in _texts_of(sources, "name"):
+                    known = _texts_of(sources, "name")
+                    remedy = _suggest(str(source), known, "sources")
                     problems.append(f"{where}.{side}.sources: no source is called {source!r}; {remedy}")
-        for domain in _listed(score.get("domains")):
+        for domain in _as_list(score.get("domains")):
             if domain not in domains:
                 problems.append(
-                    f"{where}.domains: no source has the domain {domain!r}; {_choose(domain, domains, 'domains')}"
+                    f"{where}.domains: no source has the domain {domain!r}; {_suggest(domain, domains, 'domains')}"
                 )
     settings = document.get("domains")
     for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
@@ -65,26 +65,26 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
 
 def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list[Mapping[str, Any]]) -> list[str]:
     if domain not in domains:
-        return [f"domains.{domain}: no source has this domain; {_choose(domain, domains, 'domains')}"]
+        return [f"domains.{domain}: no source has this domain; {_suggest(domain, domains, 'domains')}"]
     selection = settings.get("selection") if isinstance(settings, Mapping) else None
     by = selection.get("by") if isinstance(selection, Mapping) else None
-    given = [score for score in scores if score.get("domains") is None or domain in _listed(score.get("domains"))]
-    names = _texts(given, "name")
+    given = [score for score in scores if score.get("domains") is None or domain in _as_list(score.get("domains"))]
+    names = _texts_of(given, "name")
     if not isinstance(by, str) or by in names:
         return []
     return [
-        f"domains.{domain}.selection.by: questions of this domain have no score {by!r}; {_choose(by, names, 'scores')}"
+        f"domains.{domain}.selection.by: questions of this domain have no score {by!r}; {_suggest(by, names, 'scores')}"
     ]
 
 
-def _choose(name: str, known: Iterable[str], kind: str) -> str:
+def _suggest(name: str, known: Iterable[str], kind: str) -> str:
     names = sorted(set(known))
     if hint := did_you_mean(name, names):
         return f"{hint} There are {', '.join(names)}"
     return f"there are {', '.join(names)}: use one of them, or add it" if names else f"the recipe has no {kind}: add it"
 
 
-def _repeated(kind: str, names: list[str]) -> list[str]:
+def _find_repeated(kind: str, names: list[str]) -> list[str]:
     return [
         f"{kind}: the name {name!r} is given {names.count(name)} times; names are keys, so rename all but one"
         for name in sorted({name for name in names if names.count(name) > 1})
@@ -92,12 +92,12 @@ def _repeated(kind: str, names: list[str]) -> list[str]:
 
 
 def _entries(document: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    return [entry for entry in _listed(document.get(key)) if isinstance(entry, Mapping)]
+    return [entry for entry in _as_list(document.get(key)) if isinstance(entry, Mapping)]
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _texts(entries: Iterable[Mapping[str, Any]], key: str) -> list[str]:
+def _texts_of(entries: Iterable[Mapping[str, Any]], key: str) -> list[str]:
     return [value for entry in entries if isinstance(value := entry.get(key), str)]

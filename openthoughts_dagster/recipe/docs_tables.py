@@ -1,4 +1,4 @@
-"""Every setting of a recipe as markdown, the end of docs/recipes.md.
+"""Prints every setting of a recipe as markdown tables, which are the end of docs/recipes.md.
 
 `python -m openthoughts_dagster.recipe.docs_tables` prints it.
 """
@@ -13,7 +13,7 @@ from openthoughts_dagster.recipe.recipe import Recipe
 
 
 def models_of(root: type[BaseModel]) -> list[type[BaseModel]]:
-    """`root` and every model that its fields are made of, each once, in the order of reading."""
+    """Return `root` and every model that its fields use, each once, in the order of the fields."""
     found: list[type[BaseModel]] = []
 
     def visit(annotation: Any) -> None:
@@ -29,11 +29,11 @@ def models_of(root: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def reference() -> str:
-    """Markdown tables of all models: setting, type, default, meaning."""
+    """Return markdown tables of all models with the columns setting, type, default and meaning."""
     parts = []
     for model in models_of(Recipe):
         parts += [f"### {model.__name__}", "", _first_sentence(model), "", "| setting | type | default | meaning |"]
-        parts += ["|---|---|---|---|", *(_row(name, field) for name, field in model.model_fields.items()), ""]
+        parts += ["|---|---|---|---|", *(_format_row(name, field) for name, field in model.model_fields.items()), ""]
     return "\n".join([*parts, *_shapes()])
 
 
@@ -48,24 +48,24 @@ def _first_sentence(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split("\n\n")[0].split())
 
 
-def _row(name: str, field: Any) -> str:
-    default = "required" if field.default is PydanticUndefined else _default(field.default)
-    return f"| `{name}` | {_type(field.annotation)} | {default} | {field.description} |".replace("\n", " ")
+def _format_row(name: str, field: Any) -> str:
+    default = "required" if field.default is PydanticUndefined else _format_default(field.default)
+    return f"| `{name}` | {_format_type(field.annotation)} | {default} | {field.description} |".replace("\n", " ")
 
 
-def _default(value: Any) -> str:
+def _format_default(value: Any) -> str:
     return "see there" if isinstance(value, BaseModel) else "" if value is None else f"`{value}`"
 
 
-def _type(annotation: Any) -> str:
+def _format_type(annotation: Any) -> str:
     if isinstance(annotation, type):
         return annotation.__name__
     arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
     if str(annotation).startswith("typing.Literal"):
         return ", ".join(str(argument) for argument in arguments)
     if getattr(annotation, "__metadata__", None) is not None:
-        return _type(arguments[0])
-    inner = [_type(argument) for argument in arguments]
+        return _format_type(arguments[0])
+    inner = [_format_type(argument) for argument in arguments]
     origin = getattr(annotation, "__origin__", None)
     return f"{origin.__name__} of {' to '.join(inner)}" if origin in (list, dict) else " or ".join(inner) or "any"
 

@@ -1,4 +1,4 @@
-"""YAML files that people write, read so that nothing in them is lost without a word."""
+"""Reads YAML files that people write; a repeated key is an error."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -10,7 +10,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _OneKeyEach(yaml.SafeLoader):
-    """YAML's own loader lets a repeated key win silently; a recipe must not lose a teacher that way."""
+    """A YAML loader that refuses repeated keys; the usual one silently keeps the last, and a teacher could get lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -27,7 +27,7 @@ class _OneKeyEach(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, error: type[ValueError]) -> Any:
-    """The value in a YAML file. Raises `error`, naming the file, when it cannot be read."""
+    """Return the value in a YAML file. Raises `error`, which names the file, when it cannot be read."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
     except OSError as problem:
@@ -37,5 +37,5 @@ def read_yaml(path: Path, error: type[ValueError]) -> Any:
 
 
 def shown(path: Path) -> Path:
-    """Relative to where the person is, when the file is below it."""
+    """Return the path relative to the working directory when the file is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

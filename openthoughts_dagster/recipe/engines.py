@@ -1,7 +1,7 @@
-"""The table of engines: what each needs, how it starts, and which settings of a model are its own.
+"""The table of engines: the package that each needs, how it starts, and the settings that only this engine reads.
 
-The recipe's rules, `start_engine`, `openthoughts doctor` and the planning of pods read it. To add an engine, write its
-module and add an entry here.
+The recipe's rules, `start_engine`, `openthoughts doctor` and the planning of pods read this table. To add an engine,
+write its module and add an entry here.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from openthoughts_dagster.recipe.suggestions import did_you_mean
 class EngineEntry:
     """One way to run a model.
 
-    `package` is the library that has to be installed where the engine runs, `extra` the extra of this project that
-    brings it. `start` is `module:function`, an asynchronous function from a `Model` to an `Engine`. `is_server` says
-    that the weights are behind an address and not in our processes. `settings` are the fields of a model in the recipe
-    that only this engine reads.
+    Args:
+        package: The library that has to be installed where the engine runs.
+        extra: The extra of this project that installs the library.
+        start: `module:function` of an asynchronous function that takes a `Model` and returns an `Engine`.
+        is_server: Whether the weights are behind an address and not in our processes.
+        settings: The fields of a model in the recipe that only this engine reads.
     """
 
     name: str
@@ -28,11 +30,11 @@ class EngineEntry:
     settings: frozenset[str] = frozenset()
 
     def is_installed(self) -> bool:
-        """Whether the engine's package is installed here."""
+        """Return whether the engine's package is installed in this environment."""
         return find_spec(self.package) is not None
 
     def how_to_install(self) -> str:
-        """The command that installs it."""
+        """Return the command that installs the engine's package."""
         return f"pip install 'openthoughts-dagster[{self.extra}]'"
 
 
@@ -58,19 +60,19 @@ _AUTO_ORDER = ("vllm", "transformers")
 
 
 def engine_entry(wanted: str) -> EngineEntry:
-    """The engine that a recipe's `engine` means here: auto is vllm where it is installed, transformers otherwise."""
+    """Return the engine of a name; auto is vllm where it is installed and transformers otherwise."""
     if wanted != AUTO:
         return ENGINES[wanted]
     return next((ENGINES[name] for name in _AUTO_ORDER if ENGINES[name].is_installed()), ENGINES[_AUTO_ORDER[-1]])
 
 
 def is_served(engine: str) -> bool:
-    """Whether a model of this engine is behind a server, so that its weights are in none of our processes."""
+    """Return whether models of this engine run behind a server, so that our processes hold no weights."""
     return engine != AUTO and ENGINES[engine].is_server
 
 
 def known_engine(name: str) -> str:
-    """`name` when it is an engine or auto. Raises ValueError with what was probably meant."""
+    """Return `name` if it is an engine or auto. Raises ValueError with the names that are close."""
     names = [AUTO, *ENGINES]
     if name not in names:
         hint = did_you_mean(name, names)
@@ -79,7 +81,7 @@ def known_engine(name: str) -> str:
 
 
 def foreign_setting(engine: str, setting: str) -> str | None:
-    """The engine that a setting belongs to where it is not for `engine`; None where the setting is in place."""
+    """Return the engine that a setting belongs to if that is not `engine`; None if the setting may be used."""
     owners = [entry.name for entry in ENGINES.values() if setting in entry.settings]
     allowed = _AUTO_ORDER if engine == AUTO else (engine,)
     return None if not owners or set(owners) & set(allowed) else " or ".join(owners)

@@ -1,4 +1,4 @@
-"""What every recipe model shares: strict parsing, rules over several fields, and short constrained types."""
+"""The base of all recipe models: strict parsing, rules over several fields, and constrained types."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -42,16 +42,16 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class RecipeModel(BaseModel):
-    """Base of all recipe models: unknown keys are errors, values are never changed after loading."""
+    """Base of all recipe models: unknown keys are errors, and values cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """What is wrong between fields, found on raw values of any type.
+        """Yield problems between several fields; the raw values may have any type.
 
-        Rules look at raw values, not at a finished model, so that a person sees them together with the mistakes in
-        single fields: pydantic calls its own after-validators only when every field is right.
+        Rules read raw values and not a finished model, so that a person sees their problems together with the
+        mistakes in single fields: pydantic calls its own after-validators only when every field is valid.
         """
         yield from ()
 
@@ -62,26 +62,28 @@ class RecipeModel(BaseModel):
             return handler(value)
         details = [
             InitErrorDetails(
-                type=PydanticCustomError("rule", "{text}", {"text": text}), loc=location, input=_at(value, location)
+                type=PydanticCustomError("rule", "{text}", {"text": text}),
+                loc=location,
+                input=_value_at(value, location),
             )
             for location, text in cls.problems(value)
         ]
         try:
             model = handler(value)
         except ValidationError as error:
-            details = [_again(problem) for problem in error.errors()] + details
+            details = [_to_error_detail(problem) for problem in error.errors()] + details
         if details:
             raise ValidationError.from_exception_data(cls.__name__, details)
         return model
 
 
-def _again(problem: Any) -> InitErrorDetails:
-    """A reported error as a detail of a new one; its text is kept, whatever kind of error it was."""
+def _to_error_detail(problem: Any) -> InitErrorDetails:
+    """Convert a reported error to a detail of a new error with the same text."""
     message = PydanticCustomError(problem["type"], "{text}", {"text": problem["msg"]} | problem.get("ctx", {}))
     return InitErrorDetails(type=message, loc=problem["loc"], input=problem["input"])
 
 
-def _at(value: Any, location: tuple[int | str, ...]) -> Any:
+def _value_at(value: Any, location: tuple[int | str, ...]) -> Any:
     for part in location:
         try:
             value = value[part]

@@ -1,4 +1,4 @@
-"""How generated work is cut into shards and committed, and what is known of a model before it was ever asked."""
+"""Settings of generation: shards, commits, and the expected length and speed of answers."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from openthoughts_dagster.recipe.fields import Positive, RecipeModel
 
 
 class Sharding(RecipeModel):
-    """How much of a partition one engine answers. Without a target a partition is one shard: right for one machine."""
+    """How much of a partition one engine answers. Without a target a partition is one shard, as suits one machine."""
 
     tokens: Positive | None = Field(None, description="Completion tokens that one shard is expected to generate.")
     minutes: Positive | None = Field(
@@ -16,7 +16,7 @@ class Sharding(RecipeModel):
 
 
 class CommitBudget(RecipeModel):
-    """How much a crash may cost: completions are committed after so many seconds or megabytes, whichever is first."""
+    """How often completions are committed: after so many seconds or megabytes, whichever comes first."""
 
     seconds: float = Field(15, gt=0, description="Longest time that a finished completion waits for its commit.")
     megabytes: float = Field(64, gt=0, description="Most text that waits for a commit.")

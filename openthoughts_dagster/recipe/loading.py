@@ -1,4 +1,4 @@
-"""YAML in, a Recipe out, or every mistake in the file at once: file, field, value and remedy."""
+"""Loads a recipe from YAML, or reports every mistake at once with file, field, value and remedy."""
 
 import os
 import re
@@ -26,12 +26,22 @@ class RecipeError(ValueError):
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/recipe.yaml"))
 
 
 def find_recipe(name_or_path: str) -> Path:
-    """The YAML file of a shipped recipe's name, a file, or a folder with recipe.yaml. Raises RecipeError."""
+    """Find the YAML file of a recipe.
+
+    Args:
+        name_or_path: Name of a shipped recipe, a file, or a folder with a recipe.yaml.
+
+    Returns:
+        The absolute path of the file.
+
+    Raises:
+        RecipeError: There is no such recipe.
+    """
     path = Path(name_or_path).expanduser()
     candidates = [path, path / "recipe.yaml", SHIPPED / name_or_path / "recipe.yaml"]
     for candidate in candidates:
@@ -48,18 +58,32 @@ def load_recipe(
 ) -> Recipe:
     """Read and check a recipe.
 
-    `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` in a string are
-    replaced from `variables`; others are not, so that no secret gets into a recipe. OPENTHOUGHTS_FILES is
-    OPENTHOUGHTS_DATA where only that is given. `shapes` are a cluster's own, which `hardware` may name beside the
-    built-in ones. Raises RecipeError that lists every problem of the file.
+    The variables `${OPENTHOUGHTS_DATA}`, `_FILES`, `_LAKE`, `_DATASETS`, `_LANDING` and `${OPENTHOUGHTS_VAR_...}` are
+    replaced in strings. Other variables are not, so that no secret gets into a recipe.
+
+    Args:
+        name_or_path: Name of a shipped recipe, a file, or a folder with a recipe.yaml.
+        variables: Values of the variables; by default the process's environment. OPENTHOUGHTS_FILES is
+            OPENTHOUGHTS_DATA when only the latter is given.
+        shapes: Shapes of the cluster that `hardware` may name in addition to the built-in ones.
+
+    Returns:
+        The recipe. Its relative paths start at the folder of its file.
+
+    Raises:
+        RecipeError: The recipe does not exist or has mistakes; the message lists all of them, one per line.
+
+    Example:
+        >>> load_recipe("quickstart", {"OPENTHOUGHTS_DATA": "data"}).name
+        'quickstart'
     """
     path = find_recipe(name_or_path)
     if "OPENTHOUGHTS_DATA" in variables:
         variables = {"OPENTHOUGHTS_FILES": variables["OPENTHOUGHTS_DATA"]} | dict(variables)
-    parts = Composed(path, _document(path), _yaml)
+    parts = Composed(path, _read_document(path), _read_yaml)
     found: list[tuple[Path, str]] = [(path, problem) for problem in parts.problems]
     unset: list[tuple[Location, str]] = []
-    document = _substituted(parts.document, variables, parts.document, (), unset)
+    document = _substitute_variables(parts.document, variables, parts.document, (), unset)
     try:
         recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
     except ValidationError as error:
@@ -72,12 +96,12 @@ def load_recipe(
     return recipe
 
 
-def _yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     return read_yaml(path, RecipeError)
 
 
-def _document(path: Path) -> dict[str, Any]:
-    document = _yaml(path)
+def _read_document(path: Path) -> dict[str, Any]:
+    document = _read_yaml(path)
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
         raise RecipeError(
@@ -87,13 +111,13 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _substituted(
+def _substitute_variables(
     value: Any, variables: Mapping[str, str], document: Any, where: Location, problems: list[tuple[Location, str]]
 ) -> Any:
     if isinstance(value, dict):
-        return {k: _substituted(v, variables, document, (*where, k), problems) for k, v in value.items()}
+        return {k: _substitute_variables(v, variables, document, (*where, k), problems) for k, v in value.items()}
     if isinstance(value, list):
-        return [_substituted(v, variables, document, (*where, i), problems) for i, v in enumerate(value)]
+        return [_substitute_variables(v, variables, document, (*where, i), problems) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
 

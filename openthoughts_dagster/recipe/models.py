@@ -1,4 +1,4 @@
-"""The language models of a recipe: judges, teachers and the student, with how they sample and what they cost."""
+"""The language models of a recipe: judges, teachers and the student, with their sampling and their prices."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -18,7 +18,7 @@ EngineName = Annotated[str, AfterValidator(known_engine)]
 
 
 class RepetitionGuard(RecipeModel):
-    """When a completion counts as going round in circles: its last tokens are one passage, again and again."""
+    """When a completion counts as repetitive: its last tokens are the same passage several times in a row."""
 
     times: int = Field(16, ge=2, description="How often in a row the passage stands at the end.")
     shortest: Positive = Field(4, description="Shortest passage in tokens; rows of one sign are shorter.")
@@ -26,14 +26,14 @@ class RepetitionGuard(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A longest passage that is shorter than the shortest."""
+        """Find a longest passage that is shorter than the shortest one."""
         shortest, longest = raw.get("shortest", 4), raw.get("longest", 64)
         if isinstance(shortest, int) and isinstance(longest, int) and longest < shortest:
             yield ("longest",), f"must be at least shortest ({shortest}), got {longest}"
 
 
 class Sampling(RecipeModel):
-    """How completions are sampled. Every field is part of a completion's key: changing one asks the model anew."""
+    """How completions are sampled. Every field is part of a completion's key, so changing one asks the model again."""
 
     temperature: float = Field(1.0, ge=0, description="0 is greedy decoding.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling mass; 1 is off.")
@@ -47,7 +47,7 @@ class Sampling(RecipeModel):
 
 
 class Price(RecipeModel):
-    """What a model costs: by token for an API, by accelerator-hour for one's own machines."""
+    """What a model costs: per token for an API, per accelerator-hour for your own machines."""
 
     currency: str = Field("USD", description="Currency of the amounts.")
     prompt_million: float = Field(0, ge=0, description="Price of a million prompt tokens.")
@@ -114,7 +114,7 @@ class ModelReference(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Settings of another engine, and an address that cannot be one."""
+        """Find settings of another engine, and a malformed address."""
         engine = raw.get("engine", "auto")
         for field in sorted({setting for entry in ENGINES.values() for setting in entry.settings}):
             if raw.get(field) and isinstance(engine, str) and (owner := foreign_setting(engine, field)):
@@ -128,7 +128,7 @@ class Judge(ModelReference):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A judge on several machines."""
+        """Refuse a judge on several machines."""
         yield from super().problems(raw)
         yield from on_one_machine(raw)
 
@@ -142,13 +142,13 @@ class Teacher(ModelReference):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A teacher on several machines."""
+        """Refuse a teacher on several machines."""
         yield from super().problems(raw)
         yield from on_one_machine(raw)
 
 
 class Student(ModelReference):
-    """The model that is fine-tuned on a teacher's answers, and how."""
+    """The model that is fine-tuned on a teacher's answers, and the settings of its training."""
 
     preset: str | None = Field(
         None, description="micro, 1k, small, medium or large: the paper's settings by set size; or tiny, for a CPU."
@@ -166,7 +166,7 @@ class Student(ModelReference):
     seed: int = Field(0, description="Seed of row sampling and training.")
 
     def settings(self) -> TrainingPreset:
-        """The preset's settings, or the recipe's own."""
+        """The settings of the preset, or those of the recipe."""
         if self.training is not None:
             return self.training
         assert self.preset is not None
@@ -175,7 +175,7 @@ class Student(ModelReference):
     @model_validator(mode="before")
     @classmethod
     def _override_preset(cls, raw: Any) -> Any:
-        """With a preset, `training` says only what differs from it."""
+        """Merge `training` into the preset; it contains only the settings that differ."""
         if (
             not isinstance(raw, Mapping)
             or raw.get("preset") not in PRESETS
@@ -193,24 +193,24 @@ class Student(ModelReference):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """No training settings, or bfloat16 on an accelerator that has none."""
+        """Find missing training settings, and bfloat16 on an accelerator that does not support it."""
         yield from super().problems(raw)
         preset, training = raw.get("preset"), raw.get("training")
         if preset is None and training is None:
             yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"
-        if _accelerator(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
+        if _accelerator_of(raw.get("hardware")) in _WITHOUT_BF16 and _computes_in_bf16(preset, training):
             yield (
                 ("training", "bf16"),
-                f"is true, and a {_accelerator(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, or "
-                "take other hardware",
+                f"is true, and a {_accelerator_of(raw.get('hardware'))} has no bfloat16: set training.bf16 to false, "
+                "or take other hardware",
             )
 
 
 _WITHOUT_BF16 = {"t4", "v100", "p100"}
 
 
-def _accelerator(hardware: Any) -> str | None:
-    """The accelerator of a raw `hardware`, a mapping, a shape's name or a finished model."""
+def _accelerator_of(hardware: Any) -> str | None:
+    """Return the accelerator of a raw `hardware`: a mapping, a shape's name or a finished model."""
     if isinstance(hardware, str):
         return hardware.rpartition("x")[0]
     found = hardware.get("accelerator") if isinstance(hardware, Mapping) else getattr(hardware, "accelerator", None)

@@ -1,7 +1,7 @@
-"""The twelve benchmarks of the OpenThoughts3 paper: where their data is, and what of it counts.
+"""The twelve benchmarks of the OpenThoughts3 paper: their data sets, items and prompts.
 
-Number of items and prompts are those of evalchemy, which the paper was evaluated with. No commit is pinned here: none
-could be looked up when this was written, so `revision` is UNVERIFIED for all of them. Pin one in the recipe.
+The number of items and the prompts are those of evalchemy, with which the paper was evaluated. No commit is pinned
+here: none could be looked up when this was written, so `revision` is UNVERIFIED for all of them. Pin one in the recipe.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ PaperTask = Literal[
 
 @dataclass(frozen=True)
 class PaperData:
-    """Where a benchmark of the paper comes from.
+    """The data set and the prompts of a benchmark of the paper.
 
     Attributes:
         family: The module of `evaluation/paper` that asks and judges it.
         dataset: Its id on the hub.
         subset: The data set's subset; None for its only one.
-        split: The split that is asked.
-        question: The column of questions; the first that is there, where data sets differ.
-        items: How many items count. Any other number is another benchmark, and is refused.
-        prompts: Ways to ask and score: the paper's, and lighteval's own where it has one.
+        split: The split that has the items.
+        question: Names of the column of questions; the first one that the data set has is used.
+        items: The number of items. Any other number is another benchmark and is refused.
+        prompts: Prompts with their scoring: the paper's, and lighteval's own where it has one.
     """
 
     family: Literal["math", "choice", "code"]

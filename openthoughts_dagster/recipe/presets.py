@@ -1,4 +1,4 @@
-"""Settings of supervised fine-tuning, and the paper's own by set size."""
+"""Settings of supervised fine-tuning, and the paper's presets by the size of the training set."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ _BOUNDS = ("epochs", "steps", "tokens")
 
 
 class TrainingPreset(RecipeModel):
-    """Hyper-parameters of supervised fine-tuning, by the names TRL gives them."""
+    """Hyper-parameters of supervised fine-tuning, under the names that TRL gives them."""
 
     global_batch_size: Positive = Field(description="Rows per optimizer step over all devices.")
     learning_rate: float = Field(gt=0, description="Peak learning rate.")
@@ -56,7 +56,7 @@ class TrainingPreset(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """No bound, or two; and weights in a format that nothing computes in."""
+        """Find a missing or a second bound of the training, and bfloat16 weights without bfloat16 computation."""
         named = [name for name in _BOUNDS if raw.get(name) is not None]
         if len(named) != 1:
             yield (
@@ -68,15 +68,15 @@ class TrainingPreset(RecipeModel):
 
 
 def with_overrides(preset: TrainingPreset, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a preset, with those of a recipe in their place; a bound of the recipe replaces the preset's."""
+    """Return a preset's settings with a recipe's overrides; a bound in the recipe replaces the preset's bound."""
     settings = preset.model_dump(exclude_unset=True)
     if any(overrides.get(name) is not None for name in _BOUNDS):
         settings = {name: value for name, value in settings.items() if name not in _BOUNDS}
     return settings | dict(overrides)
 
 
-# The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training); medium is what its
-# comparisons of 31,600 rows use, large what it uses for more rows.
+# The paper's settings by set size (OpenThoughts, arXiv 2506.04178, appendix on training). Its comparisons of 31,600
+# rows use medium; larger sets use large.
 PRESETS: dict[str, TrainingPreset] = {
     # ours, for models of less than a million weights on a CPU: the quickstart's student
     "tiny": TrainingPreset(

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of a recipe's author: which setting, what it must be, what it is, what to do."""
+"""Translates pydantic's errors for a recipe's author: the setting, what it must be, what it is, and what to do."""
 
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -31,9 +31,15 @@ _KINDS = {
 
 
 def described(error: ValidationError, document: Mapping[str, Any], root: type[BaseModel]) -> list[tuple[Location, str]]:
-    """Where each problem is, and a line on it: `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
+    """Describe each problem in a line such as `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
 
-    `root` is the model that `document` should be.
+    Args:
+        error: The error of pydantic.
+        document: The raw document.
+        root: The model that the document should be.
+
+    Returns:
+        The location and the line of each problem.
     """
     lines = list[tuple[Location, str]]()
     for problem in error.errors():
@@ -45,7 +51,7 @@ def described(error: ValidationError, document: Mapping[str, Any], root: type[Ba
 
 
 def named_location(location: Location, document: Any) -> str:
-    """`sources.gsm8k.path` for ('sources', 3, 'files', 'path'): names say more than indexes."""
+    """Name a location: `sources.gsm8k.path` for ('sources', 3, 'files', 'path')."""
     parts: list[str] = []
     value: Any = document
     for part in location:
@@ -57,27 +63,27 @@ def named_location(location: Location, document: Any) -> str:
             value = value[part]
             parts.append(str(part))
         elif isinstance(value, Mapping) and part in (value.get("reader"), value.get("method"), value.get("kind")):
-            continue  # pydantic names the branch of the union that it took; the author did not write it there
+            continue  # pydantic inserts the name of the union's branch, which the author did not write
         else:
             parts.append(str(part))
     return ".".join(parts)
 
 
 def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) -> list[tuple[Location, str]]:
-    kind, context, got = problem["type"], problem.get("ctx", {}), _shown(problem.get("input"))
+    kind, context, got = problem["type"], problem.get("ctx", {}), _show_value(problem.get("input"))
     if kind == "missing":
-        return [(location, _missing(location, root))]
+        return [(location, _describe_missing(location, root))]
     if kind == "extra_forbidden":
-        return [(location, _unknown(str(location[-1]), _settings(location[:-1], root)))]
+        return [(location, _describe_unknown(str(location[-1]), _settings(location[:-1], root)))]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         where = (*location, str(context["discriminator"]).strip("'"))
         names = _tags(location, root)
         if kind == "union_tag_not_found":
             return [(where, f"is missing; add it: one of {', '.join(names)}")]
-        return [(where, _one_of(str(context["tag"]), names))]
+        return [(where, _describe_choice(str(context["tag"]), names))]
     if kind == "literal_error":
         expected = get_args(_unwrapped(_annotation(location, root)))
-        return [(location, _one_of(problem["input"], [str(name) for name in expected]))]
+        return [(location, _describe_choice(problem["input"], [str(name) for name in expected]))]
     if kind in _MUST:
         must = _MUST[kind](context)
         return [(location, must if kind == "too_short" else f"{must}, got {got}")]
@@ -90,25 +96,25 @@ def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) 
     return [(location, f"{line}, got {got}" if scalar and "got" not in line else line) for line in lines]
 
 
-def _missing(location: Location, root: type[BaseModel]) -> str:
+def _describe_missing(location: Location, root: type[BaseModel]) -> str:
     owner, name = _unwrapped(_annotation(location[:-1], root)), str(location[-1])
     if isinstance(owner, type) and issubclass(owner, BaseModel) and name in owner.model_fields:
         return f"is missing; add it: {owner.model_fields[name].description}"
     return "is missing; add it"
 
 
-def _unknown(key: str, known: list[str]) -> str:
+def _describe_unknown(key: str, known: list[str]) -> str:
     if hint := did_you_mean(key, known):
         return f"is not a setting here; {hint}"
     return f"is not a setting here; there are {', '.join(known)}" if known else "is not a setting here; remove it"
 
 
-def _one_of(value: Any, names: list[str]) -> str:
+def _describe_choice(value: Any, names: list[str]) -> str:
     hint = did_you_mean(str(value), names)
-    return f"must be one of {', '.join(names)}, got {_shown(value)}" + (f"; {hint}" if hint else "")
+    return f"must be one of {', '.join(names)}, got {_show_value(value)}" + (f"; {hint}" if hint else "")
 
 
-def _shown(value: Any) -> str:
+def _show_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):
@@ -126,7 +132,7 @@ def _tags(location: Location, root: type[BaseModel]) -> list[str]:
 
 
 def _tags_of(member: type[BaseModel]) -> list[str]:
-    """The values of a union member's discriminator, its only required literal."""
+    """Return the values of a union member's discriminator, which is its only required literal."""
     return [
         str(tag)
         for field in member.model_fields.values()
@@ -136,7 +142,7 @@ def _tags_of(member: type[BaseModel]) -> list[str]:
 
 
 def _annotation(location: Location, root: type[BaseModel]) -> Any:
-    """The type that the models below `root` give to what is at `location`; Any where they say nothing."""
+    """Return the type of the field at `location` in the models below `root`; Any when it is not known."""
     annotation: Any = root
     for part in location:
         annotation = _unwrapped(annotation)
@@ -155,7 +161,7 @@ def _annotation(location: Location, root: type[BaseModel]) -> Any:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Without Annotated and without `| None`."""
+    """Return the annotation without Annotated and without `| None`."""
     if get_origin(annotation) is Annotated:
         return _unwrapped(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

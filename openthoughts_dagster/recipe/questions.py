@@ -1,4 +1,4 @@
-"""How questions are scored, selected, deduplicated and decontaminated."""
+"""Settings of scoring, selection, deduplication and decontamination of questions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ class ScoreBase(RecipeModel):
 
 
 class Examples(RecipeModel):
-    """Questions that show what is wanted, or what is not: from sources of this recipe, and from files."""
+    """Example questions that are wanted or not wanted, from sources of this recipe and from files."""
 
     sources: list[Slug] = Field(default=[], description="Sources of this recipe; their raw_sources come first.")
     paths: list[str] = Field(
@@ -26,7 +26,7 @@ class Examples(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """No example at all."""
+        """Find settings that name no example at all."""
         if not raw.get("sources") and not raw.get("paths"):
             yield (), "has no examples; name sources, paths, or both"
 
@@ -59,7 +59,7 @@ class AskLlmScore(ScoreBase):
 
 
 class ResponseLengthScore(ScoreBase):
-    """Characters of the judge's own answer to the question: hard questions get long answers."""
+    """Number of characters of the judge's own answer to the question: hard questions get long answers."""
 
     method: Literal["response_length"] = Field(description="Characters of the judge's own answer.")
     judge: Slug = Field(description="Name of the judge that answers.")
@@ -67,7 +67,7 @@ class ResponseLengthScore(ScoreBase):
 
 
 class FastTextScore(ScoreBase):
-    """A fastText classifier, trained on the spot, says how likely a question is one of the positives."""
+    """Probability that a question is one of the positives, by a fastText classifier trained on the examples."""
 
     method: Literal["fasttext"] = Field(description="Probability of being a positive, by a fastText classifier.")
     positives: Examples = Field(description="Questions of the kind that is wanted.")
@@ -80,7 +80,7 @@ class FastTextScore(ScoreBase):
 
 
 class EmbeddingScore(ScoreBase):
-    """Mean cosine similarity of the question's embedding to the positives, less that to the negatives."""
+    """Mean cosine similarity of the question's embedding to the positives minus that to the negatives."""
 
     method: Literal["embedding"] = Field(description="Similarity to positives less similarity to negatives.")
     model: str = Field(description="Embedding model: Hugging Face id, folder, or the server's name of it.")
@@ -99,7 +99,7 @@ class EmbeddingScore(ScoreBase):
 
 
 class RandomScore(ScoreBase):
-    """A seeded random number per question: the baseline that a score has to beat."""
+    """A seeded random number for each question: the baseline that a score has to beat."""
 
     method: Literal["random"] = Field(description="A random number between 0 and 1 from the question's id.")
     seed: int = Field(0, description="Seed; another one gives another order.")
@@ -112,7 +112,7 @@ Score = Annotated[
 
 
 class Selection(RecipeModel):
-    """Which scored questions of a source go on: the top by rank, never a threshold."""
+    """Which scored questions of a source are selected: the top by rank, never by a threshold."""
 
     by: Slug = Field(description="Name of the score to rank by.")
     count: Positive = Field(

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a dataset, as one value."""
+"""The recipe: all settings that decide a data set, in one value."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -23,33 +23,34 @@ _Named = TypeVar("_Named", Source, Teacher, Judge)
 
 
 class UnknownNameError(KeyError):
-    """A source, teacher or judge that the recipe does not have: which, and which there are."""
+    """The recipe has no source, teacher or judge of this name; the message lists those that it has."""
 
     def __str__(self) -> str:  # a KeyError shows the repr of its message
         return str(self.args[0])
 
 
 class Recipe(RecipeModel):
-    """Which questions, scored and filtered how, answered by which teachers how often, and what proves it."""
+    """A data set's recipe: sources of questions, scores and filters, teachers, the student and its benchmarks."""
 
     name: Slug = Field(description="Name of the recipe.")
-    description: str = Field(description="What it is for.")
+    description: str = Field(description="What the recipe is for.")
     seed: int = Field(42, description="Seed of row sampling.")
     sources: list[Source] = Field(
-        min_length=1, description="Question sources, one partition each: blocks, or names of sources in the catalogue."
+        min_length=1,
+        description="Sources of questions, each a partition: a block, or the name of a source in the catalogue.",
     )
     catalogue: list[Source] = Field(
         default=[],
-        description="Sources that are described and not read: no partition, no run, until `sources` names them.",
+        description="Sources that are only described: they have no partition and no run until `sources` names them.",
     )
     judges: list[Judge] = Field(default=[], description="Models that score questions.")
     scores: list[Score] = Field(default=[], description="Scores that every question gets.")
     domains: dict[Slug, DomainQuestions] = Field(
         default={},
-        description="Selection and dedup by domain; a domain without an entry keeps all, deduplicated exactly.",
+        description="Selection and dedup by domain; a domain without an entry only drops exact duplicates.",
     )
     decontamination: Decontamination = Field(default=Decontamination(), description="When a question counts as leaked.")
-    teachers: list[Teacher] = Field(min_length=1, description="Models that answer, one partition each.")
+    teachers: list[Teacher] = Field(min_length=1, description="Models that answer questions, each a partition.")
     answers_per_question: Positive = Field(16, description="Sampled answers per question.")
     missing_answers: float = Field(
         0.01,
@@ -59,14 +60,15 @@ class Recipe(RecipeModel):
         "them the partition fails. Each is in rejected_answers with its reason.",
     )
     answer_filter: AnswerFilter = Field(default=KeepAllAnswers(), description="Which answers a student may train on.")
-    student: Student = Field(description="The model fine-tuned on the answers.")
-    evaluation: Evaluation = Field(description="What scores the students.")
+    student: Student = Field(description="The model that is fine-tuned on the answers.")
+    evaluation: Evaluation = Field(description="Benchmarks that score the students.")
     studies: list[Study] = Field(
         default=[], description="Controlled comparisons of variants of this recipe; `- include: studies.yaml` works."
     )
-    automation: Automation = Field(default=Automation(), description="What is done without anybody asking.")
+    automation: Automation = Field(default=Automation(), description="Schedules on which work starts by itself.")
     tiny_models: str | None = Field(
-        None, description="Folder where the quickstart's own tiny models are trained on first use; absent elsewhere."
+        None,
+        description="Folder in which the quickstart trains its tiny models on first use; other recipes leave it out.",
     )
 
     _folder: Path = PrivateAttr(default=Path())
@@ -75,11 +77,18 @@ class Recipe(RecipeModel):
 
     @property
     def folder(self) -> Path:
-        """Folder of the recipe's file, where its relative paths start."""
+        """The folder of the recipe's file, at which its relative paths start."""
         return self._folder
 
     def path(self, path: str) -> str:
-        """A path of this recipe, made absolute; URLs stay. The id of a data set gives its copy, where there is one."""
+        """Make a path of this recipe absolute.
+
+        Args:
+            path: A path relative to the recipe's folder, an absolute path, a URL, or the id of a data set of the hub.
+
+        Returns:
+            The absolute path. A URL is unchanged. The id of a data set becomes the path of its copy, if there is one.
+        """
         resolved = resolve_path(path, self._folder)
         if self._copies is None or not DATASET_ID.fullmatch(path) or Path(resolved).exists():
             return resolved
@@ -87,45 +96,65 @@ class Recipe(RecipeModel):
         return str(copy) if copy.is_dir() else resolved
 
     def with_copies(self, folder: Path | None) -> "Recipe":
-        """The recipe where `path` finds copies of the hub's data sets, each at its id below `folder`."""
+        """Return this recipe with copies of the hub's data sets.
+
+        Args:
+            folder: A folder that contains each copy at the data set's id; None for no copies.
+        """
         recipe = self.model_copy()
         recipe._copies = folder
         return recipe
 
     def with_landed(self, find: Callable[[str], Source | None]) -> "Recipe":
-        """The recipe with sources that landed beside it: `find` gives one by name, or None."""
+        """Return this recipe with the sources that landed beside it.
+
+        Args:
+            find: Returns the landed source of a name, or None.
+        """
         recipe = self.model_copy()
         recipe._landed = find
         return recipe
 
     def source(self, name: str) -> Source:
-        """The source called `name`, of the recipe or landed. Raises UnknownNameError, which lists the recipe's."""
+        """Return the source called `name`, of the recipe or landed beside it.
+
+        Raises:
+            UnknownNameError: There is no such source; the message lists the recipe's sources.
+        """
         if self._landed and all(source.name != name for source in self.sources) and (landed := self._landed(name)):
             return landed
-        return _named(self.sources, name, "source", self.name)
+        return _find_named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """The teacher called `name`. Raises UnknownNameError, which lists the recipe's teachers."""
-        return _named(self.teachers, name, "teacher", self.name)
+        """Return the teacher called `name`.
+
+        Raises:
+            UnknownNameError: There is no such teacher; the message lists the recipe's teachers.
+        """
+        return _find_named(self.teachers, name, "teacher", self.name)
 
     def judge(self, name: str) -> Judge:
-        """The judge called `name`. Raises UnknownNameError, which lists the recipe's judges."""
-        return _named(self.judges, name, "judge", self.name)
+        """Return the judge called `name`.
+
+        Raises:
+            UnknownNameError: There is no such judge; the message lists the recipe's judges.
+        """
+        return _find_named(self.judges, name, "judge", self.name)
 
     def domain(self, name: str) -> DomainQuestions:
-        """Selection and dedup settings of a domain, the defaults when it has no entry."""
+        """Return the selection and dedup settings of a domain; the defaults when it has no entry."""
         return self.domains.get(name, DomainQuestions())
 
     def scores_for(self, domain: str) -> list[Score]:
-        """The scores that questions of `domain` get."""
+        """Return the scores that questions of `domain` get."""
         return [score for score in self.scores if score.domains is None or domain in score.domains]
 
     def length_score(self, domain: str) -> str | None:
-        """Name of the score that says how long a judge's answers to questions of `domain` are, if there is one."""
+        """Return the name of the score of method response_length for `domain`; None when there is none."""
         return next((score.name for score in self.scores_for(domain) if score.method == "response_length"), None)
 
 
-def _named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:
+def _find_named(items: Sequence[_Named], name: str, kind: str, recipe: str) -> _Named:
     for item in items:
         if item.name == name:
             return item

@@ -1,4 +1,4 @@
-"""How an engine is run: vLLM's settings, what a server is asked, and how long it is asked again."""
+"""Settings of engines: vLLM's options, the parameters of requests to a server, and retries."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel
 
 
 class VllmOptions(RecipeModel):
-    """What vLLM is told beyond the model's own settings; hardware.count is its tensor parallel size."""
+    """vLLM's options beyond the model's own settings; hardware.count is its tensor parallel size."""
 
     quantization: str | None = Field(
         None, description="Weight quantization, e.g. fp8; absent: as the checkpoint says, or none."
@@ -27,7 +27,7 @@ class VllmOptions(RecipeModel):
 
 
 class RequestParameters(RecipeModel):
-    """How a server wants the parameters of a request, where it differs from OpenAI's chat completions."""
+    """How the parameters that a server takes differ from those of OpenAI's chat completions."""
 
     rename: dict[str, str] = Field(
         default={}, description="Names of the server's own, e.g. {max_tokens: max_completion_tokens}."
@@ -42,12 +42,12 @@ class RequestParameters(RecipeModel):
     )
 
     def __hash__(self) -> int:
-        """Models are keys of caches, and mappings have no hash of their own."""
+        """Hash the JSON, because models are keys of caches and mappings have no hash."""
         return hash(self.model_dump_json())
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Parameters that the platform itself decides."""
+        """Find parameters that the platform itself decides."""
         for setting in ("rename", "omit", "extra"):
             values = raw.get(setting)
             names = list(values) if isinstance(values, dict | list | tuple) else []
@@ -60,7 +60,7 @@ _OURS = ("model", "messages", "prompt", "stream", "n", "response_format")
 
 
 def address_problem(url: str) -> str | None:
-    """Why `url` cannot be the base address of a server, and what to write instead; None when it can."""
+    """Say why `url` cannot be the base address of a server and what to write instead; None when it can."""
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port is None or parts.port > 0
@@ -78,7 +78,7 @@ def address_problem(url: str) -> str | None:
 
 
 class Retry(RecipeModel):
-    """What is done about requests that fail: which are tried again, how long, and when they are given up."""
+    """How failed requests are retried, and when they are given up."""
 
     attempts: Positive = Field(
         7, description="Tries of a request that times out, breaks off, or ends in a server's error (5xx)."
@@ -98,7 +98,7 @@ class Retry(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A longest wait that is shorter than the first."""
+        """Find a longest wait that is shorter than the first one."""
         first, longest = raw.get("first_wait", 0.5), raw.get("longest_wait", 30)
         if isinstance(first, int | float) and isinstance(longest, int | float) and longest < first:
             yield ("longest_wait",), f"must be at least first_wait ({first:g}), got {longest:g}"

@@ -1,4 +1,4 @@
-"""Where questions come from: one block of the recipe per source."""
+"""Settings of the sources of questions; each source is one block of the recipe."""
 
 import re
 import string
@@ -44,7 +44,7 @@ _PARTS = ("subset", "split", "revision")
 
 
 def _names_outside(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Names of parts of a dataset that are paths or addresses, which could lead out of it."""
+    """Find names of parts of a data set that are paths or addresses and could lead out of it."""
     for setting in _PARTS:
         value = raw.get(setting)
         for entry in value if isinstance(value, list) else [value]:
@@ -59,7 +59,7 @@ Scalar = str | bool | int | float
 
 
 class Columns(RecipeModel):
-    """Which column of the source's rows holds what.
+    """The columns of the source's rows that contain the question, the answer and other fields.
 
     A value with braces is a template over the row's columns; dots lead into nested columns, and into JSON text.
     `{input?}` in a template may be absent, and a list in it becomes lines. In a chat, `messages.first_user` is the
@@ -86,9 +86,9 @@ class Columns(RecipeModel):
 
 
 class RowFilter(RecipeModel):
-    """A condition on a column. Rows that do not fit it are counted, and neither kept nor rejected.
+    """A condition on a column. Rows that do not meet it are counted, and are neither kept nor rejected.
 
-    Of a column that is a list, one fitting entry is enough. A row without the column does not fit.
+    If the column is a list, one entry that meets the condition is enough. A row without the column does not meet it.
     """
 
     column: ColumnText = Field(description="Column, path into nested columns, or template to look at.")
@@ -100,7 +100,7 @@ class RowFilter(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """A filter says one thing; two filters say two."""
+        """Find a filter without a condition or with several; each condition needs a filter of its own."""
         given = [name for name in CONDITIONS if raw.get(name) is not None]
         if len(given) != 1:
             found = f"got {' and '.join(given)}" if given else "got none"
@@ -110,7 +110,7 @@ class RowFilter(RecipeModel):
 class PaperFacts(RecipeModel):
     """What OpenThoughts (arXiv 2506.04178) says about a source: its student's scores, in percent.
 
-    All from students of 31,600 answers to this source's questions alone.
+    All scores are of students that were trained on 31,600 answers to this source's questions alone.
     """
 
     rank: Positive | None = Field(None, description="Place among the paper's sources of the domain, by average.")
@@ -126,7 +126,7 @@ class PaperFacts(RecipeModel):
 
 
 class SourceBase(RecipeModel):
-    """What every source has, whatever reads it."""
+    """The settings that every source has."""
 
     name: Slug = Field(description="Partition key of the source. Never reuse a name for other data.")
     domain: Slug = Field(description="Domain that picks the scoring, selection and dedup settings, e.g. math.")
@@ -151,7 +151,7 @@ class SourceBase(RecipeModel):
 
 
 class Rewrite(RecipeModel):
-    """A judge writes one question from each row, where rows are documents, code or formulas and no questions."""
+    """A judge writes a question from each row; for rows that are documents, code or formulas."""
 
     judge: Slug = Field(description="Name of the judge that writes.")
     prompt: str = Field(
@@ -172,7 +172,7 @@ class TableSource(SourceBase):
 
 
 class HubPart(RecipeModel):
-    """One more dataset of the same source. What is absent is as in the source."""
+    """One more data set of the same source. Absent settings are those of the source."""
 
     dataset: str = Field(description="Dataset id, or a local folder.")
     subset: str | list[str] | None = Field(None, description="Configuration name or names of the dataset.")
@@ -182,7 +182,7 @@ class HubPart(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Parts of a dataset are named, and lead nowhere else."""
+        """Find names of parts of the data set that lead out of it."""
         yield from _names_outside(raw)
 
 
@@ -200,12 +200,12 @@ class HuggingFaceSource(TableSource):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Parts of a dataset are named, and lead nowhere else."""
+        """Find names of parts of the data set that lead out of it."""
         yield from _names_outside(raw)
 
 
 class FilesSource(TableSource):
-    """Files of one's own: JSON Lines, JSON, CSV or Parquet, plain or compressed."""
+    """Your own files: JSON Lines, JSON, CSV or Parquet, plain or compressed."""
 
     reader: Literal["files"] = Field(description="Reads JSON Lines, JSON, CSV and Parquet files.")
     path: str = Field(
@@ -234,9 +234,9 @@ class StackExchangeSource(TableSource):
 
 
 class PdfSource(SourceBase):
-    """Question-answer pairs that a judge finds in PDF files: extracted, refined, and kept where it says yes.
+    """Question-answer pairs that a judge extracts from PDF files, refines, and then accepts or rejects.
 
-    `limit` counts groups of pages here: it is what is paid for.
+    `limit` counts groups of pages here, because each group is paid for.
     """
 
     reader: Literal["pdf"] = Field(description="Reads the text of PDF pages and asks a judge for the questions in it.")
@@ -259,14 +259,14 @@ class PdfSource(SourceBase):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Groups of pages have to move on."""
+        """Find an overlap that is not smaller than the group of pages."""
         pages, overlap = raw.get("pages", 2), raw.get("overlap", 1)
         if isinstance(pages, int) and isinstance(overlap, int) and 0 < pages <= overlap:
             yield ("overlap",), f"must be below pages ({pages}), got {overlap}"
 
 
 class ProceduralSource(SourceBase):
-    """Questions generated by a family of reasoning_gym, always the same for one seed."""
+    """Questions generated by a family of reasoning_gym; one seed always gives the same questions."""
 
     reader: Literal["procedural"] = Field(description="Generates with reasoning_gym.")
     family: str = Field(description="Name of the reasoning_gym dataset, e.g. chain_sum.")
@@ -281,5 +281,5 @@ Source = Annotated[
 
 
 def resolve_path(path: str, folder: Path) -> str:
-    """`path` if it is absolute or a URL, else the same path below `folder`."""
+    """Return `path` if it is absolute or a URL, and the same path below `folder` otherwise."""
     return path if "://" in path or Path(path).is_absolute() else str(folder / path)

@@ -1,4 +1,4 @@
-"""Studies: controlled comparisons of variants of the recipe, as data."""
+"""Settings of studies, which are controlled comparisons of variants of the recipe."""
 
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -14,14 +14,14 @@ _MOST_STUDENTS = 200
 
 
 class BestSources(RecipeModel):
-    """The sources that a ranking found best, instead of names."""
+    """The best sources of a ranking, instead of names."""
 
     best: Positive = Field(description="How many sources of each domain, the best of source_ranking first.")
     domains: list[Slug] | None = Field(None, description="Domains to take sources from; all when absent.")
 
 
 class ArmSettings(RecipeModel):
-    """What an arm changes of the recipe. A setting that is absent is the base's, and then the recipe's own."""
+    """The settings that an arm changes. An absent setting is taken from the base, and otherwise from the recipe."""
 
     sources: list[Slug] | BestSources | None = Field(
         None, description="Sources of the questions, by name, or `best: n` of source_ranking for each domain."
@@ -36,19 +36,19 @@ class ArmSettings(RecipeModel):
     questions: Positive | None = Field(None, description="Questions over all sources; all that are kept when absent.")
     answers_per_question: Positive | None = Field(None, description="Answers of each question.")
     teacher: Slug | None = Field(None, description="The teacher that answers, by its name in the recipe.")
-    sampling: dict[str, Any] | None = Field(None, description="Settings of the teacher's sampling that are others.")
+    sampling: dict[str, Any] | None = Field(None, description="Settings of the teacher's sampling that differ.")
     answer_filter: AnswerFilter | None = Field(None, description="Which answers the student may learn from.")
     rows: Positive | None = Field(
         None, description="Rows that a student learns from; all answers when absent in arm, base and `match`."
     )
     epochs: float | None = Field(None, gt=0, description="Passes over the rows.")
     student: dict[str, Any] | None = Field(
-        None, description="Settings of the student that are others, such as {training: {learning_rate: 0.001}}."
+        None, description="Settings of the student that differ, such as {training: {learning_rate: 0.001}}."
     )
 
 
 class Study(RecipeModel):
-    """A question about the recipe, and the arms that answer it: each is trained with every seed and compared."""
+    """A question about the recipe, and the arms that are compared to answer it; each is trained with every seed."""
 
     name: Slug = Field(description="Name of the study; arms are called STUDY.ARM.")
     question: str = Field(description="What the study should find out, as a sentence.")
@@ -56,13 +56,13 @@ class Study(RecipeModel):
     base: ArmSettings = Field(default=ArmSettings(), description="What all arms have in common.")
     arms: dict[Slug, ArmSettings] = Field(default={}, description="The variants, by name.")
     grid: dict[str, list[Any]] = Field(
-        default={}, description="Instead of arms: values of settings, of which every combination is an arm."
+        default={}, description="Instead of arms: lists of values of settings; every combination of values is an arm."
     )
-    seeds: Positive = Field(3, description="Students of each arm, with other seeds of sampling and training.")
+    seeds: Positive = Field(3, description="Students of each arm; each has its own seed of sampling and training.")
     match: Literal["rows", "tokens", "steps", "none"] = Field(
         "rows",
-        description="What arms have to have in common within 2%, so that a difference is the arms' own; none where "
-        "their size is what the study asks about.",
+        description="What must be equal within 2% in all arms, so that a difference comes from the arms alone; none if "
+        "the study asks about that size itself.",
     )
     metric: str = Field(
         "mean",
@@ -84,7 +84,7 @@ class Study(RecipeModel):
     )
 
     def variants(self) -> dict[str, ArmSettings]:
-        """The arms by name, each over the base; those of a grid are named after their values."""
+        """Return the arms by name, each merged with the base; arms of a grid are named after their values."""
         return {name: merged_settings(self.base, arm) for name, arm in (self.arms or self._grid_arms()).items()}
 
     def _grid_arms(self) -> dict[str, ArmSettings]:
@@ -97,13 +97,13 @@ class Study(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Arms and a grid at once or neither, a grid that is too large, arms that are one and the same, no margin."""
+        """Find arms beside a grid or neither, a grid that is too large, equal arms, and a missing margin."""
         arms, grid = raw.get("arms"), raw.get("grid")
         if bool(arms) == bool(grid):
             yield (), "give arms, or a grid: exactly one of the two"
             return
         if isinstance(arms, Mapping):
-            yield from _equal_arms(arms)
+            yield from _find_equal_arms(arms)
         if isinstance(grid, Mapping):
             yield from _grid_problems(grid, raw.get("seeds", 3))
         if raw.get("decision") == "simplest_within_margin" and raw.get("margin") is None:
@@ -111,25 +111,25 @@ class Study(RecipeModel):
 
 
 def merged_settings(base: ArmSettings, arm: ArmSettings) -> ArmSettings:
-    """What an arm sets over what the base sets.
+    """Merge the settings of an arm into those of the base.
 
     Args:
         base: Settings of all arms.
-        arm: Settings of one; those that it sets replace the base's, and mappings of the student are merged.
+        arm: Settings of one arm. They replace the base's, except that mappings of the student are merged.
 
     Returns:
-        Both in one.
+        The merged settings.
     """
     values = {name: getattr(base, name) for name in base.model_fields_set}
     values |= {name: getattr(arm, name) for name in arm.model_fields_set}
     if base.student and arm.student:
-        values["student"] = _merged(base.student, arm.student)
+        values["student"] = _merge_mappings(base.student, arm.student)
     return ArmSettings.model_construct(_fields_set=set(values), **ArmSettings().model_dump() | values)
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_mappings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = {k for k in base.keys() & over.keys() if isinstance(base[k], Mapping) and isinstance(over[k], Mapping)}
-    return {**base, **over, **{key: _merged(base[key], over[key]) for key in both}}
+    return {**base, **over, **{key: _merge_mappings(base[key], over[key]) for key in both}}
 
 
 def _slug_of(value: Any) -> str:
@@ -140,7 +140,7 @@ def _slug_of(value: Any) -> str:
     return "".join(c if c.isalnum() or c == "-" else "-" for c in str(value))
 
 
-def _equal_arms(arms: Mapping[str, Any]) -> Iterator[Problem]:
+def _find_equal_arms(arms: Mapping[str, Any]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, settings in arms.items():
         same = seen.setdefault(repr(settings), str(name))

@@ -1,4 +1,4 @@
-"""Do the names in a recipe's studies refer to something? Read from the raw document, as the other references are."""
+"""Checks that the names in a recipe's studies refer to something; reads the raw document, as cross_references does."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,12 +7,15 @@ _SUMMARY_METRICS = ("mean", "z_mean")
 
 
 def study_problems(document: Mapping[str, Any]) -> list[str]:
-    """Names that nothing has: a source, a teacher, a benchmark, a score; each with study, arm, setting and remedy.
+    """List references of studies to sources, teachers, benchmarks and scores that do not exist.
 
     Args:
-        document: The recipe as it was read; what has a wrong type is passed over, for pydantic says that.
+        document: The raw document. Values of a wrong type are skipped, because pydantic reports them.
+
+    Returns:
+        One line for each problem, with study, arm, setting and remedy.
     """
-    studies = [study for study in _list(document.get("studies")) if isinstance(study, Mapping)]
+    studies = [study for study in _as_list(document.get("studies")) if isinstance(study, Mapping)]
     names = [str(study.get("name")) for study in studies]
     repeated = sorted({name for name in names if names.count(name) > 1})
     problems = [
@@ -26,7 +29,7 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(study: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The base, every arm, and every value of a grid, with where it stands."""
+    """Yield the location and the settings of the base, of every arm, and of every value of a grid."""
     where = f"studies.{study.get('name')}"
     if isinstance(base := study.get("base"), Mapping):
         yield f"{where}.base", base
@@ -36,20 +39,23 @@ def _settings(study: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
             yield f"{where}.arms.{name}", settings
     grid = study.get("grid")
     for name, values in grid.items() if isinstance(grid, Mapping) else ():
-        for value in _list(values):
+        for value in _as_list(values):
             yield f"{where}.grid", {str(name): value}
 
 
 def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     known = {
-        "sources": [*_names(document, "sources"), *(s for s in _list(document.get("sources")) if isinstance(s, str))],
-        "teacher": _names(document, "teachers"),
-        "selection.by": _names(document, "scores"),
+        "sources": [
+            *_names_of(document, "sources"),
+            *(s for s in _as_list(document.get("sources")) if isinstance(s, str)),
+        ],
+        "teacher": _names_of(document, "teachers"),
+        "selection.by": _names_of(document, "scores"),
     }
     used = {
-        "sources": _list(settings.get("sources")),
+        "sources": _as_list(settings.get("sources")),
         "teacher": [settings.get("teacher")],
-        "selection.by": [_get(settings.get("selection"), "by")],
+        "selection.by": [_get_field(settings.get("selection"), "by")],
     }
     for setting, values in used.items():
         for value in values:
@@ -60,8 +66,8 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
 
 def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     metric, where = study.get("metric", "mean"), f"studies.{study.get('name')}.metric"
-    benchmarks = _list(_get(document.get("evaluation"), "benchmarks"))
-    roles = {str(_get(entry, "name")): _get(entry, "role") or "dev" for entry in benchmarks}
+    benchmarks = _as_list(_get_field(document.get("evaluation"), "benchmarks"))
+    roles = {str(_get_field(entry, "name")): _get_field(entry, "role") or "dev" for entry in benchmarks}
     if not isinstance(metric, str) or metric in _SUMMARY_METRICS:
         return
     if metric not in roles:
@@ -74,13 +80,15 @@ def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> I
         )
 
 
-def _names(document: Mapping[str, Any], key: str) -> list[str]:
-    return [str(entry["name"]) for entry in _list(document.get(key)) if isinstance(entry, Mapping) and "name" in entry]
+def _names_of(document: Mapping[str, Any], key: str) -> list[str]:
+    return [
+        str(entry["name"]) for entry in _as_list(document.get(key)) if isinstance(entry, Mapping) and "name" in entry
+    ]
 
 
-def _get(value: Any, key: str) -> Any:
+def _get_field(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Studies: variants of the recipe, trained with several seeds and compared with their uncertainty."""
+"""Studies train variants of the recipe with several seeds and compare them with their uncertainty."""
 
 from openthoughts_dagster.studies.arms import (
     Arm,

@@ -1,4 +1,4 @@
-"""Arms: the recipe with a study's overrides, and the names of what is made of them."""
+"""Arms, which are the recipe with a study's overrides, and the partition keys of their answers and students."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
 
 class StudyError(ValueError):
-    """A study that cannot be run as it is written: names study, arm, setting, value, and what to do."""
+    """The study cannot be run as it is written; the message names study, arm, setting, value and remedy."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Arm:
     """One variant of the recipe in a study, with every setting decided.
 
     Args:
-        study: The study that asks.
-        name: Name of the arm in it.
-        settings: What it overrides.
+        study: The study.
+        name: Name of the arm in the study.
+        settings: The settings that the arm overrides.
         sources: The sources of its questions and their shares, which sum to 1.
         questions: Questions over all sources; None for all that are kept.
         samples: Answers of each question.
@@ -46,31 +46,31 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """The partition of the arm's answers: STUDY.ARM."""
+        """The partition key of the arm's answers: STUDY.ARM."""
         return f"{self.study.name}.{self.name}"
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of its students, from the recipe's own seed on."""
+        """The seeds of its students; the first one is the recipe's own seed."""
         return [self.student.seed + number for number in range(self.study.seeds)]
 
     def student_key(self, seed: int) -> str:
-        """The partition of one student of the arm: STUDY.ARM.SEED."""
+        """Return the partition key of one student of the arm: STUDY.ARM.SEED."""
         return f"{self.key}.{seed}"
 
     def student_of(self, seed: int) -> Student:
-        """The student's settings with one of the seeds."""
+        """Return the student's settings with one of the seeds."""
         return self.student.model_copy(update={"seed": seed})
 
 
 def split_key(key: str) -> tuple[str, str, int | None]:
-    """Study, arm and seed of a partition key; the seed is None for STUDY.ARM. Names are slugs and have no dot."""
+    """Split a partition key into study, arm and seed; the seed of STUDY.ARM is None. Names contain no dot."""
     study, arm, *seed = key.split(".")
     return study, arm, int(seed[0]) if seed else None
 
 
 def study_named(recipe: Recipe, name: str) -> Study:
-    """The recipe's study of that name. Raises StudyError naming those that there are."""
+    """Return the recipe's study of a name. Raises StudyError, which lists the studies, if there is none."""
     for study in recipe.studies:
         if study.name == name:
             return study
@@ -79,12 +79,12 @@ def study_named(recipe: Recipe, name: str) -> Study:
 
 
 def arm_keys(recipe: Recipe) -> list[str]:
-    """The partitions of all arms: STUDY.ARM."""
+    """Return the partition keys of all arms: STUDY.ARM."""
     return [f"{study.name}.{arm}" for study in recipe.studies for arm in study.variants()]
 
 
 def student_keys(recipe: Recipe) -> list[str]:
-    """The partitions of all students of all arms: STUDY.ARM.SEED."""
+    """Return the partition keys of all students of all arms: STUDY.ARM.SEED."""
     return [
         f"{study.name}.{arm}.{recipe.student.seed + number}"
         for study in recipe.studies
@@ -94,41 +94,41 @@ def student_keys(recipe: Recipe) -> list[str]:
 
 
 def arm_teacher(recipe: Recipe, key: str) -> str:
-    """Name of the teacher that answers for an arm: STUDY.ARM."""
+    """Return the name of the teacher of an arm, which is given as STUDY.ARM."""
     study, arm, _ = split_key(key)
     return study_named(recipe, study).variants()[arm].teacher or recipe.teachers[0].name
 
 
 def arm_named(recipe: Recipe, lake: Lake, key: str) -> Arm:
-    """The arm of a partition key STUDY.ARM or STUDY.ARM.SEED, with every setting decided.
+    """Return the arm of a partition key STUDY.ARM or STUDY.ARM.SEED, with every setting decided.
 
     Args:
         recipe: The recipe with its studies.
-        lake: The tables; read where an arm takes the best sources of a ranking.
-        key: The partition.
+        lake: The tables; they are read if an arm takes the best sources of a ranking.
+        key: The partition key.
 
     Raises:
-        StudyError: The recipe has no such study or arm, or the arm cannot be made of it.
+        StudyError: The recipe has no such study or arm, or the settings of the arm do not fit it.
     """
     name, arm, _ = split_key(key)
     study = study_named(recipe, name)
     variants = study.variants()
     if arm not in variants:
         raise StudyError(f"study {name} has no arm {arm!r}; there are {', '.join(variants)}")
-    return _decided(recipe, lake, study, arm, variants[arm])
+    return _decide_arm(recipe, lake, study, arm, variants[arm])
 
 
 def arms_of(recipe: Recipe, lake: Lake, study: Study) -> Iterator[Arm]:
-    """Every arm of a study, with every setting decided. Raises StudyError as `arm_named` does."""
+    """Yield every arm of a study, with every setting decided. Raises StudyError as `arm_named` does."""
     for name, settings in study.variants().items():
-        yield _decided(recipe, lake, study, name, settings)
+        yield _decide_arm(recipe, lake, study, name, settings)
 
 
 def study_version(recipe: Recipe, study: Study) -> str:
-    """A short hash of what a study asks: question, arms, seeds, metric, and the recipe's settings under them.
+    """Return a short hash of what a study asks: question, arms, seeds, metric, and the settings of the recipe.
 
-    Students of another version answer another question; a report never mixes them. Where the sources come from a
-    ranking, the ranking is no part of it.
+    A report never mixes students of different versions, because they answer different questions. If the sources come
+    from a ranking, the ranking is not part of the hash.
     """
     asked = {
         "study": identity_of(study),
@@ -142,12 +142,12 @@ def study_version(recipe: Recipe, study: Study) -> str:
     return value_hash(asked)[:8]
 
 
-def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:
+def _decide_arm(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:
     where = f"studies.{study.name}.{name}"
-    sources = _sources(recipe, lake, settings, where)
+    sources = _choose_sources(recipe, lake, settings, where)
     try:
-        teacher = _teacher(recipe, settings)
-        student = _student(recipe.student, settings)
+        teacher = _make_teacher(recipe, settings)
+        student = _make_student(recipe.student, settings)
     except (ValidationError, KeyError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         says = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error.args[0])
@@ -156,7 +156,7 @@ def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmS
         study=study,
         name=name,
         settings=settings,
-        sources=_shares(sources, settings, where),
+        sources=_choose_shares(sources, settings, where),
         questions=settings.questions,
         samples=settings.answers_per_question or recipe.answers_per_question,
         teacher=teacher,
@@ -166,7 +166,7 @@ def _decided(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmS
     )
 
 
-def _sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
+def _choose_sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
     if settings.sources is None:
         return [source.name for source in recipe.sources]
     if isinstance(settings.sources, BestSources):
@@ -180,12 +180,12 @@ def _sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> l
 
 
 def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
-    """The best sources of each domain, as source_ranking has them.
+    """Return the best sources of each domain, by the table source_ranking.
 
     Args:
         lake: The tables.
-        wanted: How many, and of which domains.
-        where: The setting that asks, for messages.
+        wanted: The number of sources, and the domains.
+        where: The location of the setting, for messages.
 
     Raises:
         StudyError: Nothing is ranked, or a domain has fewer ranked sources.
@@ -206,7 +206,7 @@ def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
     return names
 
 
-def _shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
+def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
     shares = settings.shares or dict.fromkeys(sources, 1 / len(sources))
     if set(shares) != set(sources):
         raise StudyError(f"{where}.shares: names {', '.join(shares)}, and the arm's sources are {', '.join(sources)}")
@@ -215,7 +215,7 @@ def _shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, 
     return {source: shares[source] for source in sources}
 
 
-def _teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
+def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
     teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
     if not settings.sampling:
         return teacher
@@ -223,7 +223,7 @@ def _teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
     return teacher.model_copy(update={"sampling": sampling})
 
 
-def _student(student: Student, settings: ArmSettings) -> Student:
+def _make_student(student: Student, settings: ArmSettings) -> Student:
     raw: dict[str, Any] = student.model_dump(exclude_unset=True)
     over = dict(settings.student or {})
     training = {"training": raw.get("training") or {}} if isinstance(over.get("training"), Mapping) else {}

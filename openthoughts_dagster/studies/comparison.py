@@ -1,9 +1,9 @@
-"""Arms compared on the same items, each with several training seeds: differences, errors, and what could be seen.
+"""Compares arms on the same items with several training seeds: differences, errors and statistical power.
 
-Scores are crossed: every seed's student answers every item. The variance of a mean then has three parts, of seeds, of
-items, and of what both make together, and they are estimated by the mean squares of a two-way analysis of variance
+Scores are crossed: every seed's student answers every item. The variance of a mean therefore has three components: of
+seeds, of items, and of their interaction. They are estimated by the mean squares of a two-way analysis of variance
 (Searle, Casella and McCulloch 1992, "Variance Components", chapter 4; Miller 2024, arXiv 2411.00640, on items as
-clusters). An error over items alone calls differences real that another training seed would turn around.
+clusters). An error over items alone would call differences significant that another training seed would reverse.
 """
 
 import math
@@ -29,12 +29,12 @@ class Estimated:
 
     Args:
         mean: The mean score, or the mean difference of two arms.
-        error_items: Standard error from the items alone, as if these seeds were all there are.
-        error_seeds: Standard error from the seeds alone; None with a single seed.
-        error: Standard error from both; with a single seed that of the items.
+        error_items: Standard error over items, for these seeds only.
+        error_seeds: Standard error over seeds; None with a single seed.
+        error: Standard error over both; with a single seed it is that over items.
         freedom: Degrees of freedom of `error` (Satterthwaite).
-        seeds: How many seeds.
-        items: How many items.
+        seeds: The number of seeds.
+        items: The number of items.
     """
 
     mean: float
@@ -46,18 +46,18 @@ class Estimated:
     items: int
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The confidence interval of the mean, by Student's t."""
+        """Return the confidence interval of the mean, by Student's t."""
         half = float(stats.t.ppf(0.5 + confidence / 2, self.freedom)) * self.error
         return self.mean - half, self.mean + half
 
     def p_value(self) -> float:
-        """Two-sided p-value of the hypothesis that the mean is 0."""
+        """Return the two-sided p-value of the hypothesis that the mean is 0."""
         if self.error == 0:
             return 1.0 if self.mean == 0 else 0.0
         return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
 
     def equivalence_p_value(self, margin: float) -> float:
-        """P-value of two one-sided tests (Schuirmann 1987) of the hypothesis that the mean is beyond `margin`."""
+        """Return the p-value of two one-sided tests (Schuirmann 1987) that the mean is beyond `margin`."""
         if self.error == 0:
             return 0.0 if abs(self.mean) < margin else 1.0
         return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.freedom))
@@ -72,10 +72,10 @@ class Comparison:
         second: Name of the other.
         difference: first - second.
         p_holm: P-value of no difference, corrected for all comparisons of the study (Holm 1979).
-        p_equivalent: P-value of a difference beyond the margin, corrected alike; None without a margin.
-        detectable: The smallest true difference that this design finds in four of five studies.
-        seeds_needed: Seeds with which a true difference of this size is found in four of five studies; None where
-            100 seeds are not enough, or where one seed says nothing of others.
+        p_equivalent: P-value of a difference beyond the margin, corrected in the same way; None without a margin.
+        detectable: The smallest true difference that this design finds with a power of 80%.
+        seeds_needed: Seeds that find a true difference of this size with a power of 80%; None if 100 seeds are not
+            enough, or if there is a single seed, which says nothing about the variance between seeds.
     """
 
     first: str
@@ -88,7 +88,7 @@ class Comparison:
 
 
 def estimate_mean(scores: Scores) -> Estimated:
-    """The mean of scores, or of paired differences of scores, with its errors over seeds and items.
+    """Estimate the mean of scores, or of paired differences of scores, with its errors over seeds and items.
 
     Args:
         scores: Seeds x items; at least two items.
@@ -110,13 +110,13 @@ def estimate_mean(scores: Scores) -> Estimated:
 
 
 def compare_arms(arms: Mapping[str, Scores], margin: float | None = None, alpha: float = 0.05) -> list[Comparison]:
-    """Every pair of arms, the higher score first, with p-values corrected for all of them.
+    """Compare every pair of arms, with p-values that are corrected for all pairs.
 
     Args:
-        arms: Scores by name of the arm, seeds x items, the same items in the same order; the first seeds that both
-            arms of a pair have are compared.
-        margin: A difference of scores that does not matter; None asks no question of equivalence.
-        alpha: The chance of a false finding that is accepted in the whole study.
+        arms: Scores by name of the arm, seeds x items, with the same items in the same order. A pair is compared on the
+            first seeds that both arms have.
+        margin: A difference of scores that does not matter; None for no test of equivalence.
+        alpha: The accepted chance of a false finding in the whole study.
 
     Returns:
         One comparison for each pair, the largest difference first.
@@ -145,15 +145,15 @@ def compare_arms(arms: Mapping[str, Scores], margin: float | None = None, alpha:
 
 
 def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
-    """Seeds with which a true difference as large as the measured one is found in four of five studies.
+    """Return the seeds that find a true difference as large as the measured one with a power of 80%.
 
     Args:
         differences: Paired differences, seeds x items.
-        alpha: The chance of a false finding that is accepted.
+        alpha: The accepted chance of a false finding.
 
     Returns:
-        At least two; None where 100 seeds are not enough, or where there is one seed only, which says nothing of
-        how much seeds differ.
+        At least two; None if 100 seeds are not enough, or if there is a single seed, which says nothing about the
+        variance between seeds.
     """
     seeds, items = differences.shape
     size = abs(float(differences.mean()))
@@ -161,7 +161,7 @@ def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
         return None
     of_seeds, of_items, both = _components(differences)
     counts = np.arange(2, _MOST_SEEDS + 1)
-    # What the mean squares would be with so many seeds, at the components of variance that were measured.
+    # The mean squares with that many seeds, from the measured components of variance.
     square_seeds, square_items = items * of_seeds + both, counts * of_items + both
     variance = of_seeds / counts + of_items / items + both / (counts * items)
     parts = square_seeds**2 / (counts - 1) + square_items**2 / (items - 1) + both**2 / ((counts - 1) * (items - 1))
@@ -174,13 +174,13 @@ def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
 def chance_among_best(
     arms: Mapping[str, Scores], best: int = 1, resamples: int = 2_000, seed: int = 0
 ) -> dict[str, float]:
-    """How often each arm is among the best when items and seeds are drawn anew.
+    """Return how often each arm is among the best when items and seeds are resampled.
 
     Args:
         arms: Scores by name, seeds x items, the same items in the same order.
-        best: How many arms count as the best.
-        resamples: How often both are drawn with replacement.
-        seed: Seed of the drawing: the same scores give the same chances.
+        best: The number of arms that count as the best.
+        resamples: How often items and seeds are drawn with replacement.
+        seed: Seed of the resampling, so that the same scores give the same result.
 
     Returns:
         A share of the resamples by arm; they sum to `best`.
@@ -194,22 +194,22 @@ def chance_among_best(
             scores = arms[name]
             drawn = generator.multinomial(len(scores), np.full(len(scores), 1 / len(scores))) / len(scores)
             means[number, column] = drawn @ scores @ weights
-    # ties, as between two arms that solve everything, are broken at random
+    # ties, such as those of two arms that solve everything, are broken at random
     order = np.argsort(-(means + generator.uniform(0, 1e-12, means.shape)), axis=1)[:, :best]
     return {name: float((order == column).any(axis=1).mean()) for column, name in enumerate(names)}
 
 
 def z_scores(arms: Mapping[str, Sequence[Scores]]) -> dict[str, Scores]:
-    """Each arm's scores on several benchmarks as one set of z-scores, each benchmark of equal weight.
+    """Convert each arm's scores on several benchmarks to z-scores, with equal weights of the benchmarks.
 
-    A benchmark on which all arms are alike otherwise weighs as much as one that tells them apart (mean z-score, as
-    OpenThoughts-Agent ranks its sources, arXiv 2606.24855).
+    The mean z-score is how OpenThoughts-Agent (arXiv 2606.24855) ranks its sources: the scale of a benchmark does not
+    decide its weight.
 
     Args:
         arms: For each arm its scores on each benchmark, seeds x items, benchmarks in the same order.
 
     Returns:
-        For each arm seeds x (items of all benchmarks): the mean of a row is the seed's mean z-score.
+        For each arm a matrix of seeds x items of all benchmarks; the mean of a row is the seed's mean z-score.
     """
     count = len(next(iter(arms.values())))
     whole = {name: [] for name in arms}  # type: dict[str, list[Scores]]
@@ -229,7 +229,7 @@ def _difference(first: Scores, second: Scores) -> Scores:
 
 
 def _mean_squares(scores: Scores) -> tuple[float, float, float]:
-    """Mean squares of seeds, of items, and of what is left."""
+    """Return the mean squares of seeds, of items, and of the residual."""
     seeds, items = scores.shape
     grand, of_seed, of_item = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
     left = scores - of_seed[:, None] - of_item[None, :] + grand
@@ -240,7 +240,7 @@ def _mean_squares(scores: Scores) -> tuple[float, float, float]:
 
 
 def _components(scores: Scores) -> tuple[float, float, float]:
-    """Variance of seeds, of items, and of both together, none below 0."""
+    """Return the variance components of seeds, items and their interaction, none below 0."""
     seeds, items = scores.shape
     if seeds == 1:
         return 0.0, float(scores.var(axis=1, ddof=1).item()), 0.0
@@ -251,10 +251,10 @@ def _components(scores: Scores) -> tuple[float, float, float]:
 def _total_variance(
     square_seeds: float, square_items: float, square_left: float, seeds: int, items: int
 ) -> tuple[float, float]:
-    """Variance of the mean and its degrees of freedom.
+    """Return the variance of the mean and its degrees of freedom.
 
-    (MS_seeds + MS_items - MS_left) / (seeds x items) is unbiased; it is never taken below the larger of the first two,
-    so that chance in the subtraction makes no error too small.
+    (MS_seeds + MS_items - MS_left) / (seeds x items) is unbiased. The numerator is at least the larger of the first two
+    terms, so that chance in the subtraction does not make the error too small.
     """
     cells = seeds * items
     variance = max(square_seeds + square_items - square_left, square_seeds, square_items) / cells
@@ -267,5 +267,5 @@ def _total_variance(
 
 
 def _detectable(error: Any, freedom: Any, alpha: float, power: float = 0.8) -> Any:
-    """The smallest true difference found with `power`, by the quantiles of Student's t; for numbers or arrays."""
+    """Return the smallest true difference found with `power`, by quantiles of Student's t; also for arrays."""
     return error * (stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom))

@@ -1,4 +1,4 @@
-"""The questions of an arm and the rows of its students: a seeded, nested design over several sources."""
+"""Draws the questions of an arm and the rows of its students: a seeded, nested design over several sources."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,17 +27,17 @@ Curate = Callable[[pl.LazyFrame, DomainQuestions], pl.DataFrame]
 
 
 def arm_questions(lake: Lake, recipe: Recipe, arm: Arm, curate: Curate) -> pl.DataFrame:
-    """The questions of an arm in the order of its design.
+    """Choose the questions of an arm, in the order of its design.
 
-    From each source come as many questions as its share says. Where the arm selects by a score they are the best;
-    otherwise they are drawn in an order that depends on the recipe's seed and the question alone. So a design of more
-    questions begins with those of a smaller one, and arms share what is paid for.
+    Each source gives as many questions as its share says. If the arm selects by a score they are the best ones;
+    otherwise they are drawn in an order that depends only on the recipe's seed and the question. A larger design
+    therefore begins with the questions of a smaller one, and arms share their answers.
 
     Args:
         lake: The tables.
         recipe: The recipe.
         arm: The arm.
-        curate: Curation, for an arm with a selection or a dedup of its own.
+        curate: Curates a source, for an arm with its own selection or dedup.
 
     Returns:
         Columns position, source and question_id.
@@ -48,7 +48,7 @@ def arm_questions(lake: Lake, recipe: Recipe, arm: Arm, curate: Curate) -> pl.Da
     counts = questions_by_source(arm)
     parts = []
     for source, count in counts.items():
-        ordered = _ordered(lake, recipe, arm, source, curate)
+        ordered = _order_questions(lake, recipe, arm, source, curate)
         if ordered.is_empty():
             raise StudyError(
                 f"studies.{arm.key}: source {source!r} has no questions: materialize deduped_questions of it, or name "
@@ -65,7 +65,7 @@ def arm_questions(lake: Lake, recipe: Recipe, arm: Arm, curate: Curate) -> pl.Da
 
 
 def questions_by_source(arm: Arm) -> Mapping[str, int | None]:
-    """How many questions an arm takes of each source: largest remainders make the shares whole. None is all."""
+    """Return how many questions an arm takes of each source, rounded by largest remainders; None means all."""
     if arm.questions is None:
         return dict.fromkeys(arm.sources)
     exact = {source: share * arm.questions for source, share in arm.sources.items()}
@@ -77,7 +77,7 @@ def questions_by_source(arm: Arm) -> Mapping[str, int | None]:
 
 
 def arm_answer_set(lake: Lake, arm: Arm) -> AnswerSet:
-    """The answers of an arm's teacher to the questions that its plan chose."""
+    """Return the answer set of an arm: its teacher's answers to the questions of its plan."""
     chosen = lake.scan(ARM_QUESTIONS, arm=arm.key).select(_NAMES)
     texts = lake.scan(SCORED_QUESTIONS).filter(pl.col("source").is_in(list(arm.sources)))
     questions = texts.select(*_NAMES, "question", "scores").join(chosen, on=list(_NAMES), how="semi")
@@ -94,7 +94,7 @@ def arm_answer_set(lake: Lake, arm: Arm) -> AnswerSet:
 
 
 def student_rows(lake: Lake, arm: Arm, seed: int) -> pl.DataFrame:
-    """The rows of one student of an arm: names without texts, drawn from the arm's answers with the seed.
+    """Draw the rows of one student from the arm's answers with its seed; the rows have no texts.
 
     Args:
         lake: The tables, with the arm's answers.
@@ -115,18 +115,18 @@ def student_rows(lake: Lake, arm: Arm, seed: int) -> pl.DataFrame:
 
 
 def question_texts(lake: Lake, arm: Arm) -> pl.LazyFrame:
-    """Columns source, question_id and question of all questions that an arm may have."""
+    """Return the columns source, question_id and question of all questions that an arm may have."""
     return lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(list(arm.sources))).select(*_NAMES, "question")
 
 
-def _ordered(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) -> pl.DataFrame:
+def _order_questions(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) -> pl.DataFrame:
     selection, dedup = arm.settings.selection, arm.settings.dedup
     if selection is None and dedup is None:
         kept = lake.scan(DEDUPED_QUESTIONS, source=source).select(_NAMES).collect()
-        return _shuffled(kept, recipe.seed)
+        return _shuffle(kept, recipe.seed)
     settings = _domain_settings(recipe, source, selection, dedup)
     kept = curate(lake.scan(SCORED_QUESTIONS, source=source), settings)
-    return kept.select(_NAMES) if selection is not None else _shuffled(kept.select(_NAMES), recipe.seed)
+    return kept.select(_NAMES) if selection is not None else _shuffle(kept.select(_NAMES), recipe.seed)
 
 
 def _domain_settings(recipe: Recipe, source: str, selection: Selection | None, dedup: Dedup | None) -> DomainQuestions:
@@ -139,6 +139,6 @@ def _domain_settings(recipe: Recipe, source: str, selection: Selection | None, d
     return settings.model_copy(update=changes)
 
 
-def _shuffled(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+def _shuffle(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
     order = pl.Series("order", text_hashes([str(seed)], rows["question_id"], []), dtype=pl.String)
     return rows.with_columns(order).sort("order", "question_id").drop("order")

@@ -1,4 +1,4 @@
-"""A study's report as one HTML file that needs no network: question, arms, differences, decision, what to adopt."""
+"""Writes a study's report as one HTML file that needs no network."""
 
 import io
 import json
@@ -24,7 +24,7 @@ th:first-child, td:first-child { text-align: left } pre { background: #f4f5f7; p
 
 
 def adopted_settings(study: Study, arm: str) -> str:
-    """What the recipe would say if it took an arm: the settings that the arm and its base override, as YAML.
+    """Return the settings that an arm and its base override, as YAML for the recipe.
 
     Args:
         study: The study.
@@ -41,11 +41,11 @@ def adopted_settings(study: Study, arm: str) -> str:
 def study_report(
     study: Study, result: StudyResult, versions: pl.DataFrame, older: Sequence[str] = (), costs: str = ""
 ) -> str:
-    """The report as HTML. Every text from the recipe or the tables is escaped.
+    """Return the report as HTML. Every text from the recipe or the tables is escaped.
 
     Args:
-        study: What was asked.
-        result: What was found.
+        study: The study.
+        result: Its result.
         versions: Rows of study_versions of this study.
         older: Decisions of older versions, as sentences.
         costs: What the study cost, in words.
@@ -55,21 +55,21 @@ def study_report(
         f"<p>{escape(study.question)}</p>",
         f"<p class=note>Expected before: {escape(study.hypothesis)}</p>" if study.hypothesis else "",
         f"<p class=decision>{escape(result.decision)}</p>",
-        _missing(result.missing),
+        _format_missing(result.missing),
         "<h2>Arms</h2>",
-        _plot(result.arms, study.metric),
-        _table(_arm_cells(result.arms)),
+        _plot_scores(result.arms, study.metric),
+        _format_table(_arm_cells(result.arms)),
         "<h2>Differences</h2>",
         "<p class=note>Paired on the same items and seeds; p-values are corrected for all pairs (Holm). "
         "<i>Could see</i> is the smallest true difference that this design finds in four of five studies.</p>",
-        _table(_comparison_cells(result.comparisons)),
+        _format_table(_comparison_cells(result.comparisons)),
         "<h2>What was held equal</h2>",
-        f"<p>{escape(_held_equal(study, result.arms))}</p>",
+        f"<p>{escape(_describe_match(study, result.arms))}</p>",
         f"<h2>Cost</h2><p>{escape(costs)}</p>" if costs else "",
         "<h2>What to change in the recipe</h2>",
-        _adoption(study, result.winner),
+        _format_adoption(study, result.winner),
         "<h2>Versions</h2>",
-        _table(_version_cells(versions)),
+        _format_table(_version_cells(versions)),
         "".join(f"<p class=note>{escape(text)}</p>" for text in older),
     ]
     body = "\n".join(part for part in parts if part)
@@ -77,7 +77,7 @@ def study_report(
     return f"<!doctype html><html lang=en>{head}{body}"
 
 
-def _missing(keys: Sequence[str]) -> str:
+def _format_missing(keys: Sequence[str]) -> str:
     if not keys:
         return ""
     few = ", ".join(keys[:6]) + (" ..." if len(keys) > 6 else "")
@@ -120,7 +120,7 @@ def _version_cells(versions: pl.DataFrame) -> Iterable[Mapping[str, str]]:
         yield {"version": f"{row['number']} ({row['version']})", "first student": f"{row['frozen_at']:%Y-%m-%d %H:%M}"}
 
 
-def _held_equal(study: Study, arms: pl.DataFrame) -> str:
+def _describe_match(study: Study, arms: pl.DataFrame) -> str:
     parts = []
     for name in ("rows", "train_tokens", "steps"):
         values = arms[name].drop_nulls()
@@ -133,7 +133,7 @@ def _held_equal(study: Study, arms: pl.DataFrame) -> str:
     return f"The study {matched}. {'; '.join(parts)} for each student."
 
 
-def _adoption(study: Study, winner: str | None) -> str:
+def _format_adoption(study: Study, winner: str | None) -> str:
     if winner is None:
         return "<p>Nothing: the arms cannot be told apart, or they are equivalent.</p>"
     command = escape(f"openthoughts study adopt {study.name}")
@@ -141,7 +141,7 @@ def _adoption(study: Study, winner: str | None) -> str:
     return f"<p>The settings of {escape(winner)} (<code>{command}</code>):</p><pre>{settings}</pre>"
 
 
-def _table(rows: Iterable[Mapping[str, str]]) -> str:
+def _format_table(rows: Iterable[Mapping[str, str]]) -> str:
     listed = list(rows)
     if not listed:
         return "<p class=note>none</p>"
@@ -150,8 +150,8 @@ def _table(rows: Iterable[Mapping[str, str]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _plot(arms: pl.DataFrame, metric: str) -> str:
-    """Scores with 95% of both errors and, darker, of the items alone, as SVG."""
+def _plot_scores(arms: pl.DataFrame, metric: str) -> str:
+    """Plot the scores as SVG with the 95% intervals over items and seeds and, darker, over items alone."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -173,5 +173,5 @@ def _plot(arms: pl.DataFrame, metric: str) -> str:
 
 
 def results_by_version(decisions: Mapping[str, Any]) -> list[str]:
-    """Decisions of older versions as sentences, the oldest first."""
+    """Return the decisions of older versions as sentences, the oldest first."""
     return [f"Version {version}: {decision}" for version, decision in decisions.items()]

@@ -1,4 +1,4 @@
-"""What a study found: every arm with its errors, every pair of arms, and the decision in a sentence."""
+"""The result of a study: arms with their errors, comparisons of pairs, and the decision."""
 
 import json
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study found.
+    """The result of a study.
 
     Args:
         arms: Rows of study_results, the best arm first.
         comparisons: Rows of study_comparisons, the largest difference first.
-        decision: What is decided, as a sentence.
-        winner: The arm to adopt; None where the arms cannot be told apart.
+        decision: The decision, as a sentence.
+        winner: The arm to adopt; None if the arms cannot be told apart.
         missing: Students that have no scores yet, as STUDY.ARM.SEED.
     """
 
@@ -54,10 +54,13 @@ class StudyResult:
 
 
 def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
-    """Record what a study asks when its first student starts, and return the version's hash.
+    """Record the definition of a study when its first student starts.
 
-    A version that is recorded already stays as it is. A changed study gets the next number, and students of older
+    A version that is recorded already is not changed. A changed study gets the next number, and the students of older
     versions keep theirs.
+
+    Returns:
+        The hash of the version.
     """
     version = study_version(recipe, study)
     known = lake.scan(STUDY_VERSIONS, study=study.name).collect()
@@ -88,17 +91,17 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
         lake: The tables, with the students' scores.
         recipe: The recipe with the study.
         study: The study.
-        version: The version to look at; the present one when None.
+        version: Hash of the version; the current one when None.
 
     Returns:
-        Arms, comparisons and decision.
+        The arms, their comparisons and the decision.
 
     Raises:
         StudyError: Fewer than two arms are scored, or they share no benchmark item.
     """
     version = version or study_version(recipe, study)
     scores = lake.scan(ARM_SCORES).filter(study=study.name, version=version).collect()
-    matrices, missing = _matrices(scores, recipe, study)
+    matrices, missing = _read_matrices(scores, recipe, study)
     metric = _metric(matrices, study)
     comparisons = compare_arms(metric, study.margin, _ALPHA)
     arms = _arm_rows(lake, study, version, metric)
@@ -108,7 +111,7 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
 
 
 def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Comparison]) -> tuple[str, str | None]:
-    """The decision of a study as a sentence, and the arm that it is for.
+    """Decide a study by its rule.
 
     Args:
         study: The study, for its rule and margin.
@@ -116,7 +119,7 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
         comparisons: Every pair of arms.
 
     Returns:
-        The sentence, and the winner; None where the rule decides for no arm.
+        The decision as a sentence, and the winner; None if the rule decides for no arm.
     """
     ranked = sorted(metric, key=lambda name: -float(metric[name].mean()))
     best = ranked[0]
@@ -125,21 +128,21 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     only_items = " One seed says nothing of other trainings: the error is over items alone." if seeds == 1 else ""
     if study.decision == "simplest_within_margin":
         assert study.margin is not None
-        for name in metric:  # in the order of the study: the first is the simplest
+        for name in metric:  # the arms are in the order of the study; the first is the simplest
             if name == best:
                 return f"{name} is the first arm that no other beats by more than the margin.{only_items}", name
             comparison = against_best[name]
             if comparison.p_equivalent is not None and comparison.p_equivalent < _ALPHA:
                 return (
                     f"{name} is no worse than {best} by more than {study.margin:.1%} "
-                    f"({_shown(comparison)}).{only_items}",
+                    f"({_describe_comparison(comparison)}).{only_items}",
                     name,
                 )
     runner_up = against_best[ranked[1]]
     unclear = [c for c in against_best.values() if c.p_holm >= _ALPHA]
     if not unclear:
         others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
-        return f"{best} is better than {others}{ranked[1]}, by {_shown(runner_up)}.{only_items}", best
+        return f"{best} is better than {others}{ranked[1]}, by {_describe_comparison(runner_up)}.{only_items}", best
     equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < _ALPHA]
     if len(equal) == len(unclear):
         names = ", ".join(c.second for c in equal)
@@ -153,7 +156,7 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     )
     if seeds == 1:
         remedy = "run at least 3 seeds to learn how much trainings differ"
-    return f"{best} cannot be told apart from {names} ({_shown(unclear[0])}); {remedy}.", None
+    return f"{best} cannot be told apart from {names} ({_describe_comparison(unclear[0])}); {remedy}.", None
 
 
 def p_value(p: float) -> str:
@@ -161,7 +164,7 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
 
 
-def _shown(comparison: Comparison) -> str:
+def _describe_comparison(comparison: Comparison) -> str:
     difference = comparison.difference
     return (
         f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {difference.seeds} seeds, "
@@ -169,8 +172,10 @@ def _shown(comparison: Comparison) -> str:
     )
 
 
-def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[str, dict[str, Scores]], list[str]]:
-    """For each arm its scores on each benchmark, seeds x items, on the items that every student answered."""
+def _read_matrices(
+    scores: pl.DataFrame, recipe: Recipe, study: Study
+) -> tuple[dict[str, dict[str, Scores]], list[str]]:
+    """Return each arm's scores on each benchmark, seeds x items, for the items that every student answered."""
     seeds = [recipe.student.seed + number for number in range(study.seeds)]
     there = set(scores["arm_student"].unique())
     missing = [key for arm in study.variants() for seed in seeds if (key := f"{study.name}.{arm}.{seed}") not in there]
@@ -180,7 +185,7 @@ def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[
             f"study {study.name}: {len(scored)} of its {len(study.variants())} arms are scored, and a comparison needs "
             f"two: materialize arm_scores of {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
-    # Only seeds that every arm has are compared: students then differ by their arm alone.
+    # Only seeds that every arm has are compared, so that students differ only by their arm.
     shared = sorted(set.intersection(*scored.values()))
     if not shared:
         raise StudyError(f"study {study.name}: no seed is scored in every arm: materialize arm_scores of {missing[0]}")
@@ -203,7 +208,7 @@ def _matrices(scores: pl.DataFrame, recipe: Recipe, study: Study) -> tuple[dict[
 
 
 def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> dict[str, Scores]:
-    """The study's metric as one matrix for each arm: seeds x items, whose mean is the arm's score."""
+    """Return the study's metric as one matrix for each arm, seeds x items; its mean is the arm's score."""
     benchmarks = sorted(next(iter(matrices.values())))
     if study.metric not in ("mean", "z_mean"):
         if study.metric not in benchmarks:
@@ -216,7 +221,7 @@ def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> dict[str, S
     if study.metric == "z_mean":
         return z_scores(parts)
     total = sum(part.shape[1] for part in next(iter(parts.values())))
-    # Items of a small benchmark weigh more, so that each benchmark weighs the same.
+    # Items of a small benchmark get a larger weight, so that all benchmarks have equal weights.
     return {
         arm: np.concatenate([p * total / (len(benchmarks) * p.shape[1]) for p in own], axis=1)
         for arm, own in parts.items()

@@ -1,4 +1,4 @@
-"""Students: rows for fine-tuning, and the training itself, in one process or many."""
+"""Training of students: rows for fine-tuning, and the training itself, in one process or many."""
 
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.run_report import Trained

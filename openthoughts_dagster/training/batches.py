@@ -1,4 +1,4 @@
-"""How a global batch is split between the processes of a training."""
+"""Splits a global batch between the processes of a training."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from openthoughts_dagster.training.errors import TrainingError
 
 @dataclass(frozen=True)
 class Batches:
-    """Rows per process and pass, passes per optimizer step, and processes: their product is the global batch."""
+    """Rows per process and pass, passes per optimizer step, and processes; their product is the global batch."""
 
     per_device: int
     accumulation: int
@@ -16,17 +16,17 @@ class Batches:
 
 
 def split_batch(settings: TrainingPreset, processes: int) -> Batches:
-    """Split `global_batch_size` rows between processes, exactly: another batch size would be another student.
+    """Split `global_batch_size` rows exactly between processes, because another batch size makes another student.
 
     Args:
-        settings: The student's settings, of which the batch sizes count.
-        processes: How many processes train, on all machines together.
+        settings: The student's settings, which have the batch sizes.
+        processes: The number of processes on all machines together.
 
     Returns:
         Rows per process and pass, and passes per optimizer step.
 
     Raises:
-        TrainingError: The rows cannot be split so; the message says which numbers can.
+        TrainingError: The rows cannot be split evenly; the message says which numbers work.
     """
     whole = settings.global_batch_size
     if whole % processes:

@@ -1,4 +1,4 @@
-"""What a trainer does beside training: say how far it is, save in time, and stop at the first number that is none."""
+"""Callbacks of the trainer: log the progress, save checkpoints by time, and stop at a loss that is not finite."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, 
 
 
 def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], parameters: int, processes: int) -> Any:
-    """A TrainerCallback that says step, loss, tokens a second and the time that is left; on a known GPU its use (MFU).
+    """Make a TrainerCallback that logs step, loss, tokens per second and the time left; on a known GPU also the MFU.
 
     Args:
         log: Takes the lines.
-        tokens_after: Tokens that were trained on after so many steps.
-        parameters: How many weights the model has: a token costs six operations for each.
-        processes: How many processes train.
+        tokens_after: Returns the tokens that were trained on after a number of steps.
+        parameters: The number of weights of the model; a token costs six operations for each.
+        processes: The number of processes that train.
     """
     from transformers import TrainerCallback
 
@@ -43,7 +43,7 @@ def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], par
             rate = (tokens_after(state.global_step) - tokens_after(first)) / max(now - begun, 1e-9)
             left = (now - begun) / max(done, 1) * (state.max_steps - state.global_step)
             line = f"student: step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
-            line += f", {rate:,.0f} tokens/s" + ("" if last else f", {_duration(left)} left")
+            line += f", {rate:,.0f} tokens/s" + ("" if last else f", {_format_duration(left)} left")
             peak = _peak_flops()
             line += f", MFU {6 * parameters * rate / processes / peak:.0%}" if peak else ""
             log(line)
@@ -60,14 +60,14 @@ def _peak_flops() -> float | None:
     return next((peak for known, peak in _PEAK_FLOPS.items() if known in name), None)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def save_in_time(minutes: float) -> Any:
-    """A TrainerCallback that saves a checkpoint whenever so many minutes have passed, in all processes alike."""
+    """Make a TrainerCallback that saves a checkpoint every `minutes`, in all processes at the same step."""
     import torch
     from transformers import TrainerCallback
 
@@ -77,7 +77,7 @@ def save_in_time(minutes: float) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             due = [time.monotonic() - saved >= 60 * minutes]
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.broadcast_object_list(due, src=0)  # clocks differ
+                torch.distributed.broadcast_object_list(due, src=0)  # the clocks of the processes differ
             control.should_save = control.should_save or due[0]
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -88,7 +88,7 @@ def save_in_time(minutes: float) -> Any:
 
 
 def first_not_finite(losses: Sequence[Any], gradient_norm: Any) -> str:
-    """What of a step is no finite number; empty when all is well. One look at the accelerator for all of it."""
+    """Return what in a step is not finite; empty if everything is. It reads the accelerator only once."""
     import torch
 
     norm = torch.as_tensor(gradient_norm, dtype=torch.float32) if gradient_norm is not None else torch.zeros(())
@@ -104,7 +104,7 @@ def first_not_finite(losses: Sequence[Any], gradient_norm: Any) -> str:
 
 
 def check_finite_weights(folder: Path) -> None:
-    """Raise TrainingError when a weight of a checkpoint is no finite number: nobody should get such a student."""
+    """Raise TrainingError if a weight of a checkpoint is not finite, so that no such student is published."""
     import torch
     from safetensors import safe_open
 
@@ -121,12 +121,12 @@ def check_finite_weights(folder: Path) -> None:
 def tokens_of_steps(
     lengths: npt.NDArray[np.int64], batch: int, order: Callable[[int], list[int]]
 ) -> Callable[[int], int]:
-    """A function that says how many tokens so many steps train on.
+    """Return a function from a number of steps to the tokens that they train on.
 
     Args:
         lengths: Tokens of each item.
-        batch: Items of a step.
-        order: The order of the items in an epoch.
+        batch: Items in a step.
+        order: Returns the order of the items in an epoch.
     """
     whole, steps = int(lengths.sum()), -(-len(lengths) // batch)
 

@@ -1,4 +1,4 @@
-"""The page that says what a student is, in its folder: README.md, as the Hugging Face hub shows it."""
+"""Writes the model card of a student: the README.md in its folder, which the Hugging Face hub shows."""
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student, identity_of
@@ -8,9 +8,9 @@ CARD = "README.md"
 
 
 def model_card(student: Student, base: Model, trained: Trained) -> str:
-    """Base, rows, settings and curve of a student, as markdown.
+    """Return base model, rows, settings and loss curve of a student as markdown.
 
-    It names no folder and no time: the same student that was trained elsewhere has the same page.
+    It contains no folder and no time, so that the same student has the same page wherever it was trained.
     """
     settings = {"seed": student.seed, "too_long": student.too_long, **identity_of(student.settings())}
     known = f"{base.identity.model_id}, revision {base.identity.revision}"

@@ -1,4 +1,4 @@
-"""Trainings whose machines come and go: their checkpoints in an object store until the student is finished."""
+"""Keeps the checkpoints of a training in an object store, so that another machine can resume it."""
 
 import json
 import shutil
@@ -18,9 +18,9 @@ _PREFIX = "checkpoint-"
 
 @dataclass(frozen=True)
 class StoredTraining:
-    """The unfinished training of one student whose place is an object store.
+    """The unfinished training of one student in an object store.
 
-    Its checkpoints are beside the student's own address. Another machine finds what this one uploaded. Methods raise
+    Its checkpoints are uploaded beside the student's address, where another machine finds them. Methods raise
     StorageError.
     """
 
@@ -28,18 +28,18 @@ class StoredTraining:
     fingerprint: str
 
     def put_job(self, folder: Path) -> str:
-        """Upload what other machines train a student from; returns where. It is deleted when the student is there."""
+        """Upload the job for other machines, and return its address. It is deleted when the student is finished."""
         self.students.folders.put(folder, self._job, replace=True)
         return self._job
 
     def newest(self) -> str:
-        """The name of the newest uploaded checkpoint; empty without one."""
+        """Return the name of the newest uploaded checkpoint; an empty text if there is none."""
         return max(self.students.folders.names(self._partial), key=step_of, default="")
 
     def fetch_last(self, partial: Path, log: Callable[[str], None]) -> None:
-        """Bring the newest uploaded checkpoint to `partial`, unless one as new is there.
+        """Download the newest uploaded checkpoint to `partial`, unless an equally new one is there.
 
-        One that was damaged in the store is said and passed over for the one before.
+        A checkpoint that is damaged in the store is logged, and the one before it is used.
         """
         folders = self.students.folders
         here = max((step_of(path.name) for path in partial.glob(f"{_PREFIX}*")), default=-1)
@@ -54,12 +54,12 @@ class StoredTraining:
                 log(f"student: {name} cannot be used: {error}")
                 continue
             partial.mkdir(parents=True, exist_ok=True)
-            shutil.move(fetched, partial / name)  # not a copy: it may be as large as the disk is free
+            shutil.move(fetched, partial / name)  # move it: a copy could fill the disk
             log(f"student: {name} fetched from {place}")
             return
 
     def publish(self, folder: Path) -> None:
-        """Upload a finished student, and delete its checkpoints. Where another machine was first, its student stays."""
+        """Upload a finished student and delete its checkpoints; a student that another machine uploaded first stays."""
         folders = self.students.folders
         folders.put(folder, self.students.address(self.fingerprint))
         for place in (*self._partials(), self._job):
@@ -73,10 +73,10 @@ class StoredTraining:
             folders.remove(joined(self._partial, name))
 
     def uploads(self, partial: Path, log: Callable[[str], None]) -> Any:
-        """A TrainerCallback that uploads each checkpoint that the trainer saves below `partial`; for all processes.
+        """Make a TrainerCallback that uploads each checkpoint that the trainer saves below `partial`.
 
-        In a thread, so that training goes on meanwhile. A checkpoint that cannot be uploaded is said and passed over:
-        it would only have saved time.
+        All processes use it. It uploads in a thread, so that training goes on meanwhile. A checkpoint that cannot be
+        uploaded is logged and skipped, because a checkpoint only saves time.
         """
         import torch
         from transformers import TrainerCallback
@@ -97,10 +97,10 @@ class StoredTraining:
             def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 nonlocal running
                 if torch.distributed.is_available() and torch.distributed.is_initialized():
-                    torch.distributed.barrier()  # each process has its own part in the folder
+                    torch.distributed.barrier()  # each process saves its own part into the folder
                 if not state.is_world_process_zero:
                     return
-                # The trainer keeps two checkpoints: the one before this must be read before the next is saved.
+                # The trainer keeps two checkpoints, so the upload of one has to end before the next one is saved.
                 wait()
                 running = threading.Thread(target=upload, args=(partial / f"{_PREFIX}{state.global_step}",))
                 running.start()
@@ -119,15 +119,15 @@ class StoredTraining:
         return joined(self.students.root, f"{self.fingerprint}.partial")
 
     def _partials(self) -> list[str]:
-        """Where checkpoints may be: beside the student, and where an earlier version was interrupted."""
+        """Return the addresses of checkpoints: beside the student, and where an earlier version left them."""
         return [self._partial, *self.students.old_addresses(f"{self.fingerprint}.partial")]
 
 
 def describe_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint on this machine; None when it is whole.
+    """Say what is wrong with a checkpoint on this machine; None if it is whole.
 
-    The trainer writes its state file last. Weights and optimizer are looked through as well: a disk that was full, or a
-    machine that was switched off, leaves files that are too short.
+    The trainer writes its state file last. Weights and optimizer are checked as well, because a full disk or a machine
+    that was switched off leaves files that are too short.
     """
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
@@ -154,6 +154,6 @@ def _open_safetensors(file: Path) -> None:
 
 
 def step_of(name: str) -> int:
-    """The step of a checkpoint's name; -1 for a name of something else."""
+    """Return the step in a checkpoint's name; -1 for any other name."""
     number = name.removeprefix(_PREFIX)
     return int(number) if number.isdigit() else -1

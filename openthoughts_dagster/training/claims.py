@@ -1,7 +1,7 @@
-"""One training of a student at a time: a locked file on one file system, a claim in an object store.
+"""Claims that let one run at a time train a student: a locked file in a folder, an object in an object store.
 
-A claim saves work. It is not what keeps students whole: where two runs train one student all the same, because a store
-did not answer for minutes, the student that is finished first stays.
+A claim only saves work. If two runs train a student nevertheless, because the store did not answer for minutes, the
+student that is finished first stays.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ STALE_SECONDS = 60.0
 
 @contextmanager
 def hold_file(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock on `path` inside the block; calls `waiting` once when another process has it.
+    """Hold the lock on `path` inside the block; call `waiting` once if another process holds it.
 
-    The lock ends with the process that holds it. The file is deleted afterwards.
+    The lock ends when the process ends. The file is deleted after the block.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     said = False
@@ -41,7 +41,7 @@ def hold_file(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
                     waiting()
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_file_at(lock, path):
-                continue  # the process that held it has deleted it, and a third may hold a new one
+                continue  # the process that held it deleted the file, and a third process may hold a new one
             try:
                 yield
             finally:
@@ -60,12 +60,12 @@ def _is_file_at(lock: int, path: Path) -> bool:
 
 @contextmanager
 def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the claim at an address in an object store inside the block; calls `waiting` once when another run has it.
+    """Hold the claim at an address in an object store inside the block; call `waiting` once if another run holds it.
 
-    A claim is an object with a number that its owner writes anew all the time. Whoever takes one over creates the next
-    number, which a store grants to one process only. Raises StorageError.
+    A claim is a numbered object that its owner renews regularly. To take over a claim, a run creates the object with
+    the next number, which the store allows only once. Raises StorageError.
     """
-    number = _acquire(address, waiting)
+    number = _acquire_claim(address, waiting)
     ended = threading.Event()
 
     def renew() -> None:
@@ -86,14 +86,14 @@ def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
                     system.rm_file(f"{root}/{old}")
 
 
-def _acquire(address: str, waiting: Callable[[], None]) -> int:
+def _acquire_claim(address: str, waiting: Callable[[], None]) -> int:
     known, since, said = (0, b""), time.monotonic(), False
     while True:
-        newest = _newest(address)
+        newest = _newest_claim(address)
         if newest != known:
             known, since = newest, time.monotonic()
         if not newest[0] or time.monotonic() - since > STALE_SECONDS:
-            if _created(joined(address, str(newest[0] + 1))):
+            if _try_create(joined(address, str(newest[0] + 1))):
                 return newest[0] + 1
             continue
         if not said:
@@ -102,8 +102,8 @@ def _acquire(address: str, waiting: Callable[[], None]) -> int:
         time.sleep(min(2.0, STALE_SECONDS / 4))
 
 
-def _newest(address: str) -> tuple[int, bytes]:
-    """The number of the claim that counts, 0 without one, and what its owner wrote last."""
+def _newest_claim(address: str) -> tuple[int, bytes]:
+    """Return the number of the current claim, 0 if there is none, and what its owner wrote last."""
     with reached(address, "read") as (system, root):
         system.invalidate_cache(root)
         try:
@@ -114,7 +114,7 @@ def _newest(address: str) -> tuple[int, bytes]:
             return 0, b""
 
 
-def _created(address: str) -> bool:
+def _try_create(address: str) -> bool:
     with reached(address, "written") as (system, path):
         options: dict[str, Any] = {"mode": "create"}
         try:

@@ -1,4 +1,4 @@
-"""A training as files in a folder, so that processes elsewhere can do it."""
+"""A training job as files in a folder, for processes elsewhere."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ ROWS = "rows.parquet"
 
 @dataclass(frozen=True)
 class Job:
-    """What a student is trained from: settings, base weights and rows (question, text); where students are."""
+    """A training job: the student's settings, base weights, rows (question, text), and the place of students."""
 
     student: Student
     base: Model
@@ -26,7 +26,7 @@ class Job:
     students: Students
 
     def write(self, folder: Path) -> None:
-        """Leave the job in `folder`; job.json is written last. Rows that are there are those of this job."""
+        """Write the job to `folder`, job.json last. Rows that are in the folder already are those of this job."""
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / ROWS).exists():
             unfinished = folder / f"{ROWS}.unfinished"
@@ -41,7 +41,7 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
-        """The job that `write` left in `folder`."""
+        """Read the job that `write` wrote to `folder`."""
         content = json.loads((folder / JOB).read_text())
         student = Student.model_validate(content["student"])
         base = Model(student, content["base"]["address"], ModelIdentity(**content["base"]["identity"]))

@@ -1,4 +1,4 @@
-"""Several processes of one training on this machine, by torchrun."""
+"""Runs several processes of one training on this machine, by torchrun."""
 
 import os
 import re
@@ -12,14 +12,16 @@ from pathlib import Path
 from openthoughts_dagster.training.errors import FAILED, OutOfMemory, TrainingError
 
 _GRACE_SECONDS = 20
-_SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's account of the process that failed first
+_SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's report of the process that failed first
 
 
 def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
     """Train the job in `folder` in `processes` processes of this machine, and wait for them.
 
-    Their progress goes to `log`; when this process is interrupted they end too. Raises TrainingError with the reason of
-    the process that failed first.
+    Their progress goes to `log`. They end if this process is interrupted.
+
+    Raises:
+        TrainingError: A process failed; the message has the reason of the one that failed first.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command += ["-m", "openthoughts_dagster.training.worker", str(folder)]
@@ -43,12 +45,12 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
                 tail.append(line)
                 killed = _SIGNAL.search(line)
                 if killed and killed[1] != str(signal.SIGTERM.value):  # which is torchrun's own, for the others
-                    # the others may have said first that they lost it
+                    # the other processes may have reported first that they lost this one
                     reason = f"a process was ended by signal {killed[1]}"
                     reason += ", as the kernel does when memory runs out" if killed[1] == "9" else ""
         code = child.wait()
     finally:
-        _end(child)
+        _terminate(child)
     if code:
         if f": {OutOfMemory.__name__}: " in reason:
             raise OutOfMemory(reason.partition(f": {OutOfMemory.__name__}: ")[2])
@@ -58,8 +60,8 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
         )
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """torchrun ends its workers when it is told to end."""
+def _terminate(child: subprocess.Popen[str]) -> None:
+    """Terminate torchrun, which then ends its workers."""
     if child.poll() is None:
         child.terminate()
         try:

@@ -1,9 +1,9 @@
-"""One machine's part of a training on several: fetches what it needs, and becomes torchrun.
+"""One machine's part of a training on several machines: fetches its inputs, then becomes torchrun.
 
     python -m openthoughts_dagster.training.node ADDRESS --nodes 2 --processes 8 --master HOST --port 29500
 
-ADDRESS is that of a job as `Job.write` leaves it, in a folder that all machines see or in an object store. Which of the
-machines this is says JOB_COMPLETION_INDEX, as Kubernetes sets it.
+ADDRESS is that of a job as `Job.write` writes it, in a folder that all machines see or in an object store. The variable
+JOB_COMPLETION_INDEX, which Kubernetes sets, is the number of this machine.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.job import Job
 
-_PATIENCE_SECONDS = 3600  # for the other machines: a cluster may have to buy them first
+_PATIENCE_SECONDS = 3600  # for the other machines, which a cluster may have to order first
 
 
 def prepare(address: str, scratch: Path) -> Path:
-    """A folder of this machine with the job at `address`, its base weights and its newest checkpoint."""
+    """Fetch the job at `address`, its base weights and its newest checkpoint; return the local folder."""
     if (path := local_path(address)) is not None:
         return path
     fingerprint = address.rpartition("/")[2].removesuffix(".job")
@@ -45,7 +45,7 @@ def prepare(address: str, scratch: Path) -> Path:
 
 
 def command(folder: Path, nodes: int, index: int, processes: int, master: str, port: int) -> list[str]:
-    """torchrun for this machine's processes; the others wait for machine 0 to come up under the name `master`."""
+    """Return torchrun's command for this machine; the others wait for machine 0, whose name is `master`."""
     return [
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--nnodes", str(nodes), "--node-rank", str(index), "--nproc-per-node", str(processes)),
@@ -56,7 +56,7 @@ def command(folder: Path, nodes: int, index: int, processes: int, master: str, p
 
 
 def main() -> None:
-    """Prepare, then replace this process by torchrun, which gets the pod's signals itself."""
+    """Prepare, then replace this process by torchrun, which then gets the pod's signals itself."""
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("--nodes", type=int, required=True)

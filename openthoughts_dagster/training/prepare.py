@@ -1,4 +1,4 @@
-"""The chat template and the tokenizer, run once over all rows into files that stay until the student is finished."""
+"""Renders and tokenizes all rows once, into files that are kept until the student is finished."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from openthoughts_dagster.training.rows import read_rows
 from openthoughts_dagster.training.templates import Template, choose_template
 from openthoughts_dagster.training.tokens import TokenFiles, token_schema
 
-_PART = 2000  # rows of a file, all of them in memory at once: what an interrupted preparation does again
-_BATCH = 64  # rows of one call of the tokenizer
-_VERSION = 1  # of the files, and of how rows are rendered
+_PART = 2000  # rows of a file, which are in memory together; an interrupted preparation repeats at most one file
+_BATCH = 64  # rows in one call of the tokenizer
+_VERSION = 1  # version of the files and of the rendering
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the rows: `cut_rows` lost their end, `dropped_rows` are not trained on."""
+    """Counts of rows: `cut_rows` lost their end, and `dropped_rows` are not trained on."""
 
     rows: int = 0
     dropped_rows: int = 0
@@ -42,7 +42,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A student's rows as tokens, what became of them, and which chat template rendered them."""
+    """A student's tokenized rows, their counts, and the chat template that rendered them."""
 
     tokens: TokenFiles
     counts: Counts
@@ -52,21 +52,21 @@ class Prepared:
 def prepare_rows(
     student: Student, base: Model, rows: Path, folder: Path, log: Callable[[str], None], part_rows: int = _PART
 ) -> Prepared:
-    """Tokenize the rows of a file into Arrow files in `folder`, unless they are there.
+    """Tokenize the rows of a file into Arrow files in `folder`, unless they exist.
 
-    Rows are read and written a part at a time, in all cores. Of several processes of one machine the first does it and
-    the others wait; an interrupted preparation goes on at its last whole part.
+    Rows are read and written a part at a time, on all cores. The first of several processes of a machine does it, and
+    the others wait. An interrupted preparation continues after its last whole part.
 
     Args:
-        student: Which rows are too long, what becomes of them, and the system prompt.
+        student: The settings, with the longest row, what happens to longer ones, and the system prompt.
         base: The model whose tokenizer and chat template are used.
         rows: A parquet file with the columns question and text.
-        folder: Where the token files are.
+        folder: The folder of the token files.
         log: Takes lines of progress.
-        part_rows: How many rows are in one file.
+        part_rows: The number of rows in one file.
 
     Raises:
-        TrainingError: The chat template cannot train, or no row is left to train on.
+        TrainingError: The chat template is not usable for training, or no row is left to train on.
     """
     tokenizer = load_tokenizer(base.address, base.reference.revision, base.identity.revision)
     if tokenizer.is_fast:  # what its file says of the longest text is not what a student says
@@ -99,7 +99,7 @@ def _key(student: Student, base: Model, template: Template, part_rows: int) -> s
 def _prepare_missing(
     student: Student, template: Template, rows: Path, folder: Path, log: Callable[[str], None], part_rows: int
 ) -> Counts:
-    """Write the parts that are not there; returns the counts of all."""
+    """Write the missing parts, and return the counts of all parts."""
     counts, done = Counts(), 0
     while (report := folder / f"{done:09}.json").exists():
         content = json.loads(report.read_text())
@@ -123,12 +123,12 @@ def _prepare_missing(
 
 
 def _write_part(student: Student, template: Template, rows: pl.DataFrame, first: int, folder: Path) -> Counts:
-    """Tokenize rows into one file, then its report; a part without a report is done again."""
+    """Tokenize rows into one file, then write its report; a part without a report is repeated."""
     counts, path = Counts(), folder / f"{first:09}.arrow"
     columns: dict[str, list[Any]] = {"values": [], "lengths": [], "learned_from": [], "row": []}
     batches = [rows.slice(begin, _BATCH) for begin in range(0, rows.height, _BATCH)]
     with _all_cores(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        tokenized = threads.map(lambda batch: _tokenized(student, template, batch), batches)
+        tokenized = threads.map(lambda batch: _tokenize_rows(student, template, batch), batches)
         number = first
         for batch in tokenized:
             for ids, prompt in batch:
@@ -164,7 +164,7 @@ def _add_row(
     if cut:
         ids = ids[:longest]
     if (len(ids) > longest and student.too_long == "drop") or len(ids) <= prompt:
-        return Counts(dropped_rows=1)  # the prompt alone may fill max_length: there is nothing to learn
+        return Counts(dropped_rows=1)  # the prompt alone fills max_length, so that there is nothing to learn
     columns["values"].append(ids)
     columns["lengths"].append(len(ids))
     columns["learned_from"].append(prompt)
@@ -172,27 +172,29 @@ def _add_row(
     return Counts(rows=1, cut_rows=int(cut))
 
 
-def _tokenized(student: Student, template: Template, rows: pl.DataFrame) -> list[tuple["np.ndarray[Any, Any]", int]]:
-    """Token ids of each row, and how many of them are prompt."""
+def _tokenize_rows(
+    student: Student, template: Template, rows: pl.DataFrame
+) -> list[tuple["np.ndarray[Any, Any]", int]]:
+    """Return the token ids of each row, and the number of its prompt tokens."""
     prompts, wholes = [], []
     for question, text in rows.iter_rows():
         messages = messages_for(student, question)
         prompts.append(template.prompt(messages))
         wholes.append(template.conversation(messages, text, prompts[-1]))
-    before, whole = _encoded(template.tokenizer, prompts), _encoded(template.tokenizer, wholes)
-    return [(np.asarray(ids, np.int32), _shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
+    before, whole = _encode_texts(template.tokenizer, prompts), _encode_texts(template.tokenizer, wholes)
+    return [(np.asarray(ids, np.int32), _count_shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
 
 
-def _encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Token ids of texts; of a tokenizer in Rust without the places of tokens, which cost as much as the ids."""
+def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Return the token ids of texts. A Rust tokenizer skips the offsets of tokens, which cost as much as the ids."""
     if not tokenizer.is_fast:
         slow: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
         return slow
     return [row.ids for row in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _shared(prompt: list[int], whole: list[int]) -> int:
-    """Tokens at the beginning that the prompt alone has as well: the rest is learned."""
+def _count_shared(prompt: list[int], whole: list[int]) -> int:
+    """Count the tokens at the beginning that `whole` shares with the prompt; the rest is learned."""
     if whole[: len(prompt)] == prompt:
         return len(prompt)
     differing = (index for index, (one, other) in enumerate(zip(prompt, whole, strict=False)) if one != other)
@@ -201,7 +203,7 @@ def _shared(prompt: list[int], whole: list[int]) -> int:
 
 @contextmanager
 def _all_cores() -> Iterator[None]:
-    """Let the tokenizer use all cores, whatever the environment says of it."""
+    """Let the tokenizer use all cores, whatever the environment says."""
     name = "TOKENIZERS_PARALLELISM"
     before = os.environ.get(name)
     os.environ[name] = "true"

@@ -1,4 +1,4 @@
-"""The rows of a training, in memory or in a file: hashed and read a part at a time."""
+"""Hashes, writes and reads the rows of a training a part at a time."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from openthoughts_dagster.training.templates import is_cut_off
 Rows = pl.DataFrame | pl.LazyFrame
 """Columns question and text, in the order that counts; a LazyFrame is never held in memory as a whole."""
 
-_GROUP = 1000  # rows: a row of a reasoning dataset has up to 100 kB
+_GROUP = 1000  # rows in a part; a row of a reasoning data set has up to 100 kB
 
 
 def write_rows(rows: Rows, path: Path) -> None:
-    """Leave rows in a parquet file."""
+    """Write rows to a parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.lazy().select("question", "text").sink_parquet(path, row_group_size=_GROUP, maintain_order=True)
 
 
 def read_rows(path: Path, first: int = 0) -> Iterator[pl.DataFrame]:
-    """The rows of a file from the one with this number on, some at a time."""
+    """Yield the rows of a file in parts, from row number `first` on."""
     from pyarrow.parquet import ParquetFile
 
     file, begin = ParquetFile(path), 0
@@ -35,10 +35,10 @@ def read_rows(path: Path, first: int = 0) -> Iterator[pl.DataFrame]:
 
 
 def rows_identity(rows: Rows) -> dict[str, str | int]:
-    """What of the rows is part of a fingerprint: a hash of them, and how many were cut off, when any was.
+    """Return what a fingerprint contains of the rows: their hash, and the number of cut-off ones if there are any.
 
-    The hash is that of `frame_hash` on the rows with their positions. Rows that were cut off once ended as if they had
-    been whole, and students that learned so are others.
+    The hash is the `frame_hash` of the rows with their positions. The number is there because earlier versions trained
+    cut-off rows with an end of turn, which made other students.
     """
     digest = hashlib.blake2b(text_hash("position", "question", "text").encode(), digest_size=16)
     position = cut = 0

@@ -1,4 +1,4 @@
-"""What every process of a training does, be it one or many."""
+"""Runs a training in one process, which may be one of several."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ TOKENS = "tokens"
 """The folder of the token files of a training."""
 
 FINAL = "final"
-_SHARDED = "pytorch_model_fsdp.bin"  # weights as FSDP's checkpoints have them
+_SHARDED = "pytorch_model_fsdp.bin"  # the folder of the weights in FSDP's checkpoints
 
 
 def run_training(
@@ -34,21 +34,21 @@ def run_training(
     log: Callable[[str], None],
     stored: StoredTraining | None = None,
 ) -> None:
-    """Train in this process, one of several perhaps, and leave weights and report in `partial`/final.
+    """Train in this process, which may be one of several, and write weights and report to `partial`/final.
 
-    Goes on from the last whole checkpoint below `partial`.
+    The training resumes from the last whole checkpoint below `partial`.
 
     Args:
         student: The settings.
         base: The weights that are trained.
         partial: The folder of the training, with the rows in it.
-        processes: How many processes train together.
+        processes: The number of processes that train together.
         log: Takes the lines of progress.
-        stored: Where checkpoints are uploaded to; None where they stay in the folder.
+        stored: Uploads checkpoints; None if they stay in the folder.
 
     Raises:
         OutOfMemory: The accelerator's memory is too small for a pass of `per_device_batch_size` rows.
-        TrainingError: The training cannot be done, or a loss, gradient or weight is no finite number.
+        TrainingError: The training cannot be done, or a loss, gradient or weight is not finite.
     """
     import torch
 
@@ -80,7 +80,7 @@ def _train(
         log(f"student: going on from {last.name}")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     final = partial / FINAL
-    trainer.save_model(str(final))  # of every process: each has a part of the weights where they are sharded
+    trainer.save_model(str(final))  # in every process, because each has a part of sharded weights
     if not trainer.is_world_process_zero():
         return
     check_finite_weights(final)
@@ -108,10 +108,10 @@ def _train(
 
 
 def last_checkpoint(partial: Path, sharded: bool = False, log: Callable[[str], None] = lambda _: None) -> Path | None:
-    """The newest whole checkpoint of a folder; None without one.
+    """Return the newest usable checkpoint of a folder; None if there is none.
 
-    One that is damaged is said and passed over for the one before, and so is one that was written with the other
-    `sharding`: the trainer cannot go on from it.
+    A damaged checkpoint is logged and skipped, and so is one that was written with another `sharding`, from which the
+    trainer cannot resume.
     """
     found = [path for path in partial.glob("checkpoint-*") if step_of(path.name) >= 0]
     for checkpoint in sorted(found, key=lambda path: -step_of(path.name)):
@@ -123,7 +123,7 @@ def last_checkpoint(partial: Path, sharded: bool = False, log: Callable[[str], N
 
 
 def _check_agreed(last: Path | None) -> None:
-    """Machines fetch checkpoints each for itself: from different ones they would train nothing that anybody wants."""
+    """Check that all machines fetched the same checkpoint; training from different ones would be wrong."""
     import torch.distributed
 
     names: list[str | None] = [None] * torch.distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""What is known of a finished student."""
+"""The report of a finished student."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -9,11 +9,12 @@ from openthoughts_dagster.training.templates import OWN
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained student: where it is, what made it, and how its training went.
+    """A trained student: its address, its inputs, and the course of its training.
 
-    `rows` are those that were trained on, `cut_rows` of them without their end; `dropped_rows` were too long.
-    `train_tokens` counts every epoch. `seconds` and the curves, pairs of step and value, are of all attempts.
-    `template` says which chat template rendered the rows. `reused` when the student was there before.
+    `rows` counts the rows that were trained on, `cut_rows` those of them without their end, and `dropped_rows` the rows
+    that were too long. `train_tokens` counts every epoch. `seconds` and the curves, which are pairs of step and value,
+    include all attempts. `template` names the chat template that rendered the rows. `reused` says that the student
+    existed before.
     """
 
     path: str
@@ -32,7 +33,7 @@ class Trained:
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any], path: str, reused: bool) -> "Trained":
-        """What a student's report says, also one of an older or newer version, which has other fields."""
+        """Read a student's report, which may be of an older or newer version with other fields."""
         names = {field.name for field in fields(cls)}
         return cls(
             **({name: value for name, value in report.items() if name in names} | {"path": path, "reused": reused})

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL, kept by fingerprint and resumed where it was interrupted."""
+"""Supervised fine-tuning with TRL: students are found by fingerprint, and interrupted trainings are resumed."""
 
 import json
 import shutil
@@ -26,8 +26,8 @@ Launch = Callable[[str, str, Callable[[], str]], None]
 """Trains the job at an address on other machines: address, fingerprint, and what tells how far it is: the name of the
 newest checkpoint, `final` when the student is there. Returns when it is."""
 
-# Earlier versions kept the weights themselves in bfloat16 on an accelerator, and wrote nothing of it into fingerprints:
-# with the learning rates of fine-tuning most of those weights never move. What they trained is another student.
+# Earlier versions kept the weights in bfloat16 on an accelerator without recording it in the fingerprint. With the
+# learning rates of fine-tuning most of those weights never change, so those students are different ones.
 _PRECISION = "float32 weights, bfloat16 autocast"
 
 
@@ -42,23 +42,23 @@ def train_student(
 ) -> Trained:
     """Fine-tune a base model on rows, once for each fingerprint.
 
-    The same base, rows and settings have the same fingerprint, and they are one student, in however many processes it
-    was trained and whoever asked for it. An interrupted training goes on from its last checkpoint. When two runs train
-    one student at once, the second waits and takes what the first made.
+    The same base, rows and settings have the same fingerprint and are one student, whoever asks for it and in however
+    many processes it is trained. An interrupted training resumes from its last checkpoint. If two runs want to train
+    one student at the same time, the second waits and uses the result of the first.
 
     Args:
         student: The settings, as the recipe has them.
         base: The weights that are trained, as `locate` finds them.
-        rows: What the student learns from, with columns question and text. A LazyFrame is read a part at a time, for
-            rows that do not fit into memory.
-        students: Where students are. A finished one is looked for there first, and is there in the end.
+        rows: The rows that the student learns from: columns question and text. A LazyFrame is read a part at a time,
+            for rows that do not fit into memory.
+        students: The place of students. A finished student with the same fingerprint is reused from there.
         log: Takes the lines of progress, each beginning with "student: ".
-        processes: How many processes of this machine train it; None for one on each accelerator that the student asks
-            for and the machine has.
+        processes: The number of processes of this machine; None for one on each accelerator that the student asks for
+            and the machine has.
         launch: Trains on other machines instead, as `nodes_launch` does.
 
     Returns:
-        Where the student is and how its training went. `reused` says that it was there before.
+        The address of the student and the report of its training. `reused` says that it existed before.
 
     Raises:
         TrainingError: No row is left to train on, the batch cannot be split between the processes, or the training
@@ -86,15 +86,15 @@ def train_student(
 
 
 def check_batch_divides(student: Student) -> None:
-    """Raise TrainingError when a student's batch cannot be split between the processes that its hardware has."""
+    """Raise TrainingError if a student's batch cannot be split between the processes of its hardware."""
     split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
 
 
 def check_heads(student: Student, base: Model) -> None:
-    """Raise TrainingError when vLLM could not score the student on its hardware: better now than after training.
+    """Raise TrainingError before the training if vLLM could not score the student on its hardware.
 
-    vLLM splits the attention heads between the accelerators of an engine, and must be able to. Where the base model's
-    config is not on this machine nothing is said.
+    vLLM splits the attention heads evenly between the accelerators of an engine. Nothing is checked if the base model's
+    config is not on this machine.
     """
     config, count = Path(base.address) / "config.json", student.hardware.count
     if count < 2 or student.engine == "transformers" or not config.is_file():
@@ -117,9 +117,9 @@ def _finished(students: Students, fingerprint: str) -> Trained | None:
 def _train_here(
     job: Job, fingerprint: str, stored: StoredTraining | None, processes: int, log: Callable[[str], None]
 ) -> Trained:
-    """The student that processes of this machine train."""
+    """Train the student in processes of this machine."""
     done, partial = job.students.workplace / fingerprint, job.students.partial(fingerprint)
-    if not done.is_dir():  # where it is, its upload was interrupted
+    if not done.is_dir():  # if it exists, its upload was interrupted
         split_batch(job.student.settings(), processes)
         if stored is not None:
             stored.fetch_last(partial, log)
@@ -142,7 +142,7 @@ def _train_here(
 
 
 def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -> Student:
-    """The same student, with half as many rows in a pass and twice as many passes; raises `error` when there is one."""
+    """Halve the rows of a pass and double the passes; raise `error` if a pass has a single row."""
     settings = student.settings()
     per_device = split_batch(settings, processes).per_device
     if per_device == 1:
@@ -156,7 +156,7 @@ def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -
 
 
 def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, launch: Launch) -> Trained:
-    """The student that other machines train, from a job in a folder that they see or in the store."""
+    """Let other machines train the student, from a job in a shared folder or in the store."""
     check_batch_divides(job.student)
     if stored is None:
         partial = job.students.partial(fingerprint)
@@ -191,7 +191,7 @@ def _newest(partial: Path) -> str:
 
 
 def student_fingerprint(student: Student, base: Model, rows: Rows) -> str:
-    """What names a student: all that it learns from, and nothing of the machines that train it."""
+    """Return the fingerprint of a student: a hash of all that it learns from, without the machines that train it."""
     settings = student.settings()
     recipe = {
         "base": base.identity.partition,
@@ -207,7 +207,7 @@ def student_fingerprint(student: Student, base: Model, rows: Rows) -> str:
 
 
 def _accelerators(student: Student, log: Callable[[str], None]) -> int:
-    """How many processes this machine trains the student in: one on each accelerator it asks for, at most all."""
+    """Return the number of processes on this machine: one for each accelerator that the student asks for."""
     import torch
 
     wanted, present = max(1, student.hardware.count), torch.cuda.device_count()
@@ -217,7 +217,7 @@ def _accelerators(student: Student, log: Callable[[str], None]) -> int:
 
 
 def _several_visible() -> bool:
-    """Whether a trainer started in this process would spread over accelerators that the student did not ask for."""
+    """Return whether a trainer in this process would use accelerators that the student did not ask for."""
     import torch
 
     return bool(torch.cuda.device_count() > 1)

@@ -1,4 +1,4 @@
-"""Where weights and optimizer are: whole in each process, or with FSDP2 a part of every layer in each."""
+"""Sharding of weights and optimizer: whole in each process, or with FSDP2 a part of every layer in each."""
 
 import os
 from typing import Any
@@ -8,15 +8,15 @@ from openthoughts_dagster.training.errors import TrainingError
 
 
 def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]:
-    """What TRL's config is told of memory."""
+    """Return the arguments of TRL's config that concern memory."""
     if settings.sharding == "none" or processes == 1:
         return {"gradient_checkpointing": settings.gradient_checkpointing}
     return {
-        "gradient_checkpointing": False,  # FSDP does it itself, without gathering the weights twice
+        "gradient_checkpointing": False,  # FSDP does the checkpointing itself, without gathering the weights twice
         "fsdp": True,
         "fsdp_config": {
             "version": 2,
-            # one process writes the whole state, so that a checkpoint fits any number of processes
+            # one process writes the whole state, so that any number of processes can resume
             "state_dict_type": "FULL_STATE_DICT",
             "activation_checkpointing": settings.gradient_checkpointing,
         },
@@ -24,7 +24,7 @@ def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]
 
 
 def shard_on_cpu(trainer: Any) -> None:
-    """Tell accelerate of FSDP2 where it has no branch for it: it knows processes of CPUs as plain DDP only."""
+    """Turn on FSDP2 on CPUs, for which accelerate only knows plain DDP."""
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
@@ -39,7 +39,7 @@ def shard_on_cpu(trainer: Any) -> None:
 
 
 def check_sharded(model: Any) -> None:
-    """Raise TrainingError unless every weight of the model is a part that FSDP2 gave to this process."""
+    """Raise TrainingError unless FSDP2 has sharded every weight of the model."""
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 

@@ -1,4 +1,4 @@
-"""Where students are: found by their fingerprint, whoever asked for them."""
+"""The place of students, which are found by their fingerprint."""
 
 import json
 import re
@@ -20,14 +20,14 @@ _OURS = re.compile(r"\.?[0-9a-f]{32}(\.\w+)?")
 
 @dataclass(frozen=True)
 class Students:
-    """The place of all students: each is the folder ROOT/FINGERPRINT, so that equal inputs are one student.
+    """The place of all students. Each is the folder ROOT/FINGERPRINT, so that equal inputs make one student.
 
-    Students that earlier versions left at ROOT/SOURCE/TEACHER/FINGERPRINT are found there and used from there.
+    Students that earlier versions left at ROOT/SOURCE/TEACHER/FINGERPRINT are found and used there.
 
     Args:
         root: A folder, or an address in an object store such as s3://bucket/files/students.
-        scratch: A folder of this machine in which students are trained when `root` is in an object store.
-        cache: A folder of this machine for copies of what is in the store.
+        scratch: A folder of this machine in which students are trained if `root` is in an object store.
+        cache: A folder of this machine for copies from the store.
     """
 
     root: str
@@ -36,12 +36,12 @@ class Students:
 
     @property
     def in_store(self) -> bool:
-        """Whether students are in an object store, and not in a folder of this machine."""
+        """Whether students are in an object store and not in a folder of this machine."""
         return local_path(self.root) is None
 
     @property
     def folders(self) -> Folders:
-        """Folders in the store, with their copies on this machine."""
+        """The folders in the store, with their copies on this machine."""
         return Folders(self.cache)
 
     @property
@@ -50,15 +50,15 @@ class Students:
         return local_path(self.root) or self.scratch
 
     def partial(self, fingerprint: str) -> Path:
-        """The folder of an unfinished training on this machine."""
+        """Return the folder of an unfinished training on this machine."""
         return self.workplace / f"{fingerprint}.partial"
 
     def address(self, fingerprint: str) -> str:
-        """Where a new student is put."""
+        """Return the address at which a new student is put."""
         return joined(self.root, fingerprint)
 
     def find(self, fingerprint: str) -> str | None:
-        """The address of a finished student; None when there is none. Raises StorageError."""
+        """Return the address of a finished student; None if there is none. Raises StorageError."""
         if (path := local_path(self.root)) is not None:
             here = [path / fingerprint, *sorted(path.glob(f"*/*/{fingerprint}"))]
             return next((str(each) for each in here if (each / REPORT).is_file()), None)
@@ -67,18 +67,18 @@ class Students:
         return next((at for at in self.old_addresses(fingerprint) if self.folders.manifest(at) is not None), None)
 
     def report(self, address: str) -> dict[str, Any]:
-        """What a finished student says of its training. Raises StorageError."""
+        """Read the training report of a finished student. Raises StorageError."""
         report: dict[str, Any] = json.loads(self.folders.read(address, REPORT))
         return report
 
     def old_addresses(self, name: str) -> list[str]:
-        """Where earlier versions may have put something into the store: ROOT/SOURCE/TEACHER/NAME."""
+        """Return the addresses ROOT/SOURCE/TEACHER/NAME, which earlier versions used in the store."""
         with reached(self.root, "listed") as (system, root):
             cells = [cell for source in _subfolders(system, root) for cell in _subfolders(system, source)]
             return [joined(self.root, cell.removeprefix(root), name) for cell in cells]
 
     def adopt_interrupted(self, fingerprint: str, log: Callable[[str], None]) -> None:
-        """Take over a training that an earlier version left unfinished in a folder of its cell on this machine."""
+        """Move a training that an earlier version left unfinished in a folder of its cell on this machine."""
         partial = self.partial(fingerprint)
         for old in sorted(self.workplace.glob(f"*/*/{fingerprint}.partial")):
             if not partial.exists():
@@ -87,7 +87,7 @@ class Students:
 
     @contextmanager
     def hold(self, fingerprint: str, log: Callable[[str], None]) -> Iterator[None]:
-        """Be the only run that trains a student, inside the block: another one waits. Raises StorageError."""
+        """Hold the claim on a student's training inside the block; other runs wait. Raises StorageError."""
 
         def waiting() -> None:
             log(f"student: another run trains {fingerprint} already: waiting for it")
@@ -100,7 +100,7 @@ class Students:
 
 
 def _subfolders(system: Any, path: str) -> list[str]:
-    """Folders right below a path of a store, without those of students of today."""
+    """Return the folders directly below a path of a store, without those of current students."""
     system.invalidate_cache(path)
     try:
         entries = system.ls(path, detail=True)

@@ -1,4 +1,4 @@
-"""How a row becomes the text that a student learns: the chat template, looked at before it is trusted."""
+"""Renders rows to the text that a student learns, by a chat template that is checked first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _PROBE = f"{OPEN}\n{_TRACE}\n{CLOSE}\n\n{_ANSWER}"
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template that was seen to teach a whole trace and the end of the turn.
+    """A chat template that was checked: its text has the whole trace and the end of the turn.
 
-    `kind` says which it is: the model's own, or the one that TRL has for training models of that family.
+    `kind` says whether it is the model's own, or TRL's training template for models of that family.
     """
 
     tokenizer: Any
@@ -28,41 +28,41 @@ class Template:
     end_of_turn: str
 
     def prompt(self, messages: Sequence[Message]) -> str:
-        """The text that the model sees before it answers; it is none of what is learned."""
-        return _rendered(self.tokenizer, self.source, messages, prompt=True)
+        """Return the text that the model sees before it answers; it is not learned."""
+        return _render(self.tokenizer, self.source, messages, prompt=True)
 
     def conversation(self, messages: Sequence[Message], text: str, prompt: str) -> str:
-        """The text of a row: the prompt, the answer, and the end of the turn.
+        """Return the text of a row: the prompt, the answer, and the end of the turn.
 
-        The answer to a row that was cut off stays open. A template that would leave something of an answer out, such
-        as one that looks for the last closing tag, is passed by: the answer follows the prompt as it is.
+        An answer that was cut off gets no end of the turn. If the template would leave out a part of the answer, for
+        example because it looks for the last closing tag, the answer is appended to the prompt unchanged.
         """
         if is_cut_off(text):
-            return prompt + _continued(prompt, text)
+            return prompt + _continuation(prompt, text)
         answer: Message = {"role": "assistant", "content": text}
-        rendered = _rendered(self.tokenizer, self.source, [*messages, answer])
+        rendered = _render(self.tokenizer, self.source, [*messages, answer])
         parts = split_reasoning(text, prompt)
         if all(part.strip() in rendered for part in (parts.reasoning or "", parts.answer)):
             return rendered
-        return prompt + _continued(prompt, text) + self.end_of_turn
+        return prompt + _continuation(prompt, text) + self.end_of_turn
 
 
 def is_cut_off(text: str) -> bool:
-    """Whether an answer ended inside its reasoning, as one does that reached the longest completion."""
+    """Return whether an answer ended inside its reasoning, because it reached the longest completion."""
     return text.lstrip().startswith(OPEN) and CLOSE not in text
 
 
 def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
-    """The chat template that a student learns with: the model's own, or TRL's for training where that is needed.
+    """Choose the chat template of a training: the model's own, or TRL's training template if that one fails.
 
     Args:
         tokenizer: The base model's tokenizer.
         messages: A conversation before the answer, with the student's system prompt.
 
     Raises:
-        TrainingError: Neither teaches the whole trace, once, and the end of the turn; the message shows the text.
+        TrainingError: Neither renders the whole trace once and the end of the turn; the message shows the text.
     """
-    own, wrong = _tried(tokenizer, OWN, None, messages)
+    own, wrong = _try_template(tokenizer, OWN, None, messages)
     if own is not None:
         return own
     try:
@@ -72,23 +72,25 @@ def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
     except (ValueError, TypeError):
         source = None
     if source is not None:
-        training, _ = _tried(tokenizer, TRAINING, source, messages)
+        training, _ = _try_template(tokenizer, TRAINING, source, messages)
         if training is not None:
             return training
     raise TrainingError(
         f"student: its chat template cannot train it: {wrong}. TRL has no training template for it. Correct "
         "chat_template.jinja of the base model (a copy of it in a folder), or use another base model. A probe row was "
-        f"rendered as:\n{_rendered(tokenizer, None, [*messages, {'role': 'assistant', 'content': _PROBE}])}"
+        f"rendered as:\n{_render(tokenizer, None, [*messages, {'role': 'assistant', 'content': _PROBE}])}"
     )
 
 
-def _tried(tokenizer: Any, kind: str, source: str | None, messages: Sequence[Message]) -> tuple[Template | None, str]:
-    """The template, or what is wrong with it."""
-    prompt = _rendered(tokenizer, source, messages, prompt=True)
-    if prompt != _rendered(tokenizer, None, messages, prompt=True):
+def _try_template(
+    tokenizer: Any, kind: str, source: str | None, messages: Sequence[Message]
+) -> tuple[Template | None, str]:
+    """Check a template; return it, or None and what is wrong with it."""
+    prompt = _render(tokenizer, source, messages, prompt=True)
+    if prompt != _render(tokenizer, None, messages, prompt=True):
         return None, "it renders prompts in another way than the template that the student is asked with"
-    whole = _rendered(tokenizer, source, [*messages, {"role": "assistant", "content": _PROBE}])
-    learned = whole[_differs_at(prompt, whole) :]
+    whole = _render(tokenizer, source, [*messages, {"role": "assistant", "content": _PROBE}])
+    learned = whole[_first_difference(prompt, whole) :]
     for name, part in (("trace", _TRACE), ("answer", _ANSWER)):
         if (times := learned.count(part)) != 1:
             return None, f"what is learned holds the {name} {times} times, and should once"
@@ -101,17 +103,17 @@ def _tried(tokenizer: Any, kind: str, source: str | None, messages: Sequence[Mes
     return Template(tokenizer, kind, source, end), ""
 
 
-def _differs_at(one: str, other: str) -> int:
+def _first_difference(one: str, other: str) -> int:
     pairs = enumerate(zip(one, other, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _continued(prompt: str, text: str) -> str:
-    """The text that follows a prompt, which may have opened the reasoning itself."""
+def _continuation(prompt: str, text: str) -> str:
+    """Return the text that follows a prompt, which may have opened the reasoning itself."""
     return text.lstrip().removeprefix(OPEN).removeprefix("\n") if opens_reasoning(prompt) else text
 
 
-def _rendered(tokenizer: Any, source: str | None, messages: Sequence[Message], prompt: bool = False) -> str:
+def _render(tokenizer: Any, source: str | None, messages: Sequence[Message], prompt: bool = False) -> str:
     return str(
         tokenizer.apply_chat_template(
             list(messages), chat_template=source, tokenize=False, add_generation_prompt=prompt

@@ -1,4 +1,4 @@
-"""A student's rows as token ids in Arrow files, which every process maps instead of holding them."""
+"""A student's rows as token ids in Arrow files, which every process maps into memory."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 IGNORED = -100
-_PACKED_AT_ONCE = 1000  # rows, as TRL does: other packs would be other batches, and another student
+_PACKED_AT_ONCE = 1000  # rows, as in TRL; other packs would make other batches and another student
 
 
 def token_schema() -> Any:
-    """Token ids of a row, how many of them at its beginning are prompt, and which of the training's rows it is."""
+    """Return the schema: token ids of a row, the number of its prompt tokens, and its number in the training."""
     import pyarrow as pa
 
     return pa.schema([("input_ids", pa.list_(pa.int32())), ("learned_from", pa.int32()), ("row", pa.int64())])
@@ -49,16 +49,16 @@ class TokenFiles:
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each row."""
+        """The number of tokens of each row."""
         return np.concatenate([np.diff(offsets) for _, offsets, _ in self._parts])
 
     def row(self, number: int) -> tuple[npt.NDArray[np.int64], int]:
-        """Token ids of a row, and how many of them are prompt."""
+        """Return the token ids of a row, and the number of its prompt tokens."""
         values, offsets, table, inside = self._at(number)
         return values[offsets[inside] : offsets[inside + 1]].astype(np.int64), table["learned_from"][inside].as_py()
 
     def origin(self, number: int) -> int:
-        """Which of the training's rows it is, among those that were dropped as well."""
+        """Return the number of a row in the training, which counts dropped rows too."""
         _, _, table, inside = self._at(number)
         origin: int = table["row"][inside].as_py()
         return origin
@@ -69,9 +69,9 @@ class TokenFiles:
 
 
 def pack_rows(lengths: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
-    """Packs of row numbers, none longer than `capacity` tokens: best fit, the longest rows first.
+    """Pack row numbers by best fit, the longest rows first; no pack is longer than `capacity` tokens.
 
-    The packs of TRL's `packing_strategy="bfd"`, from lengths alone.
+    The packs are those of TRL's `packing_strategy="bfd"`, computed from lengths alone.
     """
     packs: list[list[int]] = []
     for begin in range(0, len(lengths), _PACKED_AT_ONCE):
@@ -81,7 +81,7 @@ def pack_rows(lengths: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
 
 def _best_fit(begin: int, lengths: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
     packs: list[list[int]] = []
-    waiting: dict[int, deque[list[int]]] = defaultdict(deque)  # packs by the space that they have left
+    waiting: dict[int, deque[list[int]]] = defaultdict(deque)  # packs by the space that is left in them
     spaces: list[int] = []
     for inside in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[inside])
@@ -104,9 +104,9 @@ def _best_fit(begin: int, lengths: npt.NDArray[np.int64], capacity: int) -> list
 
 
 def trainer_dataset(tokens: TokenFiles, packs: list[list[int]] | None, blank: bool) -> Any:
-    """A dataset for TRL's trainer that holds row numbers and reads tokens when they are asked for.
+    """Make a data set for TRL's trainer that holds row numbers and reads tokens on demand.
 
-    Each item is a row, or a pack of rows. With `blank` one more follows, the shortest row with nothing to learn: it
+    Each item is a row or a pack of rows. With `blank` there is one more item, the shortest row without labels, which
     fills batches that are too small for all processes.
     """
     from datasets import Dataset

@@ -1,4 +1,4 @@
-"""TRL's trainer, set up so that a student does not depend on how many processes train it."""
+"""Builds TRL's trainer so that a student does not depend on the number of processes."""
 
 import time
 import warnings
@@ -19,17 +19,17 @@ from openthoughts_dagster.training.prepare import Prepared
 from openthoughts_dagster.training.sharding import check_sharded, memory_arguments, shard_on_cpu
 from openthoughts_dagster.training.tokens import pack_rows, trainer_dataset
 
-_NO_STEPS = 10**9  # between checkpoints, where time decides
+_NO_STEPS = 10**9  # steps between checkpoints if only time decides
 
 
 def build_trainer(
     student: Student, base: Model, prepared: Prepared, batches: Batches, folder: Path, log: Callable[[str], None]
 ) -> Any:
-    """An SFTTrainer for one of `batches.processes` processes, with its checkpoints below `folder`."""
+    """Build an SFTTrainer for one of `batches.processes` processes, with its checkpoints below `folder`."""
     import torch
     from transformers import AutoModelForCausalLM, PrinterCallback
 
-    _quiet()
+    _without_warnings()
     settings, tokens = student.settings(), prepared.tokens
     model = AutoModelForCausalLM.from_pretrained(
         base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
@@ -61,7 +61,7 @@ def build_trainer(
 
 
 def _step_bound(settings: TrainingPreset, tokens_after: Callable[[int], int]) -> int:
-    """How many steps a training is bound to; -1 where epochs bound it."""
+    """Return the largest number of steps; -1 if epochs bound the training."""
     if settings.tokens is None:
         return settings.steps or -1
     longest = 1
@@ -110,7 +110,7 @@ def _arguments(student: Student, batches: Batches, folder: Path, steps: int) -> 
 
 
 def _student_trainer() -> Any:
-    """The class, made when TRL is needed: importing it takes seconds."""
+    """Make the class only when TRL is needed, because importing TRL takes seconds."""
     from trl import SFTTrainer
 
     class StudentTrainer(SFTTrainer):
@@ -163,7 +163,7 @@ def _student_trainer() -> Any:
             )
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            """Save weights that are one and the same once: gathered from all processes they are there twice."""
+            """Save tied weights once; weights that were gathered from all processes are there twice."""
             if state_dict is not None:
                 tied = dict(getattr(self.model, "all_tied_weights_keys", None) or {})
                 twice = {name for name, source in tied.items() if source in state_dict}
@@ -171,7 +171,7 @@ def _student_trainer() -> Any:
             super()._save(output_dir, state_dict)
 
         def seconds(self) -> float:
-            """How long training took until now, in all attempts as far as they left checkpoints."""
+            """Return the seconds of training until now, of all attempts that left checkpoints."""
             return self._seconds_before + time.monotonic() - self._begun
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -185,7 +185,7 @@ def _check_together(trainer: Any, batches: Batches) -> None:
     if trainer.accelerator.num_processes != batches.processes or (
         batches.processes > 1 and trainer.accelerator.distributed_type == "NO"
     ):
-        # every process would train a student of its own and none would say so
+        # every process would silently train a student of its own
         raise TrainingError(
             f"student: {batches.processes} processes should train together and the trainer sees "
             f"{trainer.accelerator.state!r}. This is a bug, or accelerate was configured by ACCELERATE_* variables: "
@@ -194,7 +194,7 @@ def _check_together(trainer: Any, batches: Batches) -> None:
 
 
 def _shuffled(items: int, seed: int) -> Callable[[int], list[int]]:
-    """The order of the items in an epoch."""
+    """Return a function from an epoch to the order of its items."""
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> list[int]:
@@ -207,12 +207,12 @@ def _shuffled(items: int, seed: int) -> Callable[[int], list[int]]:
 
 
 def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch: Callable[[], int]) -> Any:
-    """The items in an order that depends on seed and epoch only, then `padding` times the blank one after the last.
+    """Make a sampler whose order depends only on seed and epoch, followed by `padding` blank items.
 
-    A last batch that is too small for all processes would otherwise be filled with rows from the front, which then
-    count twice. Blank rows have no token to learn, and the loss is divided by the tokens of all processes.
-    The epoch is asked for when one begins: accelerate's `set_epoch` does not reach the sampler of several processes
-    that go on in the middle of an epoch, and they would see the first epoch's order again.
+    A last batch that is too small for all processes would otherwise be filled with rows from the front, which would
+    then count twice. Blank rows have no labels, and the loss is divided by the tokens of all processes. The epoch is
+    read when it begins, because accelerate's `set_epoch` does not reach the sampler of several processes that resume
+    in the middle of an epoch; they would see the order of the first epoch again.
     """
     import torch
 
@@ -227,7 +227,7 @@ def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch:
     return Order()
 
 
-def _quiet() -> None:
+def _without_warnings() -> None:
     from datasets.utils.logging import disable_progress_bar
     from transformers.utils import logging
 

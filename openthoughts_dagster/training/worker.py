@@ -12,7 +12,7 @@ from openthoughts_dagster.training.run import FINAL, run_training
 
 
 def main(folder: str) -> int:
-    """Do this process's part of the job in `folder`. The first process says how it goes, a failed one why."""
+    """Do this process's part of the job in `folder`. The first process logs the progress, a failed one its reason."""
     rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
     def log(line: str) -> None:
@@ -25,12 +25,12 @@ def main(folder: str) -> int:
         stored = StoredTraining(job.students, partial.with_suffix("").name) if job.students.in_store else None
         run_training(job.student, job.base, partial, processes, log, stored)
         if rank == 0 and stored is not None and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
-            # the step that asked for it is on another machine
+            # the step that started it is on another machine
             stored.publish(partial / FINAL)
     except Exception as error:
         traceback.print_exc()
         print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)
-        # not sys.exit: the threads of a broken process group would keep the process for minutes
+        # sys.exit would wait minutes for the threads of a broken process group
         sys.stderr.flush()
         os._exit(1)
     return 0

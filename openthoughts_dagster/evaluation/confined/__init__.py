@@ -1,4 +1,4 @@
-"""Programs that models write, run without network, files, secrets or other processes, and judged from outside."""
+"""Runs programs that models write, without network, files, secrets or other processes, and judges them from outside."""
 
 from openthoughts_dagster.evaluation.confined.limits import (
     CallTask,

@@ -1,4 +1,4 @@
-"""What a program's own process does: take its pipes, be restricted, run, and answer calls of its functions.
+"""The process of a program: it takes its pipes, restricts itself, runs, and answers calls of its functions.
 
 Runs inside the confined interpreter, so it imports nothing but the standard library and its siblings.
 """
@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 from openthoughts_dagster.evaluation.confined.restrictions import Restrictions
 from openthoughts_dagster.evaluation.confined.values import dump_value, load_value
 
-_REQUEST, _REPLY = 3, 4  # descriptors of a program whose functions are called
+_REQUEST, _REPLY = 3, 4  # descriptors of a program whose functions are called from outside
 _TAIL = 2_000  # characters of an error that are kept
 
 
 def become_program(confine: Restrictions, limits: Any, pipes: Any, calls: Any, tell: int, run: Any) -> NoReturn:
-    """What the forked child does: take its pipes, restrict itself, say so, run, and end without returning."""
+    """Turn the forked child into the program: take its pipes, restrict it, report that, run, and exit."""
     try:
         tell = _moved(tell, 62)
         for target, (reading, writing) in enumerate(pipes):
@@ -98,7 +98,7 @@ def _function(module: types.ModuleType, name: str) -> Any:
 
 
 def run_check(task: dict[str, Any]) -> int:
-    """A benchmark's test code: what it calls `candidate` is answered by the program's process."""
+    """Run a benchmark's test code; the program's process answers its calls of `candidate`."""
     replies = open(_REQUEST, encoding="utf-8", closefd=False)
 
     def candidate(*arguments: Any) -> Any:

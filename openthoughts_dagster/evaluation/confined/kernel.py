@@ -1,4 +1,4 @@
-"""What the Linux kernel is asked for: Landlock for files, seccomp for system calls, limits of resources.
+"""Restrictions by the Linux kernel: Landlock for files, seccomp for system calls, limits of resources.
 
 Runs inside the confined interpreter, so it imports nothing but the standard library. None of it needs privileges or
 user namespaces: it works in containers under Kubernetes' restricted pod standard. See landlock(7), seccomp(2).
@@ -53,28 +53,28 @@ _PRCTL_NAMES = (15, 16)  # of threads
 
 
 def landlock_version() -> int:
-    """Version of the kernel's Landlock interface; 0 where it has none or may not be used."""
+    """Return the version of the kernel's Landlock interface; 0 if it has none or may not be used."""
     return max(0, int(_LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)))
 
 
 def never_gain_privileges() -> None:
-    """No program that is executed from here on gains rights; Landlock and seccomp ask for it. Raises OSError."""
+    """Stop executed programs from gaining rights, which Landlock and seccomp require. Raises OSError."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with_parent() -> None:
-    """The kernel kills this process when the thread that started it ends. Raises OSError."""
+    """Let the kernel kill this process when the thread that started it ends. Raises OSError."""
     _prctl(_PR_SET_PDEATHSIG, 9)
 
 
 def drop_capabilities() -> None:
-    """Give up every capability: a root user is then one who owns many files and may do nothing. Raises OSError."""
+    """Drop every capability, so that a root user has no special rights. Raises OSError."""
     header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
     _check(_LIBC.capset(header, nothing), "capset")
 
 
 def restrict_files(readable: list[str]) -> None:
-    """From here on only `readable` files and folders can be opened, for reading; nothing can be written, made or run.
+    """Allow this process to open only `readable` files and folders, for reading; nothing can be written or executed.
 
     Connections over TCP and signals out of this process and its children are refused as well where the kernel's
     Landlock knows them. Raises OSError.
@@ -95,13 +95,13 @@ def restrict_files(readable: list[str]) -> None:
 
 
 def restrict_signals() -> None:
-    """No signal reaches a process outside this one, where the kernel's Landlock can refuse it; seccomp does anyway."""
+    """Refuse signals to other processes by Landlock, if the kernel supports that; seccomp refuses them anyway."""
     if landlock_version() >= 6:
         _enforce(_ruleset(0, 0, 3, 6))
 
 
 def system_call_filter() -> ctypes.Array[ctypes.c_char]:
-    """The program of `restrict_system_calls` for this machine's architecture. Raises OSError for an unknown one."""
+    """Return the seccomp program for this machine's architecture. Raises OSError for an unknown one."""
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no list of system calls for architecture {machine}")
@@ -121,14 +121,14 @@ def system_call_filter() -> ctypes.Array[ctypes.c_char]:
 
 
 def restrict_system_calls(program: ctypes.Array[ctypes.c_char]) -> None:
-    """From here on only the calls of `system_call_filter` work; others fail with EPERM. Raises OSError."""
+    """Allow only the system calls of `system_call_filter`; others fail with EPERM. Raises OSError."""
     instructions = (len(program) - 1) // 8  # the buffer ends with a zero byte of its own
     filter_program = struct.pack("@HP", instructions, ctypes.addressof(program))
     _prctl(_PR_SET_SECCOMP, 2, filter_program)
 
 
 def limit_resources(cpu_seconds: int, memory_bytes: int, processes: int | None) -> None:
-    """Limit processor time, address space, open files and the user's threads; no file is written, nor a core."""
+    """Limit processor time, address space, open files and the user's threads; forbid files and core dumps."""
     limits = [(resource.RLIMIT_CPU, cpu_seconds), (resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_FSIZE, 0)]
     limits += [(resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_CORE, 0)]
     if processes is not None:
@@ -178,12 +178,12 @@ def _return(action: int) -> bytes:
 
 
 def _when(number: int, body: list[bytes]) -> list[bytes]:
-    """`body` for one system call. It ends in a return, so that what it loads is never taken for the number."""
+    """Run `body` for one system call; it has to end in a return, because it overwrites the loaded number."""
     return [_jump(number, 0, len(body)), *body]
 
 
 def _arguments(offset: int, values: tuple[int, ...], listed: int, others: int) -> list[bytes]:
-    """What to do by the low word of an argument: `listed` when it is among `values`."""
+    """Make instructions that return `listed` if the low word of an argument is in `values`, and else `others`."""
     code = [_load(offset)]
     for value in values:
         code += [_jump(value, 0, 1), _return(listed)]

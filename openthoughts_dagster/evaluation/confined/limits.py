@@ -1,4 +1,4 @@
-"""What is run, within which limits, and what came of it."""
+"""The tasks, limits and outcomes of confined programs."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,18 +7,18 @@ Status = Literal["ok", "error", "time", "cpu", "output", "killed"]
 
 
 class ConfinementError(RuntimeError):
-    """This machine cannot run programs in confinement. The message says what was tried and what to do."""
+    """This machine cannot confine programs. The message says what was tried and what to do."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run of a program may use. There is no limit of disk: a program can write no file at all.
+    """The limits of one run of a program. There is no limit of disk, because a program cannot write files.
 
     Attributes:
         seconds: Wall time.
         cpu_seconds: Processor time of all its threads.
         memory_megabytes: Address space beyond that of an idle interpreter.
-        output_megabytes: What it may print, and the size of what its function returns.
+        output_megabytes: Size of what it prints, and of what its function returns.
     """
 
     seconds: float = 10.0
@@ -29,7 +29,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class StdinTask:
-    """A program that reads its standard input; what it prints is for the caller to judge."""
+    """A program that reads its standard input; the caller judges its output."""
 
     program: str
     stdin: str = ""
@@ -66,7 +66,7 @@ Task = StdinTask | CallTask | CheckTask
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task.
+    """The outcome of a task.
 
     Attributes:
         status: "ok"; "error" (an exception or an exit code; a check that failed); "time", "cpu" or "output" for the

@@ -1,4 +1,4 @@
-"""Confined interpreters that run programs side by side."""
+"""A pool of confined interpreters that run programs in parallel."""
 
 import contextlib
 import json
@@ -41,26 +41,26 @@ Confinement = Literal["auto", "bubblewrap", "landlock", "none"]
 
 _PACKAGE = __name__.rpartition(".")[0]
 _START_SECONDS, _GRACE_SECONDS = 20.0, 10.0
-_MOST_THREADS = 64  # of programs, beyond what their user runs already
+_MOST_THREADS = 64  # processes of programs, in addition to those that their user runs already
 _INSIDE = ("kernel", "values", "restrictions", "child", "watching", "runner")  # in the order of their imports
 _LOST = "the confined interpreter ended"
 
 
 class ProgramPool:
-    """Runs programs that nobody has read, confined, several at once.
+    """Runs untrusted programs in confinement, several at once.
 
     Args:
         confinement: "auto" takes the best way that works here: bubblewrap, then Landlock with seccomp. "none" runs
-            programs with this process's rights; only limits of time, memory and output remain.
-        workers: Programs at once; the processors that this process may use by default.
-        interpreter: The Python that runs them; by default that of this process.
+            programs with this process's rights, with limits only of time, memory and output.
+        workers: Programs at once; by default the number of processors that this process may use.
+        interpreter: The Python that runs the programs; by default that of this process.
 
     Attributes:
-        way: How programs are confined, in words, for the record.
+        way: The way in which programs are confined, in words, for the record.
         workers: Programs at once.
 
     Raises:
-        ConfinementError: No way works on this machine; the message has the reason of each.
+        ConfinementError: No way works on this machine; the message has the reasons.
 
     Example:
         >>> with ProgramPool() as pool:
@@ -82,19 +82,19 @@ class ProgramPool:
         self._started = 1
 
     def run(self, tasks: Sequence[Task], limits: Limits) -> list[Outcome]:
-        """What comes of each task, in order.
+        """Run tasks, and return their outcomes in order.
 
         Args:
-            tasks: What to run; each has a process of its own that has seen no other task.
-            limits: Of each task.
+            tasks: The tasks; each runs in its own process, which has seen no other task.
+            limits: The limits of each task.
 
         Raises:
-            ConfinementError: Interpreters end before they have run anything. That is never an outcome of a program.
+            ConfinementError: Interpreters end before they have run anything. This is never the fault of a program.
         """
         return list(self.each(tasks, limits))
 
     def each(self, tasks: Sequence[Task], limits: Limits) -> Iterator[Outcome]:
-        """As `run`, one by one while the others go on."""
+        """Do what `run` does, and yield each outcome in order while the other tasks go on."""
         with ThreadPoolExecutor(self.workers) as threads:
             yield from threads.map(lambda task: self.run_one(task, limits), tasks)
 
@@ -130,7 +130,7 @@ class ProgramPool:
         )
 
     def run_one(self, task: Task, limits: Limits) -> Outcome:
-        """What comes of one task; waits for an interpreter that is free. Raises what `run` raises."""
+        """Run one task when an interpreter is free, and return its outcome. Raises ConfinementError as `run` does."""
         for attempt in range(3):
             interpreter = self._take()
             try:
@@ -153,7 +153,7 @@ class ProgramPool:
 
 
 class _Interpreter:
-    """One confined interpreter, and what is sent to it and back. Raises ConfinementError when it does not work."""
+    """One confined interpreter, and the messages to and from it. Raises ConfinementError if it does not work."""
 
     def __init__(self, way: Way, python: Interpreter) -> None:
         options = {
@@ -195,7 +195,7 @@ class _Interpreter:
         self.words = " + ".join([*parts, *(["seccomp"] if options["system_calls"] else []), "limits"])
 
     def run(self, task: Task, limits: Limits) -> Outcome:
-        """Run one task. The interpreter keeps the time; this process ends it when it does not."""
+        """Run one task. The interpreter enforces the limit of time; this process ends it if it does not."""
         wanted = {
             "seconds": limits.seconds,
             "cpu_seconds": limits.cpu_seconds,
@@ -221,7 +221,7 @@ class _Interpreter:
         return Outcome(reply["status"], reply["stdout"], tuple(values), reply["detail"])
 
     def close(self) -> None:
-        """End it and everything that it started."""
+        """End the interpreter and everything that it started."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -267,7 +267,7 @@ def _landlock() -> bool:
 
 
 def _threads_of(user: int) -> int:
-    """Threads that a user runs now: the kernel counts them all against the limit of each process."""
+    """Count the threads of a user, all of which the kernel counts against the limit of each process."""
     count = 0
     for folder in Path("/proc").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""Every restriction that is put upon a program, and a look at whether they hold.
+"""The restrictions of a program, and a check that they hold.
 
 Runs inside the confined interpreter, so it imports nothing but the standard library and its siblings.
 """
@@ -11,14 +11,14 @@ from openthoughts_dagster.evaluation.confined import kernel
 
 
 class Restrictions:
-    """Every restriction that is put upon a program."""
+    """All restrictions of a program."""
 
     def __init__(self, base: int, filter_program: Any, files: bool, user: int | None, processes: int | None) -> None:
         self.base, self.filter_program, self.files = base, filter_program, files
         self.user, self.processes = user, processes
 
     def enter(self, limits: dict[str, Any]) -> None:
-        """Restrict this process, for good."""
+        """Restrict this process. It cannot be undone."""
         os.setsid()
         kernel.die_with_parent()
         if self.user is not None:
@@ -34,7 +34,7 @@ class Restrictions:
             kernel.restrict_system_calls(self.filter_program)
 
     def find_escapes(self) -> list[str]:
-        """What a process under every restriction can still do and must not; nothing when all is well."""
+        """Return what a restricted process can do although it must not; an empty list if all restrictions hold."""
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:

@@ -1,13 +1,13 @@
-"""The interpreter inside the confinement: it forks a fresh process for each program and reports what came of it.
+"""The interpreter inside the confinement: it forks a new process for each program and reports the outcome.
 
 Runs inside the confined interpreter, so it imports nothing but the standard library and its siblings. The process
-that started it is the only one that is trusted with verdicts; here are three kinds of processes:
+that started it is the only one that is trusted with verdicts. There are three kinds of processes:
 
 - the template, which has read no task, and forks
 - a supervisor for each task, which reads it, watches the clock and the output, and forks
 - the program (and for a `CheckTask` the test code in a process of its own), with every restriction upon it.
 
-The program is forked before its supervisor reads what it is compared with: no copy of that is in its memory.
+The program is forked before its supervisor reads the expected results, so they are not in its memory.
 """
 
 import json
@@ -30,7 +30,7 @@ _IMPORTED_BEFORE = (
 
 
 def main() -> None:
-    """What the confined interpreter does: read its options, import what programs use most, and serve."""
+    """Run the confined interpreter: read its options, import what programs use most, and serve."""
     options = _receive(0)
     sys.meta_path.append(Packages(dict(options["packages"])))
     for name in _IMPORTED_BEFORE:

@@ -1,4 +1,4 @@
-"""Code for `python -c` that runs a few modules of this package, without the package and its other imports."""
+"""Makes code for `python -c` that runs a few modules of this package without the rest of the package."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def standalone_code(modules: Sequence[str]) -> str:
-    """Code that loads modules from their sources and calls `main()` of the last.
+    """Return code that loads modules from their sources and calls `main()` of the last one.
 
     Args:
         modules: Full names, in the order in which they import each other; they import nothing else of this package.

@@ -1,4 +1,4 @@
-"""Plain Python values as JSON and back: what functions of a confined program take and return.
+"""Converts plain Python values to JSON and back, for the arguments and results of confined functions.
 
 Runs on both sides of the confinement, so it imports nothing but the standard library. Decoding builds plain values
 only, whatever the other side sent.
@@ -11,12 +11,12 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def dump_value(value: Any) -> str:
-    """`value` as a JSON text. Raises TypeError for what is no plain value, RecursionError for one that holds itself."""
+    """Return `value` as JSON. Raises TypeError if it is not plain, RecursionError if it contains itself."""
     return json.dumps(_tagged(value))
 
 
 def load_value(text: str) -> Any:
-    """The value of a text of `dump_value`. Raises ValueError for any other text."""
+    """Return the value of a text of `dump_value`. Raises ValueError for any other text."""
     try:
         return _untagged(json.loads(text))
     except (KeyError, TypeError, IndexError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""A supervisor's view of a program: its pipes, its clock and its end.
+"""Watches a program for its supervisor: its pipes, its time and its exit.
 
 Runs inside the confined interpreter, so it imports nothing but the standard library and its siblings.
 """
@@ -61,7 +61,7 @@ class Program:
         return self.reply, self.request
 
     def ask(self, call: str, deadline: float) -> dict[str, Any]:
-        """Call the program's function; what it answers. Raises Stopped when it ends or a limit is reached."""
+        """Call the program's function and return its answer. Raises Stopped if it ends or a limit is reached."""
         message = call.encode() + b"\n"
         os.set_blocking(self.request, False)
         received = bytearray()
@@ -89,7 +89,7 @@ class Program:
             return {"error": "it answered something else"}
 
     def drain(self, ready: list[int]) -> None:
-        """Take what was printed. Raises Stopped when it is too much."""
+        """Read what was printed. Raises Stopped if it is too much."""
         for descriptor in (self.stdout, self.stderr):
             if descriptor in ready:
                 block = os.read(descriptor, _BLOCK)
@@ -102,7 +102,7 @@ class Program:
                     raise Stopped("output")
 
     def end(self) -> None:
-        """Kill it if it still runs, and take its exit status and the rest of its error."""
+        """Kill the program if it still runs, and read its exit status and the rest of its error."""
         if self.exit_status is not None:
             return
         for kill in (os.killpg, os.kill):  # it leads a group of its own once it is restricted
@@ -114,7 +114,7 @@ class Program:
             self.errors = (self.errors + os.read(self.stderr, _BLOCK))[-_TAIL:]
 
     def status(self) -> str:
-        """How it ended."""
+        """Return how the program ended."""
         assert self.exit_status is not None
         code = os.waitstatus_to_exitcode(self.exit_status)
         if code == 0:
@@ -126,7 +126,7 @@ class Program:
         return "cpu" if -code in (signal.SIGXCPU, signal.SIGKILL) and used >= 0.5 * self.cpu_seconds else "killed"
 
     def error(self) -> str:
-        """The end of what it wrote to its standard error."""
+        """Return the end of what the program wrote to its standard error."""
         return self.errors.decode("utf-8", "replace").strip()
 
 

@@ -1,4 +1,4 @@
-"""How programs can be confined on this machine, best way first."""
+"""The ways to confine programs on this machine, the best one first."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ class Interpreter:
         executable: Its path.
         readable: Files and folders that it needs: its own library and those of the system.
         packages: Folders of importable packages, by name.
-        user: User of this process and of the confined one; None for this process's own.
+        user: The user that runs the confined process; None for the user of this process.
     """
 
     executable: str
@@ -37,7 +37,7 @@ class Interpreter:
 
     @staticmethod
     def of(executable: str, user: int | None = None) -> "Interpreter":
-        """The interpreter at a path. Packages are those of this process where it is the same one."""
+        """Return the interpreter at a path; it has this process's packages if it is the same one."""
         code = (
             "import json, sys, sysconfig; p = sysconfig.get_paths(); print(json.dumps([p['stdlib'], p['platstdlib']]))"
         )
@@ -52,17 +52,17 @@ class Interpreter:
 
 @cache
 def own_interpreter() -> Interpreter:
-    """The Python of this process, without its virtual environment."""
+    """Return the Python of this process without its virtual environment."""
     return Interpreter.of(own_executable())
 
 
 def own_executable() -> str:
-    """Path of the Python that this process's environment is made from."""
+    """Return the path of the Python from which this process's environment was made."""
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def command(way: Way, interpreter: Interpreter, code: str) -> list[str]:
-    """The command that starts an interpreter on `code`, the confinement's own source, in one way."""
+    """Return the command that starts an interpreter on `code`, the confinement's own source, in one way."""
     python = [interpreter.executable, "-I", "-S", "-B", "-X", "utf8", "-c", code]
     if way != "bubblewrap":
         return python
@@ -74,13 +74,13 @@ def command(way: Way, interpreter: Interpreter, code: str) -> list[str]:
 
 
 def possible_ways() -> list[Way]:
-    """Ways that are worth trying here, best first. Whether one works is known when it has been tried."""
+    """Return the ways to try here, the best one first; only a trial shows whether one works."""
     ways: list[Way] = ["bubblewrap"] if shutil.which("bwrap") else []
     return [*ways, "landlock"]
 
 
 def readable_by_nobody(paths: tuple[str, ...]) -> bool:
-    """Whether a user without rights of its own can read all of `paths`, so that programs of root can run as nobody."""
+    """Return whether a user without rights can read all `paths`, so that root's programs can run as nobody."""
     for path in map(Path, paths):
         if not path.stat().st_mode & 0o004 or any(not folder.stat().st_mode & 0o001 for folder in path.parents):
             return False

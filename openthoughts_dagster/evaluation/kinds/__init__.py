@@ -2,8 +2,8 @@
 
 The module has two functions:
 
-    make_tasks(benchmark, context) -> list[LightevalTask]   what is asked, and the metric that scores it
-    read_questions(benchmark, resolve) -> list[str] | None  what training questions must not repeat; None: unknown
+    make_tasks(benchmark, context) -> list[LightevalTask]   the items, and the metric that scores them
+    read_questions(benchmark, resolve) -> list[str] | None  questions that may not be trained on; None if unknown
 """
 
 import importlib
@@ -17,7 +17,7 @@ from openthoughts_dagster.recipe import Benchmark
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What kinds of benchmarks work with.
+    """The context in which a kind of benchmark makes its tasks.
 
     Attributes:
         resolve: Makes a relative path of the recipe absolute.
@@ -29,15 +29,15 @@ class TaskContext:
 
 
 class BenchmarkKind(Protocol):
-    """The functions of a kind's module. Both raise BenchmarkError where the benchmark cannot be used."""
+    """The functions of a kind's module. Both raise BenchmarkError if the benchmark cannot be used."""
 
     def make_tasks(self, benchmark: Any, context: TaskContext) -> list[Any]:
-        """Tasks with their data, `LightevalTask`s."""
+        """Make the benchmark's `LightevalTask`s with their data."""
 
     def read_questions(self, benchmark: Any, resolve: Callable[[str], str]) -> list[str] | None:
-        """Every question, whatever the benchmark's `items`."""
+        """Return every question, whatever the benchmark's `items`."""
 
 
 def kind_of(benchmark: Benchmark) -> BenchmarkKind:
-    """The module of a benchmark's kind."""
+    """Return the module of a benchmark's kind."""
     return cast(BenchmarkKind, importlib.import_module(f"{__name__}.{benchmark.kind}"))

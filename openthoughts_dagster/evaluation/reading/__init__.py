@@ -1,4 +1,4 @@
-"""What a model's text gives as its answer, and whether that is the reference."""
+"""Reads the answer in a model's text, and compares it with the reference."""
 
 from openthoughts_dagster.evaluation.reading.matching import MATCHES, Verdict, judge_all
 from openthoughts_dagster.evaluation.reading.math_answers import MATH_WORKERS

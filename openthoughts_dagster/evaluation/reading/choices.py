@@ -1,4 +1,4 @@
-"""Letters of multiple-choice answers."""
+"""Reads the letters of multiple-choice answers."""
 
 import re
 
@@ -11,10 +11,10 @@ _LINE = re.compile(r"\W*([A-Z])\W*")
 
 
 def chosen_letters(text: str) -> str | None:
-    """The letter that a text chooses, in capitals, several letters of one box in order; None when it chooses none.
+    """Return the letter that a text chooses, or several letters of one box, in capitals; None if there is none.
 
-    A box counts before "Answer:", the last of each before earlier ones, and a last line that is only a letter counts
-    as well. Two letters beside each other, as in "B or C", are no choice.
+    A box takes precedence over "Answer:", and the last of each over earlier ones. A last line that is only a letter
+    counts as well. Two letters beside each other, as in "B or C", are not a choice.
     """
     box = last_box(text)
     if box is not None:

@@ -1,4 +1,4 @@
-"""The final answer in a text: the last box, what follows the last "answer", or the text itself, without decoration."""
+"""Reads the final answer of a text: the last box, the text after the last "answer", or the text itself."""
 
 import re
 
@@ -23,7 +23,7 @@ def last_box(text: str) -> str | None:
 
 
 def after_answer(text: str) -> str | None:
-    """The rest of the line after the last "answer", "Answer:" or "the answer is"; None where it says nothing."""
+    """Return the rest of the line after the last "answer", "Answer:" or "the answer is"; None if it is empty."""
     for found in reversed(list(_ANSWER.finditer(text))):
         rest = text[found.end() :].lstrip(" \t*_:").partition("\n")[0]
         if undecorated(rest):
@@ -32,9 +32,9 @@ def after_answer(text: str) -> str | None:
 
 
 def final_answer(text: str) -> str:
-    """The answer that a text ends with, without decoration; empty when there is none.
+    """Return the answer that a text ends with, without decoration; an empty text if there is none.
 
-    A box counts before the word "answer", and that before the whole text.
+    A box takes precedence over the word "answer", and that over the whole text.
     """
     for found in (last_box(text), after_answer(text)):
         if found is not None and undecorated(found):

@@ -12,9 +12,9 @@ from openthoughts_dagster.evaluation.reading.numbers import last_number, parse_n
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an answer is right, and what was read as the answer: None when nothing was.
+    """Whether an answer is right, and the text that was read as the answer; None if there was none.
 
-    `credit` is for an answer that is right in part; a right one counts 1 and a wrong one 0 without it.
+    `credit` is the score of a partly right answer. Without it a right answer scores 1 and a wrong one 0.
     """
 
     right: bool
@@ -23,7 +23,7 @@ class Verdict:
 
     @property
     def score(self) -> float:
-        """What the answer counts."""
+        """The score of the answer, from 0 to 1."""
         return float(self.right) if self.credit is None else self.credit
 
 
@@ -86,7 +86,7 @@ def _math(pairs: Pairs) -> list[Verdict]:
 
 
 def _auto(pairs: Pairs) -> list[Verdict]:
-    """By what the reference is: a number, letters, or a text."""
+    """Compare by the type of the reference: a number, letters, or a text."""
     verdicts: list[Verdict] = []
     for pair in pairs:
         gold = pair[0].strip()

@@ -1,4 +1,4 @@
-"""Mathematical answers, compared by math-verify in processes of their own."""
+"""Compares mathematical answers by math-verify in separate processes."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 
 _PACKAGE = "openthoughts_dagster.evaluation"
 _MODULES = [f"{_PACKAGE}.confined.kernel", f"{_PACKAGE}.reading.final", f"{_PACKAGE}.reading.math_worker"]
-_PAIRS_OF_A_WORKER = 64  # starting another worker takes as long as comparing some of them
+_PAIRS_OF_A_WORKER = 64  # pairs for each worker, because starting a worker takes as long as comparing some pairs
 
 Compared = tuple[bool, str | None]
 
 
 def compare_math(pairs: Sequence[tuple[str, str]]) -> list[Compared]:
-    """Whether each text's answer is its reference, and the answer as it was read.
+    """Return whether each text's answer equals its reference, and the answer that was read.
 
-    Works in any thread. A pair that takes more than a second of processor time is no match.
+    It works in any thread. A pair that takes more than a second of processor time does not match.
 
     Args:
         pairs: References, and texts without their reasoning.

@@ -1,4 +1,4 @@
-"""Numbers as people and models write them."""
+"""Reads numbers as people and models write them."""
 
 import re
 from fractions import Fraction
@@ -27,9 +27,9 @@ def parse_number(text: str) -> Fraction | None:
 
 
 def last_number(text: str) -> str | None:
-    """The number that a text ends with: its box, what follows "answer", the text itself, or the last number in it.
+    """Return the number that a text ends with: in its box, after "answer", the text itself, or the last number in it.
 
-    None when there is no number, or a choice between two.
+    It is None if there is no number, or a choice between two.
     """
     for place in (last_box(text), after_answer(text), text):
         if place is None:

@@ -1,4 +1,4 @@
-"""What benchmark scores are worth: estimates with errors, comparisons of students, and rankings."""
+"""Statistics of benchmark scores: estimates with errors, comparisons of students, and rankings."""
 
 from openthoughts_dagster.evaluation.statistics.comparisons import (
     PairedComparison,

@@ -1,4 +1,4 @@
-"""Two students on the same items, and many comparisons at once."""
+"""Compares two students on the same items, and corrects many comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

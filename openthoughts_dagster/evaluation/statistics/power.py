@@ -1,4 +1,4 @@
-"""What a design could have seen."""
+"""Statistical power: the smallest difference that a design can find."""
 
 import math
 
@@ -14,8 +14,8 @@ def smallest_detectable_difference(
 
     Args:
         difference: A measured difference between two students, for its standard error and degrees of freedom.
-        alpha: Chance of a false finding that is accepted.
-        power: Chance to find the difference when it is there.
+        alpha: The accepted chance of a false finding.
+        power: The chance to find a difference that exists.
         comparisons: How many comparisons are made at once; `alpha` is divided among them.
 
     Returns:

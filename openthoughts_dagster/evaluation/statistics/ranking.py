@@ -1,4 +1,4 @@
-"""Rankings of sources or teachers by the scores of their students."""
+"""Ranks sources or teachers by the scores of their students."""
 
 import math
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ By = Literal["source", "teacher"]
 ALPHA = 0.05
 _CELL_ITEM = ("benchmark", "item")
 _COUNTS = ("failed", "truncated", "no_answer")
-# Ranks must not turn on the order of a floating-point sum.
+# Ranks must not depend on the order of a floating-point sum.
 _DIGITS = 12
 
 
 def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
-    """Sources, or teachers, from best to worst.
+    """Rank sources or teachers from best to worst.
 
     Competitors are compared on exactly the items that all of them have, over the same partitions of the other
     dimension. One that shares nothing with the others is set aside instead of emptying the comparison: its rank and
@@ -35,7 +35,7 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
     Args:
         scores: Columns source, teacher, benchmark, item, score and untrained_score; failed, truncated and no_answer
             are added up where they are there.
-        by: What competes.
+        by: "source" or "teacher": what is ranked.
 
     Returns:
         One row for each competitor, ties in the order of names:
@@ -160,7 +160,7 @@ class _Entry:
         return _Entry(name, by_benchmark, total, gain if isinstance(gain, float) else None, counts)
 
     def minus(self, other: "_Entry") -> Estimate:
-        """The paired difference to another competitor."""
+        """Return the paired difference to another competitor."""
         parts = [paired_difference(frame, other.by_benchmark[name]) for name, frame in self.by_benchmark.items()]
         estimate = mean_over_benchmarks(parts)
         return Estimate(

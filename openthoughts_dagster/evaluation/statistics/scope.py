@@ -1,4 +1,4 @@
-"""What a ranking is of: the sources, teachers and benchmarks of one recipe, whatever else a lake holds."""
+"""The scope of a ranking: sources, teachers and benchmarks of one recipe, whatever else the lake contains."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class NothingToRank(ValueError):
 
 @dataclass(frozen=True)
 class RankingScope:
-    """What is compared.
+    """The scope of a ranking.
 
     Attributes:
         recipe: Name of the recipe, for messages.
@@ -100,13 +100,15 @@ def rank_by_domain(scores: pl.DataFrame, by: By, scope: RankingScope) -> Ranked:
         )
     names = list(scope.sources if by == "source" else scope.teachers)
     scored = set(own[by])
-    left_out += [_left(by, name, OVERALL, "none of its students is scored yet") for name in names if name not in scored]
+    left_out += [
+        _left_out_row(by, name, OVERALL, "none of its students is scored yet") for name in names if name not in scored
+    ]
     own = own.with_columns(domain=pl.col("source").replace_strict(dict(scope.sources), return_dtype=pl.String))
     tables = []
     for domain in [OVERALL, *sorted(own["domain"].unique())]:
         table = ranking(own if domain == OVERALL else own.filter(domain=domain), by)
         left_out += [
-            _left(by, name, domain, "it has no scored item in common with the others")
+            _left_out_row(by, name, domain, "it has no scored item in common with the others")
             for name in table.filter(pl.col("rank").is_null())[by]
         ]
         tables.append(table.with_columns(domain=pl.lit(domain)))
@@ -116,7 +118,7 @@ def rank_by_domain(scores: pl.DataFrame, by: By, scope: RankingScope) -> Ranked:
 def _in_scope(scores: pl.DataFrame, scope: RankingScope) -> tuple[pl.DataFrame, list[dict[str, str]]]:
     known = {"source": scope.sources, "teacher": scope.teachers, "benchmark": scope.benchmarks}
     left_out = [
-        _left(what, name, OVERALL, _why_not(scope, what, name))
+        _left_out_row(what, name, OVERALL, _explain_left_out(scope, what, name))
         for what, names in known.items()
         for name in sorted(set(scores[what]) - set(names))
     ]
@@ -129,12 +131,12 @@ def _in_scope(scores: pl.DataFrame, scope: RankingScope) -> tuple[pl.DataFrame, 
         rows = scores.filter(beyond) if items else scores.clear()
         if len(rows):
             reason = f"{rows['item'].n_unique():,} items are beyond the first {items:,}, which the recipe asks for"
-            left_out.append(_left("item", benchmark, OVERALL, reason))
+            left_out.append(_left_out_row("item", benchmark, OVERALL, reason))
             scores = scores.filter(~beyond)
     return scores, left_out
 
 
-def _why_not(scope: RankingScope, what: str, name: str) -> str:
+def _explain_left_out(scope: RankingScope, what: str, name: str) -> str:
     if what == "benchmark" and name in scope.held_out:
         return "it is held out: it is scored, and decides nothing"
     return f"recipe {scope.recipe!r} has no such {what}"
@@ -148,5 +150,5 @@ def _one_metric(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.with_columns(item=pl.concat_str([metric, pl.col("item")], separator=" "))
 
 
-def _left(what: str, name: str, domain: str, reason: str) -> dict[str, str]:
+def _left_out_row(what: str, name: str, domain: str, reason: str) -> dict[str, str]:
     return {"what": what, "name": name, "domain": domain, "reason": reason}

@@ -1,4 +1,4 @@
-"""The engines: one protocol, several ways to run a model. `recipe/engines.py` is the table of them."""
+"""The engines, which run a model in several ways behind one protocol; `recipe/engines.py` lists them."""
 
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -9,9 +9,10 @@ from openthoughts_dagster.recipe.engines import engine_entry
 
 
 def start_engine(model: Model) -> tuple[str, Callable[[], Awaitable[Engine]]]:
-    """Name of the model's engine, and the function that starts it.
+    """Return the name of the model's engine and the function that starts it.
 
-    Raises EngineError when the engine's package is not installed.
+    Raises:
+        EngineError: The engine's package is not installed.
     """
     entry = engine_entry(model.reference.engine)
     if not entry.is_installed():

@@ -1,4 +1,4 @@
-"""Many requests in flight at once, each completion handed on when it ends."""
+"""Keeps many requests in flight and yields each completion when it ends."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -9,11 +9,16 @@ from openthoughts_dagster.generation.requests import Completion, Request
 async def fan_out(
     requests: AsyncIterable[Request], limit: int, complete: Callable[[Request], Awaitable[Completion]]
 ) -> AsyncIterator[Completion]:
-    """Completions of `requests`, in the order they end, with at most `limit` in flight or waiting to be handed on.
+    """Yield the completions of `requests` in the order in which they end.
 
-    A new request is taken as soon as a completion is handed on: nothing waits for a batch, nor a completion for a slow
-    stream of requests. When `complete` or the stream raises, what has ended by then is handed on before the error.
-    Leaving early cancels what is in flight.
+    A new request is taken as soon as a completion was yielded; neither waits for a batch or for the other. When
+    `complete` or the stream raises, the completions that have ended are yielded before the error. Closing the generator
+    early cancels the requests in flight.
+
+    Args:
+        requests: The stream of requests.
+        limit: The most requests that are in flight or wait to be yielded.
+        complete: Answers one request.
     """
     ended: asyncio.Queue[asyncio.Task[Completion] | None] = asyncio.Queue()
     room = asyncio.Semaphore(limit)
@@ -32,7 +37,7 @@ async def fan_out(
             await room.acquire()
 
     feeder = asyncio.ensure_future(feed())
-    feeder.add_done_callback(lambda _: ended.put_nowait(None))  # wakes the loop below
+    feeder.add_done_callback(lambda _: ended.put_nowait(None))  # wake the loop below
     error: BaseException | None = None
     try:
         while error is None and not (feeder.done() and not running and ended.empty()):

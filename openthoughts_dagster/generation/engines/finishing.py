@@ -1,4 +1,4 @@
-"""What every engine does with what its model wrote: name how it ended, and validate JSON that was asked for."""
+"""Makes completions from a model's text: decides the finish reason, and validates JSON that was asked for."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def finished(
     retries: int = 0,
     served: Mapping[str, str] | None = None,
 ) -> Completion:
-    """The completion of a text. `thinking_tokens` says whether the thinking budget, if there is one, was used up."""
+    """Make the completion of a text; `thinking_tokens` decides whether a thinking budget was used up."""
     budget = request.sampling.thinking_budget
     if reason == "stop" and budget is not None and thinking_tokens >= budget:
         reason = "thinking_budget"
@@ -44,7 +44,7 @@ def finished(
         cached_tokens=cached_tokens,
         error=problem,
         retries=retries,
-        permanent=problem is not None,  # the sample's seed would bring the same text again
+        permanent=problem is not None,  # the same seed would produce the same text again
         served=tuple(sorted((served or {}).items())),
     )
 
@@ -59,7 +59,7 @@ def failed(
     retries: int = 0,
     reason: str = "error",
 ) -> Completion:
-    """The completion of a request that has no answer."""
+    """Make the completion of a request that has no answer."""
     return Completion(
         request,
         "",

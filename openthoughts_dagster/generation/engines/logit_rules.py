@@ -1,4 +1,4 @@
-"""What binds the next token in transformers: a JSON schema, a thinking budget; and when a row ends early."""
+"""Constrains the next token in transformers by a JSON schema or a thinking budget, and ends rows of a batch early."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ from openthoughts_dagster.generation.requests import Request
 
 
 def grammar_maker(tokenizer: Any, vocabulary: int, ends: set[int]) -> Callable[[str], Any]:
-    """A function from a JSON schema, as text, to a fresh llguidance matcher of it."""
+    """Return a function that makes a new llguidance matcher of a JSON schema, which is given as text."""
     from llguidance import LLMatcher
     from llguidance.hf import from_tokenizer
 
@@ -27,10 +27,10 @@ def grammar_maker(tokenizer: Any, vocabulary: int, ends: set[int]) -> Callable[[
 
 
 def binding_processor(requests: Sequence[Request], width: int, matchers: Sequence[Any], tags: Tags | None) -> Any:
-    """A LogitsProcessor for a batch whose prompts are `width` tokens wide, left-padded.
+    """Make a LogitsProcessor for a batch of prompts that are left-padded to `width` tokens.
 
-    Row i is bound to the grammar of `matchers[i]`, where it has one, from its first token; from the end of its
-    reasoning when the prompt opened one. A thinking budget forces the closing tag after so many tokens of reasoning.
+    The grammar of `matchers[i]`, if it is not None, constrains row i from its first token, or from the end of its
+    reasoning when the prompt opened one. A thinking budget forces the closing tag after that many tokens of reasoning.
     """
     import torch
     from transformers import LogitsProcessor
@@ -38,7 +38,7 @@ def binding_processor(requests: Sequence[Request], width: int, matchers: Sequenc
     class Binding(LogitsProcessor):
         def __init__(self) -> None:
             opened = [opens_reasoning(request.prompt) for request in requests]
-            # where a row's reasoning began, in tokens of its completion; None: it is not in its reasoning
+            # index of the completion's token at which a row's reasoning began; None outside of reasoning
             self._thinking_since: list[int | None] = [0 if is_open else None for is_open in opened]
             self._bound = [not is_open for is_open in opened]
 
@@ -71,7 +71,7 @@ def binding_processor(requests: Sequence[Request], width: int, matchers: Sequenc
 
 
 class Endings:
-    """Why rows of a batch ended before the batch did, and after how many tokens; also a criterion for transformers."""
+    """A stopping criterion for transformers that records why and after how many tokens each row of a batch ended."""
 
     def __init__(self, requests: Sequence[Request], width: int, rooms: Sequence[int], ends: set[int]) -> None:
         self._requests, self._width, self._rooms, self._ends = requests, width, rooms, ends
@@ -80,7 +80,7 @@ class Endings:
         self.ended: dict[int, tuple[int, str]] = {}
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        """Which rows have ended, asked after every token."""
+        """Return which rows have ended; transformers calls it after every token."""
         import torch
 
         length = input_ids.shape[1] - self._width
@@ -102,7 +102,7 @@ class Endings:
 
 
 def repeats(tokens: Sequence[int], shortest: int, longest: int, times: int) -> bool:
-    """Whether the tokens end in one passage of `shortest` to `longest` tokens, `times` in a row; as vLLM counts."""
+    """Return whether the last tokens are a passage of `shortest` to `longest` tokens, `times` in a row, as in vLLM."""
     for size in range(shortest, longest + 1):
         if size * times > len(tokens):
             return False

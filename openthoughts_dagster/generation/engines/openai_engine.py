@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: a `vllm serve` fleet, or a hosted API."""
+"""The engine for OpenAI-compatible servers: a `vllm serve` fleet or a hosted API."""
 
 import os
 import time
@@ -33,13 +33,13 @@ from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Sampling
 
 _DEFAULT_URL = "https://api.openai.com/v1"
-_MOST_LEARNED = 6  # refusals in a row from which one request learns what its server takes
-_STREAMED_TOKENS = 8192  # answers that may take longer than gateways wait
+_MOST_LEARNED = 6  # a request learns the parameters of its server from at most this many refusals in a row
+_STREAMED_TOKENS = 8192  # max_tokens from which an answer may take longer than gateways wait
 
 
 @dataclass(frozen=True)
 class Served:
-    """What a server says of itself; nothing of it is sure but for vLLM."""
+    """What a server says about itself. Only a vLLM server says it reliably."""
 
     is_vllm: bool = False
     version: str | None = None
@@ -47,7 +47,7 @@ class Served:
 
 
 async def start_openai(model: Model) -> "OpenaiEngine":
-    """Connect to the server. Raises EngineError when its key is missing or refused, or when nobody answers."""
+    """Connect to the server. Raises EngineError if its key is missing or refused, or if nobody answers."""
     reference = model.reference
     key = os.environ.get(reference.api_key_env, "").strip() if reference.api_key_env else None
     if key is not None and not (key and key.isascii() and key.isprintable()):
@@ -71,7 +71,7 @@ async def start_openai(model: Model) -> "OpenaiEngine":
 
 
 async def _served(client: HttpClient, model: Model) -> Served:
-    """Ask the server what it is. One without a list of models, or with a key that may not see it, may answer too."""
+    """Ask the server for its models; a server without that list, or that hides it from the key, may still be used."""
     reference = model.reference
     reply = await client.get("/models")
     if reply.status in (429, 502, 503, 529):
@@ -97,7 +97,7 @@ def _refusal(model: Model, client: HttpClient, problem: str) -> str:
 
 
 class OpenaiEngine:
-    """One model of one server: its completions where we have its tokenizer, its chat completions otherwise."""
+    """One model of one server. It asks /completions if the tokenizer is known, and /chat/completions otherwise."""
 
     def __init__(self, client: HttpClient, model: Model, served: Served, retry_policy: RetryPolicy) -> None:
         self._client = client
@@ -106,7 +106,7 @@ class OpenaiEngine:
         self._retry_policy = retry_policy
         self._parameters = ServerParameters(model.reference.parameters)
         self._gateway_timed_out = False
-        # which ways of asking the server has answered: what it refuses then is the single request's fault
+        # ways of asking that the server has answered; a later refusal is then the fault of that request
         self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
         tokenizer = model.tokenizer()
@@ -115,11 +115,11 @@ class OpenaiEngine:
         self._path = "/chat/completions" if tokenizer is None else "/completions"
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
-        """Completions of `requests`, each as soon as it ends."""
+        """Yield the completions of `requests`, each as soon as it has ended."""
         return fan_out(requests, self._model.reference.max_in_flight, self._complete)
 
     def describe(self) -> dict[str, Any]:
-        """Engine name, the server and its version; type and parallelism as the recipe says: a server does not tell."""
+        """Return engine name, server and version, and the recipe's dtype and parallelism, which servers do not tell."""
         reference = self._model.reference
         return {
             "name": "openai",
@@ -169,7 +169,7 @@ class OpenaiEngine:
         )
 
     def _counted(self, request: Request, body: dict[str, Any], reply: Reply) -> tuple[int, int, dict[str, str]]:
-        """Tokens of prompt and completion, and what the ledger keeps of the reply. Counted here where it has none."""
+        """Return the tokens of prompt and completion, counted here if the reply has none, and the ledger's remarks."""
         prompt, completion, served = reply.prompt_tokens, reply.completion_tokens, dict(reply.served)
         if completion == 0 and reply.text:
             completion = None
@@ -184,7 +184,7 @@ class OpenaiEngine:
         return prompt, completion, served
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """What is sent. Raises InvalidPrompt."""
+        """Return the body of the request. Raises InvalidPrompt."""
         tokens, room = None, request.sampling.max_tokens
         if self._prompts is not None:
             tokens = self._prompts.tokens(request.prompt)
@@ -221,14 +221,14 @@ class OpenaiEngine:
         return reply if events is None else join_events(reply, events)
 
     def _streams(self, sampling: Sampling) -> bool:
-        """Whether answers are streamed: gateways end a connection on which nothing comes for a minute or two."""
+        """Return whether to stream: gateways close a connection on which nothing arrives for a minute or two."""
         wanted = self._model.reference.stream
         if wanted != "auto":
             return wanted == "always"
         return self._gateway_timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
 
     async def _shortened(self, body: dict[str, Any]) -> bool:
-        """Ask for no more tokens than the prompt leaves, as the other engines do; vLLM refuses a chat that does."""
+        """Lower max_tokens to what the prompt leaves; return whether it was lowered. vLLM refuses longer chats."""
         if "messages" not in body or self._served.longest is None:
             return False
         prompt = await self._tokens_of({"messages": body["messages"]})
@@ -239,7 +239,7 @@ class OpenaiEngine:
         return True
 
     def _check_guards(self, request: Request) -> None:
-        """A guard that the server would silently ignore is worse than none."""
+        """Refuse a guard that the server would silently ignore."""
         sampling = request.sampling
         guards = {"thinking_budget": sampling.thinking_budget, "repetition": sampling.repetition}
         if not self._served.is_vllm and (used := [name for name, guard in guards.items() if guard is not None]):
@@ -251,11 +251,11 @@ class OpenaiEngine:
     def _thinking_tokens(self, request: Request, reply: Reply) -> int:
         if request.sampling.thinking_budget is None or self._tags is None:
             return 0
-        # templates end with the tag or a newline after it
+        # templates end with the tag, or with the tag and a newline
         return self._tags.thinking_tokens(reply.token_ids, self._tags.opening in reply.prompt_ids[-2:])
 
     async def _learn_tags(self, request: Request) -> None:
-        """Find the tokens that a thinking budget closes the reasoning with, once: our tokenizer's or the server's."""
+        """Find, once, the tokens that close the reasoning, by our tokenizer or by the server's."""
         if request.sampling.thinking_budget is None or self._tags is not None:
             return
         if self._prompts is not None:
@@ -267,7 +267,7 @@ class OpenaiEngine:
         self._tags = require_reasoning_tags(self._model.reference.name, tags)
 
     async def _tokens_of(self, prompt: dict[str, Any]) -> list[int]:
-        """The tokens of a prompt or of messages as vLLM's own /tokenize counts them; none where it has no such path."""
+        """Return the tokens of a prompt or of messages from vLLM's /tokenize; an empty list if it has no such path."""
         body = {"model": self._model.reference.model} | prompt
         reply = await self._client.post("/tokenize", body, below_v1=False)
         return list(reply.object().get("tokens") or []) if reply.status == 200 else []

@@ -1,4 +1,4 @@
-"""What a server's reply means, whatever words and fields it chooses."""
+"""Reads the replies of servers, which differ in their words and fields."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +9,10 @@ from openthoughts_dagster.generation.servers.http_client import HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import FailureKind, RequestFailed
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
-_MOST_TOKENS = 2**31 - 1  # what a column of the ledger holds
+_MOST_TOKENS = 2**31 - 1  # the largest value of a column of the ledger
 
-# How servers call the end of an answer, in lower case. What is not here is kept as the server wrote it, and does not
-# count as finished.
+# Servers' words for the end of an answer, in lower case. Any other word is kept as the server wrote it, and such an
+# answer does not count as finished.
 _REASONS = {
     "stop": "stop eos eos_token end_turn stop_sequence complete completed finish_reason_stop",
     "length": "length max_tokens max_output_tokens model_length max_length token_limit incomplete",
@@ -27,10 +27,10 @@ _MEANING = {word: reason for reason, words in _REASONS.items() for word in words
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server's model wrote; its tokens and its prompt's are there where vLLM was asked for them.
+    """A model's text from a server's reply. Token ids of text and prompt are present if vLLM was asked for them.
 
-    The counts of tokens are None where the server gave none. `served` is what the reply says of itself: the model's
-    name there and the fingerprint of the system.
+    The counts of tokens are None if the server gave none. `served` has the model's name on the server and the
+    fingerprint of the system.
     """
 
     text: str
@@ -44,12 +44,12 @@ class Reply:
 
 
 def read_reply(reply: HttpReply, answers_others: bool = True) -> Reply:
-    """The answer in a reply of status 200. Raises RequestFailed or FatalServerError when it is none."""
+    """Return the answer in a reply of status 200. Raises RequestFailed or FatalServerError if it has none."""
     body = reply.body
-    if body is None:  # cut off, or a proxy's HTML
+    if body is None:  # the JSON is cut off, or a proxy sent HTML
         content_type = reply.headers.get("content-type", "") or "no content type"
         raise _unusable(f"its body is not JSON ({content_type})", reply)
-    if isinstance(body, dict) and body.get("error"):  # some gateways answer 200 all the same
+    if isinstance(body, dict) and body.get("error"):  # some gateways send an error with status 200
         raise failure_of(reply, answers_others)
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -84,16 +84,17 @@ def read_reply(reply: HttpReply, answers_others: bool = True) -> Reply:
 
 
 def finish_reason(said: Any) -> str:
-    """One of FINISH_REASONS; the server's own word, or `unknown`, where it means none of them."""
+    """Return one of FINISH_REASONS, or the server's own word, or `unknown` if there is no word."""
     if not isinstance(said, str) or not said.strip():
         return "unknown"
     return _MEANING.get(said.strip().lower(), replace_lone_surrogates(said.strip()[:64]))
 
 
 def join_events(reply: HttpReply, events: list[dict[str, Any]]) -> HttpReply:
-    """A streamed reply put together to what the same reply is without streaming.
+    """Join the events of a streamed reply to the reply that the server would have sent without streaming.
 
-    Raises RequestFailed when the stream ends before the answer does.
+    Raises:
+        RequestFailed: The stream ended before the answer.
     """
     body: dict[str, Any] = {}
     message: dict[str, Any] = {}
@@ -128,7 +129,7 @@ def _append(to: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def _chat_text(message: dict[str, Any]) -> str | None:
-    """The whole text of a message, its reasoning between tags, in whichever field a server puts it."""
+    """Return the whole text of a message with its reasoning between tags, whichever field holds it."""
     content = _joined_parts(message.get("content"))
     reasoning = _reasoning_of(message)
     if message.get("content") is not None and content is None:
@@ -137,7 +138,7 @@ def _chat_text(message: dict[str, Any]) -> str | None:
         return content or ""
     if content is None:
         return f"{OPEN}{reasoning}"
-    if content.lstrip().startswith(OPEN):  # once in a field of its own, and once more before the answer
+    if content.lstrip().startswith(OPEN):  # the reasoning is in a field of its own and also before the answer
         _, closed, content = content.partition(CLOSE)
         if not closed:
             return f"{OPEN}{reasoning}"
@@ -145,22 +146,22 @@ def _chat_text(message: dict[str, Any]) -> str | None:
 
 
 def _reasoning_of(message: dict[str, Any]) -> str | None:
-    """vLLM and OpenRouter say `reasoning`, DeepSeek and older vLLM `reasoning_content`, Ollama `thinking`."""
+    """Return the reasoning; vLLM says `reasoning`, DeepSeek `reasoning_content`, Ollama `thinking`."""
     for name in ("reasoning", "reasoning_content", "thinking"):
         if isinstance(message.get(name), str) and message[name]:
             return str(message[name])
-    if isinstance(details := message.get("reasoning_details"), list):  # OpenRouter, for some providers
+    if isinstance(details := message.get("reasoning_details"), list):  # OpenRouter has this for some providers
         texts = [part.get("text") or part.get("summary") for part in details if isinstance(part, dict)]
         if written := "".join(text for text in texts if isinstance(text, str)):
             return written
-    if isinstance(parts := message.get("content"), list):  # Mistral: a part of the content
+    if isinstance(parts := message.get("content"), list):  # Mistral sends it as a part of the content
         thoughts = [_joined_parts(p.get("thinking")) for p in parts if isinstance(p, dict) and "thinking" in p]
         return "".join(thought for thought in thoughts if thought) or None
     return None
 
 
 def _joined_parts(content: Any) -> str | None:
-    """A text, or the texts of a list of parts; None where it is neither."""
+    """Return a text, or the joined texts of a list of parts; None if `content` is neither."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -170,7 +171,7 @@ def _joined_parts(content: Any) -> str | None:
 
 
 def _usage(usage: Any) -> tuple[int | None, int | None, int]:
-    """Tokens of prompt, completion and cache; None where a server says nothing that can be a count."""
+    """Return the tokens of prompt, completion and cache; None for counts that the server does not give."""
     if not isinstance(usage, dict):
         return None, None, 0
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -178,7 +179,7 @@ def _usage(usage: Any) -> tuple[int | None, int | None, int]:
     thought = _count(_part(usage, "completion_tokens_details").get("reasoning_tokens"))
     total = _count(usage.get("total_tokens"))
     if thought and prompt is not None and completion is not None and total == prompt + completion + thought:
-        completion += thought  # xAI counts the reasoning apart
+        completion += thought  # xAI does not include the reasoning in completion_tokens
     return prompt, completion, min(cached, prompt or 0)
 
 
@@ -193,7 +194,7 @@ def _part(usage: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens, in whichever form a server gives it; None where it cannot be one."""
+    """Return a number of tokens, whatever type the server gives it; None if it is not a count."""
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a server is asked: the body of a request, and what the server does not take of it."""
+"""Makes the body of a request to a server, and adapts it to the parameters that the server takes."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ _REFUSED = re.compile(
 
 
 def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] | None, room: int) -> dict[str, Any]:
-    """The body of a completion of `tokens`, or of a chat completion of the request's messages where they are None."""
+    """Return the body of a completion of `tokens`, or of a chat completion of the messages if they are None."""
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -36,7 +36,7 @@ def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] 
         schema = {"name": "reply", "schema": request.json_schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if is_vllm:
-        # what is left out would be taken from the checkpoint's generation_config.json: the recipe says all of it
+        # send every setting: vLLM would take absent ones from the checkpoint's generation_config.json
         body |= {"top_k": sampling.top_k, "min_p": 0.0, "repetition_penalty": 1.0}
         if sampling.thinking_budget is not None:
             body |= {"thinking_token_budget": sampling.thinking_budget, "return_token_ids": True}
@@ -47,11 +47,11 @@ def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] 
 
 
 class ServerParameters:
-    """How one server wants its parameters: as the recipe says, and as the server's own refusals say.
+    """Adapts parameters to one server, by the recipe and by what the server's refusals say.
 
-    A server that names a parameter which it does not take is asked again without it, where that changes nothing of
-    what the recipe asks for: `max_tokens` under its newer name, no seed, and no temperature or top_p that are at their
-    default of 1. Any other refusal stops the run, for answers sampled otherwise are not those that were asked for.
+    If a server refuses a parameter, the request is sent again without it where that does not change the sampling:
+    `max_tokens` is sent under its newer name, and a seed, or a temperature or top_p of 1, is left out. Any other
+    refusal stops the run, because the answers would not be sampled as the recipe says.
     """
 
     def __init__(self, parameters: RequestParameters) -> None:
@@ -60,14 +60,15 @@ class ServerParameters:
         self._extra = dict(parameters.extra)
 
     def apply(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body as the server takes it."""
+        """Return the body with the parameters that the server takes."""
         kept = {self._rename.get(name, name): value for name, value in body.items() if name not in self._omit}
         return kept | self._extra
 
     def learn(self, reply: HttpReply, sampling: Sampling) -> bool:
-        """Whether a refusal was about a parameter that can be left out or renamed; from now on it is.
+        """Leave out or rename the parameter that a refusal names, from now on; return whether there was one.
 
-        Raises FatalServerError when the refused parameter is one that the recipe's sampling needs.
+        Raises:
+            FatalServerError: The recipe's sampling needs the refused parameter.
         """
         if reply.status not in (400, 422):
             return False
@@ -75,7 +76,7 @@ class ServerParameters:
         if _REFUSED.search(text) is None:
             return False
         name = error_parameter(reply) or _named_in(text)
-        if name in self._omit or name in self._rename:  # requests in flight when it was learned
+        if name in self._omit or name in self._rename:  # this request was in flight when the refusal was learned
             return name != self._rename.get(name)
         if name == "max_tokens":
             self._rename[name] = "max_completion_tokens"
@@ -98,7 +99,7 @@ class ServerParameters:
 
 
 def _named_in(text: str) -> str:
-    """The parameter that a refusal names in its text, quoted before others; empty where it names none."""
+    """Return the parameter that a refusal's text names, a quoted one first; an empty text if it names none."""
     names = ("max_tokens", "temperature", "top_p", "top_k", "seed", "stream_options")
     quoted = re.findall(r"['\"`](\w+)['\"`]", text)
     return next((name for name in [*quoted, *re.findall(r"\w+", text)] if name in names), "")

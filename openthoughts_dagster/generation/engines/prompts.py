@@ -1,4 +1,4 @@
-"""Rendered prompts as tokens, and the tokens in which a model thinks."""
+"""Converts rendered prompts to tokens, and counts the tokens of a model's reasoning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN, opens_reasoning
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
-_CACHED = 64  # prompts: the samples of one prompt are asked one after the other
+_CACHED = 64  # prompts in the cache; the samples of a prompt follow each other
 _CACHED_LETTERS = 20_000
 
 
 class InvalidPrompt(ValueError):
-    """A prompt that the model cannot take; `tokens` is its length where it is known."""
+    """The model cannot take the prompt; `tokens` is its length if it is known."""
 
     def __init__(self, problem: str, tokens: int = 0) -> None:
         super().__init__(problem)
@@ -29,7 +29,7 @@ class Tags:
     closing: int
 
     def thinking_tokens(self, tokens: Sequence[int], opened: bool) -> int:
-        """How many tokens of a completion are reasoning; `opened` says that its prompt has opened it."""
+        """Count the tokens of reasoning in a completion; `opened` says whether its prompt opened the reasoning."""
         start = 0 if opened else next((i + 1 for i, token in enumerate(tokens) if token == self.opening), None)
         if start is None:
             return 0
@@ -37,7 +37,7 @@ class Tags:
 
 
 class Prompts:
-    """Turns rendered prompts into tokens and sees to it that they fit the model's longest sequence."""
+    """Converts rendered prompts to tokens and checks that they fit the model's longest sequence."""
 
     def __init__(self, tokenizer: Any, longest: int | None) -> None:
         self._tokenizer = tokenizer
@@ -47,7 +47,7 @@ class Prompts:
         self.tags = Tags(opening[0], closing[0]) if len(opening) == len(closing) == 1 else None
 
     def tokens(self, prompt: str) -> list[int]:
-        """The tokens of `prompt`. Raises InvalidPrompt when it is no Unicode, empty or too long."""
+        """Return the tokens of `prompt`. Raises InvalidPrompt if it is not valid Unicode, empty or too long."""
         if has_lone_surrogate(prompt):
             raise InvalidPrompt("the prompt is not Unicode: it has half a surrogate pair")
         tokens = self._cached(prompt) if len(prompt) < _CACHED_LETTERS else self._encode(prompt)
@@ -60,15 +60,15 @@ class Prompts:
         return tokens
 
     def max_new_tokens(self, tokens: Sequence[int], wanted: int) -> int:
-        """How long the completion may become: `wanted` tokens, or what is left of the longest sequence."""
+        """Return the longest completion in tokens: `wanted`, or what the prompt leaves of the longest sequence."""
         return wanted if self.longest is None else min(wanted, self.longest - len(tokens))
 
     def count(self, text: str) -> int:
-        """The number of tokens of a text."""
+        """Return the number of tokens of a text."""
         return len(self._encode(text))
 
     def thinking_tokens(self, prompt: str, tokens: Sequence[int]) -> int:
-        """How many tokens of a completion of `prompt` are reasoning."""
+        """Count the tokens of reasoning in a completion of `prompt`."""
         return self.tags.thinking_tokens(tokens, opens_reasoning(prompt)) if self.tags else 0
 
     def _encode(self, text: str) -> list[int]:
@@ -76,12 +76,12 @@ class Prompts:
 
 
 def estimated_tokens(text: str) -> int:
-    """About how many tokens a text has, where no tokenizer is at hand: four bytes of UTF-8 are one."""
+    """Estimate the number of tokens of a text without a tokenizer, at four bytes of UTF-8 each."""
     return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:
-    """The tags, for a thinking budget of the model `name`. Raises EngineError when the model has none."""
+    """Return the tags. Raises EngineError if the model `name` has none, since a thinking budget needs them."""
     if tags is None:
         raise EngineError(
             f"{name}: sampling.thinking_budget is set, but the model has no tokens {OPEN} and {CLOSE}, so its "

@@ -1,4 +1,4 @@
-"""Sampling for transformers with a seed for each row, so that a sample does not depend on its batch."""
+"""Sampling for transformers with one seed for each row, so that a sample does not depend on its batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from openthoughts_dagster.recipe import Sampling
 
 
 def sampling_processors(sampling: Sampling, seeds: Sequence[int]) -> Any:
-    """A LogitsProcessorList after which the likeliest token is a sample, row i drawn with `seeds[i]`.
+    """Make a LogitsProcessorList after which the most likely token of row i is a sample drawn with `seeds[i]`.
 
-    Uses the Gumbel-max trick: the argmax of log-probabilities plus Gumbel noise is a sample of the distribution
-    (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). Temperature 0 is greedy: an empty list.
+    It uses the Gumbel-max trick: the argmax of log-probabilities plus Gumbel noise is a sample of the distribution
+    (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030). At temperature 0, which is greedy, the list is empty.
     """
     import torch
     from transformers import (

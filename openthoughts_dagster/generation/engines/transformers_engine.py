@@ -1,4 +1,4 @@
-"""transformers' own generate: any machine, no extra install, batch by batch."""
+"""The engine that uses the `generate` of transformers; it runs on any machine, batch by batch."""
 
 import asyncio
 import json
@@ -48,14 +48,14 @@ class TransformersEngine:
         self._grammar: Callable[[str], Any] | None = None
 
     async def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
-        """Completions of `requests`, batch by batch: up to `max_in_flight` are taken and sorted by length."""
+        """Yield completions batch by batch: up to `max_in_flight` requests are taken at once and sorted by length."""
         async for taken in _chunks(requests, self._model.reference.max_in_flight):
             for batch in self._batches(taken):
                 for completion in await self._complete(batch):
                     yield completion
 
     def describe(self) -> dict[str, Any]:
-        """Engine name and version, type, parallelism, device and the longest sequence."""
+        """Return engine name and version, dtype, parallelism, device and the longest sequence."""
         import transformers
 
         return {
@@ -68,7 +68,7 @@ class TransformersEngine:
         }
 
     async def close(self) -> None:
-        """Drop the weights and give the accelerator's memory back."""
+        """Drop the weights and release the accelerator's memory."""
         import torch
 
         self._weights = None
@@ -76,7 +76,7 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
     def _batches(self, requests: list[Request]) -> list[list[Request]]:
-        """Requests of one sampling and of similar length together: padding is work for nothing."""
+        """Batch requests of the same sampling and of similar length, because padding wastes work."""
 
         def group(request: Request) -> str:
             return request.sampling.model_dump_json()
@@ -107,7 +107,7 @@ class TransformersEngine:
         try:
             rows = await asyncio.shield(work)
         except asyncio.CancelledError:
-            endings.canceled = True  # a thread cannot be canceled: it ends after its next token
+            endings.canceled = True  # a thread cannot be canceled; it ends after its next token
             await asyncio.wait([work])
             raise
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory, a broken checkpoint, ...
@@ -145,10 +145,10 @@ class TransformersEngine:
             outputs = self._weights.generate(
                 tokens.to(device),
                 attention_mask=mask.to(device),
-                # not the checkpoint's own settings, such as a repetition penalty: the recipe says all of them
+                # the recipe has all settings; ignore the checkpoint's own, such as a repetition penalty
                 generation_config=GenerationConfig(
                     max_new_tokens=endings.longest,
-                    do_sample=False,  # the processors sample, with a seed for each row
+                    do_sample=False,  # the processors do the sampling, with a seed for each row
                     pad_token_id=pad,
                     eos_token_id=sorted(self._ends()),
                 ),

@@ -1,4 +1,4 @@
-"""vLLM in process: continuous batching, tensor parallel over the accelerators that the model asks for."""
+"""The engine that runs vLLM in this process: continuous batching and tensor parallelism."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from openthoughts_dagster.recipe import ModelReference
 
 
 async def start_vllm(model: Model) -> "VllmEngine":
-    """Load the model's weights. Raises EngineError with vLLM's reason when that fails."""
+    """Load the model's weights. Raises EngineError with vLLM's reason if that fails."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB, only read by the CPU build
@@ -29,7 +29,7 @@ async def start_vllm(model: Model) -> "VllmEngine":
     reference = model.reference
     tokenizer = load_tokenizer(model.address, reference.revision, model.identity.revision)
     try:
-        # in no variable of this function: vLLM's lazy imports keep its frame, and the engine would outlive its close
+        # do not keep it in a variable: vLLM's lazy imports keep this frame, and the engine would outlive its close
         return VllmEngine(AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model))), model, tokenizer)
     except Exception as error:
         raise EngineError(
@@ -39,7 +39,7 @@ async def start_vllm(model: Model) -> "VllmEngine":
 
 
 def engine_arguments(model: Model) -> dict[str, Any]:
-    """vLLM's engine arguments for a model of the recipe."""
+    """Return vLLM's engine arguments for a model of the recipe."""
     from vllm.config.reasoning import ReasoningConfig
 
     reference, options = model.reference, model.reference.vllm
@@ -48,7 +48,7 @@ def engine_arguments(model: Model) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": model.address,
         "revision": reference.revision,
-        # the CPU build's bfloat16 kernels end in an illegal instruction on CPUs without AMX or AVX512-BF16
+        # the CPU build's bfloat16 kernels crash with an illegal instruction on CPUs without AMX or AVX512-BF16
         "dtype": "float32" if on_cpu and reference.dtype == "auto" else reference.dtype,
         "max_model_len": reference.max_model_len,
         "quantization": options.quantization,
@@ -59,7 +59,7 @@ def engine_arguments(model: Model) -> dict[str, Any]:
         "enforce_eager": on_cpu,  # compiling pays off on accelerators only
         "disable_log_stats": True,
     }
-    if Prompts(tokenizer, None).tags:  # what a thinking budget closes the reasoning with
+    if Prompts(tokenizer, None).tags:  # a thinking budget closes the reasoning with these tags
         arguments["reasoning_config"] = ReasoningConfig(reasoning_start_str=OPEN, reasoning_end_str=CLOSE)
     return arguments | (_cpu_arguments(reference) if on_cpu else _gpu_arguments(reference))
 
@@ -75,7 +75,7 @@ def _cpu_arguments(reference: ModelReference) -> dict[str, Any]:
 
 
 class VllmEngine:
-    """One AsyncLLM. Every sample is a request of its own; prefix caching shares their prompt."""
+    """One AsyncLLM. Every sample is a request of its own, and prefix caching shares the prompt."""
 
     def __init__(self, engine: Any, model: Model, tokenizer: Any) -> None:
         from vllm.sampling_params import RequestOutputKind
@@ -86,11 +86,11 @@ class VllmEngine:
         self._only_at_the_end = RequestOutputKind.FINAL_ONLY
 
     def generate(self, requests: AsyncIterable[Request]) -> AsyncIterator[Completion]:
-        """Completions of `requests`, each as soon as it ends."""
+        """Yield the completions of `requests`, each as soon as it has ended."""
         return fan_out(requests, self._model.reference.max_in_flight, self._complete)
 
     def describe(self) -> dict[str, Any]:
-        """Engine name and version, types, parallelism and the longest sequence."""
+        """Return engine name and version, dtypes, parallelism and the longest sequence."""
         import vllm
 
         config, options = self._engine.model_config, self._model.reference.vllm
@@ -109,8 +109,8 @@ class VllmEngine:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
-            await asyncio.sleep(0)  # lets its canceled tasks go
-            gc.collect()  # vLLM's own finalizer fails when it first runs while the interpreter goes down
+            await asyncio.sleep(0)  # let its canceled tasks end
+            gc.collect()  # vLLM's own finalizer fails if it runs while the interpreter shuts down
 
     async def _complete(self, request: Request) -> Completion:
         from vllm.exceptions import VLLMClientError
@@ -126,8 +126,8 @@ class VllmEngine:
         final, limit = None, self._model.reference.retry.request_seconds
         try:
             sampling = self._sampling(request, tokens)
-            # already tokens, so that vLLM needs no thread; the id is fresh, so that a request that is asked again
-            # after a failure does not meet its own remains
+            # The prompt is given as tokens, so that vLLM needs no thread for it. The id is new, so that a request that
+            # is retried after a failure does not collide with its first attempt.
             prompt = {"type": "token", "prompt_token_ids": tokens}
             async with asyncio.timeout(limit):
                 async for output in self._engine.generate(prompt, sampling, uuid4().hex):
@@ -137,7 +137,7 @@ class VllmEngine:
         except TimeoutError:
             problem = f"vLLM gave no answer within {limit:g} s (retry.request_seconds)"
             return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens))
-        except (VLLMClientError, ValueError) as error:  # vLLM will not have the request, however often it is asked
+        except (VLLMClientError, ValueError) as error:  # vLLM refuses this request every time
             problem = f"{type(error).__name__}: {error}"
             return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens), permanent=True)
         except Exception as error:

@@ -1,1 +1,1 @@
-"""Asking model servers over HTTP: one client, one retry policy, one reading of their failures."""
+"""Requests to model servers over HTTP: the client, the retry policy, and the classification of failures."""

@@ -1,4 +1,4 @@
-"""What a server's refusal means: for this request, for all of them, for now or for good."""
+"""Classifies a server's refusal: whether it concerns one request or all, and whether it is permanent."""
 
 import re
 from typing import Any
@@ -11,10 +11,10 @@ from openthoughts_dagster.generation.servers.retry_policy import (
     retry_after,
 )
 
-_SHOWN = 300  # characters of a reply in an error
+_SHOWN = 300  # characters of a reply that an error shows
 
-# Words by which servers say what their status does not. A status alone says little: accounts without credit are told
-# so with 400, 402, 403 and 429, and a provider behind a router fails with 400.
+# Words in refusals that say more than the status does. An account without credit gets status 400, 402, 403 or 429, and
+# a failing provider behind a router gives status 400.
 _ACCOUNT = re.compile(
     r"insufficient[_ ](quota|credit|balance|fund)|out of credit|no credit|credit balance|more credits|credits? (limit|"
     r"exhausted|depleted)|billing|payment|exceeded your current quota|spending limit|account .{0,40}(deactivated|"
@@ -40,7 +40,7 @@ _PROMPT_AT_FAULT = re.compile(r"invalid_prompt|\b(messages|prompt|input)\b(\[|\.
 
 
 def failure_of(reply: HttpReply, answers_others: bool) -> RequestFailed | FatalServerError:
-    """What a reply without an answer means.
+    """Classify a reply without an answer.
 
     Args:
         reply: A reply of a status other than 200, or of 200 with an error as its body.
@@ -62,7 +62,7 @@ def failure_of(reply: HttpReply, answers_others: bool) -> RequestFailed | FatalS
     if status in (401, 402) or (status in (400, 403, 404, 429) and _is_about_the_account(status, said, reply.text)):
         return FatalServerError(problem)
     if status == 403:
-        if answers_others:  # this prompt, and not our key
+        if answers_others:  # the prompt is refused, and not our key
             return RequestFailed(problem, FailureKind.REJECTED)
         return FatalServerError(problem)
     if status == 429:
@@ -77,30 +77,30 @@ def failure_of(reply: HttpReply, answers_others: bool) -> RequestFailed | FatalS
         return RequestFailed(problem, FailureKind.REJECTED, permanent=True)
     if _PROVIDER.search(said):
         return RequestFailed(problem, FailureKind.ATTEMPT_FAILED, wait)
-    # A request is at fault when the server says so, and answers others that ask in the same way. Whatever else a 400
-    # may mean, the recipe's or the server's setting, is asked again when that is put right.
+    # A request is at fault if the server says so and has answered others that ask in the same way. A 400 with another
+    # cause, such as a wrong setting of the recipe or the server, is asked again by the next run.
     at_fault = status == 422 or _PROMPT_AT_FAULT.search(f"{said} {_param_of(error)}:") is not None
     return RequestFailed(problem, FailureKind.REJECTED, permanent=answers_others and at_fault)
 
 
 def error_text(reply: HttpReply) -> str:
-    """What a server says of an error, in one line of at most 300 characters."""
+    """Return what a server says about an error, in one line of at most 300 characters."""
     return _message_of(reply, _error_in(reply.body))
 
 
 def shown(text: str) -> str:
-    """The beginning of a reply's text, for an error."""
+    """Return the beginning of a reply's text, for an error."""
     return text[:_SHOWN].strip() or "(empty)"
 
 
 def error_parameter(reply: HttpReply) -> str:
-    """The parameter that a refusal names in a field of its own; empty where it names none."""
+    """Return the parameter that a refusal names in a field of its own; an empty text if it names none."""
     return _param_of(_error_in(reply.body))
 
 
 def _error_in(body: Any) -> dict[str, Any]:
     error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, list) and error:  # Google answers with a list of one error
+    if isinstance(error, list) and error:  # Google sends a list of one error
         return _error_in(error[0])
     if isinstance(error, str):
         return {"message": error}
@@ -109,7 +109,7 @@ def _error_in(body: Any) -> dict[str, Any]:
 
 def _message_of(reply: HttpReply, error: dict[str, Any]) -> str:
     message = error.get("message") or error.get("detail") or shown(reply.text)
-    metadata = error.get("metadata")  # OpenRouter: what the provider said, and why a prompt was moderated
+    metadata = error.get("metadata")  # OpenRouter has here what the provider said, and why a prompt was moderated
     if isinstance(metadata, dict):
         more = [str(metadata[name]) for name in ("raw", "reasons") if metadata.get(name)]
         message = " ".join([str(message), *more])
@@ -125,7 +125,7 @@ def _param_of(error: dict[str, Any]) -> str:
 
 
 def _status_of(status: int, error: dict[str, Any]) -> int:
-    """The status that counts: gateways put an error's own into the body of a 200."""
+    """Return the status of an error; gateways put it into the body of a reply of status 200."""
     if status != 200:
         return status
     for name in ("code", "status", "status_code"):
@@ -136,7 +136,7 @@ def _status_of(status: int, error: dict[str, Any]) -> int:
 
 
 def _is_about_the_account(status: int, said: str, text: str) -> bool:
-    """Whether an account is empty or closed; a 429 that names a window of time is a rate limit all the same."""
+    """Return whether an account is empty or closed; a 429 that names a window of time is only a rate limit."""
     if _ACCOUNT.search(said) is None:
         return False
     window = re.search(r"per[_ ]?(second|minute|min|hour|day)\b|rate[_ ]?limit", f"{said} {text[:4000]}", re.IGNORECASE)

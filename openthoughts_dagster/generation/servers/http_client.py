@@ -1,4 +1,4 @@
-"""HTTP to one server: no redirects, failures told apart, and its key kept to itself."""
+"""The HTTP client of one server: it follows no redirect, classifies failures, and does not reveal the key."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ from openthoughts_dagster.recipe import Retry
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 10
-_KEEP_SECONDS = 3  # less than servers keep an idle connection (uvicorn: 5), or a request meets one that just closed
-_HEADER_BYTES = 64 * 1024  # gateways add policies and traces of more than aiohttp's 8 kB
+_KEEP_SECONDS = 3  # shorter than servers keep idle connections (uvicorn: 5), so that none is used that just closed
+_HEADER_BYTES = 64 * 1024  # gateways add headers of more than aiohttp's limit of 8 kB
 _EVENT_BYTES = 2**26
 
 
 @dataclass(frozen=True)
 class HttpReply:
-    """A reply whose texts hold no key of ours. `body` is its JSON; None where it is none."""
+    """A reply without our key in its texts. `body` is its JSON, or None if it is not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,15 +32,15 @@ class HttpReply:
     body: Any = None
 
     def object(self) -> dict[str, Any]:
-        """The JSON object in the body; an empty one where there is none."""
+        """The JSON object in the body; an empty one if there is none."""
         return self.body if isinstance(self.body, dict) else {}
 
 
 class HttpClient:
     """The connections to one server. Its key goes into the headers of requests and nowhere else.
 
-    aiohttp and not the client of the package openai: the same request costs a fraction of the processor time, and
-    no retry is made that is not counted.
+    It uses aiohttp and not the client of the package openai, because a request then costs a fraction of the processor
+    time, and every retry is counted.
     """
 
     def __init__(self, url: str, key: str | None, request_seconds: float) -> None:
@@ -65,7 +65,7 @@ class HttpClient:
         await self._session.close()
 
     async def get(self, path: str, below_v1: bool = True) -> HttpReply:
-        """The reply at a path. Raises RequestFailed when nobody answers."""
+        """Return the reply at a path. Raises RequestFailed if the server does not answer."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=_CONNECT_SECONDS)
@@ -78,12 +78,12 @@ class HttpClient:
             return self._read(reply.status, reply.headers, await reply.read())
 
     async def post(self, path: str, body: Any, below_v1: bool = True) -> HttpReply:
-        """The reply to a body of JSON. Raises RequestFailed when there is none within the longest time."""
+        """Return the reply to a JSON body. Raises RequestFailed if it does not come in time."""
         async with self._posted(path, body, below_v1) as reply:
             return self._read(reply.status, reply.headers, await reply.read())
 
     async def post_streamed(self, path: str, body: Any) -> tuple[HttpReply, list[dict[str, Any]] | None]:
-        """The reply to a body of JSON, and the server-sent events in it; None where it is an ordinary reply."""
+        """Return the reply to a JSON body and its server-sent events; None for the events of an ordinary reply."""
         async with self._posted(path, body, below_v1=True) as reply:
             if reply.status != 200 or "text/event-stream" not in reply.headers.get("Content-Type", ""):
                 return self._read(reply.status, reply.headers, await reply.read()), None
@@ -116,7 +116,7 @@ class HttpClient:
         return HttpReply(status, self._scrubbed(headers), self._scrubber.scrub(text), self._decoded(text))
 
     def _decoded(self, text: str) -> Any:
-        """The JSON in a text, scrubbed when it is decoded: escapes hide a key from whoever looks at the text."""
+        """Decode the JSON in a text, then remove secrets: escapes could hide a key in the undecoded text."""
         try:
             return self._scrubber.scrub_json(json.loads(text))
         except (ValueError, RecursionError):
@@ -145,7 +145,7 @@ class HttpClient:
 
 
 class BlockingHttpClient:
-    """The same client for code that is not asynchronous, with the retry policy around it. A context manager.
+    """The client with its retry policy for code that is not asynchronous; a context manager.
 
     Example:
         with BlockingHttpClient(url, key, settings.retry) as server:
@@ -171,10 +171,10 @@ class BlockingHttpClient:
         self._runner.close()
 
     def post(self, path: str, body: Any) -> HttpReply:
-        """The reply of status 200 to a body of JSON, asked again as the settings say.
+        """Return the reply of status 200 to a JSON body; retries as the settings say.
 
         Raises:
-            RequestFailed: It was given up; the message says why, and which setting decided.
+            RequestFailed: The request was given up; the message says why and names the setting that decided.
             FatalServerError: The server refuses the key, the model or the account.
         """
         from openthoughts_dagster.generation.servers.failures import failure_of
@@ -192,7 +192,7 @@ class BlockingHttpClient:
 
 
 async def _lines(content: Any) -> AsyncIterator[bytes]:
-    """Lines of a stream, however long; a line of server-sent events may hold a whole answer."""
+    """Yield the lines of a stream, however long: a line of server-sent events may hold a whole answer."""
     rest = b""
     async for chunk in content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""Asking a server again: which failures are worth it, how long to wait, and when to give up."""
+"""The retry policy of a server: which failures are retried, how long to wait, and when to give up."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from openthoughts_dagster.recipe import Retry
 
 T = TypeVar("T")
 
-_GATEWAY_ATTEMPTS = 3  # the server behind the gateway went on, and is paid for every attempt
+_GATEWAY_ATTEMPTS = 3  # the server behind the gateway went on, so that every attempt is paid for
 
 
 class FailureKind(Enum):
@@ -27,14 +27,18 @@ class FailureKind(Enum):
 
 
 class FatalServerError(Exception):
-    """A server that will answer no request of this model: a wrong key, an unknown model, an empty account."""
+    """The server will answer no request of this model: the key is wrong, the model unknown, or the account empty."""
 
 
 class RequestFailed(Exception):
     """An attempt that failed.
 
-    `wait` is for how many seconds the server asks everybody to stay away; `reason` and `permanent` are those of a
-    completion that ends so; `retries` is how often the request had been tried before, once it is given up.
+    Args:
+        problem: What failed, for people.
+        kind: What the failure says about another attempt.
+        wait: Seconds for which the server asks all clients to wait; None if it does not ask.
+        reason: The `finish_reason` of a completion that ends with this failure.
+        permanent: Whether asking again cannot help.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class RequestFailed(Exception):
         self.retries = 0
 
     def add_setting(self, setting: str) -> None:
-        """Say in the message which setting of the recipe decided that the request is given up."""
+        """Name in the message the setting of the recipe by which the request was given up."""
         self.problem = f"{self.problem} ({setting})"
 
     def __str__(self) -> str:
@@ -57,10 +61,10 @@ class RequestFailed(Exception):
 
 
 class RetryPolicy:
-    """Tries requests of one server until they are answered or it is of no use any more.
+    """Retries requests of one server until they are answered or have to be given up.
 
     Waits are drawn between zero and an exponentially growing limit ("full jitter": M. Brooker, "Exponential Backoff
-    And Jitter", AWS, 2015). A Retry-After holds back every request of the server, not only the one that met it.
+    And Jitter", AWS, 2015). A Retry-After delays all requests of the server, not only the one that got it.
     """
 
     def __init__(self, retry: Retry) -> None:
@@ -69,7 +73,7 @@ class RetryPolicy:
         self._answered_at = time.monotonic()
 
     async def ask(self, attempt: Callable[[], Awaitable[T]]) -> tuple[T, int]:
-        """The first answer of `attempt`, and how often it was repeated. Raises RequestFailed when it gives up."""
+        """Return the first answer of `attempt` and the number of retries. Raises RequestFailed when it gives up."""
         retries, attempts, since, asked_to_wait = 0, 0, time.monotonic(), 0.0
         while True:
             await self._cool_down(retries)
@@ -97,10 +101,10 @@ class RetryPolicy:
                 return answer, retries
 
     def _seconds_left(self, kind: FailureKind, now: float, since: float, asked_to_wait: float) -> float:
-        """For how long a request is still tried whose failure says nothing about itself.
+        """Return for how many seconds a request is still retried if its failure concerns the server.
 
-        A server that asks everybody to wait, or that is gone, is judged by its last answer to anybody. One that is
-        unavailable may be so for this request alone, so that its own time counts.
+        If the server asks all clients to wait, or cannot be reached, the time counts from its last answer to any
+        request. A server may be unavailable for one request alone, so then the time counts from this request's start.
         """
         if kind in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT):
             return self._retry.longest_wait
@@ -109,7 +113,7 @@ class RetryPolicy:
         return max(self._retry.patience, 2 * asked_to_wait) - (now - since)
 
     def _gives_up(self, kind: FailureKind, attempts: int, left: float, asked_to_wait: float) -> str | None:
-        """The setting by which a request is given up now, with its value; None while it is tried again."""
+        """Return the setting by which a request is given up now, with its value; None if it is retried."""
         retry = self._retry
         if asked_to_wait > retry.request_seconds:
             return f"it asks to wait {asked_to_wait:,.0f} s; retry.request_seconds is {retry.request_seconds:g}"
@@ -125,14 +129,14 @@ class RetryPolicy:
         return random.uniform(0, min(self._retry.longest_wait, self._retry.first_wait * 2.0 ** min(retries, 60)))
 
     async def _cool_down(self, retries: int) -> None:
-        """Stay away as long as the server asked, and come back one by one: all at once would meet the same wall."""
+        """Wait as long as the server asked plus a random time, so that requests do not all return at once."""
         while (left := self._resume_at - time.monotonic()) > 0:
             await asyncio.sleep(left + self._backoff(retries))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a reply's Retry-After asks for, given as seconds or as an HTTP date."""
-    if milliseconds := headers.get("retry-after-ms"):  # Azure and OpenAI
+    """Return the seconds that a reply's Retry-After asks for; it is given in seconds or as an HTTP date."""
+    if milliseconds := headers.get("retry-after-ms"):  # Azure and OpenAI send this header
         try:
             return max(0.0, float(milliseconds) / 1000)
         except ValueError:

@@ -1,17 +1,17 @@
-"""Secrets cut out of what servers say, however they are escaped there."""
+"""Removes secrets from texts of servers, however they are escaped there."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
-_SHORTEST = 8  # `EMPTY`, `none` and `test` are placeholders, and words of answers
+_SHORTEST = 8  # shorter ones such as `EMPTY`, `none` and `test` are placeholders, and also words of answers
 _MARK = "[the key]"
 
 
 class SecretScrubber:
     """Replaces secrets in texts and decoded JSON.
 
-    Servers repeat a key in their refusals: as it is, with JSON escapes (`\\/`, `\\u002d`), URL-encoded, or as HTML.
+    Servers repeat a key in their refusals: unchanged, with JSON escapes (`\\/`, `\\u002d`), URL-encoded, or as HTML.
     """
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
@@ -19,11 +19,11 @@ class SecretScrubber:
         self._pattern = re.compile("|".join(map(_any_spelling, kept)), re.IGNORECASE) if kept else None
 
     def scrub(self, text: str) -> str:
-        """`text` without the secrets."""
+        """Return `text` without the secrets."""
         return text if self._pattern is None else self._pattern.sub(_MARK, text)
 
     def scrub_json(self, value: Any) -> Any:
-        """A decoded JSON value whose texts, keys of objects included, hold no secret."""
+        """Return a decoded JSON value without secrets in its texts and in the keys of its objects."""
         if self._pattern is None:
             return value
         if isinstance(value, str):
@@ -37,7 +37,7 @@ class SecretScrubber:
 
 
 def _any_spelling(secret: str) -> str:
-    """A pattern of the secret where every character may be written in any of the usual escapes."""
+    """Return a pattern of the secret in which every character may be written with any of the usual escapes."""
     return "".join(
         f"(?:\\\\*{re.escape(letter)}|\\\\+u{ord(letter):04x}|%{ord(letter):02x}|&#0*{ord(letter)};|&#x0*{ord(letter):x};)"
         for letter in secret

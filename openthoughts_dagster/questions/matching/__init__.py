@@ -1,4 +1,4 @@
-"""Compiled matching of many texts. Its door is these four names; behind it are numba's loops and their tables."""
+"""Compiled matching of many texts with numba. Code outside of this folder uses only these four names."""
 
 from openthoughts_dagster.questions.matching.benchmark_index import BenchmarkIndex
 from openthoughts_dagster.questions.matching.duplicates import find_duplicates

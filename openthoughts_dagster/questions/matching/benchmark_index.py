@@ -1,4 +1,4 @@
-"""An index of benchmark questions that finds the texts which repeat one, in whole or in part."""
+"""An index of benchmark questions that finds texts which repeat a question in whole or in part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,9 +48,9 @@ class BenchmarkIndex:
     settings: Decontamination
 
     def leaks(self, texts: Texts, instructions: RunTable) -> list[Leak]:
-        """Every text that leaks, each once, in order; `instructions` are those of the whole source.
+        """Return every text that leaks, each once, in order; `instructions` are those of the whole source.
 
-        A text that shares a run of words is not looked at again for its similarity.
+        The similarity of a text that shares a run of words is not computed.
         """
         found: list[Leak] = []
         for first, block in texts.chunks(_BLOCK) if len(self.questions) else ():
@@ -59,7 +59,7 @@ class BenchmarkIndex:
         return found
 
     def instructions(self, source: Texts) -> RunTable:
-        """The runs of words that are instructions: common in a source beside different questions, or in a benchmark."""
+        """Return the runs of words that are instructions: common beside different questions, or in a benchmark."""
         share = self.settings.common_share
         if share is None or len(self.questions) == 0:
             return self._told.only(np.zeros(len(self._told.keys), np.bool_))
@@ -70,7 +70,7 @@ class BenchmarkIndex:
         return self._told.only(often)
 
     def described(self, source: Texts, instructions: RunTable) -> list[CommonNgram]:
-        """The instructions that occur in a source, the most frequent first."""
+        """Return the instructions that occur in a source, the most frequent first."""
         if len(instructions.keys) == 0:
             return []
         in_benchmark = set(self._told.keys[self._common_in_benchmarks].tolist())
@@ -81,7 +81,7 @@ class BenchmarkIndex:
         return list(common.described(self._prepared(source), self._tokenize, instructions, self._text_of, where))
 
     def evidence(self, leak: Leak) -> Mapping[str, object]:
-        """What a person needs to agree: which benchmark and split, both texts, and what they share."""
+        """Return the evidence of a leak: benchmark, split, both texts, and the part that they share."""
         found = {"shared": leak.shared} if leak.shared is not None else {"similarity": leak.similarity}
         origin, text = self._shown[leak.question]
         return {**origin, **found, "text": text}
@@ -270,7 +270,7 @@ class BenchmarkIndex:
 
 
 def _covered(tokens: Tokens, instructions: RunTable) -> npt.NDArray[np.bool_]:
-    """Which tokens stand in an instruction."""
+    """Return which tokens are part of an instruction."""
     from openthoughts_dagster.questions.matching import run_kernels
 
     covered = np.zeros(len(tokens.values), np.bool_)
@@ -282,7 +282,7 @@ def _covered(tokens: Tokens, instructions: RunTable) -> npt.NDArray[np.bool_]:
 
 
 def _uncovered(texts: Texts, tokens: Tokens, covered: npt.NDArray[np.bool_]) -> Texts:
-    """The texts without the tokens that are covered."""
+    """Return the texts without the covered tokens."""
     from openthoughts_dagster.questions.matching import token_kernels
 
     if not covered.any():

@@ -1,4 +1,4 @@
-"""Whether two similar texts ask the same: what differs is formatting or a misspelling, and nothing else.
+"""Decides whether two similar texts ask the same, because they differ only in formatting or a misspelling.
 
 Spacing, letter case, typography, punctuation of sentences and spellings of one LaTeX symbol are formatting; where
 white space is part of a program, indentation is not. A misspelling is a word that the corpus does not know in the place
@@ -57,7 +57,7 @@ class Marks:
 
 
 def same_problems(texts: Texts, edges: Edges) -> Edges:
-    """The pairs of similar `texts`, the whole corpus, that ask the same."""
+    """Return the pairs of similar texts that ask the same; `texts` are the whole corpus."""
     pairs = np.arange(len(edges.ones))
     kept = np.zeros(len(pairs), np.bool_)
 

@@ -1,4 +1,4 @@
-"""Which texts repeat which: exactly, or with a similarity, in connected components of which one text stays."""
+"""Finds duplicates, exact or similar, in connected components; one text of each component stays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Texts that go, in order: `positions`, what each repeats, their ratio, and which text of the component stays.
+    """The dropped texts, in order: their positions, the text that each repeats, the ratio, and the text that stays.
 
-    A text is compared with the one that stays; where it is similar to that only by way of others, `of` is the most
-    similar of those. `exact` says that nothing but white space differs.
+    A text is compared with the one that stays. If it is similar to that one only through other texts, `of` is the most
+    similar of those. `exact` says that only white space differs.
     """
 
     positions: Positions
@@ -32,7 +32,7 @@ class Duplicates:
 def find_duplicates(
     texts: Texts, rank: Positions, settings: Dedup, pairs: Callable[[Texts, float], Edges] = similar_pairs
 ) -> Duplicates:
-    """The texts that repeat another one; of each component the text with the smallest `rank` stays.
+    """Find the texts that repeat another one; the text with the smallest `rank` of a component stays.
 
     Exact duplicates are equal but for white space around the text and at the ends of its lines. Fuzzy ones have a
     ratio of `settings.similarity` or more and, when `settings.same_numbers`, differ in nothing but formatting and
@@ -62,7 +62,7 @@ def find_duplicates(
 
 
 def all_pairs(texts: Texts, similarity: float) -> Edges:
-    """What `similar_pairs` looks for, by comparing all: exact, and the time grows with the square."""
+    """Find all similar pairs by comparing every pair: exact, in quadratic time."""
     from rapidfuzz import fuzz, process
 
     every = texts.listed(np.arange(len(texts)))

@@ -1,8 +1,8 @@
-"""Runs of tokens that benchmark questions have, in a table, and those among them that are instructions.
+"""A table of the runs of tokens of benchmark questions, and the instructions among these runs.
 
 An instruction, such as "Solve the following problem and put the answer into a box", is common: beside different
 questions of a source, or in different questions of a benchmark. A benchmark question that a source repeats a hundred
-times is none, whatever stands around it: where it ends, nothing of the question is missing.
+times is not an instruction, whatever text surrounds it, because the text contains the whole question.
 """
 
 from collections.abc import Callable, Iterator

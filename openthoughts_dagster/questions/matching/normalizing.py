@@ -1,4 +1,4 @@
-"""Texts as decontamination compares them: without what a copy may change and still ask the same.
+"""Normalizes texts for decontamination, by removing differences that do not change a question.
 
 Letter case, full-width and other compatibility letters, invisible characters, vowel signs of Arabic and Hebrew, the
 delimiters and spaces of LaTeX, and runs of white space.
@@ -22,7 +22,7 @@ _BLANKS = r"[ \t\r\x0B\x0C]{2,}|[\t\r\x0B\x0C]"
 
 
 def normalized(texts: Texts) -> Texts:
-    """The texts in the form in which they are compared; as many, in the same order."""
+    """Return the texts in the form in which they are compared, in the same order."""
     return Texts.concatenated(
         in_parallel(lambda _, part: Texts.of(_normal(part.series())), texts.chunks(_CHUNK)), len(texts)
     )

@@ -1,7 +1,7 @@
-"""Benchmark questions that are similar to a text, found by the grams that they share.
+"""Finds the benchmark questions that are similar to a text by the grams that they share.
 
-Similar texts are looked for among the benchmark questions that share the most grams, weighed by how rare each is, and
-verified exactly: nothing counts as similar that is not.
+Candidates are the benchmark questions that share the most grams, weighted by the rarity of each gram. The similarity of
+every candidate is then computed exactly.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Resemblance:
     similarity: float
 
     def edges(self, texts: Texts, brute_force: bool = False) -> Edges:
-        """Pairs of a text and a benchmark question that are similar; empty texts are similar to nothing."""
+        """Return the similar pairs of a text and a benchmark question; empty texts are not similar to anything."""
         edges = self._compared(texts) if brute_force else self._looked_up(texts)
         filled = (np.diff(texts.offsets)[edges.ones] > 0) & (np.diff(self.known.offsets)[edges.others] > 0)
         return Edges(edges.ones[filled], edges.others[filled], edges.ratios[filled])

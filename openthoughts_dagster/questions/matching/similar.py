@@ -40,10 +40,17 @@ class Edges:
 
 
 def similar_pairs(texts: Texts, similarity: float) -> Edges:
-    """The pairs of `texts` whose Indel similarity (rapidfuzz ratio, 0-100) is `similarity` or more.
+    """Find the pairs of texts whose Indel similarity (rapidfuzz ratio, 0-100) is `similarity` or more.
 
-    Nearly all of them: of pairs at 90 and above at least 99% (benchmarks/questions.py measures it), fewer below 80.
-    Equal texts would count as a family of their own; leave them out before.
+    It finds at least 99% of the pairs at 90 and above (benchmarks/questions.py measures this), and fewer below 80.
+    Remove equal texts first, because they would count as a family of similar texts.
+
+    Args:
+        texts: The texts.
+        similarity: The smallest similarity of a pair.
+
+    Returns:
+        The positions of both texts of each pair, and their ratio.
     """
     lengths, prose = texts.lengths(), similarity < _PROSE
     letters = np.empty((0, 64), np.uint8) if prose else texts.letters()

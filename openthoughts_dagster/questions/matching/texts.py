@@ -1,4 +1,4 @@
-"""Many texts as one array of bytes, in memory or in a file: what the compiled loops work on."""
+"""Many texts as one array of bytes, in memory or in a file, for the compiled loops."""
 
 import mmap
 import os
@@ -15,20 +15,25 @@ import numpy.typing as npt
 import polars as pl
 
 T = TypeVar("T")
-_BLOCK, _PART = 1 << 28, 1 << 24  # bytes copied before pages are given back, and by one thread
+_BLOCK, _PART = 1 << 28, 1 << 24  # bytes copied before pages are released, and bytes that one thread copies
 WORKERS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Texts:
-    """UTF-8 `data` of all texts, and `offsets`: text i is data[offsets[i]:offsets[i + 1]]."""
+    """A collection of texts.
+
+    Args:
+        data: The UTF-8 bytes of all texts.
+        offsets: Positions in `data`, one more than there are texts: text i is data[offsets[i]:offsets[i + 1]].
+    """
 
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, texts: pl.Series) -> "Texts":
-        """Texts in memory. Nulls are empty texts."""
+        """Make a collection in memory from a column; nulls become empty texts."""
         if texts.is_empty():
             return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64))
         array: Any = texts.fill_null("").to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -38,7 +43,7 @@ class Texts:
 
     @classmethod
     def spill(cls, batches: Iterable[pl.Series], file: Path) -> "Texts":
-        """Texts written to `file` and mapped from there: the system drops pages that nobody reads."""
+        """Write texts to `file` and map it, so that the system can drop pages that are not read."""
         sizes: list[npt.NDArray[np.int64]] = []
         with file.open("wb") as out:
             for batch in batches:
@@ -57,7 +62,7 @@ class Texts:
         return bytes(self.data[self.offsets[position] : self.offsets[position + 1]]).decode()
 
     def listed(self, positions: npt.NDArray[np.int64]) -> list[str]:
-        """The texts at `positions`, all at once: a tenth of the time of one by one."""
+        """Return the texts at `positions`, in a tenth of the time of reading them one by one."""
         import pyarrow as pa
 
         some = self.subset(positions)
@@ -66,7 +71,7 @@ class Texts:
         return listed
 
     def series(self) -> pl.Series:
-        """The texts as a column."""
+        """Return the texts as a column."""
         import pyarrow as pa
 
         buffers = [None, pa.py_buffer(np.ascontiguousarray(self.offsets)), pa.py_buffer(self.data)]
@@ -74,7 +79,7 @@ class Texts:
 
     @classmethod
     def concatenated(cls, parts: "list[Texts]", number: int) -> "Texts":
-        """The texts of all parts, `number` of them, as one collection in memory."""
+        """Join the texts of all parts, `number` of them, to one collection in memory."""
         if len(parts) == 1:
             return parts[0]
         sizes = [np.diff(part.offsets) for part in parts]
@@ -84,7 +89,7 @@ class Texts:
         return cls(np.concatenate([np.zeros(0, np.uint8), *data]), offsets)
 
     def chunks(self, size: int) -> Iterator[tuple[int, "Texts"]]:
-        """Parts of about `size` bytes, each with the position of its first text."""
+        """Yield parts of about `size` bytes, each with the position of its first text."""
         first, number = 0, len(self)
         while first < number:
             last = int(np.searchsorted(self.offsets, self.offsets[first] + size, side="right")) - 1
@@ -93,7 +98,7 @@ class Texts:
             first = last
 
     def subset(self, positions: npt.NDArray[np.int64], folder: Path | None = None) -> "Texts":
-        """Only the texts at `positions`, in memory, or mapped from a file in `folder`."""
+        """Return only the texts at `positions`, in memory or mapped from a file in `folder`."""
         from openthoughts_dagster.questions.matching import text_kernels
 
         sizes = np.diff(self.offsets)[positions]
@@ -113,7 +118,7 @@ class Texts:
         return Texts(data if file is None else np.memmap(file, np.uint8, mode="r"), offsets)
 
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Characters of each text, negative where not all are ASCII."""
+        """The number of characters of each text; negative if not all of them are ASCII."""
         from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty(len(self), np.int64)
@@ -123,7 +128,7 @@ class Texts:
         return out
 
     def letters(self) -> npt.NDArray[np.uint8]:
-        """How often bytes of each of 64 classes are in each text, at most 255."""
+        """The counts of bytes of 64 classes in each text, at most 255 each: a row for each text."""
         from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty((len(self), 64), np.uint8)
@@ -133,7 +138,7 @@ class Texts:
         return out
 
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """A hash of each text, where white space around it and at the ends of its lines does not count."""
+        """The hash of each text without white space around it and at the ends of its lines."""
         from openthoughts_dagster.questions.matching import text_kernels
 
         out = np.empty(len(self), np.uint64)
@@ -143,20 +148,20 @@ class Texts:
         return out
 
     def release(self) -> None:
-        """Give the pages of a mapped file back; they are read again when they are needed."""
+        """Release the pages of a mapped file; the system reads them again when they are needed."""
         mapped = getattr(self.data, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def split(number: int, parts: int = WORKERS) -> list[tuple[int, int]]:
-    """0..number in equal parts."""
+    """Split the range from 0 to `number` into equal parts."""
     edges = [number * part // parts for part in range(parts + 1)]
     return list(pairwise(edges))
 
 
 def in_parallel(work: Callable[..., T], arguments: Iterable[tuple[Any, ...]]) -> list[T]:
-    """Results of `work`, in order, on as many threads as there are processors: for loops that release the GIL."""
+    """Run `work` on as many threads as there are processors, for loops that release the GIL; results are in order."""
     given = list(arguments)
     if len(given) < 2:
         return [work(*one) for one in given]

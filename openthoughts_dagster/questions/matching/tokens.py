@@ -1,4 +1,4 @@
-"""Tokens of texts: words, as this module defines them, or those of a model's tokenizer.
+"""Divides texts into tokens: words, as defined here, or the tokens of a model's tokenizer.
 
 An exact word is a run of letters, digits and underscores, or any other visible character by itself, as the paper's
 tokenizer would count; white space does not count. In normalized texts only letters and digits make words.
@@ -52,7 +52,7 @@ def words_of(text: str) -> list[str]:
 
 
 def word_tokens(texts: Texts, exact: bool) -> Tokens:
-    """The words of texts: exact ones, or those of normalized texts."""
+    """Divide texts into words: exact ones, or those of normalized texts."""
     from openthoughts_dagster.questions.matching import token_kernels
 
     room = int(texts.offsets[-1] - texts.offsets[0]) + 1
@@ -64,7 +64,7 @@ def word_tokens(texts: Texts, exact: bool) -> Tokens:
 
 
 def model_tokens(tokenizer: str) -> Tokenize:
-    """What divides texts into the tokens of a model of the hub, or of a folder.
+    """Return a function that divides texts into the tokens of a model of the hub or of a folder.
 
     Raises:
         ValueError: The tokenizer cannot be loaded, or does not say where in the text its tokens are.

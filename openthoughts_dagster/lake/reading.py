@@ -1,0 +1,143 @@
+"""Lazy scans of the lake's tables, and the search for damaged files."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from openthoughts_dagster.lake import damage
+from openthoughts_dagster.lake.errors import LakeError, table_error
+from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
+from openthoughts_dagster.lake.versions import check_columns, known_columns
+
+
+class LakeReader:
+    """The reading half of `Lake`, which has the arguments and the examples."""
+
+    def __init__(self, root: str | Path, options: Mapping[str, str] | None = None) -> None:
+        self.root = str(root).rstrip("/")
+        self.options = dict(options or {})
+        self._scanned: dict[tuple[Any, ...], Table] = {}
+
+    def address(self, table: Table) -> str:
+        """Return the folder or address of a table."""
+        return f"{self.root}/{table.name}"
+
+    def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
+        """Read a table lazily.
+
+        Args:
+            table: One of the tables in `lake/schemas.py`.
+            **partition: Columns and the values that rows must have there. Where the table is partitioned by them, no
+                other partition's files are opened.
+
+        Returns:
+            All columns of the table in their order. Columns that an older table lacks have their default or null, and
+            columns that only newer code knows are left out. The frame is empty when nothing was written yet.
+
+        Raises:
+            LakeError: The table cannot be read, one of its files is damaged, or this code would misread it.
+
+        Example:
+            >>> lake.scan(TEACHER_ANSWERS, source="gsm8k", teacher="qwq-32b").collect()
+        """
+        if (delta := self._open(table)) is None:
+            return pl.LazyFrame(schema=table.schema)
+        self._scanned[table.name, *partition.items()] = table
+        damage.check_files(delta, self.address(table), _partition_filter(table, partition))
+        frame = pl.scan_delta(delta, storage_options=self.options or None)
+        for column, value in partition.items():
+            frame = frame.filter(pl.col(column) == value)
+        return frame.select(known_columns(table, delta))
+
+    def answers(self, **partition: str) -> pl.LazyFrame:
+        """Read the teachers' answers joined with their texts.
+
+        `teacher_answers` names one completion of the ledger for every question and sample, so that publishing a
+        million answers copies no text. This scan joins the names with the texts.
+
+        Args:
+            **partition: `source`, `teacher`, or both.
+
+        Returns:
+            One row for each question and sample: the columns of `teacher_answers`, and those of `completions`.
+
+        Raises:
+            LakeError: As in `scan`.
+
+        Example:
+            >>> lake.answers(source="gsm8k").select("question_id", "reasoning", "answer").collect()
+        """
+        chosen = self.scan(TEACHER_ANSWERS, **partition)
+        # The ledger is partitioned by model, so the files of other models are not opened.
+        models = chosen.select(pl.col("model").unique()).collect()["model"].implode()
+        texts = self.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).drop("model", "key", "content", "source")
+        return chosen.join(texts, on=["completion_id", "sample_index"], how="inner")
+
+    @contextmanager
+    def named_damage(self) -> Iterator[None]:
+        """Replace an error of Polars about a damaged file by one that names the file.
+
+        Polars reads lazily, and its error does not name the file that is not valid Parquet. When the block raises an
+        error of Polars, all files of this lake's scans are therefore read once more.
+
+        Raises:
+            LakeError: It names the first file that cannot be read. Other errors are raised unchanged.
+
+        Example:
+            >>> with lake.named_damage():
+            ...     lake.scan(COMPLETIONS).collect()
+        """
+        try:
+            yield
+        except LakeError:
+            raise
+        except Exception as error:
+            if isinstance(error, pl.exceptions.PolarsError | OSError):
+                self._raise_damage()
+            raise
+        except BaseException as error:
+            if damage.is_panic(error):
+                self._raise_damage()
+            raise
+
+    def check_files(self, table: Table, **partition: str) -> None:
+        """Read every file of a table or of one partition. This is slow, because it reads all data.
+
+        Args:
+            table: The table.
+            **partition: Columns that Delta partitions the table by, and the values of one partition.
+
+        Raises:
+            LakeError: It names the first file that cannot be read.
+        """
+        if (delta := self._open(table)) is not None:
+            for says in damage.damaged_files(delta, self.options, _partition_filter(table, partition)):
+                raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
+
+    def _raise_damage(self) -> None:
+        for (_, *partition), table in list(self._scanned.items()):
+            self.check_files(table, **dict(partition))
+
+    def _open(self, table: Table) -> DeltaTable | None:
+        """Open the current version of the table; return None before its first commit."""
+        address = self.address(table)
+        # is_deltatable would hold the interpreter's lock while it waits for the store.
+        try:
+            delta = DeltaTable(address, storage_options=self.options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise damage.explain_log(address) or table_error(address, "could not be read", error) from None
+        damage.check_log(address, delta.version())
+        check_columns(table, delta, address)
+        return delta
+
+
+def _partition_filter(table: Table, partition: Mapping[str, str]) -> dict[str, str]:
+    """Keep only the columns that Delta partitions the table by."""
+    return {column: value for column, value in partition.items() if column in table.partition_by}
