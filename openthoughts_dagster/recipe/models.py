@@ -117,10 +117,18 @@ class ModelReference(RecipeModel):
         """Find settings of another engine, and a malformed address."""
         engine = raw.get("engine", "auto")
         for field in sorted({setting for entry in ENGINES.values() for setting in entry.settings}):
-            if raw.get(field) and isinstance(engine, str) and (owner := foreign_setting(engine, field)):
+            if not raw.get(field) or not isinstance(engine, str) or _is_default(cls, field, raw[field]):
+                continue
+            if owner := foreign_setting(engine, field):
                 yield (field,), f"is for engine {owner}, and this model's engine is {engine!r}; change one of the two"
         if isinstance(url := raw.get("base_url"), str) and (problem := address_problem(url)):
             yield ("base_url",), problem
+
+
+def _is_default(model: type[RecipeModel], field: str, value: Any) -> bool:
+    """Whether a raw value is the field's default, as a model that was written out with all of its settings has it."""
+    default = model.model_fields[field].get_default(call_default_factory=True)
+    return bool(value == (default.model_dump(mode="json") if isinstance(default, RecipeModel) else default))
 
 
 class Judge(ModelReference):

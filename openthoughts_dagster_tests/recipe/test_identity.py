@@ -63,6 +63,12 @@ def test_the_number_format_of_weights_is_part_of_a_fingerprint() -> None:
     assert len({*found, of_earlier_versions}) == 4
 
 
+@pytest.mark.parametrize("engine", ["auto", "transformers", "vllm", "openai"])
+def test_a_model_that_is_written_out_with_every_setting_is_read_again(engine: str) -> None:
+    student = Student(name="student", model="m", preset="micro", engine=engine)
+    assert Student.model_validate_json(student.model_dump_json()) == student
+
+
 def test_prices_hardware_and_speed_are_no_part_of_a_students_identity() -> None:
     cheap = Student(name="student", model="m", training=SMALL)
     dear = cheap.model_copy(
