@@ -47,7 +47,8 @@ def test_four_pods_append_to_and_replace_in_one_table_at_once_and_no_row_is_lost
     own = lake.scan(TEACHER_ANSWERS, source="own-of-2").collect()
     assert own.sort("sample_index")["question_id"].to_list() == [f"q{n}" for n in range(ROUNDS)]
     commits = [key for key in store.keys("lake") if "/_delta_log/" in key and key.endswith(".json")]
-    assert len(commits) == 1 + 3 * WRITERS * ROUNDS  # the first one makes the table
+    # One for each write, and one that makes the table; writers that make it at the same moment leave an empty one each.
+    assert 1 <= len(commits) - 3 * WRITERS * ROUNDS <= WRITERS
     # they really met: some commits had to be tried again
     tried = [path for method, path in store.requests if method == "PUT" and "/_delta_log/" in path]
     assert len(tried) > len(commits)
