@@ -63,11 +63,11 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
 
 def _metadata(scored: StudentScores, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and a few items."""
-    summary = scored.by_benchmark()
+    summary, (score, untrained) = scored.by_benchmark(), scored.means()
     return {
         "dagster/row_count": scored.items.height,
-        "score": round(float(summary["score"].to_numpy().mean()), 4),
-        "untrained_score": round(float(summary["untrained_score"].to_numpy().mean()), 4),
+        "score": score,
+        "untrained_score": untrained,
         "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
