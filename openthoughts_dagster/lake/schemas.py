@@ -5,6 +5,7 @@ from openthoughts_dagster.lake.answer_tables import (
     COMPLETIONS,
     GENERATION_COSTS,
     REJECTED_ANSWERS,
+    REQUEST_BATCHES,
     TEACHER_ANSWERS,
     TRAINING_SETS,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "REJECTED_ANSWERS",
     "REJECTED_ARM_ANSWERS",
     "REJECTED_QUESTIONS",
+    "REQUEST_BATCHES",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
     "STUDENT_CHECKPOINTS",
@@ -76,6 +78,7 @@ TABLES = {
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,
         COMPLETIONS,
+        REQUEST_BATCHES,
         EMBEDDINGS,
         ANSWER_PLANS,
         TEACHER_ANSWERS,
