@@ -17,6 +17,14 @@ from openthoughts_dagster.lake.question_tables import (
     SCORED_QUESTIONS,
     WATCHED_SOURCES,
 )
+from openthoughts_dagster.lake.release_tables import (
+    REASONING_DATASET,
+    REJECTED_RELEASE,
+    RELEASE_FUNNEL,
+    RELEASE_SCORES,
+    RELEASE_STUDENTS,
+    RELEASE_VERSIONS,
+)
 from openthoughts_dagster.lake.student_tables import (
     BENCHMARK_SCORES,
     LAKE_RECIPES,
@@ -51,9 +59,15 @@ __all__ = [
     "GENERATION_COSTS",
     "LAKE_RECIPES",
     "RAW_SOURCES",
+    "REASONING_DATASET",
     "REJECTED_ANSWERS",
     "REJECTED_ARM_ANSWERS",
     "REJECTED_QUESTIONS",
+    "REJECTED_RELEASE",
+    "RELEASE_FUNNEL",
+    "RELEASE_SCORES",
+    "RELEASE_STUDENTS",
+    "RELEASE_VERSIONS",
     "REQUEST_BATCHES",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
@@ -100,5 +114,11 @@ TABLES = {
         STUDY_COMPARISONS,
         STUDY_RESULTS,
         STUDY_VERSIONS,
+        REASONING_DATASET,
+        RELEASE_FUNNEL,
+        REJECTED_RELEASE,
+        RELEASE_VERSIONS,
+        RELEASE_STUDENTS,
+        RELEASE_SCORES,
     )
 }
