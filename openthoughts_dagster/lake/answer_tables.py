@@ -47,6 +47,21 @@ COMPLETIONS = Table(
     },
     ("model",),
 )
+REQUEST_BATCHES = Table(
+    "request_batches",
+    "A file of requests that was uploaded for a batch of a server, recorded before the batch is made; rows are only "
+    "ever added.",
+    {
+        "model": _MODEL,
+        "server": Column(pl.String, "Address of the server"),
+        "input_file": Column(pl.String, "The server's id of the file, by which its batch is found again"),
+        "requests": Column(pl.List(pl.String), "The custom ids of its requests: their key and sample index"),
+        "asset": Column(pl.String, "Asset that asked"),
+        "source": Column(pl.String, "Name of the source whose partition asked"),
+        "created_at": Column(pl.Datetime("us", "UTC"), "When the file was uploaded, UTC"),
+    },
+    ("model",),
+)
 ANSWER_PLANS = Table(
     "answer_plans",
     "The questions of a source that a teacher is to answer, their keys, and the shard that asks for what is missing.",

@@ -5,6 +5,7 @@ from openthoughts_dagster.lake.answer_tables import (
     COMPLETIONS,
     GENERATION_COSTS,
     REJECTED_ANSWERS,
+    REQUEST_BATCHES,
     TEACHER_ANSWERS,
     TRAINING_SETS,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "RELEASE_SCORES",
     "RELEASE_STUDENTS",
     "RELEASE_VERSIONS",
+    "REQUEST_BATCHES",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
     "STUDENT_CHECKPOINTS",
@@ -90,6 +92,7 @@ TABLES = {
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,
         COMPLETIONS,
+        REQUEST_BATCHES,
         EMBEDDINGS,
         ANSWER_PLANS,
         TEACHER_ANSWERS,
