@@ -1,5 +1,6 @@
 """Prepares the folder of a version for the hub: its files, with a card of the present."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,8 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.card import FUNNEL_PLOT, draw_funnel, read_card_facts, write_card
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
-from openthoughts_dagster.release.gates import check_personal_data, find_gate_failures, latest_version
+from openthoughts_dagster.release.gates import check_personal_data, find_gate_failures, require_version
 from openthoughts_dagster.release.push_plan import ReleaseFolder
-from openthoughts_dagster.release.versions import read_record
 from openthoughts_dagster.storage import Folders
 
 
@@ -52,11 +52,8 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
         ReleaseError: There is no version.
         StorageError: Its files cannot be fetched.
     """
-    version = latest_version(lake, teacher)
-    if version is None:
-        raise ReleaseError(f"no version of {release_of(recipe).name} was made for {teacher}: materialize reasoning_dataset")
-    path = folders.fetch(version["path"])
-    record = read_record(version)
+    version = require_version(lake, recipe, teacher)
+    path, record = folders.fetch(version["path"]), json.loads(version["record"])
     facts = read_card_facts(
         lake,
         recipe,

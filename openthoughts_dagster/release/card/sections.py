@@ -109,8 +109,8 @@ def _decontamination(facts: CardFacts) -> str:
     total, dropped = int(found.compared["questions"].sum()), int(found.dropped["questions"].sum())
     parts = [
         f"Every question was compared with {total:,} questions of {found.compared.height} benchmarks and sets. What "
-        f"shares {' or '.join(rule for rule in rules if rule) or 'nothing'} with one of them is a leak and was "
-        f"dropped: {dropped:,} questions.",
+        f"shares {' or '.join(rule for rule in rules if rule) or 'nothing'} with one of them is a leak. "
+        f"Questions that were dropped as leaks: {dropped:,}.",
         format_table(found.compared),
     ]
     if found.unchecked:

@@ -6,8 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.lake import RELEASE_VERSIONS, Lake
+from openthoughts_dagster.lake import REASONING_DATASET, RELEASE_VERSIONS, Lake
 from openthoughts_dagster.recipe import Recipe, Release
+from openthoughts_dagster.release.choosing import release_of
+from openthoughts_dagster.release.errors import ReleaseError
 
 SHOWN = 20
 """Rows that a result shows."""
@@ -54,3 +56,21 @@ def latest_version(lake: Lake, teacher: str) -> dict[str, Any] | None:
     """Return the row of `release_versions` that was made last; None when there is none."""
     rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).sort("made_at").collect()
     return rows.row(-1, named=True) if rows.height else None
+
+
+def require_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any]:
+    """Return the row of `release_versions` that was made last, of which reasoning_dataset has the rows.
+
+    Raises:
+        ReleaseError: There is none, or reasoning_dataset has other rows.
+    """
+    name, version = release_of(recipe).name, latest_version(lake, teacher)
+    if version is None:
+        raise ReleaseError(f"no version of {name} was made for {teacher}: materialize reasoning_dataset")
+    rows = int(lake.scan(REASONING_DATASET, teacher=teacher).select(pl.len()).collect().item())
+    if rows != version["rows"]:
+        raise ReleaseError(
+            f"reasoning_dataset has {rows:,} rows for {teacher}, and version {version['version']} of {name} has "
+            f"{version['rows']:,}: materialize reasoning_dataset again"
+        )
+    return version

@@ -44,9 +44,9 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     waived = list(waivers_of(release, "completeness"))
     counts = _missing_by_source(lake, recipe, teacher).filter(~pl.col("source").is_in(waived))
     gone = _count_lost_texts(lake, teacher)
-    absent = (
-        [] if isinstance(release.sources, BestSources) else sorted({*release.sources} - {*counts["source"], *waived})
-    )
+    there = set(scan_rows(lake, teacher).select(pl.col("source").unique()).collect()["source"])
+    named = [] if isinstance(release.sources, BestSources) else release.sources
+    absent = [name for name in named if name not in {*there, *waived}]
     missing, wanted = int(counts["missing"].sum()), int(counts["wanted"].sum())
     share = missing / max(1, wanted)
     problems, remedies = [], []
@@ -88,9 +88,7 @@ def check_truncation(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     )
     answers, cut = int(by_source["answers"].sum()), int(by_source["cut_off"].sum())
     share = cut / max(1, answers)
-    shown = by_source.with_columns(share=(pl.col("cut_off") / pl.col("answers")).round(4)).sort(
-        "share", descending=True
-    )
+    shares = by_source.with_columns(share=(pl.col("cut_off") / pl.col("answers")).round(4))
     passed = share <= limit
     remedy = (
         f"raise max_tokens of {teacher} and answer again, drop cut-off answers with an answer_filter, or raise "
@@ -102,7 +100,7 @@ def check_truncation(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
         passed,
         says,
         "" if passed else remedy,
-        shown.sort("share", descending=True).head(SHOWN),
+        shares.sort("share", descending=True).head(SHOWN),
         {"cut_off": cut},
     )
 
