@@ -17,7 +17,7 @@ from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.retry import refused_answers
-from openthoughts_dagster.cli.status import states
+from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.alerts import ADDRESS
@@ -122,7 +122,10 @@ def status(context: click.Context) -> None:
     here: Deployment = context.obj
     with open_instance(here.settings) as instance:
         rows, problems = states(here.recipe, here.lake, instance)
+        waits = waiting(here.recipe, instance)
     click.echo(table(rows))
+    for line in waits:
+        click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
     context.exit(1 if problems else 0)
