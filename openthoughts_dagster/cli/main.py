@@ -135,8 +135,8 @@ def status(context: click.Context) -> None:
 @click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
 @click.pass_obj
 def maintain(here: Deployment, files: int) -> None:
-    """Merge the small files of all tables, delete files that no reader needs any more, and say what that freed."""
-    rows, total = maintained(here.lake, files)
+    """Merge the small files of all tables, delete old files and leftovers, and say what that freed."""
+    rows, total = maintained(here.lake, files, here.settings)
     click.echo(table(rows))
     click.echo(total)
 
