@@ -28,6 +28,7 @@ from openthoughts_dagster.lake.release_tables import (
 from openthoughts_dagster.lake.student_tables import (
     BENCHMARK_SCORES,
     LAKE_RECIPES,
+    REFERENCE_SCORES,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
     TEACHER_RANKING,
@@ -60,6 +61,7 @@ __all__ = [
     "LAKE_RECIPES",
     "RAW_SOURCES",
     "REASONING_DATASET",
+    "REFERENCE_SCORES",
     "REJECTED_ANSWERS",
     "REJECTED_ARM_ANSWERS",
     "REJECTED_QUESTIONS",
@@ -101,6 +103,7 @@ TABLES = {
         GENERATION_COSTS,
         STUDENT_CHECKPOINTS,
         BENCHMARK_SCORES,
+        REFERENCE_SCORES,
         SOURCE_RANKING,
         TEACHER_RANKING,
         WATCHED_SOURCES,

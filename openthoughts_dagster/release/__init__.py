@@ -4,3 +4,8 @@
 says what a version was made from, so that it can be made again and compared. Study tables are read from the lake:
 this folder and `studies/` do not import each other.
 """
+
+from openthoughts_dagster.release.choosing import ReleaseRows, choose_rows, release_of, release_sources
+from openthoughts_dagster.release.errors import ReleaseError
+
+__all__ = ["ReleaseError", "ReleaseRows", "choose_rows", "release_of", "release_sources"]
