@@ -49,6 +49,8 @@ def rows_of_lower_caps(
             today = completion_keys(identity, prompts, sampling, schema)
             pairs = pl.DataFrame({"key": own, "today": today}, schema={"key": pl.String, "today": pl.String})
             keys.append(pairs.join(group.select("key"), on="key", how="semi"))
+    if not keys:  # the lower cap cut everything off
+        return None
     names = pl.concat(keys).unique("key")
     columns = rows.collect_schema().names()
     return (

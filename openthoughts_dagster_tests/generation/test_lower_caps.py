@@ -86,6 +86,11 @@ def test_what_was_cut_off_is_continued_and_only_the_rest_is_paid_for(lake: Lake,
     assert sorted(paid["cost"]) == [10, 20, 20]
 
 
+def test_a_cap_that_cut_everything_off_may_be_raised(lake: Lake, model: Model) -> None:
+    answers(lake, model, Sampling(max_tokens=2))
+    assert answers(lake, model, Sampling(max_tokens=16))[1] == 6
+
+
 @pytest.mark.parametrize(
     "sampling", [Sampling(max_tokens=2), Sampling(max_tokens=8, temperature=0.5), Sampling(max_tokens=8, seed=1)]
 )
