@@ -17,7 +17,7 @@ from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
 # trained elsewhere would be another model, and its benchmark answers would be paid for again.
-_NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+_NOT_THE_MODEL = ("training.json", "scores.md", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 _NO_DATE = "the date that the recipe does not set"
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import value_hash
 from openthoughts_dagster.recipe import Student, identity_of
 from openthoughts_dagster.training.batches import split_batch
+from openthoughts_dagster.training.card import SourceRows
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import Job
@@ -39,6 +40,7 @@ def train_student(
     log: Callable[[str], None],
     processes: int | None = None,
     launch: Launch | None = None,
+    sources: Sequence[SourceRows] = (),
 ) -> Trained:
     """Fine-tune a base model on rows, once for each fingerprint.
 
@@ -56,6 +58,7 @@ def train_student(
         processes: The number of processes of this machine; None for one on each accelerator that the student asks for
             and the machine has.
         launch: Trains on other machines instead, as `nodes_launch` does.
+        sources: Where the rows come from, for the model card.
 
     Returns:
         The address of the student and the report of its training. `reused` says that it existed before.
@@ -77,7 +80,7 @@ def train_student(
         if (trained := _finished(students, fingerprint)) is not None:
             return trained
         students.adopt_interrupted(fingerprint, log)
-        job, stored = Job(student, base, rows, students), None
+        job, stored = Job(student, base, rows, students, sources), None
         if students.in_store:
             stored = StoredTraining(students, fingerprint)
         if launch is not None:
@@ -127,7 +130,7 @@ def _train_here(
             job.write(partial)
             try:
                 if processes == 1 and not _several_visible():
-                    run_training(job.student, job.base, partial, 1, log, stored)
+                    run_training(job.student, job.base, partial, 1, log, stored, job.sources)
                 else:
                     torchrun(partial, processes, log)
                 break
