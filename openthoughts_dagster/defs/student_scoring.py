@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -13,6 +15,8 @@ from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe, Student
+from openthoughts_dagster.storage import local_path
+from openthoughts_dagster.training.card import SCORES, scores_page
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def score_on_benchmarks(
         log: Takes lines of progress.
     """
     asset, label, folder_name = names
+    student = student.for_scoring()
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
     usage, purpose, sampling = Usage(), Purpose(asset, label), recipe.evaluation.sampling
     after, before = (models.ledger_client(lake, model, sampling, usage, purpose, log) for model in (trained, student))
@@ -53,7 +58,18 @@ def score_on_benchmarks(
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
     reports = models.folders.put_files(folder, scores.files, address)
+    put_scores_page(models, checkpoint, scores, label)
     return Scored(scores, usage, address, sorted(report.removeprefix(f"{address}/") for report in reports))
+
+
+def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
+    """Write the scores of a student beside its model card; they are no part of the model's identity."""
+    columns = scores.by_benchmark().select("benchmark", "score", "standard_error", "untrained_score")
+    with TemporaryDirectory() as name:
+        folder = Path(name) if (local := local_path(checkpoint)) is None else local
+        page = folder / SCORES
+        page.write_text(scores_page(list(columns.iter_rows()), title))
+        models.folders.put_files(folder, [page], checkpoint)
 
 
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:

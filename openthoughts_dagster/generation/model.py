@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,31 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
+
+
+def read_config(reference: ModelReference, folder: Path) -> dict[str, Any] | None:
+    """Return a model's config.json if it is on this machine, in a folder or in the hub's cache; else None.
+
+    Args:
+        reference: The model as the recipe has it.
+        folder: The folder at which relative paths such as ./models/mine start.
+    """
+    if is_served(reference.engine) or "://" in reference.model:
+        return None
+    if _is_folder(reference.model):
+        path = folder / Path(reference.model).expanduser() / "config.json"
+    else:
+        if find_spec("huggingface_hub") is None:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(reference.model, "config.json", revision=reference.revision)
+        path = Path(cached if isinstance(cached, str) else "")
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _fetch_folder(

@@ -18,6 +18,7 @@ from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
+from openthoughts_dagster.training.memory import check_heads
 from openthoughts_dagster.training.rows import Rows, rows_identity
 from openthoughts_dagster.training.run import FINAL, last_checkpoint, run_training
 from openthoughts_dagster.training.run_report import Trained
@@ -72,7 +73,8 @@ def train_student(
         raise TrainingError(
             "student: no row to train on: 0 answers. Look at teacher_answers and rejected_answers of this partition"
         )
-    check_heads(student, base)
+    if (config := Path(base.address) / "config.json").is_file():
+        check_heads(json.loads(config.read_text()), student)
     fingerprint = student_fingerprint(student, base, rows)
     if (trained := _finished(students, fingerprint)) is not None:
         return trained
@@ -91,25 +93,6 @@ def train_student(
 def check_batch_divides(student: Student) -> None:
     """Raise TrainingError if a student's batch cannot be split between the processes of its hardware."""
     split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
-
-
-def check_heads(student: Student, base: Model) -> None:
-    """Raise TrainingError before the training if vLLM could not score the student on its hardware.
-
-    vLLM splits the attention heads evenly between the accelerators of an engine. Nothing is checked if the base model's
-    config is not on this machine.
-    """
-    config, count = Path(base.address) / "config.json", student.hardware.count
-    if count < 2 or student.engine == "transformers" or not config.is_file():
-        return
-    content = json.loads(config.read_text())
-    heads = content.get("num_attention_heads") or content.get("text_config", {}).get("num_attention_heads")
-    if heads and heads % count:
-        fitting = [number for number in range(1, count) if heads % number == 0]
-        raise TrainingError(
-            f"student: its {heads} attention heads cannot be split between {count} accelerators (hardware.count), so "
-            f"that vLLM could not score it: set hardware.count to {fitting[-1]}, and hardware.nodes for more machines"
-        )
 
 
 def _finished(students: Students, fingerprint: str) -> Trained | None:

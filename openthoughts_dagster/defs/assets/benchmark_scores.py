@@ -10,6 +10,7 @@ from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.defs.student_scoring import put_scores_page
 from openthoughts_dagster.evaluation import StudentScores, score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
@@ -33,11 +34,12 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         source, teacher = entry.partitions.labels_in(recipe, context.partition_key).values()
         start, tables, spent = time.monotonic(), lake.open(), Usage()
         checkpoint = tables.scan(STUDENT_CHECKPOINTS, source=source, teacher=teacher).select("path").collect().item()
-        trained = recipe.student.model_copy(update={"model": checkpoint, "revision": None})
+        untrained = recipe.student.for_scoring()
+        trained = untrained.model_copy(update={"model": checkpoint, "revision": None})
         sampling, purpose = recipe.evaluation.sampling, Purpose(entry.name, source)
         after, before = (
             models.ledger_client(tables, student, sampling, spent, purpose, context.log.info)
-            for student in (trained, recipe.student)
+            for student in (trained, untrained)
         )
         folder, address = (
             models.workplace("evaluations", source, teacher),
@@ -45,6 +47,7 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         )
         scored = score_student(recipe.evaluation, recipe.path, after, before, folder)
         reports = models.folders.put_files(folder, scored.files, address)
+        put_scores_page(models, checkpoint, scored, f"{source} by {teacher}")
         rows = scored.rows(source=source, teacher=teacher)
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
         return dg.MaterializeResult(
