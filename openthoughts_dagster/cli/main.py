@@ -13,6 +13,7 @@ from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
@@ -53,6 +54,8 @@ def main() -> None:
 
 
 main.add_command(leaks)
+main.add_command(items)
+main.add_command(compare)
 
 
 @main.command()

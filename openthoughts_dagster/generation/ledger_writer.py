@@ -23,10 +23,11 @@ _COMMIT_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Purpose:
-    """The asset, and the source of the partition, for which completions are generated."""
+    """The partition for which completions are generated: its asset, and its source and teacher where it has them."""
 
     asset: str = ""
     source: str = ""
+    teacher: str = ""
 
 
 class LedgerWriter:
@@ -158,6 +159,7 @@ class LedgerWriter:
                     engines[completion.served],
                     sampling[id(request.sampling)],
                     completion.created_at,
+                    self._purpose.teacher,
                 )
             )
         return pl.DataFrame(rows, schema=COMPLETIONS.schema, orient="row")

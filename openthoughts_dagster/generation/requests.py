@@ -67,7 +67,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """One completion of the ledger, split into reasoning and answer; `error` says why there is no answer."""
+    """One completion of the ledger, split into reasoning and answer; `error` says why there is no answer.
+
+    `completion_id` and its partition `model` name its row of the ledger; they are empty where no ledger was asked.
+    """
 
     key: str
     sample_index: int
@@ -77,6 +80,8 @@ class Answer:
     error: str | None
     prompt_tokens: int
     completion_tokens: int
+    completion_id: str = ""
+    model: str = ""
 
 
 # Asks a model: returns for each prompt the list of its samples, in order.
@@ -101,7 +106,12 @@ class Request:
         The key contains the recipe's seed. If all prompts had the same seed for a sample, they would be sampled with
         the same random numbers, and their errors would be correlated.
         """
-        return int(text_hash(self.key, str(self.sample_index))[:8], 16) >> 1
+        return sample_seed(self.key, self.sample_index)
+
+
+def sample_seed(key: str, sample_index: int) -> int:
+    """Return the 31-bit seed with which a sample of a key is drawn."""
+    return int(text_hash(key, str(sample_index))[:8], 16) >> 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -50,19 +49,21 @@ def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
 
 
 def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[int, int | None]:
-    """Delete data files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
+    """Delete files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
+
+    Among them are the files of writers that were killed before they committed them.
 
     Returns:
         How many files were deleted, and their bytes; None for the bytes in an object store.
     """
     kept = hours >= RETENTION_HOURS
-    sizes: dict[str, int] = {}
-    root = delta.table_uri.removeprefix("file://")
+    root, sizes = delta.table_uri.removeprefix("file://"), dict[str, int]()
     if "://" not in root:
-        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept):
-            path = Path(root) / unquote(name)
+        # `full` looks at the files themselves; without it only those are deleted that the log says were removed
+        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept, full=True):
+            path = Path(root) / name
             sizes[name] = path.stat().st_size if path.is_file() else 0
-    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept)
+    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept, full=True)
     return len(deleted), None if "://" in root else sum(sizes.get(name, 0) for name in deleted)
 
 

@@ -39,6 +39,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
@@ -56,6 +57,7 @@ from openthoughts_dagster.recipe.sources import (
 )
 
 __all__ = [
+    "CARD_FIELDS",
     "PRESETS",
     "SHAPES",
     "AnswerFilter",
@@ -76,7 +78,9 @@ __all__ = [
     "FileBenchmark",
     "FilesSource",
     "FinishedAnswers",
+    "Gates",
     "Hardware",
+    "Hub",
     "HubPart",
     "HuggingFaceSource",
     "Identity",
@@ -94,6 +98,7 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "Release",
     "RepetitionGuard",
     "RequestParameters",
     "ResponseLengthScore",
@@ -111,6 +116,7 @@ __all__ = [
     "Teacher",
     "TrainingPreset",
     "VllmOptions",
+    "Waiver",
     "find_recipe",
     "identity_of",
     "load_recipe",

@@ -1,5 +1,7 @@
 """A table does not grow by what is there already, and old files go."""
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,6 +83,22 @@ def test_files_that_a_reader_may_have_open_stay_for_a_week(lake: Lake) -> None:
     old = DeltaTable(lake.address(TEACHER_ANSWERS), version=_version(lake) - 1)
     assert [each.deleted_files for each in lake.maintain(files=1)] == [0]
     assert pl.scan_delta(old).collect().height == 2
+
+
+def test_files_of_a_writer_that_was_killed_go_after_a_week(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.append(EMBEDDINGS, pl.DataFrame([["local@1/2", "a", [1.0]]], EMBEDDINGS.schema, orient="row"))
+    lake.append(TEACHER_ANSWERS, _answers("a", 3))
+    (committed,) = (tmp_path / "lake" / "embeddings").glob("*/*.parquet")
+    never, half = committed.with_name("part-never.parquet"), committed.parent.parent / "half.parquet.tmp"
+    for file in (never, half):
+        file.write_bytes(b"x" * 2**20)
+    assert sum(each.deleted_files for each in lake.maintain()) == 0  # its writer may still be working
+    for file in (never, half, committed):
+        os.utime(file, (time.time() - 8 * 86400,) * 2)
+    done = {each.table: each for each in lake.maintain()}
+    assert done["embeddings"].deleted_files == 2 and done["embeddings"].freed_bytes == 2 * 2**20
+    assert committed.is_file() and lake.scan(EMBEDDINGS).collect().height == 1
 
 
 @pytest.mark.parametrize(("days", "free"), [(3650, True), (-2, True), (-0.5, False), (0.01, False)])
