@@ -88,6 +88,18 @@ def save_in_time(minutes: float) -> Any:
     return SaveInTime()
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise TrainingError if a tracker that a training should report to is not installed."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    installed = get_available_reporting_integrations()
+    if missing := [name for name in names if name not in installed]:
+        raise TrainingError(
+            f"student: training.report_to names {' and '.join(missing)}, which is not installed: pip install "
+            f"{' '.join(missing)}, or remove it from report_to"
+        )
+
+
 def first_not_finite(losses: Sequence[Any], gradient_norm: Any) -> str:
     """Return what in a step is not finite; empty if everything is. It reads the accelerator only once."""
     import torch

@@ -14,7 +14,13 @@ import numpy as np
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.recipe import Student, TrainingPreset
 from openthoughts_dagster.training.batches import Batches
-from openthoughts_dagster.training.callbacks import first_not_finite, progress, save_in_time, tokens_of_steps
+from openthoughts_dagster.training.callbacks import (
+    check_trackers,
+    first_not_finite,
+    progress,
+    save_in_time,
+    tokens_of_steps,
+)
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.kernels import attention_of, load_weights, lora_config, memory_savers
 from openthoughts_dagster.training.prepare import Prepared
@@ -32,6 +38,7 @@ def build_trainer(
 
     _without_warnings()
     settings, tokens = student.settings(), prepared.tokens
+    check_trackers(settings.report_to)
     adapters, savers = lora_config(settings), memory_savers(settings, log)
     model = load_weights(base, settings, log)
     packs = None

@@ -38,6 +38,11 @@ def test_a_base_model_without_a_chat_template_is_an_error_before_training(
         train(bare, tmp_path / "students")
 
 
+def test_a_tracker_that_is_not_installed_is_an_error_before_training(untrained_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"report_to names trackio, which is not installed: pip install trackio"):
+        train(untrained_model, tmp_path, report_to=["trackio"])
+
+
 def test_answers_of_one_token_are_learned_with_their_end(untrained_model: Path, tmp_path: Path) -> None:
     rows = pl.DataFrame({"question": [f"What is {n}?" for n in range(16)], "text": [str(n % 10) for n in range(16)]})
     trained = train(untrained_model, tmp_path, rows, epochs=1)
