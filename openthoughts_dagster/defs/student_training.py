@@ -80,7 +80,7 @@ def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[s
         "dagster/row_count": trained.rows,
         "rows_dropped_too_long": trained.dropped_rows,
         "rows_cut_off": trained.cut_rows,
-        "chat_template": trained.template,
+        "chat_template": f"{trained.template}; it renders prompts as the scoring does",
         **({"attention": trained.attention} if trained.attention else {}),
         "steps": trained.steps,
         "train_tokens": trained.train_tokens,
