@@ -82,11 +82,11 @@ def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScor
 
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and their cost."""
-    summary = scored.scores.by_benchmark()
+    summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
     return {
         "dagster/row_count": scored.scores.items.height,
-        "score": round(float(summary["score"].to_numpy().mean()), 4),
-        "untrained_score": round(float(summary["untrained_score"].to_numpy().mean()), 4),
+        "score": score,
+        "untrained_score": untrained,
         "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),

@@ -1,7 +1,7 @@
 """The training that all assets of students share: train on rows, make the record, and show it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,33 @@ from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import SourceRows, Trained, train_student
 
 
+def train_on_rows(
+    models: ModelsResource,
+    student: Student,
+    rows: pl.DataFrame | pl.LazyFrame,
+    log: Callable[[str], None],
+    sources: Sequence[SourceRows] = (),
+) -> tuple[Trained, str]:
+    """Train a student, or find the one that was trained on the same rows with the same settings before.
+
+    Args:
+        models: The models and students.
+        student: The base model and the settings of the training.
+        rows: The columns question and text, in the order of the training set; a LazyFrame is read a part at a time.
+        log: Gets lines of progress.
+        sources: Where the rows come from, for the model card.
+
+    Returns:
+        The student, and the hash of its files, which is its data version.
+    """
+    models.pool.make_room()
+    launch = nodes_launch(student, log)
+    base = models.locate(student, weights=launch is None)
+    trained = train_student(student, base, rows, models.students, log, launch=launch, sources=sources)
+    reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
+    return trained, reached.identity.revision
+
+
 def train_on_set(
     models: ModelsResource,
     student: Student,
@@ -26,9 +53,9 @@ def train_on_set(
     questions: pl.LazyFrame,
     log: Callable[[str], None],
 ) -> tuple[Trained, str, pl.DataFrame]:
-    """Train a student, or find the one that was trained on the same rows with the same settings before.
+    """Train a student on a training set of the lake, as `train_on_rows` does.
 
-    The rows go from the lake through a file, page by page, and are never in memory as a whole.
+    The rows go through a file, page by page, and are never in memory as a whole.
 
     Args:
         models: The models and students.
@@ -41,17 +68,12 @@ def train_on_set(
     Returns:
         The student, the hash of its files, which is its data version, and the first few rows.
     """
-    models.pool.make_room()
-    launch = nodes_launch(student, log)
-    base = models.locate(student, weights=launch is None)
     sources = [SourceRows(*row) for row in count_licences(lake, name, questions).iter_rows()]
     Path(models.data).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="rows-", dir=models.data) as folder:
         first = write_training_set(lake, name, questions, Path(folder) / "rows.parquet")
         rows = pl.scan_parquet(Path(folder) / "rows.parquet")
-        trained = train_student(student, base, rows, models.students, log, launch=launch, sources=sources)
-    reached = models.locate(student.model_copy(update={"model": trained.path, "revision": None}), weights=False)
-    return trained, reached.identity.revision, first
+        return *train_on_rows(models, student, rows, log, sources), first
 
 
 def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.DataFrame:
