@@ -282,6 +282,15 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         inputs=("teacher_answers",),
         mappings={"teacher_answers": answers_of_teacher},
         jobs=(RELEASE,),
+        checks={
+            check_rules.release_licences_agree: ERROR,
+            check_rules.release_has_no_benchmark_questions: ERROR,
+            check_rules.release_is_complete: ERROR,
+            check_rules.release_is_not_cut_off: ERROR,
+            check_rules.release_ranks_are_decided: ERROR,
+            check_rules.release_has_a_card: ERROR,
+            check_rules.release_has_no_personal_data: WARN,
+        },
         present=_has_release,
     ),
     *(
