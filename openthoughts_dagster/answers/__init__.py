@@ -5,7 +5,13 @@ from openthoughts_dagster.answers.filter_context import FilterTools
 from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers
 from openthoughts_dagster.answers.publish import AnswersMissing, Published, publish_answers
 from openthoughts_dagster.answers.shards import answer_shard
-from openthoughts_dagster.answers.training_sets import publish_training_set, read_training_set, sample_rows
+from openthoughts_dagster.answers.training_sets import (
+    count_licences,
+    publish_training_set,
+    read_training_set,
+    sample_rows,
+    write_training_set,
+)
 
 __all__ = [
     "AnswerPlan",
@@ -15,9 +21,11 @@ __all__ = [
     "Published",
     "answer_shard",
     "cell_answers",
+    "count_licences",
     "plan_answers",
     "publish_answers",
     "publish_training_set",
     "read_training_set",
     "sample_rows",
+    "write_training_set",
 ]

@@ -9,7 +9,8 @@ import polars as pl
 from openthoughts_dagster.answers.agreement import result_of
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import AskModel
-from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake
+from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES
+from openthoughts_dagster.lake.reading import LakeReader
 
 ROW = ("source", "question_id", "sample_index")
 """What names an answer in an answer set."""
@@ -18,7 +19,7 @@ _PAGE = 5_000  # answers whose texts are in memory at the same time
 
 
 def _nothing_to_ask(*_: object) -> NoReturn:
-    raise ValueError("this answer filter asks a model, and none was given: pass FilterTools to publish_answers")
+    raise ValueError("this answer filter asks a judge or the student, and there is none here: use another filter, or pass FilterTools")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FilterContext:
         tools: Judges, the student, and the recipe's paths.
     """
 
-    lake: Lake
+    lake: LakeReader
     answers: pl.DataFrame
     questions: pl.LazyFrame
     tools: FilterTools = field(default=FilterTools())

@@ -24,6 +24,7 @@ CARD_FIELDS: Mapping[str, str] = {
     "sources": "the sources with their licences and sizes",
     "decontamination": "what was compared with, and what was dropped",
     "limits": "truncation, unverified answers, languages",
+    "responsible": "the fields of Croissant's vocabulary for responsible AI",
     "cost": "what the completions cost",
     "studies": "the studies that decided, with their results",
     "scores": "scores of the student trained on it, with errors",

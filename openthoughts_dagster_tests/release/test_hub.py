@@ -14,7 +14,8 @@ from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
 from openthoughts_dagster.recipe.release import Hub
-from openthoughts_dagster.release.hub import HubError, HubRepository, ReleaseFolder
+from openthoughts_dagster.release.hub import HubError, HubRepository
+from openthoughts_dagster.release.push_plan import ReleaseFolder
 from openthoughts_dagster_tests.hub_double import TOKEN, HubDouble, Repository, running_hub
 
 SETTINGS = Hub(repository="team/sums")
