@@ -96,13 +96,19 @@ def _price_rows(
         "teachers": lambda: teacher_prices(prices, sources, teachers),
         "students": lambda: student_prices(prices, sources, teachers),
         "evaluation": lambda: evaluation_prices(prices, sources, teachers),
-        "references": lambda: reference_prices(prices, references_of(here.recipe)),
+        "references": lambda: reference_prices(prices, here.recipe.references()),
         "studies": lambda: (row for each in studies for row in study_prices(prices, each)),
         "release": lambda: release_prices(prices, teachers),
     }
     for stage in STAGES:
         if stage in stages:
             yield from makers[stage]()
+
+
+def _format_cost(row: PriceRow) -> str:
+    if row.completions == 0 and not row.trainings:
+        return "nothing"
+    return "unknown" if row.cost is None else f"{row.cost:,.2f} {row.currency}"
 
 
 def _format_row(row: PriceRow) -> dict[str, Any]:
@@ -115,6 +121,6 @@ def _format_row(row: PriceRow) -> dict[str, Any]:
         "trainings": row.trainings or None,
         "tokens": None if row.tokens is None else round(row.tokens),
         "hours": row.hours,
-        "cost": "unknown" if row.cost is None else f"{row.cost:,.2f} {row.currency}",
+        "cost": _format_cost(row),
         "basis": row.basis,
     }

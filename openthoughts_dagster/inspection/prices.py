@@ -63,7 +63,8 @@ class Prices:
         try:
             return locate(reference, Path(self.recipe.folder), self.folders, weights=False), ""
         except (EngineError, StorageError) as error:
-            return Model(reference, "", ModelIdentity("", "")), str(error).splitlines()[0]
+            says = f"{reference.name} was not found here ({type(error).__name__}: `openthoughts doctor` says why)"
+            return Model(reference, "", ModelIdentity("", "")), says
 
     def measured(self, model: Model, problem: str, sampling: Sampling, source: str) -> Rates:
         """Return the measured rates of a model, or the recipe's expectations where it could not be found."""

@@ -23,8 +23,9 @@ from openthoughts_dagster.lake import (
     STUDENT_CHECKPOINTS,
     Table,
 )
-from openthoughts_dagster.recipe import Benchmark, ModelReference, Recipe, Student
+from openthoughts_dagster.recipe import Benchmark, ModelReference, Student
 from openthoughts_dagster.recipe.studies import Study
+from openthoughts_dagster.release.student import student_of_release
 from openthoughts_dagster.studies import Arm, StudyError, arm_answer_set, arms_of
 
 _SCORES = (BENCHMARK_SCORES, ARM_SCORES, RELEASE_SCORES, REFERENCE_SCORES)
@@ -82,7 +83,7 @@ def release_prices(prices: Prices, teachers: list[str]) -> Iterator[PriceRow]:
     release = prices.recipe.release
     if release is None:
         return
-    student = student_of(prices.recipe, release.student)
+    student = student_of_release(prices.recipe)
     for teacher in teachers:
         of = f"{release.name}/{teacher}"
         rows = prices.lake.scan(REASONING_DATASET, teacher=teacher).select(pl.len()).collect().item()
@@ -99,13 +100,6 @@ def reference_prices(prices: Prices, references: dict[str, ModelReference]) -> I
     for name, reference in references.items():
         if name not in scored:
             yield evaluation_price(prices, "references", name, reference)
-
-
-def student_of(recipe: Recipe, over: dict[str, object]) -> Student:
-    """Return the recipe's student with the settings that decide its price: the hardware, the price and the rows."""
-    changes = {name: over[name] for name in ("hardware", "price", "rows") if name in over}
-    kept = recipe.student.model_dump(exclude_unset=True)
-    return Student.model_validate({**kept, **changes})
 
 
 def training_price(prices: Prices, stage: str, of: str, student: Student, rows: int | None, count: int = 1) -> PriceRow:
