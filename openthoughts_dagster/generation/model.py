@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
 # trained elsewhere would be another model, and its benchmark answers would be paid for again.
-_NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+_NOT_THE_MODEL = ("training.json", "scores.md", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 _NO_DATE = "the date that the recipe does not set"
 
@@ -132,6 +133,31 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
+
+
+def read_config(reference: ModelReference, folder: Path) -> dict[str, Any] | None:
+    """Return a model's config.json if it is on this machine, in a folder or in the hub's cache; else None.
+
+    Args:
+        reference: The model as the recipe has it.
+        folder: The folder at which relative paths such as ./models/mine start.
+    """
+    if is_served(reference.engine) or "://" in reference.model:
+        return None
+    if _is_folder(reference.model):
+        path = folder / Path(reference.model).expanduser() / "config.json"
+    else:
+        if find_spec("huggingface_hub") is None:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(reference.model, "config.json", revision=reference.revision)
+        path = Path(cached if isinstance(cached, str) else "")
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _fetch_folder(
