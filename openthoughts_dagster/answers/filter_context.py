@@ -20,7 +20,7 @@ _PAGE = 5_000  # answers whose texts are in memory at the same time
 
 def _nothing_to_ask(*_: object) -> NoReturn:
     raise ValueError(
-        "this answer filter asks a judge or the student, and there is none here: use another filter, or pass FilterTools"
+        "this filter asks a judge or the student, and there is none here: use another filter, or pass FilterTools"
     )
 
 
