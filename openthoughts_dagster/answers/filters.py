@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.answers.agreement import majority_of, result_of, same_result
-from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake, text_hashes
+from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, text_hashes
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import AnswerFilter
 from openthoughts_dagster.recipe.answers import (
     LongestAnswers,
@@ -37,7 +38,7 @@ class FilterContext:
         questions: Columns source, question_id and question.
     """
 
-    lake: Lake
+    lake: LakeReader
     answers: pl.DataFrame
     questions: pl.LazyFrame
 

@@ -8,6 +8,7 @@ import click
 import polars as pl
 
 from openthoughts_dagster.cli.deployment import Deployment
+from openthoughts_dagster.cli.files import write_page
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.evaluation import benchmark_items, compare_items
 from openthoughts_dagster.inspection.item_pages import OLD_ROWS, comparison_page, count_solved, items_page
@@ -45,7 +46,7 @@ def items(
         rows = rows.filter(pl.col("verdict") != "right")
     shown = rows.head(limit) if limit else rows
     if html is not None:
-        _write(html, items_page(found.label, shown, rows.height))
+        write_page(html, items_page(found.label, shown, rows.height))
     elif as_json:
         _print_json(shown)
     else:
@@ -83,7 +84,7 @@ def compare(
         raise click.ClickException(f"{one.label} and {other.label} share no benchmark item")
     shown = rows.head(limit) if limit else rows
     if html is not None:
-        _write(html, comparison_page(one.label, other.label, shown, rows.height))
+        write_page(html, comparison_page(one.label, other.label, shown, rows.height))
     elif as_json:
         _print_json(shown)
     else:
@@ -109,14 +110,6 @@ def _rows(here: Deployment, student: ScoredStudent, benchmark: str | None) -> pl
         there = ", ".join(known["benchmark"])
         raise click.ClickException(f"{student.label} has no scores on {benchmark!r}; it has scores on {there}")
     return rows.filter(pl.col("benchmark") == benchmark).collect()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {path}")
 
 
 def _print_json(rows: pl.DataFrame) -> None:

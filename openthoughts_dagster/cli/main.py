@@ -21,6 +21,7 @@ from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
+from openthoughts_dagster.cli.trace import trace_command
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import LakeError
@@ -56,6 +57,7 @@ def main() -> None:
 main.add_command(leaks)
 main.add_command(items)
 main.add_command(compare)
+main.add_command(trace_command)
 
 
 @main.command()

@@ -70,9 +70,18 @@ def find_student(lake: Lake, name: str) -> ScoredStudent:
 
 def scored_students(lake: Lake) -> Iterator[ScoredStudent]:
     """Yield everything that has scores: cells, arms, releases, references."""
+    yield from _students_where(lake, pl.lit(True))
+
+
+def students_with(lake: Lake, completion_id: str) -> Iterator[ScoredStudent]:
+    """Yield the students of whose scores a completion is part."""
+    yield from _students_where(lake, pl.col("samples").str.contains(completion_id, literal=True))
+
+
+def _students_where(lake: Lake, condition: pl.Expr) -> Iterator[ScoredStudent]:
     for scores, students in _KINDS:
-        names = lake.scan(scores).select(scores.partition_by).unique().sort(scores.partition_by).collect()
-        for row in names.iter_rows(named=True):
+        names = lake.scan(scores).filter(condition).select(scores.partition_by).unique()
+        for row in names.sort(scores.partition_by).collect().iter_rows(named=True):
             yield ScoredStudent(_label(scores, row), scores, row, students)
 
 

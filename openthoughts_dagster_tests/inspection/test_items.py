@@ -108,6 +108,14 @@ def test_a_name_that_is_not_scored_says_which_are(tmp_path: Path, lake: Lake) ->
         find_student(lake, "s/x")
 
 
+def test_an_answer_leads_to_the_item_that_it_answers(folder: Path) -> None:
+    lake = Lake(folder / "lake")
+    score(lake, BENCHMARK_SCORES, sums(folder), right, folder, source="sums", teacher="slow")
+    last = benchmark_items(lake, BENCHMARK_SCORES, source="sums", teacher="slow").collect()["completion_id"][3]
+    shown = run("trace", last)
+    assert "student sums/slow; benchmark sums" in shown.output and "verdict right; extracted 4" in shown.output
+
+
 def test_the_commands_print_lines_json_and_pages(folder: Path) -> None:
     lake = Lake(folder / "lake")
     for teacher, reply in (("slow", right), ("quick", first_two_right)):
