@@ -1,8 +1,8 @@
 """Reads from the tables what the card of a version says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -80,7 +80,7 @@ class CardFacts:
     studies: Sequence[StudyFacts]
     student: Mapping[str, Any] | None
     scores: pl.DataFrame
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any]
     personal_data: GateResult | None = None
 
     @property
@@ -90,25 +90,14 @@ class CardFacts:
 
 
 def read_card_facts(
-    lake: Lake,
-    recipe: Recipe,
-    teacher: str,
-    version: str,
-    made_at: datetime | None = None,
-    shortfalls: Sequence[str] = (),
-    record: Mapping[str, Any] | None = None,
-    personal_data: GateResult | None = None,
+    lake: Lake, recipe: Recipe, record: Mapping[str, Any], personal_data: GateResult | None = None
 ) -> CardFacts:
     """Read what the card of a version says. The version is the one whose rows reasoning_dataset has.
 
     Args:
         lake: The tables: reasoning_dataset, release_funnel, the ledger, and those of studies, students and scores.
         recipe: The recipe with its release.
-        teacher: The release's partition.
-        version: The version.
-        made_at: When it was made; the present by default.
-        shortfalls: By how much the release is short, as `choose_rows` says it.
-        record: What it was made from.
+        record: What the version was made from, as release_versions has it: version, teacher, made_at, shortfalls.
         personal_data: The result of the gate for personal data, where it was run.
 
     Returns:
@@ -117,21 +106,22 @@ def read_card_facts(
     Raises:
         ReleaseError: The recipe has no release.
     """
+    teacher, version = str(record["teacher"]), str(record["version"])
     return CardFacts(
         recipe=recipe,
         teacher=teacher,
         version=version,
-        made_at=made_at or datetime.now(UTC),
+        made_at=datetime.fromisoformat(record["made_at"]),
         sources=_read_sources(lake, teacher),
         funnel=lake.scan(RELEASE_FUNNEL, teacher=teacher).sort("order", "source").collect(),
-        shortfalls=tuple(shortfalls),
+        shortfalls=tuple(record.get("shortfalls", ())),
         decontamination=read_decontamination(lake, recipe, teacher),
         scripts=_read_scripts(lake, teacher),
         costs=_read_costs(lake, teacher),
         studies=_read_studies(lake, recipe),
         student=_read_student(lake, teacher, version),
         scores=lake.scan(RELEASE_SCORES, teacher=teacher).filter(version=version).collect(),
-        record=record or {},
+        record=record,
         personal_data=personal_data,
     )
 
