@@ -18,7 +18,7 @@ from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
 from openthoughts_dagster.cli.retry import refused_answers
-from openthoughts_dagster.cli.status import states
+from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cli.trace import trace_command
@@ -127,7 +127,10 @@ def status(context: click.Context) -> None:
     here: Deployment = context.obj
     with open_instance(here.settings) as instance:
         rows, problems = states(here.recipe, here.lake, instance)
+        waits = waiting(here.recipe, instance)
     click.echo(table(rows))
+    for line in waits:
+        click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
     context.exit(1 if problems else 0)
@@ -137,8 +140,8 @@ def status(context: click.Context) -> None:
 @click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
 @click.pass_obj
 def maintain(here: Deployment, files: int) -> None:
-    """Merge the small files of all tables, delete files that no reader needs any more, and say what that freed."""
-    rows, total = maintained(here.lake, files)
+    """Merge the small files of all tables, delete old files and leftovers, and say what that freed."""
+    rows, total = maintained(here.lake, files, here.settings)
     click.echo(table(rows))
     click.echo(total)
 

@@ -12,7 +12,7 @@ from openthoughts_dagster.generation.batch_journal import BatchJournal
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
 from openthoughts_dagster.generation.feed import Feed
-from openthoughts_dagster.generation.ledger import missing_samples, read_answers
+from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
@@ -117,7 +117,7 @@ def generate(
     """
     usage, feed, breaker = (
         Usage(currency=model.reference.price.currency),
-        Feed(pages),
+        Feed(continue_pages(lake, model, pages)),
         CircuitBreaker(model.reference.name),
     )
     start = time.monotonic()

@@ -5,11 +5,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
+from openthoughts_dagster.generation.template_probe import check_chat_template
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
 from openthoughts_dagster.recipe.engines import is_served
@@ -17,7 +19,7 @@ from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
 # trained elsewhere would be another model, and its benchmark answers would be paid for again.
-_NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+_NOT_THE_MODEL = ("training.json", "scores.md", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
 _NO_DATE = "the date that the recipe does not set"
 
@@ -133,6 +135,31 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 
+def read_config(reference: ModelReference, folder: Path) -> dict[str, Any] | None:
+    """Return a model's config.json if it is on this machine, in a folder or in the hub's cache; else None.
+
+    Args:
+        reference: The model as the recipe has it.
+        folder: The folder at which relative paths such as ./models/mine start.
+    """
+    if is_served(reference.engine) or "://" in reference.model:
+        return None
+    if _is_folder(reference.model):
+        path = folder / Path(reference.model).expanduser() / "config.json"
+    else:
+        if find_spec("huggingface_hub") is None:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(reference.model, "config.json", revision=reference.revision)
+        path = Path(cached if isinstance(cached, str) else "")
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def _fetch_folder(
     name: str, setting: str, folders: Folders, address: str, needed: list[str], weights: bool = False
 ) -> tuple[Path, str]:
@@ -206,4 +233,13 @@ def load_tokenizer(address: str, revision: str | None, _identity: str) -> Any:
         raise EngineError(
             f"{address} has no chat template: use the instruction-tuned model, or add chat_template.jinja"
         )
+    templates = tokenizer.chat_template
+    for template in templates.values() if isinstance(templates, dict) else [templates]:
+        check_chat_template(template, _file_of_template(address))
     return tokenizer
+
+
+def _file_of_template(address: str) -> str:
+    name = "chat_template.jinja"
+    folder = Path(address)
+    return f"{address}/{name if not folder.is_dir() or (folder / name).is_file() else 'tokenizer_config.json'}"

@@ -90,7 +90,10 @@ AskModel = Callable[[Sequence[Prompt]], list[list[Answer]]]
 
 @dataclass(frozen=True)
 class Request:
-    """One sample of one prompt. Every sample is its own request: if 15 of 16 are there, only one is asked."""
+    """One sample of one prompt. Every sample is its own request: if 15 of 16 are there, only one is asked.
+
+    `written` is what the model has written to it before a lower `max_tokens` cut it off, and is not paid for again.
+    """
 
     key: str
     sample_index: int
@@ -98,6 +101,7 @@ class Request:
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     json_schema: dict[str, Any] | None = field(default=None, hash=False)
+    written: str = ""
 
     @property
     def seed(self) -> int:
@@ -130,6 +134,7 @@ class Completion:
         retries: Attempts before the last one.
         permanent: Whether asking again cannot help, because the prompt is too long, the server refuses its content, or
             the sample's JSON does not fit its schema.
+        written_tokens: Those of `completion_tokens` that were written and paid for under a lower `max_tokens`.
         served: What the ledger records about the server: its name of the model, and whether the tokens are estimated.
         created_at: When it was finished, UTC.
     """
@@ -144,8 +149,14 @@ class Completion:
     error: str | None = None
     retries: int = 0
     permanent: bool = False
+    written_tokens: int = 0
     served: tuple[tuple[str, str], ...] = ()
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def new_tokens(self) -> int:
+        """The tokens that were generated, and are paid for, by this request."""
+        return self.completion_tokens - self.written_tokens
 
 
 def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:

@@ -68,7 +68,7 @@ class Usage:
         self.retries += completion.retries
         self.prompt_tokens += completion.prompt_tokens
         self.cached_tokens += completion.cached_tokens
-        self.completion_tokens += completion.completion_tokens
+        self.completion_tokens += completion.new_tokens
         self.truncated += completion.error is None and completion.finish_reason not in FINISHED
         self.finish_reasons[completion.finish_reason] += 1
 

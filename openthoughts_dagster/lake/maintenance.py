@@ -67,10 +67,17 @@ def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[i
     return len(deleted), None if "://" in root else sum(sizes.get(name, 0) for name in deleted)
 
 
-def describe_maintenance(done: Sequence[Maintenance]) -> str:
-    """Return one line that says what was done to all tables."""
+def describe_maintenance(done: Sequence[Maintenance], leftovers: Sequence[tuple[int, int]] = ()) -> str:
+    """Return one line that says what was done to all tables.
+
+    Args:
+        done: What was done to each table.
+        leftovers: The number and the bytes of deleted leftovers of each kind.
+    """
     merged, deleted = sum(table.merged_partitions for table in done), sum(table.deleted_files for table in done)
     sizes = [table.freed_bytes for table in done if table.freed_bytes is not None]
-    freed = f" freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""
+    sizes += [size for _, size in leftovers]
+    others = f" and {count:,} leftovers" if (count := sum(count for count, _ in leftovers)) else ""
+    freed = f", freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""
     kept = f"files stay for {RETENTION_HOURS // 24} days after they were replaced"
-    return f"merged the files of {merged:,} partitions, deleted {deleted:,} old files{',' * bool(freed)}{freed}; {kept}"
+    return f"merged the files of {merged:,} partitions, deleted {deleted:,} old files{others}{freed}; {kept}"

@@ -23,7 +23,7 @@ from openthoughts_dagster.recipe.models import (
     Student,
     Teacher,
 )
-from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
+from openthoughts_dagster.recipe.presets import PRESETS, Lora, TrainingPreset
 from openthoughts_dagster.recipe.questions import (
     AskLlmScore,
     Decontamination,
@@ -87,6 +87,7 @@ __all__ = [
     "Judge",
     "KeepAllAnswers",
     "LightevalBenchmark",
+    "Lora",
     "ModelReference",
     "PaperBenchmark",
     "PaperFacts",

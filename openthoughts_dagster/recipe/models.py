@@ -180,6 +180,16 @@ class Student(ModelReference):
         "them whole, which takes the memory of the longest.",
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
+    scoring_hardware: Annotated[Hardware | None, Identity.NEVER] = Field(
+        None,
+        description="What one engine needs that scores the student, where it differs from `hardware`, on which it is "
+        "trained.",
+    )
+
+    def for_scoring(self) -> "Student":
+        """Return this student with the hardware on which it is scored: one machine."""
+        hardware = self.scoring_hardware or self.hardware.model_copy(update={"nodes": 1})
+        return self.model_copy(update={"hardware": hardware})
 
     def settings(self) -> TrainingPreset:
         """The settings of the preset, or those of the recipe."""
@@ -211,6 +221,8 @@ class Student(ModelReference):
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """Find missing training settings, and bfloat16 on an accelerator that does not support it."""
         yield from super().problems(raw)
+        for _, problem in on_one_machine({"hardware": raw.get("scoring_hardware")}):
+            yield ("scoring_hardware", "nodes"), problem
         preset, training = raw.get("preset"), raw.get("training")
         if preset is None and training is None:
             yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"

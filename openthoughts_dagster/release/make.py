@@ -19,18 +19,19 @@ from openthoughts_dagster.lake import (
 )
 from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release.card import FUNNEL_PLOT, draw_funnel, read_card_facts, write_card
 from openthoughts_dagster.release.choosing import ReleaseRows, choose_rows, release_of
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.files import manifest_of, version_of, write_files
 from openthoughts_dagster.release.folder import ReleasePlace
 from openthoughts_dagster.release.pool import QUESTION
 from openthoughts_dagster.release.readme import readme_head
-from openthoughts_dagster.release.record import RECORD, file_digests, make_record, table_versions
+from openthoughts_dagster.release.record import RECORD, file_digests, make_record, read_record, table_versions
 
 _ATTEMPTS = 5
 _WRITTEN = (REASONING_DATASET, REJECTED_RELEASE, RELEASE_FUNNEL)
 CardWriter = Callable[[Path, Mapping[str, Any]], str]
-"""Gets the folder and the record of a version, may put pictures there, and returns the text of the card."""
+"""Gets the folder and the record of a version, puts pictures there, and returns the text of the card."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,6 @@ def make_release(
     teacher: str,
     place: ReleasePlace,
     places: Mapping[str, str] | None = None,
-    write_card: CardWriter | None = None,
     benchmarks: pl.DataFrame | None = None,
 ) -> MadeRelease:
     """Make the version of the recipe's release that the tables have now. A version that is there is not made again.
@@ -69,7 +69,6 @@ def make_release(
         teacher: The teacher whose answers it has.
         place: Where its folder goes.
         places: Names of variables and the addresses that stand for them in the recipe; the record has the names.
-        write_card: Writes the card; a short one by default.
         benchmarks: The questions that may not be trained on, as in `choose_rows`.
 
     Returns:
@@ -90,7 +89,6 @@ def make_release(
     version = version_of(manifest)
     tables |= _write_tables(lake, teacher, chosen)
     path = place.address_of(release.name, teacher, version)
-    known = lake.scan(RELEASE_VERSIONS, teacher=teacher).filter(version=version, path=path).sort("made_at").collect()
     more = {
         "version": version,
         "rows": chosen.rows.height,
@@ -101,19 +99,24 @@ def make_release(
         "manifest": frame_hash(manifest),
     }
     record = make_record(recipe, teacher, made_at, tables, places or {}, **more)
-    if known.height and place.has(path):
-        return MadeRelease(version, path, json.loads(known["record"][0]), chosen, new=False)
 
     def make(folder: Path) -> None:
-        write_folder(lake.at(tables), recipe, chosen.rows, chosen.rejected, folder, record, write_card)
+        write_folder(lake.at(tables), recipe, chosen.rows, chosen.rejected, folder, record, _card_writer(lake, recipe))
 
     new = place.put(release.name, teacher, version, make)
-    if not new:  # another process made it meanwhile, or did and was killed before it said so
-        record = json.loads(place.folders.read(path, RECORD))
-    entry = {"version": version, "path": path, "rows": more["rows"], "questions": more["questions"]}
-    entry |= {"teacher": teacher, "made_at": datetime.fromisoformat(record["made_at"]), "record": json.dumps(record)}
-    lake.append(RELEASE_VERSIONS, pl.DataFrame([entry], schema=RELEASE_VERSIONS.schema))
+    if not new:
+        record = read_record(place.folders.read(path, RECORD).decode())
+    if latest_version(lake, teacher) != (version, path):
+        entry = {"teacher": teacher, "version": version, "made_at": made_at, "path": path, "record": json.dumps(record)}
+        entry |= {"rows": more["rows"], "questions": more["questions"]}
+        lake.append(RELEASE_VERSIONS, pl.DataFrame([entry], schema=RELEASE_VERSIONS.schema))
     return MadeRelease(version, path, record, chosen, new)
+
+
+def latest_version(lake: LakeReader, teacher: str) -> tuple[str, str] | None:
+    """Return the version that was made last of a teacher's answers, and its path; None when there is none."""
+    rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).sort("made_at").tail(1).select("version", "path").collect()
+    return rows.row(0) if rows.height else None
 
 
 def write_folder(
@@ -123,7 +126,7 @@ def write_folder(
     rejected: pl.DataFrame,
     folder: Path,
     record: dict[str, Any],
-    write_card: CardWriter | None = None,
+    write_card: CardWriter,
 ) -> None:
     """Write all files of a version into an empty folder. Adds their sizes and hashes to `record`.
 
@@ -134,7 +137,7 @@ def write_folder(
         rejected: Rows of rejected_release.
         folder: The folder.
         record: The record of the version.
-        write_card: Writes the card; a short one by default.
+        write_card: Writes the card.
 
     Raises:
         ReleaseError: A question or completion of the rows is gone.
@@ -144,7 +147,7 @@ def write_folder(
     sizes = write_files(lake, rows, rejected, folder, release.shard_size, folder)
     record["configs"] = {name: asdict(size) for name, size in sizes.items()}
     record["files"] = file_digests(folder)
-    text = (write_card or _short_card)(folder, record)
+    text = write_card(folder, record)
     head = readme_head(recipe, release, list(dict.fromkeys(rows["source"].sort())), sizes)
     (folder / "README.md").write_text(f"{head}\n{text}", encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -167,8 +170,12 @@ def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, in
     )
 
 
-def _short_card(_: Path, record: Mapping[str, Any]) -> str:
-    return (
-        f"# {record['title']}\n\n{record['rows']:,} rows, {record['questions']:,} questions of "
-        f"{', '.join(record['sources'])}, answered by {record['teacher']}. Version {record['version']}.\n"
-    )
+def _card_writer(lake: Lake, recipe: Recipe) -> CardWriter:
+    def write(folder: Path, record: Mapping[str, Any]) -> str:
+        made_at = datetime.fromisoformat(record["made_at"])
+        named = (record["teacher"], record["version"], made_at, record["shortfalls"], record)
+        facts = read_card_facts(lake, recipe, *named)
+        (folder / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel), encoding="utf-8")
+        return write_card(facts)
+
+    return write

@@ -173,6 +173,7 @@ class OpenaiEngine:
             completion_tokens,
             seconds,
             thinking_tokens=self._thinking_tokens(request, reply),
+            written_tokens=0 if self._prompts is None else self._prompts.beginning(request).written_tokens,
             cached_tokens=reply.cached_tokens,
             retries=retries,
             served=served,
@@ -197,8 +198,8 @@ class OpenaiEngine:
         """Return the body of the request. Raises InvalidPrompt."""
         tokens, room = None, request.sampling.max_tokens
         if self._prompts is not None:
-            tokens = self._prompts.tokens(request.prompt)
-            room = self._prompts.max_new_tokens(tokens, room)
+            beginning = self._prompts.beginning(request)
+            tokens, room = beginning.tokens, beginning.room
         elif any(has_lone_surrogate(message["content"]) for message in request.messages):
             raise InvalidPrompt("the prompt is not Unicode: it has half a surrogate pair")
         return request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)
