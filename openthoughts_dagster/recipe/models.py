@@ -163,6 +163,16 @@ class Teacher(ModelReference):
         yield from on_one_machine(raw)
 
 
+class Reference(ModelReference):
+    """A model that students are compared with: it answers the benchmarks, and nothing else."""
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Refuse a reference on several machines."""
+        yield from super().problems(raw)
+        yield from on_one_machine(raw)
+
+
 class Student(ModelReference):
     """The model that is fine-tuned on a teacher's answers, and the settings of its training."""
 

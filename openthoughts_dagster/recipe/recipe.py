@@ -11,7 +11,7 @@ from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
-from openthoughts_dagster.recipe.models import Judge, Student, Teacher
+from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.release import Release
 from openthoughts_dagster.recipe.sources import Source, resolve_path
@@ -19,6 +19,8 @@ from openthoughts_dagster.recipe.studies import Study
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """Owner and name of a data set of the hub; a relative path may look the same."""
+UNTRAINED = "untrained"
+"""The name under which the student before training is compared with others."""
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
 
@@ -142,6 +144,11 @@ class Recipe(RecipeModel):
             UnknownNameError: There is no such judge; the message lists the recipe's judges.
         """
         return _find_named(self.judges, name, "judge", self.name)
+
+    def references(self) -> dict[str, ModelReference]:
+        """Return the models that students are compared with, by name: the untrained student, teachers and others."""
+        named: list[ModelReference] = [*self.teachers, *self.evaluation.references]
+        return {UNTRAINED: self.student} | {model.name: model for model in named}
 
     def domain(self, name: str) -> DomainQuestions:
         """Return the selection and dedup settings of a domain; the defaults when it has no entry."""
