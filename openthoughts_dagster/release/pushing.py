@@ -54,7 +54,16 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
     """
     version = require_version(lake, recipe, teacher)
     path, record = folders.fetch(version["path"]), read_record(version["record"])
-    facts = read_card_facts(lake, recipe, record, check_personal_data(lake, recipe, teacher))
+    facts = read_card_facts(
+        lake,
+        recipe,
+        teacher,
+        version["version"],
+        version["made_at"],
+        record["shortfalls"],
+        record,
+        check_personal_data(lake, recipe, teacher),
+    )
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     (scratch / "README.md").write_text(head_of((path / "README.md").read_text()) + write_card(facts))

@@ -7,7 +7,6 @@ import polars as pl
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release import MadeRelease, ReleasePlace, make_release
-from openthoughts_dagster.release.card import card_writer
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.release.sums import TEACHER
 
@@ -17,4 +16,4 @@ NOTHING = pl.DataFrame(schema={"benchmark": pl.String, "question": pl.String, "s
 def publish(lake: Lake, recipe: Recipe, folder: Path, benchmarks: pl.DataFrame | None = None) -> MadeRelease:
     """Make the release of the teacher below a folder, with its card."""
     place = ReleasePlace(str(folder), folder, Folders(folder / "cache"))
-    return make_release(lake, recipe, TEACHER, place, {}, card_writer(lake, recipe), benchmarks)
+    return make_release(lake, recipe, TEACHER, place, benchmarks=benchmarks)

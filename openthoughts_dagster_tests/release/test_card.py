@@ -112,7 +112,7 @@ def test_a_template_of_ones_own_is_filled_and_an_unknown_field_is_refused_with_t
     template.write_text("# {title} {version}\n{{kept}} $\\frac{1}{2}$\n{sources}\n")
     lake, recipe = small_lake(tmp_path / "lake", count=3), small_recipe(tmp_path / "recipe", card="card.md")
     made = publish(lake, recipe, tmp_path / "one")
-    card = write_card(read_card_facts(lake, recipe, made.record))
+    card = write_card(read_card_facts(lake, recipe, TEACHER, made.version, datetime.now(UTC)))
     assert card.startswith(f"# Sums {made.version}\n{{kept}} $\\frac{{1}}{{2}}$\n") and SUMS in card
     template.write_text("# {titel}\n")
     with pytest.raises(RecipeError, match=r"card.md has the field \{titel\}"):

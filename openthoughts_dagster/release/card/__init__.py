@@ -5,11 +5,8 @@ fields of the recipe's CARD_FIELDS in braces; the recipe refuses others.
 """
 
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.card.drawing import FUNNEL_PLOT, draw_funnel
 from openthoughts_dagster.release.card.facts import CardFacts, read_card_facts
@@ -18,7 +15,6 @@ from openthoughts_dagster.release.card.sections import SECTIONS
 __all__ = [
     "FUNNEL_PLOT",
     "CardFacts",
-    "card_writer",
     "draw_funnel",
     "fill_template",
     "read_card_facts",
@@ -27,22 +23,6 @@ __all__ = [
 ]
 
 _FIELD = re.compile(r"\{\{|\}\}|(?<![\\{\w])\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def card_writer(lake: Lake, recipe: Recipe) -> Callable[[Path, Mapping[str, Any]], str]:
-    """Return the function that `make_release` takes: it puts the plot into a folder and returns the card's text.
-
-    Args:
-        lake: The tables, which have the rows of the version when the function is called.
-        recipe: The recipe with its release.
-    """
-
-    def write(folder: Path, record: Mapping[str, Any]) -> str:
-        facts = read_card_facts(lake, recipe, record)
-        (folder / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel), encoding="utf-8")
-        return write_card(facts)
-
-    return write
 
 
 def write_card(facts: CardFacts) -> str:
