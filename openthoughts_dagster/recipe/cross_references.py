@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openthoughts_dagster.recipe.release_references import release_problems
-from openthoughts_dagster.recipe.study_references import study_problems
+from openthoughts_dagster.recipe.study_references import filter_problems, study_problems
 from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
@@ -63,6 +63,7 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
     settings = document.get("domains")
     for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
         problems += _domain_problems(str(domain), chosen, domains, scores)
+    problems += filter_problems("answer_filter", document.get("answer_filter"), document)
     return [*problems, *study_problems(document), *release_problems(document)]
 
 

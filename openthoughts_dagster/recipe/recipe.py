@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
+from openthoughts_dagster.recipe.engines import PUBLISHED
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
@@ -130,12 +131,15 @@ class Recipe(RecipeModel):
         return _find_named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """Return the teacher called `name`.
+        """Return the teacher called `name`; published answers are read from their copy, if there is one.
 
         Raises:
             UnknownNameError: There is no such teacher; the message lists the recipe's teachers.
         """
-        return _find_named(self.teachers, name, "teacher", self.name)
+        teacher = _find_named(self.teachers, name, "teacher", self.name)
+        if teacher.engine != PUBLISHED or not Path(copy := self.path(teacher.model)).is_dir():
+            return teacher
+        return teacher.model_copy(update={"model": str(Path(copy).absolute())})
 
     def judge(self, name: str) -> Judge:
         """Return the judge called `name`.
