@@ -36,9 +36,11 @@ from openthoughts_dagster.recipe.questions import (
     RandomScore,
     ResponseLengthScore,
     Score,
+    ScoreRange,
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.score_prompts import read_score_prompt
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
@@ -101,6 +103,7 @@ __all__ = [
     "RowFilter",
     "Sampling",
     "Score",
+    "ScoreRange",
     "Selection",
     "Sharding",
     "Source",
@@ -113,5 +116,6 @@ __all__ = [
     "find_recipe",
     "identity_of",
     "load_recipe",
+    "read_score_prompt",
     "shipped_recipes",
 ]

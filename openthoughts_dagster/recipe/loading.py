@@ -15,6 +15,7 @@ from openthoughts_dagster.recipe.documents import read_yaml, shown
 from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.score_prompts import find_prompt_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
 _ALLOWED = re.compile(r"OPENTHOUGHTS_(DATA|FILES|LAKE|DATASETS|LANDING|VAR_\w+)")
@@ -86,13 +87,14 @@ def load_recipe(
     document = _substitute_variables(parts.document, variables, parts.document, (), unset)
     try:
         recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
+        recipe._folder = path.parent
+        found += [(path, problem) for problem in find_prompt_problems(recipe.scores, recipe.path)]
     except ValidationError as error:
         unset += described(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
     found += [(path, problem) for problem in reference_problems(document)]
     if found:
         raise RecipeError("\n".join(f"{shown(file)}: {problem}" for file, problem in found))
-    recipe._folder = path.parent
     return recipe
 
 

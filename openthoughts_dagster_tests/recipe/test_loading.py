@@ -1,13 +1,15 @@
 """A recipe's mistakes come all at once, each with file, field, value and remedy."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
-from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
+from openthoughts_dagster.recipe import Recipe, RecipeError, Selection, identity_of, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.docs_tables import models_of, reference
 from openthoughts_dagster.recipe.loading import SHIPPED
 
@@ -154,6 +156,54 @@ def test_mistakes_in_an_included_file_are_said_once_with_its_name(tmp_path: Path
     ):
         assert error.count(expected) == 1, (expected, error)
     assert "sources.one" not in error
+
+
+_SCORED = f"""{_REST}
+judges: [{{name: j, model: m}}]
+sources: [{{name: s, domain: math, reader: files, path: s.jsonl}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("prompt: slots.md", "scores.d.prompt: the prompt slots.md has {answr} in it, which nothing fills in; did you"),
+        ("prompt: empty.md", "scores.d.prompt: the prompt empty.md has no {question} in it"),
+        ("method: response_length, judge: null", "scores.d.judge: is missing; name the judge that answers, or set"),
+        ("method: response_length, of: source", "scores.d.judge: is not asked with `of: source`"),
+        ("method: response_length, of: source, judge: null, unit: tokens", "scores.d.tokenizer: is missing"),
+        (
+            "method: response_length, unit: words, tokenizer: m",
+            "scores.d.tokenizer: counts tokens, and `unit` is words",
+        ),
+    ],
+)
+def test_scores_that_could_not_be_given_are_found_with_the_recipe(tmp_path: Path, settings: str, says: str) -> None:
+    (tmp_path / "slots.md").write_text("Rate {question}, whose answer is {answr}.")
+    (tmp_path / "empty.md").write_text("Rate it.")
+    score = yaml.safe_load(f"{{name: d, method: difficulty, judge: j, {settings}}}")
+    assert says in _error(tmp_path, f"{_SCORED}scores: [{json.dumps(score)}]\n")
+
+
+def test_latex_and_json_in_a_prompt_are_no_slots(tmp_path: Path) -> None:
+    text = 'Rate {question} ({answer?}) as {"difficulty": 1}, also \\frac{a}{b}, x_{i}, \\sqrt[3]{x} and {{name}}.'
+    (tmp_path / "p.md").write_text(text)
+    load_recipe(_write(tmp_path, f"{_SCORED}scores: [{{name: d, method: difficulty, judge: j, prompt: p.md}}]\n"), {})
+
+
+def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> None:
+    score = "scores: [{name: r, method: random}]\n"
+    for within, says in (
+        ("{q: {minimum: 1}}", "domains.math.selection.within: questions of this domain have no score 'q'"),
+        ("{r: {}}", "domains.math.selection.within.r: needs a minimum, a maximum, or both"),
+        (
+            "{r: {minimum: 3, maximum: 2}}",
+            "selection.within.r.minimum: must be at most maximum (2), got 3",
+        ),
+    ):
+        selection = f"{{by: r, count: 3, within: {within}}}"
+        assert says in _error(tmp_path, f"{_SCORED}{score}domains: {{math: {{selection: {selection}}}}}\n")
+    assert identity_of(Selection(by="r", count=3)) == {"by": "r", "count": 3, "refill": False}
 
 
 def test_openthoughts3_has_the_papers_numbers() -> None:
