@@ -130,6 +130,11 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     if _is_folder(reference.model):
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
+    if Path(reference.model).is_dir():  # the libraries that load models would take it without a word
+        raise EngineError(
+            f"{reference.name}: there is a folder {reference.model} in the present directory, which would be read in "
+            f"place of the hub's model of this id: start elsewhere, or write ./{reference.model} to mean a folder"
+        )
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 

@@ -14,6 +14,7 @@ from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import EMBEDDINGS, RAW_SOURCES, Lake
 from openthoughts_dagster.questions.classifier import fasttext_scores
+from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions
 from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
 from openthoughts_dagster.questions.scoring import ScoringContext, score_questions
@@ -175,6 +176,17 @@ def test_examples_come_from_sources_that_were_read_and_from_files(lake: Lake, tm
     assert len(few) == 2 and few == read_examples(lake, resolve, Examples(sources=["s"], paths=["more.jsonl"], count=2))
     with pytest.raises(ExamplesError, match="materialize its raw_sources"):
         read_examples(lake, resolve, Examples(sources=["later"]))
+
+
+def test_examples_and_older_releases_are_read_like_any_json_lines(lake: Lake) -> None:
+    data = Path(__file__).parent / "data"
+    examples = Examples(paths=["rel_mixed.jsonl", "rel_bom.jsonl", "bench_ok.jsonl"])
+    assert len(read_examples(lake, lambda path: str(data / path), examples)) == 202 + 1 + 1
+    accepted = accepted_questions([str(data / name) for name in examples.paths])
+    assert accepted.height == 204 and accepted["question_id"][:2].to_list() == ["0", "1"]
+    assert set(accepted["question"]) >= {"q201", "a", "a\u2028b\x85c\ufffd"}
+    with pytest.raises(AcceptedError, match=r"dedup\.against: .*none\.jsonl cannot be read: .*no file at"):
+        accepted_questions([str(data / "none.jsonl")])
 
 
 @pytest.mark.parametrize("name", ["code_difficulty", "math_difficulty", "science_difficulty"])
