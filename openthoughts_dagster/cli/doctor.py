@@ -8,6 +8,7 @@ import click
 from openthoughts_dagster.cli.doctor_lake import (
     check_lake,
     check_materializations,
+    check_readings,
     check_recipes_of_lake,
     check_space,
     check_writable,
@@ -22,6 +23,7 @@ from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.recipe.domains import misspelt_domains
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -42,6 +44,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
         recipe = settings.load_recipe()
         counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
         found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
+        found += [Finding("recipe", None, says) for says in misspelt_domains(recipe)]
     except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [
@@ -58,6 +61,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
             lambda: _benchmarks(loaded),
             lambda: check_recipes_of_lake(loaded, settings),
             lambda: check_materializations(loaded, settings),
+            lambda: check_readings(loaded, settings),
             lambda: _readers(loaded),
             lambda: check_models(loaded, settings),
             lambda: check_servers(loaded, settings),

@@ -13,6 +13,7 @@ from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
 from openthoughts_dagster.recipe.engines import is_served
+from openthoughts_dagster.recipe.lock import split_commit
 from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
@@ -88,7 +89,8 @@ class Model:
             return None
         folder = self.tokenizer_address.startswith("/")
         version = _folder_revision(self.tokenizer_address) if folder else ""
-        return load_tokenizer(self.tokenizer_address, None, version)
+        address, commit = split_commit(self.tokenizer_address)
+        return load_tokenizer(address, commit, version)
 
 
 def locate(reference: ModelReference, folder: Path, folders: Folders | None = None, weights: bool = True) -> Model:

@@ -14,6 +14,7 @@ from openthoughts_dagster.lake.question_tables import (
     RAW_SOURCES,
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
+    SOURCE_READINGS,
     WATCHED_SOURCES,
 )
 from openthoughts_dagster.lake.student_tables import (
@@ -55,6 +56,7 @@ __all__ = [
     "REJECTED_QUESTIONS",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
+    "SOURCE_READINGS",
     "STUDENT_CHECKPOINTS",
     "STUDY_COMPARISONS",
     "STUDY_RESULTS",
@@ -72,6 +74,7 @@ TABLES = {
     table.name: table
     for table in (
         RAW_SOURCES,
+        SOURCE_READINGS,
         SCORED_QUESTIONS,
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,

@@ -97,7 +97,8 @@ def curate(
     else:
         rank, cut = rank_by_score(head, wanted.by)
         rank = inside_first(rank, out) if wanted.within else rank
-        number = rank if settings.dedup.method == "none" else without_copies(rank, _hash_texts(rows))
+        every = settings.dedup.method == "none" or wanted.copies == "each"
+        number = rank if every else without_copies(rank, _hash_texts(rows))
     del head
     limit = wanted.count if wanted else 1
     while True:

@@ -7,6 +7,7 @@ from typing import Any
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
 from openthoughts_dagster.recipe import ResponseLengthScore
+from openthoughts_dagster.recipe.lock import split_commit
 
 
 def judged_lengths(texts: Sequence[str], ask: AskModel, score: ResponseLengthScore) -> list[float | None]:
@@ -66,7 +67,8 @@ def _load_tokenizer(name: str, score: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name)
+        model, commit = split_commit(name)
+        return AutoTokenizer.from_pretrained(model, revision=commit)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"scores.{score}.tokenizer: {name!r} could not be loaded: {(str(error).splitlines() or [''])[0]}. Name a "

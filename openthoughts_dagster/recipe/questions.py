@@ -159,8 +159,11 @@ class Selection(RecipeModel):
     """Which scored questions of a source are selected: the top by rank, if wanted of those within ranges."""
 
     by: Slug = Field(description="Name of the score to rank by.")
-    count: Positive = Field(
-        description="Questions kept per source. Exact copies count once, unless the domain keeps duplicates."
+    count: Positive = Field(description="Questions kept per source.")
+    copies: Annotated[Literal["once", "each"], Identity.UNLESS_DEFAULT] = Field(
+        "once",
+        description="Whether exact copies of a question count once, or each of them, as in the paper, so that dedup "
+        "leaves fewer than `count`. Where the domain keeps duplicates, each counts.",
     )
     refill: bool = Field(
         False,

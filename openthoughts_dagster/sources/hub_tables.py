@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.recipe import HubPart
+from openthoughts_dagster.recipe.lock import CONVERTED
 from openthoughts_dagster.sources.contract import SourceError
 from openthoughts_dagster.sources.copies import Copy
 from openthoughts_dagster.sources.hub_files import check_data_files, check_readme
-from openthoughts_dagster.sources.hugging_face import CONVERTED, locate_dataset
+from openthoughts_dagster.sources.hugging_face import locate_dataset
 
 
 @dataclass(frozen=True)

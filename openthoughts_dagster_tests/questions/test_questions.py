@@ -187,6 +187,8 @@ def test_exact_copies_count_once_before_the_ranking_unless_duplicates_stay() -> 
     assert curated.funnel == {"scored": 8, "selected": 7, "decontaminated": 7, "deduplicated": 3}
     every = curate(scored, _settings(3, method="none"), NOTHING, NO_BENCHMARKS)
     assert every.questions["question"].to_list() == ["the same"] * 3
+    paper = DomainQuestions(selection=Selection(by="difficulty", count=6, copies="each"))
+    assert curate(scored, paper, NOTHING, NO_BENCHMARKS).questions["question"].to_list() == ["the same", "second"]
 
 
 def test_a_selection_that_refills_ends_with_the_count_as_long_as_there_are_questions() -> None:

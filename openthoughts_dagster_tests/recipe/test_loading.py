@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from openthoughts_dagster.recipe import Recipe, RecipeError, Selection, identity_of, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.docs_tables import models_of, reference
+from openthoughts_dagster.recipe.domains import misspelt_domains
 from openthoughts_dagster.recipe.loading import SHIPPED
 
 BAD = """
@@ -191,6 +192,27 @@ def test_latex_and_json_in_a_prompt_are_no_slots(tmp_path: Path) -> None:
     load_recipe(_write(tmp_path, f"{_SCORED}scores: [{{name: d, method: difficulty, judge: j, prompt: p.md}}]\n"), {})
 
 
+@pytest.mark.parametrize(
+    ("domains", "settings", "misspelt"),
+    [
+        (["math", "math", "maths"], "{}", ["maths"]),
+        (["math", "maht", "Math"], "{math: {}}", ["Math", "maht"]),
+        (["maths", "maths", "math"], "{math: {}}", ["maths"]),
+        (["math", "maths"], "{math: {}, maths: {}}", []),
+        (["level-1", "level-2", "code", "core-science", "law", "lab"], "{}", []),
+        (["physics", "psychics"], "{}", []),
+    ],
+)
+def test_a_domain_that_is_spelled_nearly_as_another_is_named(
+    tmp_path: Path, domains: list[str], settings: str, misspelt: list[str]
+) -> None:
+    sources = [{"name": f"s{n}", "domain": d, "reader": "files", "path": "s.jsonl"} for n, d in enumerate(domains)]
+    recipe = load_recipe(_write(tmp_path, f"{_REST}sources: {json.dumps(sources)}\ndomains: {settings}\n"), {})
+    found = misspelt_domains(recipe)
+    assert [line.partition("the domain ")[2].partition(" of s")[0] for line in found] == [repr(d) for d in misspelt]
+    assert all("the recipe's domains are " in line for line in found)
+
+
 def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> None:
     score = "scores: [{name: r, method: random}]\n"
     for within, says in (
@@ -209,9 +231,12 @@ def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> No
 def test_openthoughts3_has_the_papers_numbers() -> None:
     recipe = load_recipe("openthoughts3", {})
     assert recipe.answers_per_question == 16 and recipe.answer_filter.method == "none"
-    counts = {d: s.selection.count for d, s in recipe.domains.items() if s.selection}
-    by_domain = {d: sum(s.domain == d for s in recipe.sources) for d in counts}
-    assert {d: counts[d] * by_domain[d] for d in counts} == {"math": 53125, "code": 15626, "science": 6250}
+    counts = {d: (s.selection.count, s.selection.copies) for d, s in recipe.domains.items() if s.selection}
+    assert counts == {"math": (180000, "each"), "code": (30000, "once"), "science": (30000, "each")}
+    sampled = {d: sum(s.downsample.values()) for d, s in recipe.domains.items()}
+    assert sampled == {"math": 53125, "code": 15625, "science": 6250}
+    assert {name for s in recipe.domains.values() for name in s.downsample} == {s.name for s in recipe.sources}
+    assert all(source.limit is None for source in recipe.sources)
     assert {d: s.dedup.method for d, s in recipe.domains.items()} == {
         "math": "exact",
         "code": "none",

@@ -13,6 +13,7 @@ from openthoughts_dagster.evaluation.program_tests import judge_programs, lighte
 from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
 from openthoughts_dagster.questions.question_sets import QuestionSetError, read_addressed
 from openthoughts_dagster.recipe import LightevalBenchmark
+from openthoughts_dagster.recipe.lock import HubReference, is_commit
 
 
 def make_tasks(benchmark: LightevalBenchmark, context: TaskContext) -> list[Any]:
@@ -33,6 +34,19 @@ def read_questions(benchmark: LightevalBenchmark, resolve: Callable[[str], str])
     return questions
 
 
+def task_data(benchmark: LightevalBenchmark) -> HubReference | None:
+    """Return the data set of a task of lighteval; None for a family whose tasks have several.
+
+    Raises:
+        BenchmarkError: lighteval has no such task.
+    """
+    found = {(config.hf_repo, config.hf_revision) for config in shipped_configs(benchmark.task)}
+    if len(found) != 1:
+        return None
+    [(dataset, revision)] = found
+    return HubReference("dataset", dataset, None if is_commit(revision) else revision or None)
+
+
 def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> Any:
     from lighteval.tasks.lighteval_task import LightevalTask
 
@@ -44,6 +58,7 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
             "a judge of its own: choose a task that scores each generated answer by rule"
         )
     config.metrics = tuple(metrics)
+    config.hf_revision = benchmark.revision or config.hf_revision
     copy = Path(context.resolve(config.hf_repo))
     if copy.is_dir():
         config.hf_repo, config.hf_revision = str(copy), None
