@@ -1,7 +1,6 @@
 """`openthoughts lock`: it writes the commits of the hub's data sets and models beside the recipe, or compares them."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,7 +10,15 @@ from openthoughts_dagster.evaluation.kinds.lighteval import task_data
 from openthoughts_dagster.landing.locking import Task, compare_locks, newest_lock
 from openthoughts_dagster.recipe import LightevalBenchmark, Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.recipe.lock import Lock, LockError, hub_references, lock_path, read_lock, task_name
+from openthoughts_dagster.recipe.lock import (
+    HubReference,
+    Lock,
+    LockError,
+    hub_references,
+    lock_path,
+    read_lock,
+    task_name,
+)
 
 
 @click.command()
@@ -52,14 +59,14 @@ def _require_own_recipe(file: Path, there: Lock | None, check: bool) -> None:
 
 def _tasks(recipe: Recipe) -> list[Task]:
     """List lighteval's tasks and their data sets. A task that reads several data sets cannot be locked."""
-    found: dict[str, Any] = {}
+    found: dict[str, HubReference] = {}
     for benchmark in recipe.evaluation.benchmarks:
         if isinstance(benchmark, LightevalBenchmark) and benchmark.revision is None:
             data = task_data(benchmark)
-            if data is None:
+            if len(data) > 1:
                 click.echo(f"evaluation.benchmarks.{benchmark.name}: reads several data sets, which are not locked")
-            else:
-                found[task_name(benchmark)] = data
+            elif data:
+                [found[task_name(benchmark)]] = data
     return list(found.items())
 
 

@@ -20,6 +20,7 @@ from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.waiting import wait_for_person
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.generation.usage import spent_since
@@ -82,6 +83,7 @@ def answer_graph(
         asked = request_of(tables, context.partition_key)
         model, before = models.locate(asked.model, weights=False), retry_refused_before(context)
         planned = plan_answers(tables, model, asked.answers, asked.length_score, before)
+        wait_for_person(context, asked.model.name, planned)
         asked.answers.replace(tables, asked.answers.plans, planned.rows)
         context.log.info(f"{asked.model.name}: {planned.estimate.says()}")
         check_price(asked, planned.estimate)

@@ -16,14 +16,14 @@ from openthoughts_dagster.training import Trained, train_student
 
 
 def train_on_rows(
-    models: ModelsResource, student: Student, rows: pl.DataFrame, log: Callable[[str], None]
+    models: ModelsResource, student: Student, rows: pl.DataFrame | pl.LazyFrame, log: Callable[[str], None]
 ) -> tuple[Trained, str]:
     """Train a student, or find the one that was trained on the same rows with the same settings before.
 
     Args:
         models: The models and students.
         student: The base model and the settings of the training.
-        rows: The columns question and text, in the order of the training set.
+        rows: The columns question and text, in the order of the training set; a LazyFrame is read a part at a time.
         log: Gets lines of progress.
 
     Returns:

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.generation.batch_journal import BatchJournal
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
-from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
+from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
 from openthoughts_dagster.generation.feed import Feed
-from openthoughts_dagster.generation.ledger import missing_samples, read_answers
+from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
@@ -116,7 +117,7 @@ def generate(
     """
     usage, feed, breaker = (
         Usage(currency=model.reference.price.currency),
-        Feed(pages),
+        Feed(continue_pages(lake, model, pages)),
         CircuitBreaker(model.reference.name),
     )
     start = time.monotonic()
@@ -125,6 +126,9 @@ def generate(
     async def work(engine: Engine) -> None:
         nonlocal last_error, transient
         logged = began = time.monotonic()
+        in_batches = isinstance(engine, UsesBatches)
+        if isinstance(engine, UsesBatches):
+            engine.use_journal(BatchJournal(lake, model, purpose.asset, purpose.source, log))
         try:
             with LedgerWriter(lake, model, engine.describe(), purpose) as ledger:
                 async for completion in engine.generate(feed.stream()):
@@ -133,7 +137,8 @@ def generate(
                     usage.count(completion)
                     last_error = completion.error or last_error
                     transient += completion.error is not None and not completion.permanent
-                    breaker.record(completion)
+                    if not in_batches:  # a batch has ended as a whole, and its failed requests are not paid for
+                        breaker.record(completion)
                     done = usage.generated + usage.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()

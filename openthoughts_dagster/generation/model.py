@@ -10,6 +10,7 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
+from openthoughts_dagster.generation.template_probe import check_chat_template
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import ModelReference
 from openthoughts_dagster.recipe.engines import is_served
@@ -213,4 +214,13 @@ def load_tokenizer(address: str, revision: str | None, _identity: str) -> Any:
         raise EngineError(
             f"{address} has no chat template: use the instruction-tuned model, or add chat_template.jinja"
         )
+    templates = tokenizer.chat_template
+    for template in templates.values() if isinstance(templates, dict) else [templates]:
+        check_chat_template(template, _file_of_template(address))
     return tokenizer
+
+
+def _file_of_template(address: str) -> str:
+    name = "chat_template.jinja"
+    folder = Path(address)
+    return f"{address}/{name if not folder.is_dir() or (folder / name).is_file() else 'tokenizer_config.json'}"

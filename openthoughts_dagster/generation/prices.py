@@ -7,7 +7,10 @@ def cost_of(model: ModelReference, prompt_tokens: float, completion_tokens: floa
     """Return the price of tokens and accelerator time, in the currency of the model's price.
 
     An API has a price per token, and your own machines have a price per accelerator-hour; a model can have both.
+    Tokens of batches cost the part that `batch.price_factor` says.
     """
     tokens = prompt_tokens * model.price.prompt_million + completion_tokens * model.price.completion_million
+    if model.mode == "batch":
+        tokens *= model.batch.price_factor
     hours = engine_seconds / 3600 * model.hardware.count
     return tokens / 1e6 + hours * model.price.accelerator_hour

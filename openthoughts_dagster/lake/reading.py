@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -13,6 +14,8 @@ from openthoughts_dagster.lake import damage
 from openthoughts_dagster.lake.errors import LakeError, table_error
 from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
 from openthoughts_dagster.lake.versions import check_columns, known_columns
+
+_PLAIN = "/-._~!$&'()*+,;=:@[]|^"  # signs that a URL of a folder has as they are
 
 
 class LakeReader:
@@ -126,6 +129,8 @@ class LakeReader:
     def _open(self, table: Table) -> DeltaTable | None:
         """Open the current version of the table; return None before its first commit."""
         address = self.address(table)
+        if problem := find_path_problem(self.root):
+            raise LakeError(f"{self.root}: {problem}")
         # is_deltatable would hold the interpreter's lock while it waits for the store.
         try:
             delta = DeltaTable(address, storage_options=self.options)
@@ -136,6 +141,18 @@ class LakeReader:
         damage.check_log(address, delta.version())
         check_columns(table, delta, address)
         return delta
+
+
+def find_path_problem(root: str) -> str | None:
+    """Say why the tables cannot be in the folder `root`; None if they can, and for an address in an object store.
+
+    deltalake writes to a folder whose path a URL has to encode, but Polars does not find the files that it wrote.
+    """
+    path = str(Path(root).resolve())
+    if "://" in root or quote(path, safe=_PLAIN) == path:
+        return None
+    letters = " ".join(sorted({repr(letter) for letter in path if quote(letter, safe=_PLAIN) != letter}))
+    return f"the path of the lake may not contain {letters}: choose a folder of plain letters for OPENTHOUGHTS_LAKE"
 
 
 def _partition_filter(table: Table, partition: Mapping[str, str]) -> dict[str, str]:

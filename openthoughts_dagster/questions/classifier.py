@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openthoughts_dagster.recipe import FastTextScore
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
 _POSITIVE, _NEGATIVE = "__label__QA_doc", "__label__other"
 
@@ -33,7 +34,7 @@ def fasttext_scores(
     # Alternate the labels: sorted lines would have all of one label first, and the last ones would dominate.
     half = [[line for line in lines if line.startswith(label)] for label in (_POSITIVE, _NEGATIVE)]
     mixed = [line for _, line in sorted((place / len(own), line) for own in half for place, line in enumerate(own))]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         file = Path(folder) / "examples.txt"
         file.write_text("\n".join(mixed) + "\n", encoding="utf-8")
         model = fasttext.train_supervised(

@@ -26,6 +26,7 @@ from openthoughts_dagster.questions.select import (
     without_copies,
 )
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
 _IN_MEMORY = 500_000
 _SAMPLE = 100_000
@@ -159,7 +160,7 @@ def _after_selection(
     finder: Finder,
 ) -> _Steps:
     decisions: dict[int, Decision] = {}
-    with tempfile.TemporaryDirectory(prefix="questions-") as name:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as name:
         folder = Path(name) if int(kept.sum()) > _IN_MEMORY else None
         texts = _texts(rows, kept, folder)
         positions = np.nonzero(kept)[0]

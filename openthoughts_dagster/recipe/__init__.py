@@ -40,6 +40,7 @@ from openthoughts_dagster.recipe.questions import (
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.score_prompts import read_score_prompt
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
@@ -58,6 +59,7 @@ from openthoughts_dagster.recipe.sources import (
 )
 
 __all__ = [
+    "CARD_FIELDS",
     "PRESETS",
     "SHAPES",
     "AnswerFilter",
@@ -78,7 +80,9 @@ __all__ = [
     "FileBenchmark",
     "FilesSource",
     "FinishedAnswers",
+    "Gates",
     "Hardware",
+    "Hub",
     "HubPart",
     "HuggingFaceSource",
     "Identity",
@@ -95,6 +99,7 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "Release",
     "RepetitionGuard",
     "RequestParameters",
     "ResponseLengthScore",
@@ -113,6 +118,7 @@ __all__ = [
     "Teacher",
     "TrainingPreset",
     "VllmOptions",
+    "Waiver",
     "find_recipe",
     "identity_of",
     "load_recipe",

@@ -60,8 +60,9 @@ class ProgramsBenchmark(BenchmarkBase):
 
     kind: Literal["programs"] = Field(description="A JSON Lines file of programming problems with tests.")
     path: str = Field(
-        description="JSON Lines file with HumanEval's fields (prompt, entry_point, test), or with question and tests: "
-        "a list of input and output, as texts of a program or, with a field function, arguments and result."
+        description="JSON Lines file with HumanEval's fields (prompt, entry_point, test; where a field question is "
+        "there, it is asked, and the answer continues the prompt), or with question and tests: a list of input and "
+        "output, as texts of a program or, with a field function, arguments and result."
     )
     seconds: float = Field(10.0, gt=0, description="Longest time of one test, wall clock and processor alike.")
     memory_megabytes: Positive = Field(1024, description="Memory of one program.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from openthoughts_dagster.recipe.release_references import release_problems
 from openthoughts_dagster.recipe.study_references import study_problems
 from openthoughts_dagster.recipe.suggestions import did_you_mean
 
@@ -60,7 +61,7 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
     settings = document.get("domains")
     for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
         problems += _domain_problems(str(domain), chosen, domains, scores)
-    return [*problems, *study_problems(document)]
+    return [*problems, *study_problems(document), *release_problems(document)]
 
 
 def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list[Mapping[str, Any]]) -> list[str]:

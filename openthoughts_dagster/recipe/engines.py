@@ -51,7 +51,7 @@ ENGINES = {
             "servers",
             f"{_MODULES}.openai_engine:start_openai",
             is_server=True,
-            settings=frozenset({"base_url", "api_key_env", "tokenizer", "parameters", "stream"}),
+            settings=frozenset({"base_url", "api_key_env", "tokenizer", "parameters", "stream", "mode", "batch"}),
         ),
     )
 }

@@ -142,6 +142,7 @@ def apply_lock(recipe: "Recipe", lock: Lock) -> "Recipe":
     against = [address(text) for text in recipe.decontamination.against]
     benchmarks = [benchmark(each) for each in recipe.evaluation.benchmarks]
     decontamination = model(recipe.decontamination).model_copy(update={"against": against})
+    older = [address(text) for text in recipe.release.against] if recipe.release else []
     locked = recipe.model_copy(
         update={
             "judges": [model(judge) for judge in recipe.judges],
@@ -149,6 +150,7 @@ def apply_lock(recipe: "Recipe", lock: Lock) -> "Recipe":
             "student": model(recipe.student),
             "scores": scores,
             "decontamination": decontamination,
+            "release": recipe.release and recipe.release.model_copy(update={"against": older}),
             "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
         }
     )
@@ -181,7 +183,7 @@ def _references(recipe: "Recipe") -> Iterator[HubReference | None]:
     for source in recipe.sources:
         if isinstance(source, HuggingFaceSource):
             yield from (_reference(recipe, "dataset", part.dataset, part.revision) for part in parts_of(source))
-    for text in recipe.decontamination.against:
+    for text in (*recipe.decontamination.against, *(recipe.release.against if recipe.release else ())):
         yield _addressed(recipe, text)
     for benchmark in recipe.evaluation.benchmarks:
         if isinstance(benchmark, PaperBenchmark):

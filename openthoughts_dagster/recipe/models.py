@@ -12,7 +12,7 @@ from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, S
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset, with_overrides
-from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
+from openthoughts_dagster.recipe.serving import BatchOptions, RequestParameters, Retry, VllmOptions, address_problem
 
 EngineName = Annotated[str, AfterValidator(known_engine)]
 
@@ -84,6 +84,14 @@ class ModelReference(RecipeModel):
         "auto",
         description="For engine openai: whether answers are streamed, so that no gateway ends a long one. auto streams "
         "where max_tokens is 8192 or more and the server is no vLLM, and everywhere once a gateway has timed out.",
+    )
+    mode: Annotated[Literal["requests", "batch"], Identity.NEVER] = Field(
+        "requests",
+        description="For engine openai: batch puts requests into files that the server answers within a day, usually "
+        "at half the price; requests asks them one by one.",
+    )
+    batch: Annotated[BatchOptions, Identity.NEVER] = Field(
+        default=BatchOptions(), description="For mode batch: its price and the size of batches."
     )
     retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="What is done about failures.")
     vllm: Annotated[VllmOptions, Identity.NEVER] = Field(

@@ -14,6 +14,7 @@ from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.lock import HubReference, Lock
 from openthoughts_dagster.recipe.models import Judge, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
+from openthoughts_dagster.recipe.release import Release
 from openthoughts_dagster.recipe.sources import Source, resolve_path
 from openthoughts_dagster.recipe.studies import Study
 
@@ -66,6 +67,7 @@ class Recipe(RecipeModel):
     studies: list[Study] = Field(
         default=[], description="Controlled comparisons of variants of this recipe; `- include: studies.yaml` works."
     )
+    release: Release | None = Field(None, description="The data set that is published; absent: none is made.")
     automation: Automation = Field(default=Automation(), description="Schedules on which work starts by itself.")
     tiny_models: str | None = Field(
         None,

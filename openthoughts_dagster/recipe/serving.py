@@ -56,6 +56,19 @@ class RequestParameters(RecipeModel):
                     yield (setting,), f"must leave {name!r} alone: the platform decides it"
 
 
+class BatchOptions(RecipeModel):
+    """How requests are put into batches, for `mode: batch`."""
+
+    price_factor: float = Field(
+        0.5, ge=0, le=1, description="Price of a token in a batch, as a part of the price that `price` gives."
+    )
+    requests: int = Field(10_000, ge=1, le=50_000, description="Most requests of one batch.")
+    megabytes: float = Field(100, gt=0, le=200, description="Largest file of one batch.")
+    at_once: Positive = Field(10, description="Batches of one run that the server works on at once.")
+    window: str = Field("24h", description="The time in which a batch is to be done, as the server names it.")
+    poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
+
+
 _OURS = ("model", "messages", "prompt", "stream", "n", "response_format")
 
 

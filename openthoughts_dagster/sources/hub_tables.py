@@ -9,6 +9,7 @@ from openthoughts_dagster.recipe import HubPart
 from openthoughts_dagster.recipe.lock import CONVERTED
 from openthoughts_dagster.sources.contract import SourceError
 from openthoughts_dagster.sources.copies import Copy
+from openthoughts_dagster.sources.data_sets import open_once
 from openthoughts_dagster.sources.hub_files import check_data_files, check_readme
 from openthoughts_dagster.sources.hugging_face import locate_dataset
 
@@ -37,7 +38,8 @@ def load_table(part: HubPart, split: str, resolve: Callable[[str], str]) -> HubT
     where = f"the data set {part.dataset!r}"
     copy = locate_dataset(part, where, [Path(resolve(part.dataset))], None)
     check_readme(copy, part.dataset, where)
-    return HubTable(_load(copy, part, split, where), copy)
+    opened_as = (copy.address, part.subset, split, part.revision)
+    return HubTable(open_once(opened_as, lambda: _load(copy, part, split, where), copy.version), copy)
 
 
 def _load(copy: Copy, part: HubPart, split: str, where: str) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 from pydantic import ValidationError
 
-from openthoughts_dagster.lake import SOURCE_RANKING, Lake, value_hash
+from openthoughts_dagster import evaluation
+from openthoughts_dagster.lake import Lake, value_hash
 from openthoughts_dagster.recipe import AnswerFilter, Recipe, Sampling, Student, Teacher, identity_of
 from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
@@ -190,20 +190,10 @@ def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
     Raises:
         StudyError: Nothing is ranked, or a domain has fewer ranked sources.
     """
-    ranked = lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
-    domains = wanted.domains or sorted(ranked["domain"].unique())
-    if not domains:
-        raise StudyError(f"{where}.sources: source_ranking ranks nothing yet: materialize it, or name the sources")
-    names: list[str] = []
-    for domain in domains:
-        own = ranked.filter(domain=domain).sort("rank")["source"].head(wanted.best).to_list()
-        if len(own) < wanted.best:
-            raise StudyError(
-                f"{where}.sources: best {wanted.best} of {domain}, and source_ranking has {len(own)} of that domain: "
-                "materialize benchmark_scores of more sources, or name the sources"
-            )
-        names += own
-    return names
+    try:
+        return evaluation.best_sources(lake, wanted.best, wanted.domains)
+    except evaluation.RankingError as error:
+        raise StudyError(f"{where}.sources: {error}") from None
 
 
 def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:

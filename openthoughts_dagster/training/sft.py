@@ -12,6 +12,7 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import value_hash
 from openthoughts_dagster.recipe import Student, identity_of
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
@@ -165,7 +166,7 @@ def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, 
         (partial / FINAL).rename(job.students.workplace / fingerprint)
         shutil.rmtree(partial, ignore_errors=True)
         return _trained(job.students, fingerprint)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         job.write(Path(folder))
         address = stored.put_job(Path(folder))
 

@@ -14,6 +14,7 @@ from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
 from openthoughts_dagster.questions.question_sets import QuestionSetError, read_addressed
 from openthoughts_dagster.recipe import LightevalBenchmark
 from openthoughts_dagster.recipe.lock import HubReference, is_commit
+from openthoughts_dagster.sources.data_sets import content_version, open_once
 
 
 def make_tasks(benchmark: LightevalBenchmark, context: TaskContext) -> list[Any]:
@@ -34,17 +35,14 @@ def read_questions(benchmark: LightevalBenchmark, resolve: Callable[[str], str])
     return questions
 
 
-def task_data(benchmark: LightevalBenchmark) -> HubReference | None:
-    """Return the data set of a task of lighteval; None for a family whose tasks have several.
+def task_data(benchmark: LightevalBenchmark) -> list[HubReference]:
+    """Return the data sets of a task of lighteval that can move, since lighteval names no commit of them.
 
     Raises:
         BenchmarkError: lighteval has no such task.
     """
-    found = {(config.hf_repo, config.hf_revision) for config in shipped_configs(benchmark.task)}
-    if len(found) != 1:
-        return None
-    [(dataset, revision)] = found
-    return HubReference("dataset", dataset, None if is_commit(revision) else revision or None)
+    found = {(config.hf_repo, config.hf_revision or None) for config in shipped_configs(benchmark.task)}
+    return sorted(HubReference("dataset", name, revision) for name, revision in found if not is_commit(revision))
 
 
 def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> Any:
@@ -72,7 +70,10 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
     config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
     task = LightevalTask(config)
     try:
-        task.dataset = LightevalTask.download_dataset_worker(task)
+        # Without a full name: two benchmarks of one task share their data.
+        opened_as = (config.name, config.hf_repo, config.hf_subset, config.hf_revision)
+        version = content_version(config.hf_repo, config.hf_revision)
+        task.dataset = open_once(opened_as, lambda: LightevalTask.download_dataset_worker(task), version)
     except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
         raise BenchmarkError(
             f"the data set {config.hf_repo} ({config.hf_subset}) of lighteval's task {config.name!r} could not be "
