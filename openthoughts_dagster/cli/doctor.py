@@ -22,8 +22,9 @@ from openthoughts_dagster.evaluation import benchmark_needs
 from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
-from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains
+from openthoughts_dagster.recipe.lock import hub_references, lock_path, read_lock
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -62,6 +63,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
             lambda: check_recipes_of_lake(loaded, settings),
             lambda: check_materializations(loaded, settings),
             lambda: check_readings(loaded, settings),
+            lambda: _lock(settings),
             lambda: _readers(loaded),
             lambda: check_models(loaded, settings),
             lambda: check_servers(loaded, settings),
@@ -165,6 +167,17 @@ def _accelerator() -> Iterator[Finding]:
     count = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(count)}))
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
+
+
+def _lock(settings: Settings) -> Iterator[Finding]:
+    """Say what the lock file beside the recipe lacks. `openthoughts lock --check` asks the hub as well."""
+    file = find_recipe(settings.recipe)
+    there = read_lock(file)
+    if there is None:
+        return
+    lacking = [each.key for each in hub_references(settings.load_recipe(locked=False)) if there.commit(each) is None]
+    says = f"{lock_path(file)} has no commit of {', '.join(lacking)}: runs read the newest; `openthoughts lock` adds it"
+    yield Finding("lock file", None if lacking else True, says if lacking else f"{lock_path(file)} names every commit")
 
 
 def _readers(recipe: Recipe) -> Iterator[Finding]:

@@ -83,12 +83,15 @@ def test_lock_writes_the_commits_and_check_says_what_moved(folder: Path, hub: _H
     }
     checked = run("lock", "--check")
     assert (checked.exit_code, checked.output.strip()) == (0, f"{lock_path(path)}: nothing has moved")
+    assert f"ok      lock file: {lock_path(path)} names every commit" in run("doctor").output
     hub.heads["datasets/org/set"] = C
     checked = run("lock", "--check")
     assert checked.exit_code == 1 and f"dataset org/set has moved from {A} to {C}" in checked.output
     assert yaml.safe_load(lock_path(path).read_text())["datasets"]["org/set"] == A
     run("lock")
     assert yaml.safe_load(lock_path(path).read_text())["datasets"]["org/set"] == C
+    path.write_text(path.read_text().replace("org/set", "org/other"))
+    assert f"note    lock file: {lock_path(path)} has no commit of org/other" in run("doctor").output
 
 
 def test_a_hub_that_is_away_or_does_not_know_a_name_changes_nothing(
