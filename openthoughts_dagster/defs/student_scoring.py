@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -14,6 +16,8 @@ from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Recipe, Student
+from openthoughts_dagster.storage import local_path
+from openthoughts_dagster.training.card import SCORES, scores_page
 
 _END = 600  # characters of an answer that are shown: its end has the result
 
@@ -53,6 +57,7 @@ def score_on_benchmarks(
     The answers of the untrained student serve every student, so they stand under the asset alone.
     """
     asset, label, folder_name = names
+    student = student.for_scoring()
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
     usage, sampling = Usage(), recipe.evaluation.sampling
     after = models.ledger_client(lake, trained, sampling, usage, Purpose(asset, label, teacher), log)
@@ -61,7 +66,18 @@ def score_on_benchmarks(
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
     reports = models.folders.put_files(folder, scores.files, address)
+    put_scores_page(models, checkpoint, scores, folder_name.replace("|", " by "))
     return Scored(scores, usage, address, sorted(report.removeprefix(f"{address}/") for report in reports))
+
+
+def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
+    """Write the scores of a student beside its model card; they are no part of the model's identity."""
+    columns = scores.by_benchmark().select("benchmark", "score", "standard_error", "untrained_score")
+    with TemporaryDirectory() as name:
+        folder = Path(name) if (local := local_path(checkpoint)) is None else local
+        page = folder / SCORES
+        page.write_text(scores_page(list(columns.iter_rows()), title))
+        models.folders.put_files(folder, [page], checkpoint)
 
 
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from openthoughts_dagster.recipe.models import (
     Judge,
     ModelReference,
     Price,
+    Reference,
     RepetitionGuard,
     Sampling,
     Student,
     Teacher,
 )
-from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
+from openthoughts_dagster.recipe.presets import PRESETS, Lora, TrainingPreset
 from openthoughts_dagster.recipe.questions import (
     AskLlmScore,
     Decontamination,
@@ -39,7 +40,7 @@ from openthoughts_dagster.recipe.questions import (
     ScoreRange,
     Selection,
 )
-from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.recipe import UNTRAINED, Recipe
 from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.score_prompts import read_score_prompt
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
@@ -62,6 +63,7 @@ __all__ = [
     "CARD_FIELDS",
     "PRESETS",
     "SHAPES",
+    "UNTRAINED",
     "AnswerFilter",
     "AskLlmScore",
     "Automation",
@@ -89,6 +91,7 @@ __all__ = [
     "Judge",
     "KeepAllAnswers",
     "LightevalBenchmark",
+    "Lora",
     "ModelReference",
     "PaperBenchmark",
     "PaperFacts",
@@ -99,6 +102,7 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "Reference",
     "Release",
     "RepetitionGuard",
     "RequestParameters",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from openthoughts_dagster.recipe.benchmarks import Benchmark, LightevalBenchmark, PaperBenchmark
 from openthoughts_dagster.recipe.documents import read_yaml
-from openthoughts_dagster.recipe.engines import is_served
+from openthoughts_dagster.recipe.engines import PUBLISHED, is_served
 from openthoughts_dagster.recipe.models import ModelReference
 from openthoughts_dagster.recipe.questions import EmbeddingScore, ResponseLengthScore
 from openthoughts_dagster.recipe.sources import HubPart, HuggingFaceSource, resolve_path
@@ -141,6 +141,7 @@ def apply_lock(recipe: "Recipe", lock: Lock) -> "Recipe":
     ]
     against = [address(text) for text in recipe.decontamination.against]
     benchmarks = [benchmark(each) for each in recipe.evaluation.benchmarks]
+    references = [model(each) for each in recipe.evaluation.references]
     decontamination = model(recipe.decontamination).model_copy(update={"against": against})
     older = [address(text) for text in recipe.release.against] if recipe.release else []
     locked = recipe.model_copy(
@@ -151,7 +152,7 @@ def apply_lock(recipe: "Recipe", lock: Lock) -> "Recipe":
             "scores": scores,
             "decontamination": decontamination,
             "release": recipe.release and recipe.release.model_copy(update={"against": older}),
-            "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks}),
+            "evaluation": recipe.evaluation.model_copy(update={"benchmarks": benchmarks, "references": references}),
         }
     )
     locked._lock = lock
@@ -190,7 +191,8 @@ def _references(recipe: "Recipe") -> Iterator[HubReference | None]:
             yield _paper_data(recipe, benchmark)
         elif isinstance(benchmark, LightevalBenchmark) and benchmark.questions is not None:
             yield _addressed(recipe, benchmark.questions)
-    for each in (*recipe.judges, *recipe.teachers, recipe.student, *recipe.scores, recipe.decontamination):
+    models = (*recipe.judges, *recipe.teachers, recipe.student, *recipe.evaluation.references)
+    for each in (*models, *recipe.scores, recipe.decontamination):
         yield from (_model_of(recipe, each), _tokenizer_of(recipe, each))
 
 
@@ -203,9 +205,11 @@ def _reference(
 
 
 def _model_of(recipe: "Recipe", owner: Any) -> HubReference | None:
-    """Return the reference to the weights of a model or an encoder that this project loads itself."""
+    """Return the reference to weights that this project loads itself, or to the data set of published answers."""
     if isinstance(owner, ModelReference):
-        return None if is_served(owner.engine) else _reference(recipe, "model", owner.model, owner.revision)
+        kind: Literal["dataset", "model"] = "dataset" if owner.engine == PUBLISHED else "model"
+        served = kind == "model" and is_served(owner.engine)
+        return None if served else _reference(recipe, kind, owner.model, owner.revision)
     if isinstance(owner, EmbeddingScore) and owner.engine == "transformers":
         return _reference(recipe, "model", owner.model, owner.revision)
     return None

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from openthoughts_dagster import evaluation
 from openthoughts_dagster.lake import Lake, value_hash
 from openthoughts_dagster.recipe import AnswerFilter, Recipe, Sampling, Student, Teacher, identity_of
+from openthoughts_dagster.recipe.presets import with_overrides
 from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
 
@@ -206,7 +207,7 @@ def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dic
 
 
 def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
-    teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
+    teacher = recipe.teacher(settings.teacher or recipe.teachers[0].name)
     if not settings.sampling:
         return teacher
     sampling = Sampling.model_validate(teacher.sampling.model_dump() | settings.sampling)
@@ -216,12 +217,12 @@ def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
 def _make_student(student: Student, settings: ArmSettings) -> Student:
     raw: dict[str, Any] = student.model_dump(exclude_unset=True)
     over = dict(settings.student or {})
-    training = {"training": raw.get("training") or {}} if isinstance(over.get("training"), Mapping) else {}
     merged = raw | over
-    if training:
-        merged["training"] = {**student.settings().model_dump(), **over["training"]}
+    if isinstance(over.get("training"), Mapping):
+        merged["training"] = with_overrides(student.settings(), over["training"])
         merged.pop("preset", None)
     if settings.epochs is not None:
-        merged["training"] = {**(merged.get("training") or student.settings().model_dump()), "epochs": settings.epochs}
+        given = merged.get("training") or student.settings().model_dump()
+        merged["training"] = {**given, "epochs": settings.epochs, "steps": None, "tokens": None}
         merged.pop("preset", None)
     return Student.model_validate(merged)

@@ -22,9 +22,13 @@ scores:
   - {name: l, method: response_length, judge: j, unit: tokens, tokenizer: org/teacher}
   - {name: e, method: embedding, model: org/encoder, positives: {paths: [a]}, negatives: {paths: [b]}}
 decontamination: {tokenizer: org/words, against: ["org/old(sub):test:a.b", old.jsonl, "org/old@v2:test:q"]}
-teachers: [{name: t, model: org/teacher}, {name: own, model: ./models/own}]
+teachers:
+  - {name: t, model: org/teacher}
+  - {name: own, model: ./models/own}
+  - {name: known, model: org/answers, engine: published}
 student: {name: s, model: org/student, preset: small}
 evaluation:
+  references: [{name: other, model: org/teacher}]
   benchmarks:
     - {name: a, kind: paper, task: aime24}
     - {name: b, kind: lighteval, task: "gsm8k|0", questions: "org/bench:test:question"}
@@ -32,7 +36,7 @@ evaluation:
 """ % ("f" * 40)
 LOCK = {
     "datasets": {"org/set": COMMITS["a"], "org/more@v1": COMMITS["b"], "org/old": COMMITS["c"],
-                 "HuggingFaceH4/aime_2024": COMMITS["d"], "org/bench": COMMITS["e"], "org/script@refs/convert/parquet":
+                 "HuggingFaceH4/aime_2024": COMMITS["d"], "org/bench": COMMITS["e"], "org/answers": COMMITS["a"], "org/script@refs/convert/parquet":
                  COMMITS["f"]},
     "models": {"org/judge": COMMITS["a"], "org/teacher": COMMITS["b"], "org/encoder": COMMITS["c"],
                "org/words": COMMITS["d"], "org/student": COMMITS["e"]},
@@ -54,6 +58,7 @@ def test_everything_of_the_hub_that_can_move_is_referred_to(tmp_path: Path) -> N
             ("dataset", key)
             for key in (
                 "HuggingFaceH4/aime_2024",
+                "org/answers",
                 "org/bench",
                 "org/more@v1",
                 "org/old",
@@ -74,6 +79,8 @@ def test_a_recipe_with_a_lock_file_reads_its_commits_and_keeps_the_settings_of_s
     assert recipe.locked_commit("org/more", "v1") == COMMITS["b"]
     assert recipe.locked_commit("org/script", "refs/convert/parquet") == COMMITS["f"]
     assert (recipe.teachers[0].revision, recipe.teachers[1].revision) == (COMMITS["b"], None)
+    assert recipe.teachers[2].revision == COMMITS["a"]
+    assert recipe.evaluation.references[0].revision == COMMITS["b"]
     assert recipe.student.revision == COMMITS["e"]
     judge, [length, encoder] = recipe.judge("j"), recipe.scores
     assert judge.revision is None and judge.tokenizer == f"org/judge@{COMMITS['a']}"
