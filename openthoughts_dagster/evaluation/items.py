@@ -1,11 +1,12 @@
 """Reads JSON Lines files of benchmark questions strictly, because a skipped row would change a score unnoticed."""
 
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
@@ -32,10 +33,11 @@ def read_items(path: Path) -> list[Item]:
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise BenchmarkError(f"{path}: there is no such file; correct the path in the recipe")
-    empty, text = True, {"encoding": "utf-8-sig", "newline": "\n"}  # only line feeds end a line, as in any JSON Lines
+    empty = True
     try:
-        with gzip.open(path, "rt", **text) if path.suffix == ".gz" else path.open(**text) as file:
-            for number, line in enumerate(file, start=1):
+        with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+            # Only line feeds end a line, as in any JSON Lines.
+            for number, line in enumerate(io.TextIOWrapper(file, "utf-8-sig", newline="\n"), start=1):
                 if line.strip():
                     empty = False
                     yield f"{path}, line {number}", _row(line, f"{path}, line {number}")

@@ -93,7 +93,7 @@ def _random(questions: pl.DataFrame, score: RandomScore, context: ScoringContext
 def _difficulties(questions: pl.DataFrame, score: DifficultyScore, context: ScoringContext) -> list[float | None]:
     template = context.prompt(score)
     rows = list(questions.select("question", "reference_answer").iter_rows())
-    shown = range(len(rows))
+    shown: Sequence[int] = range(len(rows))
     if "{answer}" in template:  # a judge that sees no answer would rate something else
         shown = [at for at, (_, answer) in enumerate(rows) if answer is not None]
         require_answers(len(shown), questions, f"scores.{score.name}.prompt shows {{answer}}")

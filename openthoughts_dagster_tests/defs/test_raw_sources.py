@@ -37,7 +37,7 @@ def _materialize(folder: Path) -> tuple[dg.AssetMaterialization, str]:
     """Materialize the source; its event and data version."""
     path = small_recipe(folder / "recipe", sources=[BLOCK])
     recipe = yaml.safe_load(path.read_text())
-    recipe["domains"] = {}
+    recipe |= {"domains": {}, "release": None}
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     settings = Settings(str(path), folder, str(folder / "lake"), str(folder / "copies"))
     defs = build_definitions(load_recipe(str(path), settings.variables()), settings)

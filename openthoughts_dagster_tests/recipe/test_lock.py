@@ -35,21 +35,32 @@ evaluation:
     - {name: c, kind: file, path: c.jsonl}
 """ % ("f" * 40)
 LOCK = {
-    "datasets": {"org/set": COMMITS["a"], "org/more@v1": COMMITS["b"], "org/old": COMMITS["c"],
-                 "HuggingFaceH4/aime_2024": COMMITS["d"], "org/bench": COMMITS["e"], "org/answers": COMMITS["a"], "org/script@refs/convert/parquet":
-                 COMMITS["f"]},
-    "models": {"org/judge": COMMITS["a"], "org/teacher": COMMITS["b"], "org/encoder": COMMITS["c"],
-               "org/words": COMMITS["d"], "org/student": COMMITS["e"]},
+    "datasets": {
+        "org/set": COMMITS["a"],
+        "org/more@v1": COMMITS["b"],
+        "org/old": COMMITS["c"],
+        "HuggingFaceH4/aime_2024": COMMITS["d"],
+        "org/bench": COMMITS["e"],
+        "org/answers": COMMITS["a"],
+        "org/script@refs/convert/parquet": COMMITS["f"],
+    },
+    "models": {
+        "org/judge": COMMITS["a"],
+        "org/teacher": COMMITS["b"],
+        "org/encoder": COMMITS["c"],
+        "org/words": COMMITS["d"],
+        "org/student": COMMITS["e"],
+    },
     "tasks": {"gsm8k": f"openai/gsm8k@{COMMITS['f']}"},
-}  # fmt: skip
+}
 
 
-def _load(folder: Path, lock: object = None, **load: bool) -> Recipe:
+def _load(folder: Path, lock: object = None, locked: bool = True) -> Recipe:
     (folder / "data" / "own").mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(RECIPE)
     if lock is not None:
         lock_path(folder / "recipe.yaml").write_text(yaml.safe_dump(lock))
-    return load_recipe(str(folder), {}, **load)
+    return load_recipe(str(folder), {}, locked=locked)
 
 
 def test_everything_of_the_hub_that_can_move_is_referred_to(tmp_path: Path) -> None:
