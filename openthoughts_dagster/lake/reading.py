@@ -25,10 +25,35 @@ class LakeReader:
         self.root = str(root).rstrip("/")
         self.options = dict(options or {})
         self._scanned: dict[tuple[Any, ...], Table] = {}
+        self._versions: dict[str, int] = {}
 
     def address(self, table: Table) -> str:
         """Return the folder or address of a table."""
         return f"{self.root}/{table.name}"
+
+    def at(self, versions: Mapping[str, int]) -> "LakeReader":
+        """Return a reader of the tables as they were at older versions of theirs.
+
+        Args:
+            versions: Delta's version of each table, by its name, as `version` gives it. Other tables are read as they
+                are now.
+
+        Returns:
+            A reader. Its scans raise LakeError where a version can no longer be read: Delta keeps the log of a version
+            for 30 days, and maintenance keeps replaced files for a week, or as long as a release needs them.
+
+        Example:
+            >>> before = lake.version(TEACHER_ANSWERS)  # doctest: +SKIP
+            >>> lake.at({"teacher_answers": before}).scan(TEACHER_ANSWERS).collect()  # doctest: +SKIP
+        """
+        reader = LakeReader(self.root, self.options)
+        reader._versions = dict(versions)
+        return reader
+
+    def version(self, table: Table) -> int | None:
+        """Return the number of the table's present version; None before its first commit."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
 
     def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
         """Read a table lazily.
@@ -133,7 +158,7 @@ class LakeReader:
             raise LakeError(f"{self.root}: {problem}")
         # is_deltatable would hold the interpreter's lock while it waits for the store.
         try:
-            delta = DeltaTable(address, storage_options=self.options)
+            delta = DeltaTable(address, version=self._versions.get(table.name), storage_options=self.options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:

@@ -8,7 +8,8 @@ import polars as pl
 from openthoughts_dagster.answers.agreement import majority_of
 from openthoughts_dagster.answers.filters import FilterContext, dropped_answers
 from openthoughts_dagster.evaluation import RankingError, benchmark_questions, best_sources
-from openthoughts_dagster.lake import REASONING_DATASET, SCORED_QUESTIONS, Lake, text_hashes
+from openthoughts_dagster.lake import REASONING_DATASET, SCORED_QUESTIONS, text_hashes
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.questions import Texts, compared_questions, deduplicate_sources, find_leaks, source_sample
 from openthoughts_dagster.questions.dedup import deduplicate
 from openthoughts_dagster.recipe import AnswerFilter, Dedup, Recipe, Release
@@ -39,7 +40,7 @@ class ReleaseRows:
     shortfalls: tuple[str, ...]
 
 
-def choose_rows(lake: Lake, recipe: Recipe, teacher: str, benchmarks: pl.DataFrame | None = None) -> ReleaseRows:
+def choose_rows(lake: LakeReader, recipe: Recipe, teacher: str, benchmarks: pl.DataFrame | None = None) -> ReleaseRows:
     """Choose the rows of the recipe's release from the answers of one teacher.
 
     The steps follow OpenThoughts3 (arXiv 2506.04178, section 3: filter, deduplicate, sample) over all sources together:
@@ -100,7 +101,7 @@ def release_of(recipe: Recipe) -> Release:
     return recipe.release
 
 
-def release_sources(lake: Lake, recipe: Recipe) -> list[str]:
+def release_sources(lake: LakeReader, recipe: Recipe) -> list[str]:
     """Return the sources of the release, the preferred ones first.
 
     Raises:
@@ -115,7 +116,7 @@ def release_sources(lake: Lake, recipe: Recipe) -> list[str]:
         raise ReleaseError(f"release.sources: {error}") from None
 
 
-def _filter_answers(lake: Lake, pool: Pool, settings: AnswerFilter | None) -> None:
+def _filter_answers(lake: LakeReader, pool: Pool, settings: AnswerFilter | None) -> None:
     """Apply the release's own filter. The recipe's was applied when the answers were published."""
     if settings is None:
         return
@@ -137,7 +138,7 @@ def _drop_older(pool: Pool, recipe: Recipe, release: Release) -> None:
     pool.drop_questions("against", _with_reasons(rows, reasons, evidence))
 
 
-def _drop_leaks(lake: Lake, pool: Pool, recipe: Recipe, benchmarks: pl.DataFrame | None) -> None:
+def _drop_leaks(lake: LakeReader, pool: Pool, recipe: Recipe, benchmarks: pl.DataFrame | None) -> None:
     """Compare with the benchmarks as they are now; instructions are counted in each source, as they were before."""
     if benchmarks is None:
         own, _ = benchmark_questions(recipe.evaluation, recipe.path)
@@ -191,7 +192,7 @@ def _limit_answers(pool: Pool, samples: int) -> None:
     pool.drop_answers("answers_per_question", beyond.select(*ROW, reason=pl.lit("more_than_asked"), evidence=evidence))
 
 
-def _publishable(lake: Lake, pool: Pool, recipe: Recipe, release: Release) -> pl.DataFrame:
+def _publishable(lake: LakeReader, pool: Pool, recipe: Recipe, release: Release) -> pl.DataFrame:
     """Return the rows of reasoning_dataset, in their order."""
     questions = pool.questions.with_columns(difficulty=_difficulty(pool.questions, recipe)).drop("question", "scores")
     rows = pool.answers.join(questions, on=QUESTION, how="left", maintain_order="left")
@@ -215,7 +216,7 @@ def _difficulty(questions: pl.DataFrame, recipe: Recipe) -> pl.Series:
     return questions.select(rating.round().cast(pl.Int64).alias("difficulty")).to_series()
 
 
-def _agreement(lake: Lake, pool: Pool, release: Release) -> list[pl.Series]:
+def _agreement(lake: LakeReader, pool: Pool, release: Release) -> list[pl.Series]:
     match: Match = getattr(release.answer_filter, "match", "math")
     questions = pool.questions.lazy().select(*QUESTION, "question")
     results = FilterContext(lake, pool.answers, questions).results()["result"].to_list()

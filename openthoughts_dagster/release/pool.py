@@ -12,8 +12,8 @@ from openthoughts_dagster.lake import (
     REJECTED_RELEASE,
     RELEASE_FUNNEL,
     TEACHER_ANSWERS,
-    Lake,
 )
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.release.errors import ReleaseError
 
 QUESTION = ["source", "question_id"]
@@ -103,7 +103,7 @@ class Pool:
             )
 
 
-def read_pool(lake: Lake, teacher: str, domains: Mapping[str, str]) -> Pool:
+def read_pool(lake: LakeReader, teacher: str, domains: Mapping[str, str]) -> Pool:
     """Read the questions of the sources and the teacher's answers to them.
 
     Questions without an answer, and answers to questions that are gone, are the first step that is taken.
@@ -159,7 +159,7 @@ def read_pool(lake: Lake, teacher: str, domains: Mapping[str, str]) -> Pool:
     return pool
 
 
-def _unanswered(lake: Lake, pool: Pool) -> pl.DataFrame:
+def _unanswered(lake: LakeReader, pool: Pool) -> pl.DataFrame:
     bare = pool.questions.join(pool.answers, on=QUESTION, how="anti").select(QUESTION)
     why = (
         lake.scan(REJECTED_ANSWERS, teacher=pool.teacher)
@@ -180,7 +180,7 @@ def _unanswered(lake: Lake, pool: Pool) -> pl.DataFrame:
 
 
 def _require_cells(
-    lake: Lake, teacher: str, domains: Mapping[str, str], questions: pl.DataFrame, answers: pl.DataFrame
+    lake: LakeReader, teacher: str, domains: Mapping[str, str], questions: pl.DataFrame, answers: pl.DataFrame
 ) -> None:
     bare = [name for name in domains if name not in set(questions["source"])]
     if bare:

@@ -44,6 +44,7 @@ def recipe_files(slow_teacher: str) -> dict[str, str]:
         direct | {"name": "colossal", "hardware": "b200x8", "sampling": {"max_tokens": 8}},
     ]
     recipe["answers_per_question"], recipe["studies"] = SAMPLES, []
+    recipe.pop("release")
     student = recipe["student"]
     student |= {"rows": 16, "hardware": {"accelerator": "h100", "count": 1, "memory": "4Gi", "cpus": 2, "nodes": 2}}
     student["training"] |= {"epochs": 1, "global_batch_size": 8, "per_device_batch_size": 4}

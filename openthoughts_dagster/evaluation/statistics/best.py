@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from openthoughts_dagster.lake import SOURCE_RANKING, Lake
+from openthoughts_dagster.lake import SOURCE_RANKING
+from openthoughts_dagster.lake.reading import LakeReader
 
 
 class RankingError(ValueError):
     """The ranking does not say which sources are the best; the message says what to do."""
 
 
-def best_sources(lake: Lake, count: int, domains: Sequence[str] | None = None, decided: bool = False) -> list[str]:
+def best_sources(
+    lake: LakeReader, count: int, domains: Sequence[str] | None = None, decided: bool = False
+) -> list[str]:
     """Return the best sources of each domain.
 
     Args:
