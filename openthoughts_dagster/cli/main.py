@@ -17,6 +17,7 @@ from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
@@ -181,6 +182,7 @@ def add(
 
 
 main.add_command(study)
+main.add_command(release)
 
 
 @main.group()

@@ -4,17 +4,18 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET, Lake
+from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET
+from openthoughts_dagster.lake.reading import LakeReader
 
 _PART = 50_000
 
 
-def scan_rows(lake: Lake, teacher: str) -> pl.LazyFrame:
+def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     """Scan the rows of the release by name, without texts."""
     return lake.scan(REASONING_DATASET, teacher=teacher)
 
 
-def scan_answers(lake: Lake, teacher: str, *columns: str) -> pl.LazyFrame:
+def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
     """Scan the completions of the release's rows.
 
     Args:
@@ -38,7 +39,7 @@ def scan_answers(lake: Lake, teacher: str, *columns: str) -> pl.LazyFrame:
     return joined.select("source", "question_id", "sample_index", pl.col("found").fill_null(False), *columns)
 
 
-def scan_questions(lake: Lake, teacher: str) -> pl.LazyFrame:
+def scan_questions(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     """Scan the questions of the release, each once: source, question_id, question and licence.
 
     The texts are null for a question that `deduped_questions` does not have any more.
