@@ -16,7 +16,7 @@ from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
-from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.plan import plan, planned
 from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states, waiting
@@ -59,17 +59,7 @@ main.add_command(leaks)
 main.add_command(items)
 main.add_command(compare)
 main.add_command(trace_command)
-
-
-@main.command()
-@click.option("--teacher", "teachers", multiple=True, help="Only this teacher; may be repeated.")
-@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
-@click.pass_obj
-def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> None:
-    """Show what the missing answers would cost. Starts no engine and writes nothing."""
-    rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers), here.folders)
-    click.echo(table(rows))
-    click.echo(total)
+main.add_command(plan)
 
 
 def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,6 +2,8 @@
 
 from openthoughts_dagster.recipe import ModelReference
 
+_AMOUNTS = {"prompt_million", "completion_million", "accelerator_hour"}
+
 
 def cost_of(model: ModelReference, prompt_tokens: float, completion_tokens: float, engine_seconds: float) -> float:
     """Return the price of tokens and accelerator time, in the currency of the model's price.
@@ -14,3 +16,8 @@ def cost_of(model: ModelReference, prompt_tokens: float, completion_tokens: floa
         tokens *= model.batch.price_factor
     hours = engine_seconds / 3600 * model.hardware.count
     return tokens / 1e6 + hours * model.price.accelerator_hour
+
+
+def has_price(model: ModelReference) -> bool:
+    """Return whether the recipe gives a price for a model. A price of 0 is one; without any it is unknown."""
+    return bool(_AMOUNTS & model.price.model_fields_set)

@@ -18,6 +18,7 @@ from openthoughts_dagster.recipe.models import (
     Judge,
     ModelReference,
     Price,
+    Reference,
     RepetitionGuard,
     Sampling,
     Student,
@@ -38,7 +39,7 @@ from openthoughts_dagster.recipe.questions import (
     Score,
     Selection,
 )
-from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.recipe import UNTRAINED, Recipe
 from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
@@ -60,6 +61,7 @@ __all__ = [
     "CARD_FIELDS",
     "PRESETS",
     "SHAPES",
+    "UNTRAINED",
     "AnswerFilter",
     "AskLlmScore",
     "Automation",
@@ -98,6 +100,7 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "Reference",
     "Release",
     "RepetitionGuard",
     "RequestParameters",

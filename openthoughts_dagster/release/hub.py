@@ -16,8 +16,8 @@ from typing import Any
 from openthoughts_dagster.generation.servers.secrets import SecretScrubber
 from openthoughts_dagster.recipe.release import Hub
 from openthoughts_dagster.release.push_plan import Pushed, PushPlan, ReleaseFolder
+from openthoughts_dagster.release.record import RECORD
 
-RECORD = "release.json"
 _OF_THE_HUB = frozenset({".gitattributes", "README.md"})
 """Files that a repository has before anything was pushed to it."""
 _BLOCK = 2**20

@@ -7,7 +7,7 @@ import polars as pl
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET
 from openthoughts_dagster.lake.reading import LakeReader
 
-_PART = 50_000
+_PART = 10_000
 
 
 def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
@@ -16,7 +16,7 @@ def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
 
 
 def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
-    """Scan the completions of the release's rows.
+    """Scan short columns of the completions of the release's rows; `scan_answer_texts` is for texts.
 
     Args:
         lake: The tables.
@@ -37,6 +37,17 @@ def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
     )
     joined = rows.join(texts, on="completion_id", how="left")
     return joined.select("source", "question_id", "sample_index", pl.col("found").fill_null(False), *columns)
+
+
+def scan_answer_texts(lake: LakeReader, teacher: str) -> pl.LazyFrame:
+    """Scan the texts of the release's rows: columns source, question_id, sample_index, reasoning and answer.
+
+    The names of rows are held in memory, and the texts pass by them. Rows whose completion is gone are left out.
+    """
+    rows = scan_rows(lake, teacher).select("source", "question_id", "sample_index", "model", "completion_id")
+    models = rows.select(pl.col("model").unique()).collect()["model"].implode()
+    texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select("completion_id", "reasoning", "answer")
+    return texts.join(rows.drop("model"), on="completion_id", how="inner", maintain_order="left").drop("completion_id")
 
 
 def scan_questions(lake: LakeReader, teacher: str) -> pl.LazyFrame:

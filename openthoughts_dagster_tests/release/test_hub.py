@@ -2,34 +2,21 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 
 from openthoughts_dagster.recipe.release import Hub
 from openthoughts_dagster.release.hub import HubError, HubRepository
 from openthoughts_dagster.release.push_plan import ReleaseFolder
-from openthoughts_dagster_tests.hub_double import TOKEN, HubDouble, Repository, running_hub
+from openthoughts_dagster_tests.hub_double import TOKEN, HubDouble, Repository
 
 SETTINGS = Hub(repository="team/sums")
 VARIABLES = {"HF_TOKEN": TOKEN}
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    """A hub, with a client that may leave this process, has no Xet storage and does not wait before it tries again."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=lambda: 0.0))
-    with running_hub() as hub:
-        yield hub
 
 
 @pytest.fixture

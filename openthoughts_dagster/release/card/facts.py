@@ -1,8 +1,8 @@
 """Reads from the tables what the card of a version says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -80,7 +80,7 @@ class CardFacts:
     studies: Sequence[StudyFacts]
     student: Mapping[str, Any] | None
     scores: pl.DataFrame
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any]
     personal_data: GateResult | None = None
 
     @property
@@ -94,7 +94,7 @@ def read_card_facts(
     recipe: Recipe,
     teacher: str,
     version: str,
-    made_at: datetime | None = None,
+    made_at: datetime,
     shortfalls: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
     personal_data: GateResult | None = None,
@@ -106,9 +106,9 @@ def read_card_facts(
         recipe: The recipe with its release.
         teacher: The release's partition.
         version: The version.
-        made_at: When it was made; the present by default.
+        made_at: When it was made, UTC.
         shortfalls: By how much the release is short, as `choose_rows` says it.
-        record: What it was made from.
+        record: What it was made from, as release_versions has it.
         personal_data: The result of the gate for personal data, where it was run.
 
     Returns:
@@ -121,7 +121,7 @@ def read_card_facts(
         recipe=recipe,
         teacher=teacher,
         version=version,
-        made_at=made_at or datetime.now(UTC),
+        made_at=made_at,
         sources=_read_sources(lake, teacher),
         funnel=lake.scan(RELEASE_FUNNEL, teacher=teacher).sort("order", "source").collect(),
         shortfalls=tuple(shortfalls),
