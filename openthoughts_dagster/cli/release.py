@@ -1,4 +1,4 @@
-"""`openthoughts release`: list, show, rebuild and compare the versions of releases."""
+"""`openthoughts release`: list, show, rebuild and compare the versions of releases, and push one to the hub."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 import polars as pl
 
 from openthoughts_dagster.cli.deployment import Deployment
+from openthoughts_dagster.cli.release_push import push
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.lake import RELEASE_FUNNEL, LakeError
 from openthoughts_dagster.release import ReleaseError, ReleaseVersion, diff, find_version, list_versions, rebuild
@@ -15,7 +16,10 @@ from openthoughts_dagster.release import ReleaseError, ReleaseVersion, diff, fin
 
 @click.group()
 def release() -> None:
-    """Show the versions of the data sets that were made, make one again, and compare two."""
+    """Show the versions of the data sets that were made, make one again, compare two, and push one to the hub."""
+
+
+release.add_command(push)
 
 
 @release.command("list")
