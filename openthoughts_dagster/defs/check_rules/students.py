@@ -11,6 +11,7 @@ from openthoughts_dagster.lake import (
     ARM_SCORES,
     ARM_STUDENTS,
     BENCHMARK_SCORES,
+    REFERENCE_SCORES,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
     TEACHER_RANKING,
@@ -42,6 +43,8 @@ def _students_of(at: Partition) -> Table:
 
 
 def _scores_of(at: Partition) -> Table:
+    if "reference" in at.labels:
+        return REFERENCE_SCORES
     return ARM_SCORES if "arm_student" in at.labels else BENCHMARK_SCORES
 
 
