@@ -1,11 +1,15 @@
-"""Cells that wait for a person: automation pays for new questions, and never for answered ones a second time."""
+"""Partitions that wait for a person: automation pays for new questions, and for no question a second time."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
+import polars as pl
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG, SCHEDULE_NAME_TAG, SENSOR_NAME_TAG
 
 from openthoughts_dagster.answers import AnswerPlan
+from openthoughts_dagster.generation.generate import TooManyMissing
+from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 
 WAITS_TAG = "openthoughts/waits_for_person"
 _AUTOMATIC = (AUTOMATION_CONDITION_TAG, SCHEDULE_NAME_TAG, SENSOR_NAME_TAG)
@@ -20,15 +24,41 @@ def wait_for_person(context: dg.OpExecutionContext, teacher: str, planned: Answe
     Raises:
         Failure: It says what would be asked and what it costs. `openthoughts status` reads the run's tag.
     """
-    if not planned.moved or not any(tag in context.run.tags for tag in _AUTOMATIC):
-        return
-    says = f"{planned.moved:,} answers to answered questions would be asked again: {planned.estimate.says()}"
-    context.instance.add_run_tags(context.run_id, {WAITS_TAG: says})
-    raise dg.Failure(
-        f"{context.partition_key} waits for a person: the settings of {teacher} (model, prompt, sampling or number of "
-        f"answers) changed since it was answered. {says}. Nothing was asked, and the published answers are as they "
-        "were. Materialize the partition, or run `openthoughts backfill`, to pay for it; or change the settings back",
-        metadata={"answers_to_ask_again": planned.moved, "expected_cost": planned.estimate.says()},
+    if planned.moved and _is_automatic(context.run):
+        says = f"{planned.moved:,} answers to answered questions would be asked again: {planned.estimate.says()}"
+        raise _waits(context, f"{teacher} (model, prompt, sampling or number of answers)", says)
+
+
+def most_scored_by_automation(context: dg.AssetExecutionContext, lake: Lake, raw: pl.DataFrame) -> int | None:
+    """Return how many questions a run may have scored: those without scores if automation launched it, else any."""
+    if not _is_automatic(context.run):
+        return None
+    there = lake.scan(SCORED_QUESTIONS, source=context.partition_key).select("question_id", "scores").collect()
+    scored = there.filter(~pl.col("scores").str.contains(r":\s*null"))
+    return raw.join(scored, on="question_id", how="anti").height
+
+
+@contextmanager
+def judges_wait_for_person(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Stop a run whose judges would score questions again that are scored already, as `wait_for_person` does."""
+    try:
+        yield
+    except TooManyMissing as error:
+        says = f"scored questions would be scored again: {error.expected.says()}"
+        raise _waits(context, "its judges (model, prompt, sampling or scores)", says) from None
+
+
+def _is_automatic(run: dg.DagsterRun) -> bool:
+    return any(tag in run.tags for tag in _AUTOMATIC)
+
+
+def _waits(context: dg.OpExecutionContext | dg.AssetExecutionContext, whose: str, says: str) -> dg.Failure:
+    context.instance.add_run_tags(context.run.run_id, {WAITS_TAG: says})
+    return dg.Failure(
+        f"{context.partition_key} waits for a person: the settings of {whose} changed since it was made. {says}. "
+        "Nothing was asked, and the tables are as they were. Materialize the partition to pay for it (answers also by "
+        "`openthoughts backfill`), or change the settings back",
+        metadata={"would_be_asked": says},
         allow_retries=False,
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 from openthoughts_dagster.generation.batch_journal import BatchJournal
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
+from openthoughts_dagster.generation.estimate import Estimate, estimate, rates
 from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
@@ -163,8 +164,29 @@ def generate(
     return usage
 
 
+class TooManyMissing(EngineError):
+    """More completions are missing than may be generated.
+
+    Args:
+        missing: How many are missing.
+        expected: What they would cost.
+    """
+
+    def __init__(self, name: str, missing: int, most: int, expected: Estimate) -> None:
+        super().__init__(f"{name}: {missing:,} completions are missing, {most:,} may be generated: {expected.says()}")
+        self.missing = missing
+        self.expected = expected
+
+
 def ledger_client(
-    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, usage: Usage, purpose: Purpose, log: Log
+    lake: Lake,
+    pool: EnginePool,
+    model: Model,
+    sampling: Sampling,
+    usage: Usage,
+    purpose: Purpose,
+    log: Log,
+    most: int | None = None,
 ) -> AskModel:
     """Make a function that asks a model, through the ledger: samples that are there are read and not asked again.
 
@@ -176,9 +198,11 @@ def ledger_client(
         usage: The function adds the completions, tokens and money of each call to it.
         purpose: The asset and the source that the ledger records.
         log: Takes lines of progress.
+        most: The most completions that one call may generate; None for no limit.
 
     Returns:
-        A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does.
+        A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does, and
+        TooManyMissing before anything is asked.
 
     Example:
         >>> usage, purpose = Usage(), Purpose("notebook", "gsm8k")
@@ -191,6 +215,11 @@ def ledger_client(
         usage.add(Usage(reused=planned.reused))
         if planned.missing:
             total = len(planned.missing)
+            if most is not None and total > most:
+                known = rates(lake, model, sampling, purpose.source)
+                tokens, letters = known.completion_tokens * total, sum(len(one.prompt) for one in planned.missing)
+                expected = estimate(model, known, total, planned.reused, tokens, letters)
+                raise TooManyMissing(model.reference.name, total, most, expected)
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
             usage.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
         keys = [key for samples in planned.wanted for key, _ in samples]

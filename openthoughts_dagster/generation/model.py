@@ -12,15 +12,17 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
 from openthoughts_dagster.generation.template_probe import check_chat_template
-from openthoughts_dagster.lake import folder_hash
+from openthoughts_dagster.lake import file_digest, folder_hash
 from openthoughts_dagster.recipe import ModelReference
-from openthoughts_dagster.recipe.engines import is_served
+from openthoughts_dagster.recipe.engines import PUBLISHED, is_served
+from openthoughts_dagster.recipe.lock import split_commit
 from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
 # trained elsewhere would be another model, and its benchmark answers would be paid for again.
 _NOT_THE_MODEL = ("training.json", "scores.md", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NO_DATE = "the date that the recipe does not set"
 
 
@@ -90,7 +92,8 @@ class Model:
             return None
         folder = self.tokenizer_address.startswith("/")
         version = _folder_revision(self.tokenizer_address) if folder else ""
-        return load_tokenizer(self.tokenizer_address, None, version)
+        address, commit = split_commit(self.tokenizer_address)
+        return load_tokenizer(address, commit, version)
 
 
 def locate(reference: ModelReference, folder: Path, folders: Folders | None = None, weights: bool = True) -> Model:
@@ -113,6 +116,8 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         >>> model = locate(recipe.teachers[0], recipe.folder)
     """
     folders = folders or Folders()
+    if reference.engine == PUBLISHED:
+        return _locate_published(reference, folder, folders, weights)
     if is_served(reference.engine):
         extra = reference.parameters.extra
         asked_with = json.dumps(extra, sort_keys=True) if extra else ""
@@ -132,7 +137,45 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     if _is_folder(reference.model):
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
+    if Path(reference.model).is_dir():  # the libraries that load models would take it without a word
+        raise EngineError(
+            f"{reference.name}: there is a folder {reference.model} in the present directory, which would be read in "
+            f"place of the hub's model of this id: start elsewhere, or write ./{reference.model} to mean a folder"
+        )
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
+
+
+def _locate_published(reference: ModelReference, base: Path, folders: Folders, weights: bool) -> Model:
+    """Find a data set of published answers: a folder or a file, a folder in a store, or a data set of the hub."""
+    columns = reference.published.model_dump(exclude_defaults=True)
+    asked_with = json.dumps(columns, sort_keys=True) if columns else ""
+    if "://" in reference.model:
+        found, revision = _fetch_folder(reference.name, "data set", folders, reference.model, [], weights)
+        identity = ModelIdentity(reference.model, revision, local=True, asked_with=asked_with)
+        return Model(reference, str(found), identity)
+    if _is_folder(reference.model):
+        path = (base / Path(reference.model).expanduser()).resolve()
+        if not path.exists():
+            raise EngineError(f"{reference.name}: there is no {path}: correct `model`, the data set with the answers")
+        revision = _folder_revision(str(path)) if path.is_dir() else file_digest(path).hex()
+        return Model(reference, str(path), ModelIdentity(str(path), revision, local=True, asked_with=asked_with))
+    commit = reference.revision
+    if commit is None or not _COMMIT.fullmatch(commit):
+        commit = _dataset_commit(reference)
+    return Model(reference, reference.model, ModelIdentity(reference.model, commit, asked_with=asked_with))
+
+
+def _dataset_commit(reference: ModelReference) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(reference.model, revision=reference.revision).sha)
+    except Exception as error:  # errors of the hub and of the network have no common class
+        raise EngineError(
+            f"{reference.name}: the data set {reference.model!r} could not be found on the Hugging Face hub: "
+            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}. Check the name and the network, pin its "
+            "commit as `revision`, or put a copy below OPENTHOUGHTS_DATASETS; a folder starts with / or ./"
+        ) from error
 
 
 def read_config(reference: ModelReference, folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,9 @@ from pydantic import Field, PrivateAttr
 from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
+from openthoughts_dagster.recipe.engines import PUBLISHED
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.lock import HubReference, Lock
 from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.release import Release
@@ -78,6 +80,7 @@ class Recipe(RecipeModel):
     _folder: Path = PrivateAttr(default=Path())
     _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
     _copies: Path | None = PrivateAttr(default=None)
+    _lock: Lock | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -98,6 +101,18 @@ class Recipe(RecipeModel):
             return resolved
         copy = self._copies / path
         return str(copy) if copy.is_dir() else resolved
+
+    def locked_commit(self, dataset: str, revision: str | None) -> str | None:
+        """Return the commit of a data set of the hub that the recipe's lock file names.
+
+        Args:
+            dataset: The id of the data set.
+            revision: The branch or tag that the recipe names, if it names one.
+
+        Returns:
+            The commit; None when there is no lock file or when it lacks the data set.
+        """
+        return self._lock.commit(HubReference("dataset", dataset, revision)) if self._lock else None
 
     def with_copies(self, folder: Path | None) -> "Recipe":
         """Return this recipe with copies of the hub's data sets.
@@ -130,12 +145,15 @@ class Recipe(RecipeModel):
         return _find_named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """Return the teacher called `name`.
+        """Return the teacher called `name`; published answers are read from their copy, if there is one.
 
         Raises:
             UnknownNameError: There is no such teacher; the message lists the recipe's teachers.
         """
-        return _find_named(self.teachers, name, "teacher", self.name)
+        teacher = _find_named(self.teachers, name, "teacher", self.name)
+        if teacher.engine != PUBLISHED or not Path(copy := self.path(teacher.model)).is_dir():
+            return teacher
+        return teacher.model_copy(update={"model": str(Path(copy).absolute())})
 
     def judge(self, name: str) -> Judge:
         """Return the judge called `name`.

@@ -207,7 +207,7 @@ def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dic
 
 
 def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
-    teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
+    teacher = recipe.teacher(settings.teacher or recipe.teachers[0].name)
     if not settings.sampling:
         return teacher
     sampling = Sampling.model_validate(teacher.sampling.model_dump() | settings.sampling)

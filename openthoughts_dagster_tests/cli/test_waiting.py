@@ -7,10 +7,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+import yaml
 from aiohttp import web
 
+from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.resources import engine_pool
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, TEACHER_ANSWERS, Lake
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, RAW_SOURCES, SCORED_QUESTIONS, TEACHER_ANSWERS, Lake
 from openthoughts_dagster_tests.cli.conftest import QUESTIONS, change_teacher, run
 from openthoughts_dagster_tests.cli.test_retry import _answer, _error
 from openthoughts_dagster_tests.generation.faulty_server import chat, serving_in_thread
@@ -79,3 +82,40 @@ def test_more_samples_of_answered_questions_wait(folder: Path, asked: list[Any])
         waits = _answer(instance, **AUTOMATIC)
         assert not waits.success and f"{QUESTIONS} answers to answered questions" in _error(waits)
         assert len(asked) == 2 * QUESTIONS
+
+
+def test_a_changed_judge_waits_and_new_questions_are_scored(folder: Path, asked: list[Any]) -> None:
+    recipe = folder / "recipe" / "recipe.yaml"
+    document = yaml.safe_load(recipe.read_text())
+    judge = {**document["teachers"][0], "name": "judge", "price": {"completion_million": 2.0}}
+    document["judges"] = [judge]
+    document["scores"] = [{"name": "length", "method": "response_length", "judge": "judge", "attempts": 1}]
+    recipe.write_text(yaml.safe_dump(document))
+    lake = Lake(folder / "lake")
+
+    def land(count: int) -> None:
+        rows = lake.scan(DEDUPED_QUESTIONS, source="sums").collect().head(count).drop("scores")
+        lake.replace(RAW_SOURCES, rows.select(list(RAW_SOURCES.columns)), source="sums")
+
+    def score(**tags: str) -> dg.ExecuteInProcessResult:
+        settings = Settings.from_environment()
+        job = build_definitions(settings.load_recipe(), settings).resolve_implicit_global_asset_job_def()
+        selection = [dg.AssetKey("scored_questions")]
+        return job.execute_in_process(
+            partition_key="sums", asset_selection=selection, instance=instance, tags=tags, raise_on_error=False
+        )
+
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("source", ["sums"])
+        land(6)
+        assert score(**AUTOMATIC).success and len(asked) == 6  # nothing is scored yet
+        land(8)
+        assert score(**AUTOMATIC).success and len(asked) == 8
+        document["judges"][0]["system_prompt"] = "Be strict."
+        recipe.write_text(yaml.safe_dump(document))
+        land(9)
+        waits = score(**AUTOMATIC)
+        assert not waits.success and len(asked) == 8 and lake.scan(SCORED_QUESTIONS).collect().height == 8
+        assert "9 completions to generate" in _error(waits) and "USD" in _error(waits)
+        assert "scored_questions sums waits for a person" in run("status").output
+        assert score().success and len(asked) == 17

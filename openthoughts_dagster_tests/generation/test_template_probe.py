@@ -35,8 +35,10 @@ def test_a_folder_with_an_endless_template_is_refused_with_its_file(untrained_mo
         (_LOOP, "does not end within 1 s"),
         ("{% for a in range(9999) %}{% for b in range(999) %}{{ b }}{% endfor %}{% endfor %}", "more than 1,048,576"),
         ("{{ 'a' * 10 ** 12 }}", "takes more than 1,024 MiB"),
-        ("{% set m = messages %}{{ 9 ** (9 ** 9) }}", "does not end within 1 s"),
-        ("{% if messages|length > 2 %}" + _LOOP + "{% endif %}", "does not end within 1 s"),
+        pytest.param("{{ 9 ** (9 ** 9) }}", "does not end within 1 s", marks=pytest.mark.faults),
+        pytest.param(
+            "{% if messages|length > 2 %}" + _LOOP + "{% endif %}", "does not end within 1 s", marks=pytest.mark.faults
+        ),
     ],
     ids=["endless", "long", "large", "power", "only in a conversation"],
 )
