@@ -17,7 +17,6 @@ from openthoughts_dagster.defs.assets.generation_costs import generation_costs_a
 from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
 from openthoughts_dagster.defs.assets.rankings import ranking_asset
 from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
-from openthoughts_dagster.defs.assets.reasoning_dataset import reasoning_dataset_asset
 from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
 from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
 from openthoughts_dagster.defs.assets.study_results import study_results_asset
@@ -28,7 +27,6 @@ from openthoughts_dagster.defs.jobs import (
     MODELS,
     QUESTIONS,
     RANKINGS,
-    RELEASE,
     STUDENTS,
     STUDY_ANSWERS,
     STUDY_DECISION,
@@ -40,11 +38,10 @@ from openthoughts_dagster.defs.partitions import (
     BY_CELL,
     BY_SOURCE,
     BY_STUDY,
-    BY_TEACHER,
-    answers_of_teacher,
     students_of_arms,
     studies_of_students,
 )
+from openthoughts_dagster.defs.release_entries import RELEASE_ENTRIES
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_SCORES,
@@ -53,7 +50,6 @@ from openthoughts_dagster.lake import (
     DEDUPED_QUESTIONS,
     GENERATION_COSTS,
     RAW_SOURCES,
-    REASONING_DATASET,
     SCORED_QUESTIONS,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
@@ -66,10 +62,6 @@ from openthoughts_dagster.recipe import Recipe
 
 def _has_studies(recipe: Recipe) -> bool:
     return bool(recipe.studies)
-
-
-def _has_release(recipe: Recipe) -> bool:
-    return recipe.release is not None
 
 
 CATALOGUE: tuple[AssetEntry, ...] = (
@@ -271,28 +263,7 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         },
         present=_has_studies,
     ),
-    AssetEntry(
-        "reasoning_dataset",
-        reasoning_dataset_asset,
-        group="release",
-        owner="data",
-        kinds=frozenset({"deltalake", "parquet"}),
-        partitions=BY_TEACHER,
-        table=REASONING_DATASET,
-        inputs=("teacher_answers",),
-        mappings={"teacher_answers": answers_of_teacher},
-        jobs=(RELEASE,),
-        checks={
-            check_rules.release_licences_agree: ERROR,
-            check_rules.release_has_no_benchmark_questions: ERROR,
-            check_rules.release_is_complete: ERROR,
-            check_rules.release_is_not_cut_off: ERROR,
-            check_rules.release_ranks_are_decided: ERROR,
-            check_rules.release_has_a_card: ERROR,
-            check_rules.release_has_no_personal_data: WARN,
-        },
-        present=_has_release,
-    ),
+    *RELEASE_ENTRIES,
     *(
         AssetEntry(
             f"{by}_ranking",

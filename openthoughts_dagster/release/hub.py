@@ -16,8 +16,8 @@ from typing import Any
 from openthoughts_dagster.generation.servers.secrets import SecretScrubber
 from openthoughts_dagster.recipe.release import Hub
 from openthoughts_dagster.release.push_plan import Pushed, PushPlan, ReleaseFolder
+from openthoughts_dagster.release.record import RECORD
 
-RECORD = "release.json"
 _OF_THE_HUB = frozenset({".gitattributes", "README.md"})
 """Files that a repository has before anything was pushed to it."""
 _BLOCK = 2**20
@@ -36,12 +36,14 @@ class HubRepository:
         endpoint: The hub's address; the one of HF_ENDPOINT, or huggingface.co, when None.
 
     Raises:
-        HubError: The variable with the token is not set.
+        HubError: The variable with the token is not set, or the hub's client is not installed.
     """
 
     def __init__(self, settings: Hub, variables: Mapping[str, str] = os.environ, endpoint: str | None = None) -> None:
-        from huggingface_hub import HfApi, constants
-
+        try:
+            from huggingface_hub import HfApi, constants
+        except ImportError:
+            raise HubError("pushing needs huggingface_hub: pip install 'openthoughts-dagster[sources]'") from None
         token = variables.get(settings.token_variable)
         if not token:
             raise HubError(

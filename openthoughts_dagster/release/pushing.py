@@ -1,6 +1,5 @@
 """Prepares the folder of a version for the hub: its files, with a card of the present."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.gates import check_personal_data, find_gate_failures, require_version
 from openthoughts_dagster.release.push_plan import ReleaseFolder
+from openthoughts_dagster.release.record import read_record
 from openthoughts_dagster.storage import Folders
 
 
@@ -53,16 +53,16 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
         StorageError: Its files cannot be fetched.
     """
     version = require_version(lake, recipe, teacher)
-    path, record = folders.fetch(version["path"]), json.loads(version["record"])
+    path, record = folders.fetch(version["path"]), read_record(version["record"])
     facts = read_card_facts(
         lake,
         recipe,
         teacher,
         version["version"],
-        made_at=version["made_at"],
-        shortfalls=record.get("short", ()),
-        record=record,
-        personal_data=check_personal_data(lake, recipe, teacher),
+        version["made_at"],
+        record["shortfalls"],
+        record,
+        check_personal_data(lake, recipe, teacher),
     )
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)

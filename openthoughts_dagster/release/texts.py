@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET, Lake
+from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET
+from openthoughts_dagster.lake.reading import LakeReader
 
-_PART = 50_000
+_PART = 10_000
 
 
-def scan_rows(lake: Lake, teacher: str) -> pl.LazyFrame:
+def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     """Scan the rows of the release by name, without texts."""
     return lake.scan(REASONING_DATASET, teacher=teacher)
 
 
-def scan_answers(lake: Lake, teacher: str, *columns: str) -> pl.LazyFrame:
-    """Scan the completions of the release's rows.
+def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
+    """Scan short columns of the completions of the release's rows; `scan_answer_texts` is for texts.
 
     Args:
         lake: The tables.
@@ -38,7 +39,18 @@ def scan_answers(lake: Lake, teacher: str, *columns: str) -> pl.LazyFrame:
     return joined.select("source", "question_id", "sample_index", pl.col("found").fill_null(False), *columns)
 
 
-def scan_questions(lake: Lake, teacher: str) -> pl.LazyFrame:
+def scan_answer_texts(lake: LakeReader, teacher: str) -> pl.LazyFrame:
+    """Scan the texts of the release's rows: columns source, question_id, sample_index, reasoning and answer.
+
+    The names of rows are held in memory, and the texts pass by them. Rows whose completion is gone are left out.
+    """
+    rows = scan_rows(lake, teacher).select("source", "question_id", "sample_index", "model", "completion_id")
+    models = rows.select(pl.col("model").unique()).collect()["model"].implode()
+    texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select("completion_id", "reasoning", "answer")
+    return texts.join(rows.drop("model"), on="completion_id", how="inner", maintain_order="left").drop("completion_id")
+
+
+def scan_questions(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     """Scan the questions of the release, each once: source, question_id, question and licence.
 
     The texts are null for a question that `deduped_questions` does not have any more.

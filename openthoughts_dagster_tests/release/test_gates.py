@@ -1,5 +1,6 @@
 """What stops a release, with rows and remedies, and what a waiver lets through."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET, SOURCE_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.release import ReleaseError
 from openthoughts_dagster.release.gates import GATES, GateResult, check_personal_data, find_gate_failures
 from openthoughts_dagster.release.pushing import require_open_gates
@@ -29,6 +31,7 @@ def _waive(gate: str, source: str = SHOP) -> dict[str, Any]:
     return {"waive": [{"source": source, "gate": gate, "reason": "Agreed with the authors by letter."}]}
 
 
+@pytest.mark.faults
 def test_a_release_that_is_right_passes_every_gate(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake"), _recipe(tmp_path)
     publish(lake, recipe, tmp_path / "one")
@@ -59,15 +62,16 @@ def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
     fill_source(lake, SUMS, {**sums(1000, 2), "What is 84 + 26?": [("r", "110")]})
     publish(lake, recipe, tmp_path / "one", NOTHING)
     (tmp_path / "recipe" / "benchmarks").unlink()
+    shutil.copytree(SHIPPED / "quickstart" / "benchmarks", tmp_path / "recipe" / "benchmarks")
     path = tmp_path / "recipe" / "benchmarks" / "two_digit_sums" / "test.jsonl"
-    path.parent.mkdir(parents=True)
     path.write_text('{"question": "What is 84 + 26?", "answer": "110"}\n')
     failed = _check("contamination", lake, recipe)
-    assert failed.says.startswith("1 of 6 questions leak from 1 benchmark questions")
+    assert failed.says.startswith("1 of 6 questions leak from 41 benchmark questions")
     assert failed.rows["source"].to_list() == [SUMS] and "materialize deduped_questions" in failed.remedy
     assert _check("contamination", lake, _recipe(tmp_path, gates=_waive("contamination", SUMS))).passed
 
 
+@pytest.mark.faults
 def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
     lake, recipe = Lake(tmp_path / "lake"), _recipe(tmp_path)
     fill_source(lake, SUMS, sums(1000, 10))
@@ -88,6 +92,7 @@ def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
     assert f"no rows of {SHOP}" in says and "20 rows name a question or a completion that the lake does not" in says
 
 
+@pytest.mark.faults
 def test_cut_off_answers_over_the_recipes_share_stop_it(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=10), _recipe(tmp_path)
     ledger = lake.scan(COMPLETIONS).collect()
@@ -100,17 +105,20 @@ def test_cut_off_answers_over_the_recipes_share_stop_it(tmp_path: Path) -> None:
     assert _check("truncation", lake, _recipe(tmp_path, gates={"truncated": 0.1})).passed
 
 
+@pytest.mark.faults
 def test_a_release_without_its_version_or_card_does_not_leave(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
-    folder = publish(lake, recipe, tmp_path / "one")
+    made = publish(lake, recipe, tmp_path / "one")
+    folder = Path(made.path)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Mine\n")
-    assert "does not name the version 0123456789ab" in _check("card", lake, recipe).says
+    assert f"does not name the version {made.version}" in _check("card", lake, recipe).says
     (folder / "README.md").unlink()
     assert "has no card" in _check("card", lake, recipe).says
     assert _check("card", Lake(tmp_path / "empty"), recipe).remedy == "materialize reasoning_dataset"
     assert "there are no rows" in _check("completeness", Lake(tmp_path / "empty"), recipe).says
 
 
+@pytest.mark.faults
 def test_the_best_sources_are_those_of_the_present_ranking(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path, sources={"best": 1, "domains": ["math"]})
     named = _recipe(tmp_path / "named", sources=[SUMS])
@@ -136,6 +144,7 @@ def _rank(lake: Lake, *best_first: str) -> None:
     lake.replace(SOURCE_RANKING, pl.DataFrame(rows, schema=SOURCE_RANKING.schema))
 
 
+@pytest.mark.faults
 def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
     fill_source(lake, SHOP, {"Ask ada@analytical.org: 1 + 2?": [("call (650) 253-0000", "3"), ("b", "3")]})

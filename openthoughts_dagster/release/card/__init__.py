@@ -12,7 +12,15 @@ from openthoughts_dagster.release.card.drawing import FUNNEL_PLOT, draw_funnel
 from openthoughts_dagster.release.card.facts import CardFacts, read_card_facts
 from openthoughts_dagster.release.card.sections import SECTIONS
 
-__all__ = ["FUNNEL_PLOT", "CardFacts", "draw_funnel", "fill_template", "read_card_facts", "template_of", "write_card"]
+__all__ = [
+    "FUNNEL_PLOT",
+    "CardFacts",
+    "draw_funnel",
+    "fill_template",
+    "read_card_facts",
+    "template_of",
+    "write_card",
+]
 
 _FIELD = re.compile(r"\{\{|\}\}|(?<![\\{\w])\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -1,8 +1,8 @@
 """Reads from the tables what the card of a version says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -15,8 +15,8 @@ from openthoughts_dagster.lake import (
     RELEASE_STUDENTS,
     STUDY_RESULTS,
     STUDY_VERSIONS,
-    Lake,
 )
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import Recipe, Release
 from openthoughts_dagster.release.card.leaks import DecontaminationFacts, read_decontamination
 from openthoughts_dagster.release.choosing import release_of
@@ -80,7 +80,7 @@ class CardFacts:
     studies: Sequence[StudyFacts]
     student: Mapping[str, Any] | None
     scores: pl.DataFrame
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any]
     personal_data: GateResult | None = None
 
     @property
@@ -90,11 +90,11 @@ class CardFacts:
 
 
 def read_card_facts(
-    lake: Lake,
+    lake: LakeReader,
     recipe: Recipe,
     teacher: str,
     version: str,
-    made_at: datetime | None = None,
+    made_at: datetime,
     shortfalls: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
     personal_data: GateResult | None = None,
@@ -106,9 +106,9 @@ def read_card_facts(
         recipe: The recipe with its release.
         teacher: The release's partition.
         version: The version.
-        made_at: When it was made; the present by default.
+        made_at: When it was made, UTC.
         shortfalls: By how much the release is short, as `choose_rows` says it.
-        record: What it was made from.
+        record: What it was made from, as release_versions has it.
         personal_data: The result of the gate for personal data, where it was run.
 
     Returns:
@@ -121,7 +121,7 @@ def read_card_facts(
         recipe=recipe,
         teacher=teacher,
         version=version,
-        made_at=made_at or datetime.now(UTC),
+        made_at=made_at,
         sources=_read_sources(lake, teacher),
         funnel=lake.scan(RELEASE_FUNNEL, teacher=teacher).sort("order", "source").collect(),
         shortfalls=tuple(shortfalls),
@@ -136,7 +136,7 @@ def read_card_facts(
     )
 
 
-def _read_sources(lake: Lake, teacher: str) -> pl.DataFrame:
+def _read_sources(lake: LakeReader, teacher: str) -> pl.DataFrame:
     names = ["source", "question_id"]
     rows = scan_rows(lake, teacher).select(*names, "domain", "licence")
     sources = rows.select(pl.col("source").unique()).collect()["source"].implode()
@@ -164,7 +164,7 @@ def _read_sources(lake: Lake, teacher: str) -> pl.DataFrame:
     )
 
 
-def _read_scripts(lake: Lake, teacher: str) -> dict[str, float]:
+def _read_scripts(lake: LakeReader, teacher: str) -> dict[str, float]:
     """Return the share of rows with letters of other scripts, in the first rows of the release's random order."""
     first = scan_rows(lake, teacher).filter(pl.col("position") < _SAMPLE).select("completion_id", "model")
     models = first.select(pl.col("model").unique()).collect()["model"].implode()
@@ -179,7 +179,7 @@ def _read_scripts(lake: Lake, teacher: str) -> dict[str, float]:
     return {name: float(share) for name, share in found.items() if share}
 
 
-def _read_costs(lake: Lake, teacher: str) -> pl.DataFrame:
+def _read_costs(lake: LakeReader, teacher: str) -> pl.DataFrame:
     """Sum up what the ledger has for the release's sources: their judges, and the answers of the teacher."""
     sources = scan_rows(lake, teacher).select(pl.col("source").unique()).collect()["source"].implode()
     of_teacher = (pl.col("asset") == "teacher_answers") & (pl.col("asked_as") == teacher)
@@ -200,7 +200,7 @@ def _read_costs(lake: Lake, teacher: str) -> pl.DataFrame:
     )
 
 
-def _read_studies(lake: Lake, recipe: Recipe) -> list[StudyFacts]:
+def _read_studies(lake: LakeReader, recipe: Recipe) -> list[StudyFacts]:
     """Read the latest version of each of the recipe's studies that has a result."""
     facts = []
     for study in recipe.studies:
@@ -214,6 +214,6 @@ def _read_studies(lake: Lake, recipe: Recipe) -> list[StudyFacts]:
     return facts
 
 
-def _read_student(lake: Lake, teacher: str, version: str) -> dict[str, Any] | None:
+def _read_student(lake: LakeReader, teacher: str, version: str) -> dict[str, Any] | None:
     rows = lake.scan(RELEASE_STUDENTS, teacher=teacher).filter(version=version).collect()
     return rows.row(0, named=True) if rows.height else None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import REJECTED_QUESTIONS, REJECTED_RELEASE, Lake, text_hash
+from openthoughts_dagster.lake import REJECTED_QUESTIONS, REJECTED_RELEASE, text_hash
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, sample_leaks
 from openthoughts_dagster.questions.decisions import STEPS
 from openthoughts_dagster.recipe import Recipe
@@ -38,7 +39,7 @@ class DecontaminationFacts:
     kept_leaks: int
 
 
-def read_decontamination(lake: Lake, recipe: Recipe, teacher: str) -> DecontaminationFacts:
+def read_decontamination(lake: LakeReader, recipe: Recipe, teacher: str) -> DecontaminationFacts:
     """Read the decisions of decontamination for the sources of a release, and check samples of them pair by pair.
 
     Args:
@@ -72,7 +73,7 @@ def read_decontamination(lake: Lake, recipe: Recipe, teacher: str) -> Decontamin
     )
 
 
-def _sample_dropped(lake: Lake, sources: pl.Series) -> pl.DataFrame:
+def _sample_dropped(lake: LakeReader, sources: pl.Series) -> pl.DataFrame:
     """Draw questions that were dropped as leaks, at random over all sources."""
     parts = [
         sample_leaks(lake.scan(REJECTED_QUESTIONS, source=source), _DROPPED).with_columns(source=pl.lit(source))
@@ -84,7 +85,7 @@ def _sample_dropped(lake: Lake, sources: pl.Series) -> pl.DataFrame:
     return every[order[:_DROPPED]]
 
 
-def _count_dropped(lake: Lake, teacher: str, sources: pl.Series) -> pl.DataFrame:
+def _count_dropped(lake: LakeReader, teacher: str, sources: pl.Series) -> pl.DataFrame:
     reasons = list(STEPS["decontamination"])
     before = lake.scan(REJECTED_QUESTIONS).filter(
         pl.col("stage") == "deduped_questions",

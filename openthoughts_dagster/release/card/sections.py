@@ -233,12 +233,13 @@ def _rebuild(facts: CardFacts) -> str:
         "`release.json` has the recipe, the versions of all tables, the code and the libraries that it was made with, "
         "and `manifest.parquet` the hash of every row."
     )
-    shown = [
-        {"what": name.replace("_", " "), "value": str(value)}
-        for name, value in facts.record.items()
-        if isinstance(value, str | int | float) and name not in ("recipe",)
-    ]
-    return f"{text}\n\n{format_table(shown)}" if shown else text
+    record = facts.record
+    made_with = {
+        "code": f"{record['code']['version']} ({record['code']['sources'][:12]})" if "code" in record else "",
+        "recipe": str(record.get("recipe_hash", ""))[:12],
+        **{name: str(number) for name, number in record.get("libraries", {}).items()},
+    }
+    return f"{text}\n\n{format_table([{'part': name, 'version': value} for name, value in made_with.items() if value])}"
 
 
 SECTIONS: Mapping[str, Callable[[CardFacts], str]] = {

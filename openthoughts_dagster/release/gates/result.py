@@ -10,6 +10,8 @@ from openthoughts_dagster.lake import REASONING_DATASET, RELEASE_VERSIONS, Lake
 from openthoughts_dagster.recipe import Recipe, Release
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.files import manifest_of, version_of
+from openthoughts_dagster.release.record import read_record
 
 SHOWN = 20
 """Rows that a result shows."""
@@ -52,25 +54,29 @@ def waivers_of(release: Release, gate: str) -> dict[str, str]:
     return {waiver.source: waiver.reason for waiver in release.gates.waive if waiver.gate == gate}
 
 
-def latest_version(lake: Lake, teacher: str) -> dict[str, Any] | None:
-    """Return the row of `release_versions` that was made last; None when there is none."""
-    rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).sort("made_at").collect()
-    return rows.row(-1, named=True) if rows.height else None
+def find_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any] | None:
+    """Return the row of `release_versions` of the rows that reasoning_dataset has now; None when there is none.
+
+    The version is computed from the rows again, so that it is not that of rows which were there before.
+    """
+    rows = lake.scan(REASONING_DATASET, teacher=teacher).collect()
+    if rows.is_empty():
+        return None
+    made = lake.scan(RELEASE_VERSIONS, teacher=teacher).filter(version=version_of(manifest_of(rows)))
+    name, known = release_of(recipe).name, made.sort("made_at").collect().to_dicts()
+    return next((row for row in reversed(known) if read_record(row["record"])["name"] == name), None)
 
 
 def require_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any]:
-    """Return the row of `release_versions` that was made last, of which reasoning_dataset has the rows.
+    """Return what `find_version` does.
 
     Raises:
-        ReleaseError: There is none, or reasoning_dataset has other rows.
+        ReleaseError: There is no such version.
     """
-    name, version = release_of(recipe).name, latest_version(lake, teacher)
+    version = find_version(lake, recipe, teacher)
     if version is None:
-        raise ReleaseError(f"no version of {name} was made for {teacher}: materialize reasoning_dataset")
-    rows = int(lake.scan(REASONING_DATASET, teacher=teacher).select(pl.len()).collect().item())
-    if rows != version["rows"]:
         raise ReleaseError(
-            f"reasoning_dataset has {rows:,} rows for {teacher}, and version {version['version']} of {name} has "
-            f"{version['rows']:,}: materialize reasoning_dataset again"
+            f"no version of {release_of(recipe).name} has the rows that reasoning_dataset has for {teacher}: "
+            "materialize reasoning_dataset"
         )
     return version

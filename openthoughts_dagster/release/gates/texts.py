@@ -9,7 +9,7 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.gates.result import SHOWN, GateResult, waivers_of
 from openthoughts_dagster.release.personal_data import find_personal_data
-from openthoughts_dagster.release.texts import read_parts, scan_answers, scan_questions
+from openthoughts_dagster.release.texts import read_parts, scan_answer_texts, scan_questions
 
 
 def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
@@ -45,7 +45,7 @@ def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
 def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     """No text has an e-mail address, a phone number or a key. It warns, because detectors err."""
     found, counts = [], dict[tuple[str, str, str], int]()
-    answers = scan_answers(lake, teacher, "reasoning", "answer")
+    answers = scan_answer_texts(lake, teacher)
     name = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
     scans = (
         (scan_questions(lake, teacher).with_columns(row=pl.format("{} {}", "source", "question_id")), ["question"]),
