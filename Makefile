@@ -12,7 +12,7 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo demo-studies ui test test-faults test-kubernetes test-cluster lint audit clean
+.PHONY: help demo demo-studies ui test test-faults test-kubernetes test-cluster lint audit gpu-report clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
@@ -20,6 +20,7 @@ help:
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
 	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
+	@echo "make gpu-report  what a machine with an accelerator does under each setting of training, and with vLLM"
 	@echo "make audit   known vulnerabilities of the pinned versions, where an advisory source can be reached"
 
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
@@ -55,6 +56,10 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+# For a machine with an accelerator; GPU_REPORT=--tiny shows on a CPU that all of it runs.
+gpu-report: .venv/installed
+	.venv/bin/python benchmarks/gpu_report.py --output gpu_report.md $(GPU_REPORT)
 
 audit: .venv/installed
 	@.venv/bin/python .ci/audit

@@ -1,22 +1,32 @@
-"""How fast confined programs run beside lighteval's own unconfined runner, and HumanEval's solutions in confinement.
+"""How fast confined programs run beside lighteval's own unconfined runner, HumanEval's solutions in confinement, and
+what one benchmark more costs beside generation.
 
     .venv/bin/python benchmarks/evaluation.py [--programs 2000] [--peer-programs 200] [--humaneval FILE] [--json FILE]
 
 Each program reads a number and prints a sum. Both runners get the same programs, tests and processes at once. The rate
 of lighteval's is measured on fewer programs, because it starts two processes for each. `--humaneval` names the file
 HumanEval.jsonl.gz: all canonical solutions have to pass, and all of them with a changed result have to fail.
+
+`task_overhead_seconds` is the processor time by which an evaluation of three benchmarks takes longer with a fourth one,
+when the model answers at once. Of four kinds of benchmark the slowest counts. Its data set is opened for the first
+time, and its answers are judged; the processes that run programs and judge math stand already, for the first three.
 """
 
 import argparse
 import gzip
 import json
 import os
+import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from openthoughts_dagster.evaluation import evaluate
 from openthoughts_dagster.evaluation.confined import Limits, ProgramPool
 from openthoughts_dagster.evaluation.program_tests import check_test, stdin_test
+from openthoughts_dagster.generation.requests import Answer, Prompt
+from openthoughts_dagster.recipe import Evaluation
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 LIMITS = Limits(seconds=20, cpu_seconds=10)
@@ -70,6 +80,61 @@ def humaneval(pool: ProgramPool, path: Path) -> tuple[float, float]:
     return sum(right) / len(rows), 1 - sum(mutants) / len(rows)
 
 
+def task_overheads(folder: Path, repeats: int = 5) -> dict[str, float]:
+    """Seconds that one benchmark more adds to an evaluation, by kind: the fastest with it less the fastest without."""
+    sums = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(100)]
+    tests = [{"input": "1", "output": "1"}]
+    _write_rows(folder / "sums.jsonl", sums)
+    _write_rows(folder / "programs.jsonl", [{"question": "Print 1.", "tests": tests}] * 10)
+    alone: list[float] = []
+    kinds: dict[str, list[float]] = {}
+    _seconds(folder, _THREE)  # imports lighteval
+    for number in range(repeats):
+        _write_rows(folder / f"sums{number}.jsonl", sums)
+        _write_rows(folder / f"programs{number}.jsonl", [{"question": "Print 1.", "tests": tests}] * 10)
+        for name in ("paper", "shipped"):
+            problems = [{"problem": row["question"], "answer": row["answer"]} for row in sums[:30]]
+            _write_rows(folder / f"{name}{number}" / "train.jsonl", problems)
+        more = {
+            "file": {"path": f"sums{number}.jsonl"},
+            "programs": {"path": f"programs{number}.jsonl"},
+            "paper": {"task": "aime24", "dataset": f"./paper{number}"},
+            "lighteval": {"task": "aime24", "match": "math"},
+        }
+        alone.append(_seconds(folder, _THREE))
+        for kind, settings in more.items():
+            copies = {"HuggingFaceH4/aime_2024": f"shipped{number}"}
+            four = [*_THREE, {"name": "more", "kind": kind} | settings]
+            kinds.setdefault(kind, []).append(_seconds(folder, four, copies))
+    return {kind: min(seconds) - min(alone) for kind, seconds in kinds.items()}
+
+
+_THREE = [
+    {"name": "number", "kind": "file", "path": "sums.jsonl"},
+    {"name": "math", "kind": "file", "path": "sums.jsonl", "match": "math"},
+    {"name": "programs", "kind": "programs", "path": "programs.jsonl"},
+]
+
+
+def _seconds(folder: Path, benchmarks: list[dict[str, str]], copies: dict[str, str] | None = None) -> float:
+    evaluation = Evaluation.model_validate({"benchmarks": benchmarks})
+
+    def resolve(path: str) -> str:
+        return str(folder / (copies or {}).get(path, path))
+
+    def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        return [[Answer("key", n, None, "print(1)", "stop", None, 1, 1) for n in range(p.samples)] for p in prompts]
+
+    start = sum(os.times()[:4])  # processor time, also of processes that ended: other work here does not count
+    evaluate(evaluation, resolve, ask, folder / "out", "instant")
+    return sum(os.times()[:4]) - start
+
+
+def _write_rows(path: Path, rows: Sequence[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=int, default=2000, help="programs in confinement")
@@ -83,10 +148,17 @@ def main() -> None:
         solved = humaneval(pool, options.humaneval) if options.humaneval else None
         way = pool.way
     peer = lighteval_rate(options.peer_programs, workers)
+    with tempfile.TemporaryDirectory() as folder:
+        overheads = task_overheads(Path(folder))
     figures = [
         {"name": "confined_programs", "value": ours, "unit": "1/s", "goal": None},
         {"name": "lighteval_programs", "value": peer, "unit": "1/s", "goal": None},
         {"name": "confined_over_lighteval", "value": ours / peer, "unit": "", "goal": 0.8},
+        *(
+            {"name": f"task_overhead_{kind}", "value": seconds, "unit": "s", "goal": None}
+            for kind, seconds in overheads.items()
+        ),
+        {"name": "task_overhead_seconds", "value": max(overheads.values()), "unit": "s", "goal": 0.3},
     ]
     if solved is not None:
         figures += [

@@ -20,7 +20,7 @@ from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import Prompt, Request
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import Hardware, ModelReference, Sampling
 
 _IN_FLIGHT = 256
 
@@ -53,10 +53,13 @@ def build_model(folder: Path) -> None:
     save_tokenizer(tokenizer, folder)
 
 
-def measure_vllm(folder: str, prompts: str) -> dict[str, float]:
+def measure_vllm(
+    folder: str, prompts: str, tokens: str = "96", dtype: str = "float32", accelerators: str = "0"
+) -> dict[str, float]:
     """The same requests to one engine, by turns with the bare AsyncLLM loop and with ours: tokens per second."""
-    sampling = Sampling(max_tokens=96)
-    model = locate(ModelReference(name="m", model=folder, engine="vllm", dtype="float32"), Path())
+    sampling, count = Sampling(max_tokens=int(tokens)), int(accelerators)
+    hardware = Hardware(accelerator="gpu", count=count) if count else Hardware()
+    model = locate(ModelReference(name="m", model=folder, engine="vllm", dtype=dtype, hardware=hardware), Path())
     pool = EnginePool()
     with tempfile.TemporaryDirectory() as root:
         asked = [Prompt(f"Add {n} and {n * 31 % 997}, please", 4) for n in range(int(prompts))]

@@ -31,12 +31,15 @@ class AnswerPlan:
         shards: The number of shards of the missing answers; 0 if nothing is missing.
         estimate: Completions, tokens, hours and money of the missing answers.
         planned_at: When the ledger was read, UTC.
+        moved: How many of the missing answers are to questions that are answered already: the model, its prompt, its
+            sampling or the number of samples changed since.
     """
 
     rows: pl.DataFrame
     shards: int
     estimate: Estimate
     planned_at: datetime
+    moved: int = 0
 
 
 def plan_answers(
@@ -98,7 +101,8 @@ def plan_answers(
     completions = int(todo["missing"].sum())
     characters = float((todo["characters"] * todo["missing"]).sum())
     reused = questions.height * samples - completions
-    return AnswerPlan(rows, shards, estimate(model, known, completions, reused, tokens, characters), planned_at)
+    expected_cost = estimate(model, known, completions, reused, tokens, characters)
+    return AnswerPlan(rows, shards, expected_cost, planned_at, _count_moved(lake, answers, questions, missing))
 
 
 def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
@@ -113,6 +117,25 @@ def wanted_samples(first_samples: pl.Series, samples: int) -> pl.Series:
     """
     indexes = pl.int_ranges(pl.col("first_sample"), pl.col("first_sample") + samples, dtype=pl.Int32)
     return pl.DataFrame({"first_sample": first_samples}).select(wanted=indexes)["wanted"]
+
+
+def _count_moved(lake: Lake, answers: AnswerSet, questions: pl.DataFrame, missing: pl.Series) -> int:
+    """Count the missing answers to questions that are published already, as they were asked before or rejected."""
+    row = ["source", "question_id"]
+    published = pl.concat(
+        answers.scan(lake, table).select(*row, "sample_index", "key") for table in (answers.answers, answers.rejected)
+    )
+    return int(
+        questions.lazy()
+        .select(*row, "key", sample_index=missing)
+        .filter(pl.col("sample_index").list.len() > 0)
+        .explode("sample_index")
+        .join(published, on=row, how="semi")
+        .join(published, on=[*row, "sample_index", "key"], how="anti")
+        .select(pl.len())
+        .collect()
+        .item()
+    )
 
 
 def _count_earlier(questions: pl.DataFrame) -> pl.Series:

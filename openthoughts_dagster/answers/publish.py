@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from openthoughts_dagster.answers.answer_set import AnswerSet
-from openthoughts_dagster.answers.filters import ROW, FilterContext, dropped_answers
+from openthoughts_dagster.answers.filter_context import ROW, FilterContext, FilterTools
+from openthoughts_dagster.answers.filters import dropped_answers
 from openthoughts_dagster.answers.plan import wanted_samples
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.ledger import chosen_completions
@@ -41,7 +42,12 @@ class Published:
 
 
 def publish_answers(
-    lake: Lake, model: Model, answers: AnswerSet, keep: AnswerFilter, missing_allowed: float
+    lake: Lake,
+    model: Model,
+    answers: AnswerSet,
+    keep: AnswerFilter,
+    missing_allowed: float,
+    tools: FilterTools | None = None,
 ) -> Published:
     """Write the set's tables from the ledger's completions of its plan, without copying texts.
 
@@ -53,6 +59,7 @@ def publish_answers(
         answers: The answer set, which was planned.
         keep: The recipe's answer filter.
         missing_allowed: Share of the answers, from 0 to 1, that may have failed or may never have been generated.
+        tools: What filters need that ask a judge or the student, or read files of the recipe.
 
     Returns:
         The published answers.
@@ -71,7 +78,7 @@ def publish_answers(
     lost = rows.filter(pl.col("reason").is_in(["missing", "error"]))
     if lost.height > missing_allowed * rows.height:
         raise AnswersMissing(_describe_missing(name, answers.label, lost, rows.height, missing_allowed))
-    rows = _add_filter_reasons(lake, answers, rows, keep)
+    rows = _add_filter_reasons(lake, answers, rows, keep, tools or FilterTools())
     kept, rejected = rows.filter(pl.col("reason").is_null()), rows.filter(pl.col("reason").is_not_null())
     if kept.is_empty():
         reasons = (rejected["reason"] + ": " + rejected["evidence"]).unique().sort().head(3)
@@ -140,10 +147,12 @@ def _describe_failure() -> list[pl.Expr]:
     return [reason.alias("reason"), evidence.alias("evidence")]
 
 
-def _add_filter_reasons(lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter) -> pl.DataFrame:
+def _add_filter_reasons(
+    lake: Lake, answers: AnswerSet, rows: pl.DataFrame, keep: AnswerFilter, tools: FilterTools
+) -> pl.DataFrame:
     """Add the reasons of the recipe's filter to `rows`, which have those of missing answers."""
     there = rows.filter(pl.col("reason").is_null())
-    dropped = dropped_answers(keep, FilterContext(lake, there, answers.questions))
+    dropped = dropped_answers(keep, FilterContext(lake, there, answers.questions, tools))
     if dropped.is_empty():
         return rows
     joined = rows.join(dropped, on=list(ROW), how="left", maintain_order="left", suffix="_of_filter")

@@ -62,7 +62,7 @@ def answer_shard(
     if not total:
         return Usage(currency=model.reference.price.currency)
     log(f"{model.reference.name}: {total:,} completions to generate for {answers.label}, shard {shard}")
-    purpose = Purpose(answers.asset, answers.label)
+    purpose = Purpose(answers.asset, answers.label, model.reference.name)
     return generate(lake, pool, model, _read_pages(model, answers, todo), total, purpose, log)
 
 

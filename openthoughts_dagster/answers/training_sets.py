@@ -5,14 +5,19 @@ under a name, and read them back with their texts.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake, text_hash
 
 _NAMES = ["source", "question_id", "sample_index", "model", "completion_id"]
 _PAGE = 20_000  # rows whose texts are in memory at the same time
+_GROUP = 1000  # rows of a group in a parquet file, which its readers hold together
+_SHOWN = 5
 
 
 def sample_rows(answers: pl.DataFrame, count: int, seed: int, repeat: bool) -> pl.DataFrame:
@@ -102,6 +107,54 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
                 "have. Materialize teacher_answers of the source and teacher, and the student again"
             )
         yield full.select("source", "question_id", "sample_index", "question", text=_join_texts(full))
+
+
+def write_training_set(lake: Lake, name: str, questions: pl.LazyFrame, path: Path) -> pl.DataFrame:
+    """Write the questions and texts of a training set to a parquet file, page by page.
+
+    Args:
+        lake: The tables, with the set and the completions that it names.
+        name: Name of the set.
+        questions: Columns source, question_id and question: the texts of the questions.
+        path: The file.
+
+    Returns:
+        The first few rows, for people to read.
+
+    Raises:
+        KeyError: The set refers to a question or a completion that does not exist.
+    """
+    schema = pa.schema([("question", pa.large_string()), ("text", pa.large_string())])
+    first = pl.DataFrame(schema={"question": pl.String, "text": pl.String})
+    with ParquetWriter(path, schema) as writer:
+        for page in read_training_set(lake, name, questions):
+            rows = page.select("question", "text")
+            first = rows.head(_SHOWN) if first.is_empty() else first
+            writer.write_table(rows.to_arrow().cast(schema), row_group_size=_GROUP)
+    return first
+
+
+def count_licences(lake: Lake, name: str, questions: pl.LazyFrame) -> pl.DataFrame:
+    """Count the rows of a training set by source and licence.
+
+    Args:
+        lake: The tables, with the set.
+        name: Name of the set.
+        questions: Columns source, question_id and licence.
+
+    Returns:
+        Rows with the columns source, licence and rows; the licence of a question that states none is "unknown".
+    """
+    licences = questions.select("source", "question_id", "licence").unique(["source", "question_id"], keep="any")
+    return (
+        lake.scan(TRAINING_SETS, training_set=name)
+        .select("source", "question_id")
+        .join(licences, on=["source", "question_id"], how="left")
+        .group_by("source", pl.col("licence").fill_null("unknown"))
+        .agg(rows=pl.len())
+        .sort("source", "licence")
+        .collect()
+    )
 
 
 def _join_texts(rows: pl.DataFrame) -> pl.Series:

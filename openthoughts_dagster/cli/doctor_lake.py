@@ -15,6 +15,7 @@ from openthoughts_dagster.defs.catalogue import entries_of
 from openthoughts_dagster.defs.recipe_uses import describe_other_recipes
 from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.lake import TABLES, Lake, LakeError, Table
+from openthoughts_dagster.lake.reading import find_path_problem
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -105,6 +106,8 @@ def _find_lake_problem(settings: Settings) -> str | None:
         return None
     if any(part.endswith(":") for part in folder.parts):
         return "is a folder of this machine; an address has two slashes, as s3://bucket/lake"
+    if problem := find_path_problem(settings.lake):
+        return problem
     try:
         check_writable(folder)
     except OSError as error:

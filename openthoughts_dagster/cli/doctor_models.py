@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from openthoughts_dagster.cli.findings import Finding
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.generation.model import locate, read_config
 from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
-from openthoughts_dagster.recipe import ModelReference, Recipe
+from openthoughts_dagster.recipe import ModelReference, Recipe, Student
 from openthoughts_dagster.recipe.engines import ENGINES, engine_entry, is_served
 from openthoughts_dagster.storage import Folders
+from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.memory import check_heads, describe_memory
 
 _SECONDS = 5.0
 _NAMED = 5  # models that a finding names
@@ -37,8 +39,25 @@ def check_models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
             says = "is made by the asset quickstart_models: materialize it" if made else str(error)
             yield Finding(what, None if made else False, says)
             continue
+        if isinstance(reference, Student):
+            yield from _check_student(reference, recipe)
         where = "" if entry.is_installed() else ", in pods of its own: it is not installed here"
         yield Finding(what, True, f"{located.identity.partition} on {entry.name}{where}")
+
+
+def _check_student(student: Student, recipe: Recipe) -> Iterator[Finding]:
+    """Check that the student's training fits its hardware, if its configuration is on this machine."""
+    config = read_config(student, recipe.folder)
+    try:
+        if config is None:
+            return
+        fits, says = describe_memory(config, student)
+        yield Finding("student's memory", fits or None, says)
+        check_heads(config, student)
+    except TrainingError as error:
+        yield Finding("student's hardware", False, str(error))
+    except KeyError as error:
+        yield Finding("student's memory", None, f"cannot be computed: the base model's config.json lacks {error}")
 
 
 def check_servers(recipe: Recipe, settings: Settings) -> Iterator[Finding]:

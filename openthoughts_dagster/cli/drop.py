@@ -11,6 +11,7 @@ from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import ReaderContext, read_source
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
 _OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "domain:": "--domain:"}
 
@@ -52,7 +53,10 @@ def drop(
     text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
     source = read_manifest(name, text, str(file.resolve().parent), domains)
-    with tempfile.TemporaryDirectory() as staging, read_source(source, recipe, ReaderContext(Path(staging))):
+    with (
+        tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as staging,
+        read_source(source, recipe, ReaderContext(Path(staging))),
+    ):
         pass  # reading it raised no error
     if there is not None:
         zone.remove(name, [MARKER])

@@ -13,13 +13,15 @@ from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
+from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.maintain import maintained
-from openthoughts_dagster.cli.plan import planned
+from openthoughts_dagster.cli.plan import plan, planned
 from openthoughts_dagster.cli.retry import refused_answers
-from openthoughts_dagster.cli.status import states
+from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
+from openthoughts_dagster.cli.trace import trace_command
 from openthoughts_dagster.defs.alerts import ADDRESS
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import LakeError
@@ -53,17 +55,10 @@ def main() -> None:
 
 
 main.add_command(leaks)
-
-
-@main.command()
-@click.option("--teacher", "teachers", multiple=True, help="Only this teacher; may be repeated.")
-@click.option("--source", "sources", multiple=True, help="Only this source; may be repeated.")
-@click.pass_obj
-def plan(here: Deployment, teachers: Sequence[str], sources: Sequence[str]) -> None:
-    """Show what the missing answers would cost. Starts no engine and writes nothing."""
-    rows, total = planned(here.recipe, here.lake, here.sources(sources), here.teachers(teachers), here.folders)
-    click.echo(table(rows))
-    click.echo(total)
+main.add_command(items)
+main.add_command(compare)
+main.add_command(trace_command)
+main.add_command(plan)
 
 
 def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -122,7 +117,10 @@ def status(context: click.Context) -> None:
     here: Deployment = context.obj
     with open_instance(here.settings) as instance:
         rows, problems = states(here.recipe, here.lake, instance)
+        waits = waiting(here.recipe, instance)
     click.echo(table(rows))
+    for line in waits:
+        click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
     context.exit(1 if problems else 0)
@@ -132,8 +130,8 @@ def status(context: click.Context) -> None:
 @click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
 @click.pass_obj
 def maintain(here: Deployment, files: int) -> None:
-    """Merge the small files of all tables, delete files that no reader needs any more, and say what that freed."""
-    rows, total = maintained(here.lake, files)
+    """Merge the small files of all tables, delete old files and leftovers, and say what that freed."""
+    rows, total = maintained(here.lake, files, here.settings)
     click.echo(table(rows))
     click.echo(total)
 

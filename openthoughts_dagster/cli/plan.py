@@ -1,22 +1,66 @@
-"""The estimated cost of missing answers, cell by cell."""
+"""The estimated cost of what is missing: of answers for `backfill`, and of a whole recipe for `plan`."""
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from openthoughts_dagster.answers import cell_answers, plan_answers
-from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.model import locate
+import click
+
+from openthoughts_dagster.cli.deployment import Deployment
+from openthoughts_dagster.cli.tables import table
+from openthoughts_dagster.inspection.prices import STAGES, PriceRow, Prices, totals
+from openthoughts_dagster.inspection.question_prices import judge_prices, teacher_prices
+from openthoughts_dagster.inspection.student_prices import (
+    evaluation_prices,
+    reference_prices,
+    release_prices,
+    student_prices,
+    study_prices,
+)
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import Folders
+from openthoughts_dagster.studies import StudyError, study_named
+
+
+@click.command()
+@click.option("--teacher", "teachers", multiple=True, help="Only cells of this teacher; may be repeated.")
+@click.option("--source", "sources", multiple=True, help="Only cells of this source; may be repeated.")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only this stage; may be repeated.")
+@click.option("--study", help="Only this study, arm by arm.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.pass_obj
+def plan(
+    here: Deployment,
+    teachers: Sequence[str],
+    sources: Sequence[str],
+    stages: Sequence[str],
+    study: str | None,
+    as_json: bool,
+) -> None:
+    """Show what everything that is missing would cost: judges, teachers, students, evaluation, studies, release.
+
+    Starts no engine and writes nothing. Before curation the number of questions is an upper bound. What has no price in
+    the recipe, or was never measured, is unknown.
+    """
+    wanted = set(stages) or ({"studies"} if study else _stages_of(teachers, sources))
+    rows = list(_price_rows(here, here.sources(sources), here.teachers(teachers), wanted, study))
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(asdict(row)))
+        return
+    click.echo(table([_format_row(row) for row in rows]))
+    for stage in STAGES:
+        if own := [row for row in rows if row.stage == stage]:
+            click.echo(f"{stage}: {totals(own)}")
+    click.echo(f"in all: {totals(rows)}")
 
 
 def planned(
     recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str], folders: Folders
 ) -> tuple[list[dict[str, Any]], str]:
-    """Estimate what the missing answers cost. A cell cannot be estimated before its questions were curated.
+    """Estimate what the missing answers cost, for people who are about to launch them.
 
     Args:
         recipe: The recipe.
@@ -28,63 +72,55 @@ def planned(
     Returns:
         A row for each cell, and a line of totals.
     """
-    rows: list[dict[str, Any]] = []
-    money: Counter[str] = Counter()
-    completions, unknown = 0, 0
-    for teacher in teachers:
-        try:
-            model = locate(recipe.teacher(teacher), Path(recipe.folder), folders, weights=False)
-        except EngineError as error:
-            rows.append(_row(teacher, "all", None, None, None, None, None, f"{error}".splitlines()[0]))
-            unknown += 1
-            continue
-        for source in sources:
-            score = recipe.length_score(recipe.source(source).domain)
-            answers = cell_answers(lake, source, teacher, recipe.answers_per_question)
-            plan = plan_answers(lake, model, answers, score)
-            if plan.rows.is_empty():
-                rows.append(_row(teacher, source, None, None, None, None, None, "no curated questions yet"))
-                unknown += 1
-                continue
-            cost = plan.estimate
-            says = f"{cost.cost:,.2f} {cost.currency}" if cost.cost is not None else None
-            rows.append(
-                _row(
-                    teacher,
-                    source,
-                    cost.completions,
-                    cost.reused,
-                    round(cost.completion_tokens),
-                    cost.accelerator_hours,
-                    says,
-                    cost.basis,
-                )
-            )
-            completions += cost.completions
-            unknown += cost.cost is None
-            money[cost.currency] += cost.cost or 0.0  # type: ignore[assignment]
-    total = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in money.items()) or "nothing"
-    gaps = f"; {unknown} cells cannot be estimated" if unknown else ""
-    return rows, f"{completions:,} completions to generate, about {total}{gaps}"
+    rows = list(teacher_prices(Prices(recipe, lake, folders), list(sources), list(teachers)))
+    return [_format_row(row) for row in rows], totals(rows)
 
 
-def _row(
-    teacher: str,
-    source: str,
-    generate: int | None,
-    reused: int | None,
-    tokens: int | None,
-    hours: float | None,
-    cost: str | None,
-    basis: str,
-) -> dict[str, Any]:
+def _stages_of(teachers: Sequence[str], sources: Sequence[str]) -> set[str]:
+    """Return the stages that chosen teachers and sources are about: all when none is chosen."""
+    if not teachers and not sources:
+        return set(STAGES)
+    return {"teachers", "students", "evaluation"} | (set() if teachers else {"judges"})
+
+
+def _price_rows(
+    here: Deployment, sources: list[str], teachers: list[str], stages: set[str], study: str | None
+) -> Iterator[PriceRow]:
+    prices = Prices(here.recipe, here.lake, here.folders)
+    try:
+        studies = [study_named(here.recipe, study)] if study else here.recipe.studies
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    makers: dict[str, Callable[[], Iterator[PriceRow]]] = {
+        "judges": lambda: judge_prices(prices, sources),
+        "teachers": lambda: teacher_prices(prices, sources, teachers),
+        "students": lambda: student_prices(prices, sources, teachers),
+        "evaluation": lambda: evaluation_prices(prices, sources, teachers),
+        "references": lambda: reference_prices(prices, here.recipe.references()),
+        "studies": lambda: (row for each in studies for row in study_prices(prices, each)),
+        "release": lambda: release_prices(prices, teachers),
+    }
+    for stage in STAGES:
+        if stage in stages:
+            yield from makers[stage]()
+
+
+def _format_cost(row: PriceRow) -> str:
+    if row.completions == 0 and not row.trainings:
+        return "nothing"
+    return "unknown" if row.cost is None else f"{row.cost:,.2f} {row.currency}"
+
+
+def _format_row(row: PriceRow) -> dict[str, Any]:
     return {
-        "teacher": teacher,
-        "source": source,
-        "to generate": generate,
-        "reused": reused,
-        "tokens": tokens,
-        "accelerator-h": hours,
-        "cost": cost,
-        "basis": basis,
+        "stage": row.stage,
+        "of": row.of,
+        "model": row.model,
+        "to generate": row.completions,
+        "reused": row.reused,
+        "trainings": row.trainings or None,
+        "tokens": None if row.tokens is None else round(row.tokens),
+        "hours": row.hours,
+        "cost": _format_cost(row),
+        "basis": row.basis,
     }

@@ -8,10 +8,21 @@ import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.catalogue import entries_of
+from openthoughts_dagster.defs.waiting import waiting_partitions
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, Table
 from openthoughts_dagster.recipe import Recipe
 
 T = TypeVar("T")
+
+
+def waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
+    """Return a line for each partition that waits for a person, with what it would ask and its price."""
+    return [
+        f"{entry.name} {partition} waits for a person, because its settings changed: {says}"
+        for entry in entries_of(recipe)
+        if entry.pays_models and entry.partitions.columns
+        for partition, says in waiting_partitions(instance, dg.AssetKey(entry.name))
+    ]
 
 
 def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[list[dict[str, Any]], list[str]]:

@@ -26,7 +26,7 @@ def _find_problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
             continue  # the server has the hardware
         if "hardware" not in model.model_fields_set:
             yield (
-                f"{name}.hardware: is missing: the model runs in a pod of its own, which is sized by it. Name a shape "
+                f"{name}: is missing: the model runs in a pod of its own, which is sized by it. Name a shape "
                 "such as h100x1, or give {cpus, memory, disk} for a model that runs on CPUs"
             )
             continue
@@ -36,23 +36,26 @@ def _find_problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
         offered = cluster.accelerators.get(hardware.accelerator)
         if offered is None:
             yield (
-                f"{name}.hardware.accelerator: the cluster has no {hardware.accelerator!r}; it has {has}. Name one of "
+                f"{name}.accelerator: the cluster has no {hardware.accelerator!r}; it has {has}. Name one of "
                 "them, or describe this one under accelerators in the chart's values"
             )
         elif offered.per_node is not None and hardware.count > offered.per_node:
             yield (
-                f"{name}.hardware.count: no node has {hardware.count} {hardware.accelerator}, the largest has "
+                f"{name}.count: no node has {hardware.count} {hardware.accelerator}, the largest has "
                 f"{offered.per_node}; ask for fewer, or correct accelerators.{hardware.accelerator}.per_node"
             )
     yield from _find_mixed_judges(recipe)
 
 
 def _models(recipe: Recipe) -> Iterator[tuple[str, ModelReference]]:
+    """Yield every model beside the setting that is its hardware."""
     for judge in recipe.judges:
-        yield f"judges.{judge.name}", judge
+        yield f"judges.{judge.name}.hardware", judge
     for teacher in recipe.teachers:
-        yield f"teachers.{teacher.name}", teacher
-    yield "student", recipe.student
+        yield f"teachers.{teacher.name}.hardware", teacher
+    yield "student.hardware", recipe.student
+    if recipe.student.scoring_hardware is not None:
+        yield "student.scoring_hardware", recipe.student.for_scoring()
 
 
 def _find_mixed_judges(recipe: Recipe) -> Iterator[str]:

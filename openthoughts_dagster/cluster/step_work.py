@@ -37,13 +37,14 @@ def teacher_work(recipe: Recipe, teacher: str | None) -> StepWork:
 
 
 def student_work(recipe: Recipe) -> StepWork:
-    """Return the work of a student in its own pod: training on one machine, or answering benchmarks."""
-    return _work_with_models("student", [recipe.student])
+    """Return the work of a student that answers benchmarks, in its own pod."""
+    return _work_with_models("student", [recipe.student.for_scoring()])
 
 
 def training_work(recipe: Recipe) -> StepWork:
     """Return the work of a student's training. On several machines it is a small pod that launches another Job."""
-    return student_work(recipe) if recipe.student.hardware.nodes == 1 else StepWork("student")
+    one_machine = recipe.student.hardware.nodes == 1
+    return _work_with_models("student", [recipe.student]) if one_machine else StepWork("student")
 
 
 def reading_work(recipe: Recipe, source: str | None) -> StepWork:

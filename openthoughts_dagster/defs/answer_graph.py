@@ -13,18 +13,20 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, plan_answers, publish_answers
+from openthoughts_dagster.answers import AnswerSet, FilterTools, Published, answer_shard, plan_answers, publish_answers
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
+from openthoughts_dagster.defs.waiting import wait_for_person
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.estimate import Estimate
-from openthoughts_dagster.generation.usage import spent_since
+from openthoughts_dagster.generation.ledger_writer import Purpose
+from openthoughts_dagster.generation.usage import Usage, spent_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe
+from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe, Student
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class AnswerRequest:
         missing_allowed: The share of the answers that may be missing, from 0 to 1.
         length_score: The score that predicts how long answers will be; None when there is none.
         price_limit: The most money that the missing answers may cost; None for no limit.
+        student: The student that filters compare answers with; that of the recipe when None.
     """
 
     model: ModelReference
@@ -46,6 +49,7 @@ class AnswerRequest:
     missing_allowed: float
     length_score: str | None = None
     price_limit: float | None = None
+    student: Student | None = None
 
 
 def answer_graph(
@@ -82,6 +86,7 @@ def answer_graph(
         asked = request_of(tables, context.partition_key)
         model, before = models.locate(asked.model, weights=False), retry_refused_before(context)
         planned = plan_answers(tables, model, asked.answers, asked.length_score, before)
+        wait_for_person(context, asked.model.name, planned)
         asked.answers.replace(tables, asked.answers.plans, planned.rows)
         context.log.info(f"{asked.model.name}: {planned.estimate.says()}")
         check_price(asked, planned.estimate)
@@ -123,7 +128,13 @@ def answer_graph(
         tables = lake.open()
         asked = request_of(tables, context.partition_key)
         model = models.locate(asked.model, weights=False)
-        published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed)
+        spent, purpose = Usage(), Purpose(asked.answers.asset, asked.answers.label)
+        tools = FilterTools(
+            judge=models.judges(tables, recipe, spent, purpose, context.log.info),
+            resolve=recipe.path,
+            student=lambda: models.locate(asked.student or recipe.student),
+        )
+        published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
         return dg.Output(
             None,

@@ -41,6 +41,7 @@ from openthoughts_dagster.defs.partitions import (
     students_of_arms,
     studies_of_students,
 )
+from openthoughts_dagster.defs.release_entries import RELEASE_ENTRIES
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_SCORES,
@@ -262,6 +263,7 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         },
         present=_has_studies,
     ),
+    *RELEASE_ENTRIES,
     *(
         AssetEntry(
             f"{by}_ranking",

@@ -9,6 +9,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 
 MODELS, QUESTIONS, STUDENTS, RANKINGS = "models", "refresh_questions", "students", "rankings"
 ANSWERS, EVALUATION = "backfill_teacher", "evaluate_students"
+RELEASE, RELEASE_TRAINING, RELEASE_PUSH = "release", "release_students", "push_release"
 STUDY_ANSWERS, STUDY_STUDENTS, STUDY_DECISION = "study_answers", "study_students", "study_decision"
 
 _DESCRIPTIONS = {
@@ -20,6 +21,9 @@ _DESCRIPTIONS = {
     STUDY_ANSWERS: "Let the teachers of a study's arms answer: launch a backfill, and pick the arms.",
     STUDY_STUDENTS: "Train and score the students of a study: one for each arm and seed.",
     STUDY_DECISION: "Compare the arms of a study, and decide.",
+    RELEASE: "Make the data set that is published, of the answers of one teacher.",
+    RELEASE_TRAINING: "Train and score the student of the whole release of a teacher.",
+    RELEASE_PUSH: "Push the release of a teacher to the hub. Only a person launches it.",
     RANKINGS: "Rank sources and teachers by the scores that are there, and sum up what everything cost.",
 }
 

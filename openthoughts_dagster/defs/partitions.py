@@ -1,5 +1,6 @@
 """The kinds of partitions: their keys, and the columns of tables whose values a key holds."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,13 @@ def students_of_arms(recipe: Recipe) -> dg.PartitionMapping:
 def studies_of_students(recipe: Recipe) -> dg.PartitionMapping:
     """Map each student to the study that reads it: STUDY.ARM.SEED to STUDY."""
     return dg.StaticPartitionMapping({key: key.split(".")[0] for key in student_keys(recipe)})
+
+
+def answers_of_teacher(_: Recipe) -> dg.PartitionMapping:
+    """Map every cell of a teacher to the release of that teacher."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*MultiToSingleDimensionPartitionMapping", category=dg.BetaWarning)
+        return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=TEACHER)
 
 
 def _below(key: str, keys: Sequence[str]) -> list[str]:

@@ -110,6 +110,7 @@ class ModelsResource(dg.ConfigurableResource):
         spent: Usage,
         purpose: Purpose,
         log: Callable[[str], None],
+        most: int | None = None,
     ) -> AskModel:
         """Return a function that asks a model through the ledger.
 
@@ -120,19 +121,26 @@ class ModelsResource(dg.ConfigurableResource):
             spent: Gets the costs added.
             purpose: The asset and the source that the costs are recorded for.
             log: Gets lines of progress.
+            most: The most completions that one call may generate; None for no limit.
 
         Raises:
             EngineError: The model cannot be found.
         """
-        return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log)
+        return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log, most)
 
     def judges(
-        self, lake: Lake, recipe: Recipe, spent: Usage, purpose: Purpose, log: Callable[[str], None]
+        self,
+        lake: Lake,
+        recipe: Recipe,
+        spent: Usage,
+        purpose: Purpose,
+        log: Callable[[str], None],
+        most: int | None = None,
     ) -> Callable[[str], AskModel]:
         """Return a function that opens a judge of the recipe by its name, as `ledger_client` opens a model."""
 
         def judge(name: str) -> AskModel:
             reference = recipe.judge(name)
-            return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log)
+            return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log, most)
 
         return judge

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openthoughts_dagster.cluster import Cluster, load_cluster
+from openthoughts_dagster.generation.model import read_config
 from openthoughts_dagster.lake.credentials import has_credentials
-from openthoughts_dagster.recipe import Recipe, load_recipe
+from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
+from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.memory import check_heads
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Settings:
         """
         cluster = self.load_cluster()
         recipe = load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
+        _check_student_can_be_scored(recipe)
         return recipe.with_copies(Path(self.datasets) if self.datasets else None)
 
     def variables(self) -> dict[str, str]:
@@ -142,6 +146,17 @@ class Settings:
 def dagster_home(settings: Settings, variables: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of Dagster's instance: DAGSTER_HOME, or the folder `dagster` in the data, which `make` uses."""
     return Path(variables.get("DAGSTER_HOME") or settings.data / "dagster").expanduser()
+
+
+def _check_student_can_be_scored(recipe: Recipe) -> None:
+    """Raise RecipeError if the base model is on this machine, and vLLM could not split its heads."""
+    student = recipe.student
+    if student.for_scoring().hardware.count < 2 or (config := read_config(student, recipe.folder)) is None:
+        return
+    try:
+        check_heads(config, student)
+    except TrainingError as error:
+        raise RecipeError(f"{recipe.name}: {error}") from error
 
 
 def _read_seconds(variables: Mapping[str, str], name: str, default: int, least: int) -> int:

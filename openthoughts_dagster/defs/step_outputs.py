@@ -18,8 +18,8 @@ class StepOutputError(RuntimeError):
 class StepOutputs(dg.ConfigurableIOManager):
     """Stores values as ADDRESS/RUN/STEP/OUTPUT.json. They are JSON and not pickles, which could run code when read.
 
-    The values are needed while their run is in progress, and when a run is re-executed from a failure. Nothing deletes
-    them: give the folder a lifecycle rule in the store, such as 30 days.
+    The values are needed while their run is in progress, and when a run is re-executed from a failure. Maintenance
+    deletes those of runs that wrote none for 30 days.
     """
 
     address: str

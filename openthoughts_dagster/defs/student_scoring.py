@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from openthoughts_dagster.defs.metadata import bars, cost, sample_rows, table
+from openthoughts_dagster.defs.metadata import bars, cost, side_by_side, table
 from openthoughts_dagster.defs.resources import ModelsResource
-from openthoughts_dagster.evaluation import StudentScores, score_student
+from openthoughts_dagster.evaluation import StudentScores, example_items, score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
-from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Recipe, Student
+from openthoughts_dagster.storage import local_path
+from openthoughts_dagster.training.card import SCORES, scores_page
+
+_END = 600  # characters of an answer that are shown: its end has the result
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ def score_on_benchmarks(
     checkpoint: str,
     names: tuple[str, str, str],
     log: Callable[[str], None],
+    teacher: str = "",
 ) -> Scored:
     """Score a trained student and the same student before training on the recipe's benchmarks.
 
@@ -44,26 +52,46 @@ def score_on_benchmarks(
         checkpoint: Where the trained weights are.
         names: The asset that pays, the label that costs stand under, and the name of the folder of lighteval's files.
         log: Takes lines of progress.
+        teacher: The teacher of the student, under which the costs stand as well.
+
+    The answers of the untrained student serve every student, so they stand under the asset alone.
     """
     asset, label, folder_name = names
+    student = student.for_scoring()
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
-    usage, purpose, sampling = Usage(), Purpose(asset, label), recipe.evaluation.sampling
-    after, before = (models.ledger_client(lake, model, sampling, usage, purpose, log) for model in (trained, student))
+    usage, sampling = Usage(), recipe.evaluation.sampling
+    after = models.ledger_client(lake, trained, sampling, usage, Purpose(asset, label, teacher), log)
+    before = models.ledger_client(lake, student, sampling, usage, Purpose(asset), log)
     below = ("evaluations", *folder_name.split("|"))
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
     reports = models.folders.put_files(folder, scores.files, address)
+    put_scores_page(models, checkpoint, scores, folder_name.replace("|", " by "))
     return Scored(scores, usage, address, sorted(report.removeprefix(f"{address}/") for report in reports))
 
 
+def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
+    """Write the scores of a student beside its model card; they are no part of the model's identity."""
+    columns = scores.by_benchmark().select("benchmark", "score", "standard_error", "untrained_score")
+    with TemporaryDirectory() as name:
+        folder = Path(name) if (local := local_path(checkpoint)) is None else local
+        page = folder / SCORES
+        page.write_text(scores_page(list(columns.iter_rows()), title))
+        models.folders.put_files(folder, [page], checkpoint)
+
+
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
-    """Make the scores by benchmark with their errors, before and after training, their cost, and a few items."""
-    summary = scored.scores.by_benchmark()
+    """Make the scores by benchmark with their errors, before and after training, and their cost."""
+    summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
     return {
         "dagster/row_count": scored.scores.items.height,
-        "score": round(float(summary["score"].to_numpy().mean()), 4),
-        "untrained_score": round(float(summary["untrained_score"].to_numpy().mean()), 4),
-        "benchmarks": table(summary, dict.fromkeys(("score", "standard_error", "untrained_score"), "%")),
+        "score": score,
+        "untrained_score": untrained,
+        "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
+        "samples_failed": int(summary["failed"].sum()),
+        "samples_truncated": int(summary["truncated"].sum()),
+        "samples_without_answer": int(summary["no_answer"].sum()),
+        **({"confinement": scored.scores.confinement} if scored.scores.confinement else {}),
         "plot": bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),
@@ -73,5 +101,15 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "lighteval_results": dg.MetadataValue.path(scored.address),
         "lighteval_files": scored.files,
         **cost(scored.usage),
-        "sample": sample_rows(scored.scores.items.select("question", "score", "untrained_score")),
     }
+
+
+def items_metadata(lake: Lake, scores: Table, **partition: str) -> dict[str, Any]:
+    """Make a few right and a few wrong answers of a student, from the rows of its scores and the ledger."""
+    rows = example_items(lake, scores, **partition)
+    shown = rows.with_columns(
+        answer=pl.when(pl.col("answer").str.len_chars() > _END)
+        .then(pl.format("…{}", pl.col("answer").str.tail(_END)))
+        .otherwise("answer")
+    )
+    return {"right_and_wrong": side_by_side(shown)}

@@ -26,7 +26,8 @@ def lighteval_model(ask: AskModel, model_name: str, sampling: Sampling, missing_
 
     A task's own generation_size and stop sequences are not used, because they are for answers without reasoning.
     After the run `.faults` counts, by (task, document id, 'failed', 'truncated' or 'blank'), the samples that ended
-    so. Asking raises BenchmarkAnswersMissing when more than a share `missing_allowed` of a task's samples failed.
+    so, and `.completions` names an item's samples in the ledger. Asking raises BenchmarkAnswersMissing when more than
+    a share `missing_allowed` of a task's samples failed.
     """
     return _model_class()(ask, model_name, sampling, missing_allowed)
 
@@ -48,6 +49,7 @@ def _model_class() -> type[Any]:
             )
             self.config = ModelConfig(model_name=model_name, generation_parameters=parameters)
             self.faults: Counter[tuple[str, str, str]] = Counter()
+            self.completions: dict[tuple[str, str], list[tuple[str, str]]] = {}
             self._cache = NoCache()
             self._ask, self._missing_allowed = ask, missing_allowed
 
@@ -63,6 +65,7 @@ def _model_class() -> type[Any]:
         def _response(self, doc: Any, prompt: Prompt, answers: Sequence[Answer]) -> Any:
             if len(answers) != prompt.samples:
                 raise ValueError(f"{doc.task_name}: asked for {prompt.samples} samples, got {len(answers)}")
+            self.completions[doc.task_name, doc.id] = [(answer.model, answer.completion_id) for answer in answers]
             for answer in answers:
                 if answer.error is not None:
                     self.faults[doc.task_name, doc.id, "failed"] += 1

@@ -16,6 +16,7 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
 from openthoughts_dagster.evaluation.reading import MATH_WORKERS
+from openthoughts_dagster.evaluation.samples import reference_of, sample_columns
 from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks, seeded
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.recipe import Evaluation
@@ -32,6 +33,9 @@ ITEM_SCORES = pl.Schema(
         "truncated": pl.Int32,  # samples cut off at max_tokens
         "no_answer": pl.Int32,  # samples that were answered, and in which no answer was found
         "position": pl.Int32,  # place of the item in the benchmark, from 0
+        "reference": pl.String,  # the benchmark's own answer; null where there is none
+        "model": pl.String,  # the model's partition of the ledger; null where no ledger was asked
+        "samples": pl.String,  # JSON: completion_id, extracted and score of each sample
     }
 )
 
@@ -91,7 +95,7 @@ def evaluate(
     pipeline.save_and_push_results()
     written = sorted(_list_files(output) - before)
     return EvaluationResult(
-        items=_item_scores(tasks, tracker.details_logger.details, model.faults),
+        items=_item_scores(tasks, tracker.details_logger.details, model),
         results_files=[path for path in written if path.suffix == ".json"],
         details_files=[path for path in written if path.suffix == ".parquet"],
         confinement=pools[0].way if pools else None,
@@ -176,7 +180,8 @@ def _has_error_formulas(tasks: Sequence[PreparedTask]) -> bool:
     return all("mean" in function.__name__ for function in functions)
 
 
-def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl.DataFrame:
+def _item_scores(tasks: Sequence[PreparedTask], details: Any, model: Any) -> pl.DataFrame:
+    faults = model.faults
     rows = [
         {
             "benchmark": prepared.benchmark,
@@ -189,6 +194,8 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, faults: Any) -> pl
             "truncated": faults[detail.doc.task_name, detail.doc.id, "truncated"],
             "no_answer": _count_unread(prepared, detail.doc, faults),
             "position": prepared.positions[detail.doc.id],
+            "reference": reference_of(detail.doc),
+            **sample_columns(prepared, detail, model.completions[detail.doc.task_name, detail.doc.id]),
         }
         for prepared in tasks
         for detail in details[prepared.task.full_name]

@@ -18,11 +18,13 @@ from openthoughts_dagster.recipe import Evaluation
 @dataclass(frozen=True)
 class StudentScores:
     """Scores by benchmark item: columns of ITEM_SCORES and untrained_score. `files` are lighteval's: JSON with results,
-    Parquet with every answer. `confinement` says how programs were confined; None where none ran."""
+    Parquet with every answer. `confinement` says how programs were confined; None where none ran. `held_out` are the
+    benchmarks that decide nothing."""
 
     items: pl.DataFrame
     files: list[Path]
     confinement: str | None = None
+    held_out: frozenset[str] = frozenset()
 
     def rows(self, **labels: str) -> pl.DataFrame:
         """The scores as rows of a table.
@@ -37,6 +39,14 @@ class StudentScores:
         return self.items.with_columns(pl.lit(value).alias(name) for name, value in labels.items()).select(
             *labels, *own
         )
+
+    def means(self) -> tuple[float, float]:
+        """The mean score over benchmarks, after training and before; held-out ones count only where all are."""
+        summary = self.by_benchmark()
+        deciding = summary.filter(~pl.col("benchmark").is_in(self.held_out))
+        counted = summary if deciding.is_empty() else deciding
+        after, before = (float(counted[name].to_numpy().mean()) for name in ("score", "untrained_score"))
+        return round(after, 4), round(before, 4)
 
     def by_benchmark(self) -> pl.DataFrame:
         """One row for each benchmark, for people to read.
@@ -98,4 +108,5 @@ def score_student(
     old = before.items.select("benchmark", "metric", "item", untrained_score="score")
     items = after.items.join(old, on=["benchmark", "metric", "item"], how="left", maintain_order="left")
     files = [path for result in (after, before) for path in (*result.results_files, *result.details_files)]
-    return StudentScores(items, files, after.confinement)
+    held_out = frozenset(entry.name for entry in evaluation.benchmarks if entry.role == "held_out")
+    return StudentScores(items, files, after.confinement, held_out)

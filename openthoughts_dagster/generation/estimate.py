@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from openthoughts_dagster.generation.model import Model
-from openthoughts_dagster.generation.prices import cost_of
+from openthoughts_dagster.generation.prices import cost_of, has_price
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import Sampling
+from openthoughts_dagster.recipe import ModelReference, Sampling
 
 _ENOUGH = 20  # the fewest completions from which a mean is taken
 _CHARACTERS_PER_TOKEN = 4
@@ -98,11 +98,17 @@ def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
     )
     expected = model.reference.expected
     if count < _ENOUGH:
-        guess = expected.completion_tokens or sampling.max_tokens
-        says = "the recipe's expectation" if expected.completion_tokens else "max_tokens, an upper bound"
-        return Rates(guess, None, expected.tokens_per_second, f"by {says}; nothing was measured yet")
+        return expected_rates(model.reference, sampling)
     speed = tokens / seconds if seconds and tokens else expected.tokens_per_second
     return Rates(tokens / count, prompt_tokens / count, speed, f"by {count:,.0f} completions {of}")
+
+
+def expected_rates(reference: ModelReference, sampling: Sampling) -> Rates:
+    """Return the length and speed that the recipe expects of a model of which nothing was measured."""
+    expected = reference.expected
+    guess = expected.completion_tokens or sampling.max_tokens
+    says = "the recipe's expectation" if expected.completion_tokens else "max_tokens, an upper bound"
+    return Rates(guess, None, expected.tokens_per_second, f"by {says}; nothing was measured yet")
 
 
 def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: float, characters: float) -> Estimate:
@@ -122,17 +128,19 @@ def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: 
     price, count = model.reference.price, model.reference.hardware.count
     seconds = None if known.tokens_per_second is None else tokens / known.tokens_per_second
     timed = bool(price.accelerator_hour and count)
-    unknown = timed and seconds is None
+    untimed, unpriced = timed and seconds is None, not has_price(model.reference)
     basis = known.basis
-    if unknown:
+    if untimed:
         basis += "; give expected.tokens_per_second in the recipe for hours and money"
+    if unpriced:
+        basis += f"; the recipe gives no price for {model.reference.name}"
     return Estimate(
         completions,
         reused,
         prompt_tokens,
         tokens,
         None if seconds is None else seconds / 3600 * count,
-        None if unknown else cost_of(model.reference, prompt_tokens, tokens, seconds or 0.0),
+        None if untimed or unpriced else cost_of(model.reference, prompt_tokens, tokens, seconds or 0.0),
         price.currency,
         basis,
     )

@@ -8,10 +8,12 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.generation.batch_journal import BatchJournal
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
-from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
+from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
+from openthoughts_dagster.generation.estimate import Estimate, estimate, rates
 from openthoughts_dagster.generation.feed import Feed
-from openthoughts_dagster.generation.ledger import missing_samples, read_answers
+from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
@@ -116,7 +118,7 @@ def generate(
     """
     usage, feed, breaker = (
         Usage(currency=model.reference.price.currency),
-        Feed(pages),
+        Feed(continue_pages(lake, model, pages)),
         CircuitBreaker(model.reference.name),
     )
     start = time.monotonic()
@@ -125,6 +127,9 @@ def generate(
     async def work(engine: Engine) -> None:
         nonlocal last_error, transient
         logged = began = time.monotonic()
+        in_batches = isinstance(engine, UsesBatches)
+        if isinstance(engine, UsesBatches):
+            engine.use_journal(BatchJournal(lake, model, purpose.asset, purpose.source, log))
         try:
             with LedgerWriter(lake, model, engine.describe(), purpose) as ledger:
                 async for completion in engine.generate(feed.stream()):
@@ -133,7 +138,8 @@ def generate(
                     usage.count(completion)
                     last_error = completion.error or last_error
                     transient += completion.error is not None and not completion.permanent
-                    breaker.record(completion)
+                    if not in_batches:  # a batch has ended as a whole, and its failed requests are not paid for
+                        breaker.record(completion)
                     done = usage.generated + usage.failed
                     if time.monotonic() - logged > _LOG_SECONDS or done == total:
                         logged = time.monotonic()
@@ -158,8 +164,29 @@ def generate(
     return usage
 
 
+class TooManyMissing(EngineError):
+    """More completions are missing than may be generated.
+
+    Args:
+        missing: How many are missing.
+        expected: What they would cost.
+    """
+
+    def __init__(self, name: str, missing: int, most: int, expected: Estimate) -> None:
+        super().__init__(f"{name}: {missing:,} completions are missing, {most:,} may be generated: {expected.says()}")
+        self.missing = missing
+        self.expected = expected
+
+
 def ledger_client(
-    lake: Lake, pool: EnginePool, model: Model, sampling: Sampling, usage: Usage, purpose: Purpose, log: Log
+    lake: Lake,
+    pool: EnginePool,
+    model: Model,
+    sampling: Sampling,
+    usage: Usage,
+    purpose: Purpose,
+    log: Log,
+    most: int | None = None,
 ) -> AskModel:
     """Make a function that asks a model, through the ledger: samples that are there are read and not asked again.
 
@@ -171,9 +198,11 @@ def ledger_client(
         usage: The function adds the completions, tokens and money of each call to it.
         purpose: The asset and the source that the ledger records.
         log: Takes lines of progress.
+        most: The most completions that one call may generate; None for no limit.
 
     Returns:
-        A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does.
+        A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does, and
+        TooManyMissing before anything is asked.
 
     Example:
         >>> usage, purpose = Usage(), Purpose("notebook", "gsm8k")
@@ -186,6 +215,11 @@ def ledger_client(
         usage.add(Usage(reused=planned.reused))
         if planned.missing:
             total = len(planned.missing)
+            if most is not None and total > most:
+                known = rates(lake, model, sampling, purpose.source)
+                tokens, letters = known.completion_tokens * total, sum(len(one.prompt) for one in planned.missing)
+                expected = estimate(model, known, total, planned.reused, tokens, letters)
+                raise TooManyMissing(model.reference.name, total, most, expected)
             log(f"{model.reference.name}: {total:,} completions to generate, {planned.reused:,} reused")
             usage.add(generate(lake, pool, model, iter([planned.missing]), total, purpose, log))
         keys = [key for samples in planned.wanted for key, _ in samples]

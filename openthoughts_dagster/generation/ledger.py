@@ -1,14 +1,14 @@
 """Reads the ledger of completions: which samples it has, and their texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.generation.lower_caps import LOWER_CAP, rows_of_lower_caps
+from openthoughts_dagster.generation.lower_caps import LOWER_CAP, continue_cut_texts, lower_caps, rows_of_lower_caps
 from openthoughts_dagster.generation.model import Model
-from openthoughts_dagster.generation.requests import Answer
+from openthoughts_dagster.generation.requests import Answer, Request
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Sampling
 
@@ -68,6 +68,20 @@ def ledger_rows(
     rows = lake.scan(COMPLETIONS, model=model.identity.partition).with_columns(pl.lit(False).alias(LOWER_CAP))
     lower = rows_of_lower_caps(rows, model.identity, sampling or model.reference.sampling, schemas)
     return rows if lower is None else pl.concat([rows, lower])
+
+
+def continue_pages(lake: Lake, model: Model, pages: Iterator[Sequence[Request]]) -> Iterator[Sequence[Request]]:
+    """Yield pages of requests, each request with the text that a lower `max_tokens` cut off.
+
+    Requests to a server that renders the prompt itself are as they were, because it could not continue a text.
+    """
+    lower: dict[Sampling, list[str]] = {}
+    for page in pages:
+        rows = lake.scan(COMPLETIONS, model=model.identity.partition)
+        if page and page[0].sampling not in lower:
+            lower[page[0].sampling] = lower_caps(rows, page[0].sampling)
+        found = lower[page[0].sampling] if page else []
+        yield continue_cut_texts(rows, model.identity, found, page) if found and model.tokenizer() is not None else page
 
 
 def _select_refused(rows: pl.LazyFrame, longest: int | None) -> pl.LazyFrame:

@@ -23,10 +23,11 @@ _COMMIT_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Purpose:
-    """The asset, and the source of the partition, for which completions are generated."""
+    """The partition for which completions are generated: its asset, and its source and teacher where it has them."""
 
     asset: str = ""
     source: str = ""
+    teacher: str = ""
 
 
 class LedgerWriter:
@@ -112,7 +113,7 @@ class LedgerWriter:
     def _rows(self, completions: list[Completion]) -> pl.DataFrame:
         """Make rows of the ledger; completions share the time since the last commit in proportion to their tokens."""
         now = time.monotonic()
-        each = (now - self._since) / sum(c.completion_tokens + 1 for c in completions)
+        each = (now - self._since) / sum(c.new_tokens + 1 for c in completions)
         self._since = now
         sampling: dict[int, str] = {}  # a million requests share the same few objects
         engines: dict[tuple[tuple[str, str], ...], str] = {}
@@ -121,7 +122,7 @@ class LedgerWriter:
         for completion in completions:
             request = completion.request
             parts = split_reasoning(replace_lone_surrogates(completion.text), request.prompt)
-            engine_seconds = each * (completion.completion_tokens + 1)
+            engine_seconds = each * (completion.new_tokens + 1)
             if id(request.sampling) not in sampling:
                 sampling[id(request.sampling)] = request.sampling.model_dump_json(exclude_none=True)
             if completion.served not in engines:
@@ -146,9 +147,7 @@ class LedgerWriter:
                     completion.cached_tokens,
                     completion.seconds,
                     engine_seconds,
-                    cost_of(
-                        self._model.reference, completion.prompt_tokens, completion.completion_tokens, engine_seconds
-                    ),
+                    cost_of(self._model.reference, completion.prompt_tokens, completion.new_tokens, engine_seconds),
                     self._model.reference.price.currency,
                     self._purpose.asset,
                     self._purpose.source,
@@ -158,6 +157,7 @@ class LedgerWriter:
                     engines[completion.served],
                     sampling[id(request.sampling)],
                     completion.created_at,
+                    self._purpose.teacher,
                 )
             )
         return pl.DataFrame(rows, schema=COMPLETIONS.schema, orient="row")

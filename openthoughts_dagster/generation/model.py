@@ -5,20 +5,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.requests import Message, ModelIdentity
-from openthoughts_dagster.lake import folder_hash
+from openthoughts_dagster.generation.template_probe import check_chat_template
+from openthoughts_dagster.lake import file_digest, folder_hash
 from openthoughts_dagster.recipe import ModelReference
-from openthoughts_dagster.recipe.engines import is_served
+from openthoughts_dagster.recipe.engines import PUBLISHED, is_served
 from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
 # trained elsewhere would be another model, and its benchmark answers would be paid for again.
-_NOT_THE_MODEL = ("training.json", "training_args.bin", "checkpoint-*")
+_NOT_THE_MODEL = ("training.json", "scores.md", "training_args.bin", "checkpoint-*")
 _DATE_CALL = re.compile(r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NO_DATE = "the date that the recipe does not set"
 
 
@@ -111,6 +114,8 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         >>> model = locate(recipe.teachers[0], recipe.folder)
     """
     folders = folders or Folders()
+    if reference.engine == PUBLISHED:
+        return _locate_published(reference, folder, folders, weights)
     if is_served(reference.engine):
         extra = reference.parameters.extra
         asked_with = json.dumps(extra, sort_keys=True) if extra else ""
@@ -131,6 +136,64 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
+
+
+def _locate_published(reference: ModelReference, base: Path, folders: Folders, weights: bool) -> Model:
+    """Find a data set of published answers: a folder or a file, a folder in a store, or a data set of the hub."""
+    columns = reference.published.model_dump(exclude_defaults=True)
+    asked_with = json.dumps(columns, sort_keys=True) if columns else ""
+    if "://" in reference.model:
+        found, revision = _fetch_folder(reference.name, "data set", folders, reference.model, [], weights)
+        identity = ModelIdentity(reference.model, revision, local=True, asked_with=asked_with)
+        return Model(reference, str(found), identity)
+    if _is_folder(reference.model):
+        path = (base / Path(reference.model).expanduser()).resolve()
+        if not path.exists():
+            raise EngineError(f"{reference.name}: there is no {path}: correct `model`, the data set with the answers")
+        revision = _folder_revision(str(path)) if path.is_dir() else file_digest(path).hex()
+        return Model(reference, str(path), ModelIdentity(str(path), revision, local=True, asked_with=asked_with))
+    commit = reference.revision
+    if commit is None or not _COMMIT.fullmatch(commit):
+        commit = _dataset_commit(reference)
+    return Model(reference, reference.model, ModelIdentity(reference.model, commit, asked_with=asked_with))
+
+
+def _dataset_commit(reference: ModelReference) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(reference.model, revision=reference.revision).sha)
+    except Exception as error:  # errors of the hub and of the network have no common class
+        raise EngineError(
+            f"{reference.name}: the data set {reference.model!r} could not be found on the Hugging Face hub: "
+            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}. Check the name and the network, pin its "
+            "commit as `revision`, or put a copy below OPENTHOUGHTS_DATASETS; a folder starts with / or ./"
+        ) from error
+
+
+def read_config(reference: ModelReference, folder: Path) -> dict[str, Any] | None:
+    """Return a model's config.json if it is on this machine, in a folder or in the hub's cache; else None.
+
+    Args:
+        reference: The model as the recipe has it.
+        folder: The folder at which relative paths such as ./models/mine start.
+    """
+    if is_served(reference.engine) or "://" in reference.model:
+        return None
+    if _is_folder(reference.model):
+        path = folder / Path(reference.model).expanduser() / "config.json"
+    else:
+        if find_spec("huggingface_hub") is None:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(reference.model, "config.json", revision=reference.revision)
+        path = Path(cached if isinstance(cached, str) else "")
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _fetch_folder(
@@ -206,4 +269,13 @@ def load_tokenizer(address: str, revision: str | None, _identity: str) -> Any:
         raise EngineError(
             f"{address} has no chat template: use the instruction-tuned model, or add chat_template.jinja"
         )
+    templates = tokenizer.chat_template
+    for template in templates.values() if isinstance(templates, dict) else [templates]:
+        check_chat_template(template, _file_of_template(address))
     return tokenizer
+
+
+def _file_of_template(address: str) -> str:
+    name = "chat_template.jinja"
+    folder = Path(address)
+    return f"{address}/{name if not folder.is_dir() or (folder / name).is_file() else 'tokenizer_config.json'}"

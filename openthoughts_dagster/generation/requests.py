@@ -67,7 +67,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """One completion of the ledger, split into reasoning and answer; `error` says why there is no answer."""
+    """One completion of the ledger, split into reasoning and answer; `error` says why there is no answer.
+
+    `completion_id` and its partition `model` name its row of the ledger; they are empty where no ledger was asked.
+    """
 
     key: str
     sample_index: int
@@ -77,6 +80,8 @@ class Answer:
     error: str | None
     prompt_tokens: int
     completion_tokens: int
+    completion_id: str = ""
+    model: str = ""
 
 
 # Asks a model: returns for each prompt the list of its samples, in order.
@@ -85,7 +90,10 @@ AskModel = Callable[[Sequence[Prompt]], list[list[Answer]]]
 
 @dataclass(frozen=True)
 class Request:
-    """One sample of one prompt. Every sample is its own request: if 15 of 16 are there, only one is asked."""
+    """One sample of one prompt. Every sample is its own request: if 15 of 16 are there, only one is asked.
+
+    `written` is what the model has written to it before a lower `max_tokens` cut it off, and is not paid for again.
+    """
 
     key: str
     sample_index: int
@@ -93,6 +101,7 @@ class Request:
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     json_schema: dict[str, Any] | None = field(default=None, hash=False)
+    written: str = ""
 
     @property
     def seed(self) -> int:
@@ -101,7 +110,12 @@ class Request:
         The key contains the recipe's seed. If all prompts had the same seed for a sample, they would be sampled with
         the same random numbers, and their errors would be correlated.
         """
-        return int(text_hash(self.key, str(self.sample_index))[:8], 16) >> 1
+        return sample_seed(self.key, self.sample_index)
+
+
+def sample_seed(key: str, sample_index: int) -> int:
+    """Return the 31-bit seed with which a sample of a key is drawn."""
+    return int(text_hash(key, str(sample_index))[:8], 16) >> 1
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,7 @@ class Completion:
         retries: Attempts before the last one.
         permanent: Whether asking again cannot help, because the prompt is too long, the server refuses its content, or
             the sample's JSON does not fit its schema.
+        written_tokens: Those of `completion_tokens` that were written and paid for under a lower `max_tokens`.
         served: What the ledger records about the server: its name of the model, and whether the tokens are estimated.
         created_at: When it was finished, UTC.
     """
@@ -134,8 +149,14 @@ class Completion:
     error: str | None = None
     retries: int = 0
     permanent: bool = False
+    written_tokens: int = 0
     served: tuple[tuple[str, str], ...] = ()
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def new_tokens(self) -> int:
+        """The tokens that were generated, and are paid for, by this request."""
+        return self.completion_tokens - self.written_tokens
 
 
 def messages_for(model: ModelReference, user: str) -> tuple[Message, ...]:

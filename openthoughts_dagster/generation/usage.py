@@ -7,10 +7,17 @@ from datetime import datetime
 import polars as pl
 
 from openthoughts_dagster.generation.requests import FINISHED, Completion
-from openthoughts_dagster.lake import COMPLETIONS, GENERATION_COSTS, Lake
+from openthoughts_dagster.lake import ARM_ANSWERS, COMPLETIONS, GENERATION_COSTS, TEACHER_ANSWERS, Lake
 
 # The ledger's `outcome` if the reasoning was never closed or the answer was cut off.
 _TRUNCATED = pl.col("outcome") == "unfinished"
+# Rows of earlier versions do not say whose partition asked; a teacher that was asked for answers is one itself.
+_TEACHER = (
+    pl.when(pl.col("teacher") != "")
+    .then("teacher")
+    .when(pl.col("asset").is_in([TEACHER_ANSWERS.name, ARM_ANSWERS.name]))
+    .then("asked_as")
+)
 
 
 @dataclass
@@ -61,7 +68,7 @@ class Usage:
         self.retries += completion.retries
         self.prompt_tokens += completion.prompt_tokens
         self.cached_tokens += completion.cached_tokens
-        self.completion_tokens += completion.completion_tokens
+        self.completion_tokens += completion.new_tokens
         self.truncated += completion.error is None and completion.finish_reason not in FINISHED
         self.finish_reasons[completion.finish_reason] += 1
 
@@ -102,14 +109,14 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
 
 
 def generation_costs(lake: Lake) -> pl.DataFrame:
-    """Sum the whole ledger by day, asset, source and model, as rows of generation_costs. Reads no texts."""
+    """Sum the whole ledger by day, asset, source, teacher and model, as rows of generation_costs. Reads no texts."""
     return (
         lake.scan(COMPLETIONS)
         .drop("model")
-        .with_columns(day=pl.col("created_at").dt.date(), model="asked_as")
-        .group_by("day", "asset", "source", "model", "currency")
+        .with_columns(day=pl.col("created_at").dt.date(), model="asked_as", teacher=_TEACHER)
+        .group_by("day", "asset", "source", "teacher", "model", "currency")
         .agg(*_SUMS)
-        .sort("day", "asset", "source", "model")
+        .sort("day", "asset", "source", "teacher", "model")
         .select(list(GENERATION_COSTS.columns))
         .collect(engine="streaming")
     )

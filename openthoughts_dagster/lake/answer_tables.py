@@ -44,6 +44,27 @@ COMPLETIONS = Table(
         "engine": Column(pl.String, "The engine, as JSON: name, version, data type, parallelism"),
         "sampling": Column(pl.String, "The sampling settings, as JSON"),
         "created_at": Column(pl.Datetime("us", "UTC"), "When it was finished, UTC"),
+        "teacher": Column(
+            pl.String,
+            "Name of the teacher whose partition asked for it; empty where the partition has none, and in older rows",
+            default="",
+            since=2,
+        ),
+    },
+    ("model",),
+)
+REQUEST_BATCHES = Table(
+    "request_batches",
+    "A file of requests that was uploaded for a batch of a server, recorded before the batch is made; rows are only "
+    "ever added.",
+    {
+        "model": _MODEL,
+        "server": Column(pl.String, "Address of the server"),
+        "input_file": Column(pl.String, "The server's id of the file, by which its batch is found again"),
+        "requests": Column(pl.List(pl.String), "The custom ids of its requests: their key and sample index"),
+        "asset": Column(pl.String, "Asset that asked"),
+        "source": Column(pl.String, "Name of the source whose partition asked"),
+        "created_at": Column(pl.Datetime("us", "UTC"), "When the file was uploaded, UTC"),
     },
     ("model",),
 )
@@ -109,11 +130,13 @@ TRAINING_SETS = Table(
 )
 GENERATION_COSTS = Table(
     "generation_costs",
-    "The ledger summed up by day, asset, source and model.",
+    "The ledger summed up by day, asset, source, teacher and model.",
     {
         "day": Column(pl.Date, "Day on which the completions were finished, UTC"),
         "asset": Column(pl.String, "Asset that asked"),
-        "source": Column(pl.String, "Name of the source whose partition asked"),
+        "source": Column(
+            pl.String, "Name of the source whose partition asked; empty for answers that no source alone needs"
+        ),
         "model": Column(pl.String, "The model's name in the recipe"),
         "completions": Column(pl.Int64, "Number of completions, failed ones included"),
         "failed": Column(pl.Int64, "Number of completions that ended in an error"),
@@ -125,5 +148,11 @@ GENERATION_COSTS = Table(
         "engine_seconds": Column(pl.Float64, "Time that engines ran for them, in seconds"),
         "cost": Column(pl.Float64, "Price in `currency`"),
         "currency": Column(pl.String, "Currency of `cost`, such as USD"),
+        "teacher": Column(
+            pl.String,
+            "Name of the teacher whose partition asked; null where there is none, or none was recorded",
+            nullable=True,
+            since=2,
+        ),
     },
 )

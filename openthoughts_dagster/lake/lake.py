@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
@@ -154,13 +154,7 @@ class Lake(LakeReader):
         """
         if not self._is_crowded(table, files, partition):
             return False
-        with self._claimed(table, partition) as ours:
-            # Check again: another process may have merged the files before this one had the claim.
-            if not ours or (delta := self._is_crowded(table, files, partition)) is None:
-                return False
-            merged = merge_files(delta, partition)
-            delete_old_files(delta)
-        return merged
+        return self._merge(table, files, partition, delete_old=True)
 
     def maintain(self, files: int = 50, retention_hours: int = RETENTION_HOURS) -> list[Maintenance]:
         """Merge the small files of every table, and delete files that no reader needs any more.
@@ -181,17 +175,35 @@ class Lake(LakeReader):
         for table in TABLES.values():
             if (delta := self._open(table)) is None:
                 continue
-            with self._claimed(table, {}) as ours:
-                if not ours:
-                    continue
-                merged = sum(
-                    merge_files(fresh, partition)
-                    for partition in crowded_partitions(delta, files)
-                    if (fresh := self._open(table)) is not None
-                )
-                fresh = self._open(table) or delta
-                done.append(Maintenance(table.name, merged, *delete_old_files(fresh, retention_hours)))
+            merged = sum(self._merge(table, files, partition) for partition in crowded_partitions(delta, files))
+            fresh = self._open(table) or delta
+            done.append(Maintenance(table.name, merged, *self._delete_old_files(table, fresh, retention_hours)))
+        self._maintain_claims(retention_hours)
         return done
+
+    def _merge(self, table: Table, files: int, partition: Mapping[str, str], delete_old: bool = False) -> bool:
+        """Merge the files of one partition unless another process does; return whether this one did."""
+        with self._claimed(table, partition) as ours:
+            # Check again: another process may have merged the files before this one had the claim.
+            if not ours or (delta := self._is_crowded(table, files, partition)) is None:
+                return False
+            merged = merge_files(delta, partition)
+            if delete_old:
+                delete_old_files(delta)
+        return merged
+
+    def _delete_old_files(self, table: Table, delta: DeltaTable, hours: int) -> tuple[int, int | None]:
+        try:
+            return delete_old_files(delta, hours)
+        except CommitFailedError:  # another process does the same
+            return 0, 0
+        except (DeltaError, OSError) as error:
+            raise table_error(self.address(table), "its old files could not be deleted", error) from None
+
+    def _maintain_claims(self, hours: int) -> None:
+        """Delete the old files of the table of claims, which gets two commits for each claim."""
+        with suppress(DeltaError, OSError):  # another process claims something just now
+            delete_old_files(DeltaTable(f"{self.root}/claims", storage_options=self.options), hours)
 
     def _is_crowded(self, table: Table, files: int, partition: Mapping[str, str]) -> DeltaTable | None:
         """Open the table if the partition has more than `files` files; return None otherwise."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -50,26 +49,35 @@ def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
 
 
 def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[int, int | None]:
-    """Delete data files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
+    """Delete files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
+
+    Among them are the files of writers that were killed before they committed them.
 
     Returns:
         How many files were deleted, and their bytes; None for the bytes in an object store.
     """
     kept = hours >= RETENTION_HOURS
-    sizes: dict[str, int] = {}
-    root = delta.table_uri.removeprefix("file://")
+    root, sizes = delta.table_uri.removeprefix("file://"), dict[str, int]()
     if "://" not in root:
-        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept):
-            path = Path(root) / unquote(name)
+        # `full` looks at the files themselves; without it only those are deleted that the log says were removed
+        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept, full=True):
+            path = Path(root) / name
             sizes[name] = path.stat().st_size if path.is_file() else 0
-    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept)
+    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept, full=True)
     return len(deleted), None if "://" in root else sum(sizes.get(name, 0) for name in deleted)
 
 
-def describe_maintenance(done: Sequence[Maintenance]) -> str:
-    """Return one line that says what was done to all tables."""
+def describe_maintenance(done: Sequence[Maintenance], leftovers: Sequence[tuple[int, int]] = ()) -> str:
+    """Return one line that says what was done to all tables.
+
+    Args:
+        done: What was done to each table.
+        leftovers: The number and the bytes of deleted leftovers of each kind.
+    """
     merged, deleted = sum(table.merged_partitions for table in done), sum(table.deleted_files for table in done)
     sizes = [table.freed_bytes for table in done if table.freed_bytes is not None]
-    freed = f" freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""
+    sizes += [size for _, size in leftovers]
+    others = f" and {count:,} leftovers" if (count := sum(count for count, _ in leftovers)) else ""
+    freed = f", freed {sum(sizes) / 2**20:,.1f} MiB" if sizes else ""
     kept = f"files stay for {RETENTION_HOURS // 24} days after they were replaced"
-    return f"merged the files of {merged:,} partitions, deleted {deleted:,} old files{',' * bool(freed)}{freed}; {kept}"
+    return f"merged the files of {merged:,} partitions, deleted {deleted:,} old files{others}{freed}; {kept}"

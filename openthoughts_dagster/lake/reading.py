@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -14,6 +15,8 @@ from openthoughts_dagster.lake.errors import LakeError, table_error
 from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
 from openthoughts_dagster.lake.versions import check_columns, known_columns
 
+_PLAIN = "/-._~!$&'()*+,;=:@[]|^"  # signs that a URL of a folder has as they are
+
 
 class LakeReader:
     """The reading half of `Lake`, which has the arguments and the examples."""
@@ -22,10 +25,35 @@ class LakeReader:
         self.root = str(root).rstrip("/")
         self.options = dict(options or {})
         self._scanned: dict[tuple[Any, ...], Table] = {}
+        self._versions: dict[str, int] = {}
 
     def address(self, table: Table) -> str:
         """Return the folder or address of a table."""
         return f"{self.root}/{table.name}"
+
+    def at(self, versions: Mapping[str, int]) -> "LakeReader":
+        """Return a reader of the tables as they were at older versions of theirs.
+
+        Args:
+            versions: Delta's version of each table, by its name, as `version` gives it. Other tables are read as they
+                are now.
+
+        Returns:
+            A reader. Its scans raise LakeError where a version can no longer be read: Delta keeps the log of a version
+            for 30 days, and maintenance keeps replaced files for a week, or as long as a release needs them.
+
+        Example:
+            >>> before = lake.version(TEACHER_ANSWERS)  # doctest: +SKIP
+            >>> lake.at({"teacher_answers": before}).scan(TEACHER_ANSWERS).collect()  # doctest: +SKIP
+        """
+        reader = LakeReader(self.root, self.options)
+        reader._versions = dict(versions)
+        return reader
+
+    def version(self, table: Table) -> int | None:
+        """Return the number of the table's present version; None before its first commit."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
 
     def scan(self, table: Table, **partition: str) -> pl.LazyFrame:
         """Read a table lazily.
@@ -126,9 +154,11 @@ class LakeReader:
     def _open(self, table: Table) -> DeltaTable | None:
         """Open the current version of the table; return None before its first commit."""
         address = self.address(table)
+        if problem := find_path_problem(self.root):
+            raise LakeError(f"{self.root}: {problem}")
         # is_deltatable would hold the interpreter's lock while it waits for the store.
         try:
-            delta = DeltaTable(address, storage_options=self.options)
+            delta = DeltaTable(address, version=self._versions.get(table.name), storage_options=self.options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
@@ -136,6 +166,18 @@ class LakeReader:
         damage.check_log(address, delta.version())
         check_columns(table, delta, address)
         return delta
+
+
+def find_path_problem(root: str) -> str | None:
+    """Say why the tables cannot be in the folder `root`; None if they can, and for an address in an object store.
+
+    deltalake writes to a folder whose path a URL has to encode, but Polars does not find the files that it wrote.
+    """
+    path = str(Path(root).resolve())
+    if "://" in root or quote(path, safe=_PLAIN) == path:
+        return None
+    letters = " ".join(sorted({repr(letter) for letter in path if quote(letter, safe=_PLAIN) != letter}))
+    return f"the path of the lake may not contain {letters}: choose a folder of plain letters for OPENTHOUGHTS_LAKE"
 
 
 def _partition_filter(table: Table, partition: Mapping[str, str]) -> dict[str, str]:

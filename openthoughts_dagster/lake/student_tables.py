@@ -13,6 +13,11 @@ def _later(kind: Kind, description: str) -> Column:
     return Column(kind, description, nullable=True, since=2)
 
 
+def _shown(description: str) -> Column:
+    """Make a column of the third version, which lets a person look at an item's answers."""
+    return Column(pl.String, description, nullable=True, since=3)
+
+
 STUDENT_CHECKPOINTS = Table(
     "student_checkpoint",
     "Where the student of a cell is, its fingerprint, and how its training went.",
@@ -45,8 +50,21 @@ BENCHMARK_SCORES = Table(
         "failed": _later(pl.Int32, "Number of samples whose requests failed, which count as wrong"),
         "truncated": _later(pl.Int32, "Number of samples that were cut off at max_tokens"),
         "no_answer": _later(pl.Int32, "Number of samples that were answered and in which no answer was found"),
+        "reference": _shown("The benchmark's own answer; null where programs are tested, and in older rows"),
+        "model": _shown("The student's partition of `completions`; null in older rows"),
+        "samples": _shown(
+            "What was answered, as a JSON list of {completion_id, extracted, score} in the order of the repeats; null "
+            "in older rows"
+        ),
     },
     ("source", "teacher"),
+)
+REFERENCE_SCORES = Table(
+    "reference_scores",
+    "One item of a benchmark: the score of a model that was not trained here, for comparison with students.",
+    {"reference": Column(pl.String, "Name of a teacher, of one of `evaluation.references`, or `untrained`")}
+    | {name: column for name, column in BENCHMARK_SCORES.definition.items() if name not in (*CELL, "untrained_score")},
+    ("reference",),
 )
 
 

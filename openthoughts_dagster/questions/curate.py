@@ -19,6 +19,7 @@ from openthoughts_dagster.questions.matching.similar import Edges, similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.questions.select import rank_by_id, rank_by_score, without_copies
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
 _IN_MEMORY = 500_000
 _SAMPLE = 100_000
@@ -140,7 +141,7 @@ def _after_selection(
     finder: Finder,
 ) -> _Steps:
     decisions: dict[int, Decision] = {}
-    with tempfile.TemporaryDirectory(prefix="questions-") as name:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as name:
         folder = Path(name) if int(kept.sum()) > _IN_MEMORY else None
         texts = _texts(rows, kept, folder)
         positions = np.nonzero(kept)[0]

@@ -1,13 +1,14 @@
 """Finds duplicates within a source, across sources, and of the questions of older releases."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from openthoughts_dagster.questions.decisions import Decision, shown
-from openthoughts_dagster.questions.matching.duplicates import find_duplicates
+from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
 from openthoughts_dagster.questions.matching.similar import Edges, Positions, similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Dedup
@@ -71,7 +72,7 @@ def deduplicate(
 
 
 def deduplicate_sources(
-    questions: pl.DataFrame, settings: Dedup, order: Sequence[str] = ()
+    questions: pl.DataFrame, settings: Dedup, order: Sequence[str] = (), within: bool = True
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Deduplicate the questions of several sources together, before they are mixed into one data set.
 
@@ -81,6 +82,7 @@ def deduplicate_sources(
         questions: Columns source, question_id and question.
         settings: How duplicates are found, as in a domain's `dedup`; with method none, all questions stay.
         order: Names of sources, the preferred ones first. Other sources come after them.
+        within: Whether a question that its own source has twice is a duplicate as well.
 
     Returns:
         The rows that stay, in their order, and one row for each dropped question, with the columns source, question_id,
@@ -98,10 +100,14 @@ def deduplicate_sources(
     ranks = np.empty(questions.height, np.int64)
     ranks[rank] = np.arange(questions.height)
     found = find_duplicates(Texts.of(questions["question"]), ranks, settings) if settings.method != "none" else None
+    if found is not None and not within:
+        sources = questions["source"]
+        across = (sources.gather(found.positions) != sources.gather(found.kept)).to_numpy()
+        found = Duplicates(*(getattr(found, field.name)[across] for field in fields(Duplicates)))
     positions = np.zeros(0, np.int64) if found is None else found.positions
     dropped = questions[positions].select("source", "question_id")
     if found is not None:
-        of = questions[found.of]
+        of = questions[found.of if within else found.kept]
         dropped = dropped.with_columns(
             pl.Series("reason", np.where(found.exact, "duplicate_exact", "duplicate_fuzzy"), dtype=pl.String),
             of["source"].alias("of_source"),

@@ -18,12 +18,13 @@ from openthoughts_dagster.recipe.models import (
     Judge,
     ModelReference,
     Price,
+    Reference,
     RepetitionGuard,
     Sampling,
     Student,
     Teacher,
 )
-from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset
+from openthoughts_dagster.recipe.presets import PRESETS, Lora, TrainingPreset
 from openthoughts_dagster.recipe.questions import (
     AskLlmScore,
     Decontamination,
@@ -38,7 +39,8 @@ from openthoughts_dagster.recipe.questions import (
     Score,
     Selection,
 )
-from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.recipe import UNTRAINED, Recipe
+from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
@@ -56,8 +58,10 @@ from openthoughts_dagster.recipe.sources import (
 )
 
 __all__ = [
+    "CARD_FIELDS",
     "PRESETS",
     "SHAPES",
+    "UNTRAINED",
     "AnswerFilter",
     "AskLlmScore",
     "Automation",
@@ -76,13 +80,16 @@ __all__ = [
     "FileBenchmark",
     "FilesSource",
     "FinishedAnswers",
+    "Gates",
     "Hardware",
+    "Hub",
     "HubPart",
     "HuggingFaceSource",
     "Identity",
     "Judge",
     "KeepAllAnswers",
     "LightevalBenchmark",
+    "Lora",
     "ModelReference",
     "PaperBenchmark",
     "PaperFacts",
@@ -93,6 +100,8 @@ __all__ = [
     "RandomScore",
     "Recipe",
     "RecipeError",
+    "Reference",
+    "Release",
     "RepetitionGuard",
     "RequestParameters",
     "ResponseLengthScore",
@@ -110,6 +119,7 @@ __all__ = [
     "Teacher",
     "TrainingPreset",
     "VllmOptions",
+    "Waiver",
     "find_recipe",
     "identity_of",
     "load_recipe",

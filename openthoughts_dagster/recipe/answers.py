@@ -1,12 +1,13 @@
 """The settings of the answer filters, which say which answers a student may train on."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from openthoughts_dagster.recipe.fields import Positive, RecipeModel
+from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 
-Match = Literal["exact", "math"]
+Match = Literal["exact", "math", "judge"]
 
 
 class KeepAllAnswers(RecipeModel):
@@ -37,27 +38,107 @@ class ShortestAnswers(RecipeModel):
     count: Positive = Field(description="Answers kept of each question.")
 
 
-class MajorityAnswers(RecipeModel):
+class AgreementFilter(RecipeModel):
+    """How the results of answers are compared."""
+
+    match: Match = Field(
+        "math",
+        description="When two results are equal: exact text, math (math-verify), or as a judge of the recipe says.",
+    )
+    judge: Slug | None = Field(None, description="Name of the judge that compares results, for match: judge.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find a comparison by a judge without a judge, and a judge that is not asked."""
+        judged = raw.get("match") == "judge"
+        if judged and raw.get("judge") is None:
+            yield ("judge",), "is what match: judge needs; name one of the recipe's judges"
+        if raw.get("judge") is not None and not judged:
+            yield ("judge",), "is only asked with match: judge; set that, or remove the judge"
+
+
+class MajorityAnswers(AgreementFilter):
     """Answers that agree with the largest group of answers to their question are kept."""
 
     method: Literal["majority"] = Field(
         description="Keep the answers whose result is the most frequent one of their question; a tie keeps none."
     )
-    match: Match = Field("math", description="When two results are equal: exact text, or math (math-verify).")
 
 
-class VerifiedAnswers(RecipeModel):
+class VerifiedAnswers(AgreementFilter):
     """Answers that agree with the source's reference answer are kept."""
 
     method: Literal["verified"] = Field(
         description="Keep the answers whose result is the source's reference answer; a question without a reference "
         "loses its answers."
     )
-    match: Match = Field("math", description="When two results are equal: exact text, or math (math-verify).")
+
+
+class LanguageAnswers(RecipeModel):
+    """Answers that are written in other languages, as a whole or in part, are dropped."""
+
+    method: Literal["language"] = Field(description="Drop answers in other languages, as a whole or in part.")
+    keep: list[str] = Field(default=["en"], min_length=1, description="Languages that are kept, as ISO 639-1 codes.")
+    share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the letters that may stand in paragraphs of other languages."
+    )
+    certainty: float = Field(
+        0.8, gt=0, le=1, description="Probability from which a paragraph counts as being in another language."
+    )
+
+
+class ParagraphAnswers(RecipeModel):
+    """Answers with a long paragraph are dropped."""
+
+    method: Literal["paragraphs"] = Field(description="Drop answers that have a paragraph of more than `words`.")
+    words: Positive = Field(description="Longest paragraph that is kept, in words; a blank line ends a paragraph.")
+
+
+class RepetitionAnswers(RecipeModel):
+    """Answers that repeat themselves are dropped."""
+
+    method: Literal["repetition"] = Field(description="Drop answers whose passages have been there before.")
+    words: Positive = Field(20, description="Length of the passages that are compared, in words.")
+    share: float = Field(0.2, ge=0, lt=1, description="Share of the passages that may have been there before.")
+
+
+class FastTextAnswers(RecipeModel):
+    """The answers that a fastText classifier finds most like examples are kept."""
+
+    method: Literal["fasttext"] = Field(description="Keep the answers most like examples, by a fastText classifier.")
+    positives: list[str] = Field(
+        min_length=1, description="JSON Lines or Parquet files with a column text: answers of the wanted kind."
+    )
+    negatives: list[str] = Field(min_length=1, description="The same: answers of the unwanted kind.")
+    keep: float = Field(0.5, gt=0, lt=1, description="Share of the answers that is kept.")
+    dimensions: Positive = Field(256, description="Size of the word vectors.")
+    epochs: Positive = Field(3, description="Passes over the examples.")
+    learning_rate: float = Field(0.1, gt=0, description="Learning rate.")
+    word_ngrams: Positive = Field(2, description="Longest run of words that is a feature.")
+    min_count: Positive = Field(3, description="Rarer words are ignored.")
+
+
+class LikelyAnswers(RecipeModel):
+    """The answers of each question that are closest to what the student itself would write are kept."""
+
+    method: Literal["likely"] = Field(
+        description="Keep the answers of each question with the highest mean log-probability under the student."
+    )
+    count: Positive = Field(description="Answers kept of each question.")
+    max_tokens: Positive = Field(4096, description="Tokens from the beginning of an answer that are looked at.")
 
 
 FilterOfTexts = Annotated[
-    FinishedAnswers | LongestAnswers | ShortestAnswers | MajorityAnswers | VerifiedAnswers,
+    FinishedAnswers
+    | LongestAnswers
+    | ShortestAnswers
+    | MajorityAnswers
+    | VerifiedAnswers
+    | LanguageAnswers
+    | ParagraphAnswers
+    | RepetitionAnswers
+    | FastTextAnswers
+    | LikelyAnswers,
     Field(discriminator="method"),
 ]
 
@@ -77,6 +158,11 @@ AnswerFilter = Annotated[
     | ShortestAnswers
     | MajorityAnswers
     | VerifiedAnswers
+    | LanguageAnswers
+    | ParagraphAnswers
+    | RepetitionAnswers
+    | FastTextAnswers
+    | LikelyAnswers
     | RandomAnswers,
     Field(discriminator="method"),
 ]

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
-from openthoughts_dagster.recipe.models import Sampling
+from openthoughts_dagster.recipe.identity import Identity
+from openthoughts_dagster.recipe.models import Reference, Sampling
 from openthoughts_dagster.recipe.paper_benchmarks import PAPER_BENCHMARKS, PaperData, PaperTask
 
 Match = Literal["auto", "exact", "number", "math", "choice"]
@@ -55,8 +56,9 @@ class ProgramsBenchmark(BenchmarkBase):
 
     kind: Literal["programs"] = Field(description="A JSON Lines file of programming problems with tests.")
     path: str = Field(
-        description="JSON Lines file with HumanEval's fields (prompt, entry_point, test), or with question and tests: "
-        "a list of input and output, as texts of a program or, with a field function, arguments and result."
+        description="JSON Lines file with HumanEval's fields (prompt, entry_point, test; where a field question is "
+        "there, it is asked, and the answer continues the prompt), or with question and tests: a list of input and "
+        "output, as texts of a program or, with a field function, arguments and result."
     )
     seconds: float = Field(10.0, gt=0, description="Longest time of one test, wall clock and processor alike.")
     memory_megabytes: Positive = Field(1024, description="Memory of one program.")
@@ -121,6 +123,11 @@ class Evaluation(RecipeModel):
     benchmarks: list[Benchmark] = Field(min_length=1, description="The benchmarks; each has a name.")
     sampling: Sampling = Field(
         default=Sampling(temperature=0.7, max_tokens=32768), description="How students answer benchmarks."
+    )
+    references: Annotated[list[Reference], Identity.NEVER] = Field(
+        default=[],
+        description="Models that answer the benchmarks for comparison, beside the untrained student and the teachers. "
+        "A person starts them: the asset reference_scores has a partition for each.",
     )
     missing_answers: float = Field(
         0.01,

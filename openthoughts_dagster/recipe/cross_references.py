@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from openthoughts_dagster.recipe.study_references import study_problems
+from openthoughts_dagster.recipe.release_references import release_problems
+from openthoughts_dagster.recipe.study_references import filter_problems, study_problems
 from openthoughts_dagster.recipe.suggestions import did_you_mean
 
 
@@ -30,9 +31,11 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
             "judges": judges,
             "scores": scores,
             "evaluation.benchmarks": _entries(evaluation, "benchmarks") if isinstance(evaluation, Mapping) else [],
+            "teachers and evaluation.references": [*_references(document), *_entries(document, "teachers")],
         }.items()
         for problem in _find_repeated(kind, _texts_of(entries, "name"))
     ]
+    problems += _reserved_references(document)
     for kind, entries in (("sources", [s for s in sources if s not in catalogue]), ("catalogue", catalogue)):
         for source in entries:
             for setting, block in (("judge", source), ("rewrite.judge", source.get("rewrite"))):
@@ -60,7 +63,22 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
     settings = document.get("domains")
     for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
         problems += _domain_problems(str(domain), chosen, domains, scores)
-    return [*problems, *study_problems(document)]
+    problems += filter_problems("answer_filter", document.get("answer_filter"), document)
+    return [*problems, *study_problems(document), *release_problems(document)]
+
+
+def _references(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    evaluation = document.get("evaluation")
+    return _entries(evaluation, "references") if isinstance(evaluation, Mapping) else []
+
+
+def _reserved_references(document: Mapping[str, Any]) -> list[str]:
+    """Find references that are called as the untrained student is among them."""
+    return [
+        f"evaluation.references: the name {name!r} is that of the student before training; choose another name"
+        for name in _texts_of(_references(document), "name")
+        if name == "untrained"
+    ]
 
 
 def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list[Mapping[str, Any]]) -> list[str]:

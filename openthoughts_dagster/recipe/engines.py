@@ -18,7 +18,7 @@ class EngineEntry:
         package: The library that has to be installed where the engine runs.
         extra: The extra of this project that installs the library.
         start: `module:function` of an asynchronous function that takes a `Model` and returns an `Engine`.
-        is_server: Whether the weights are behind an address and not in our processes.
+        is_server: Whether our processes hold no weights: they are behind an address, or the answers are published.
         settings: The fields of a model in the recipe that only this engine reads.
     """
 
@@ -39,6 +39,7 @@ class EngineEntry:
 
 
 _MODULES = "openthoughts_dagster.generation.engines"
+PUBLISHED = "published"
 
 ENGINES = {
     entry.name: entry
@@ -51,7 +52,15 @@ ENGINES = {
             "servers",
             f"{_MODULES}.openai_engine:start_openai",
             is_server=True,
-            settings=frozenset({"base_url", "api_key_env", "tokenizer", "parameters", "stream"}),
+            settings=frozenset({"base_url", "api_key_env", "tokenizer", "parameters", "stream", "mode", "batch"}),
+        ),
+        EngineEntry(
+            PUBLISHED,
+            "pyarrow",
+            "models",
+            f"{_MODULES}.published_engine:start_published",
+            is_server=True,
+            settings=frozenset({"published"}),
         ),
     )
 }
@@ -67,7 +76,7 @@ def engine_entry(wanted: str) -> EngineEntry:
 
 
 def is_served(engine: str) -> bool:
-    """Return whether models of this engine run behind a server, so that our processes hold no weights."""
+    """Return whether our processes hold no weights of models of this engine."""
     return engine != AUTO and ENGINES[engine].is_server
 
 

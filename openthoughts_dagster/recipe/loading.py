@@ -15,6 +15,7 @@ from openthoughts_dagster.recipe.documents import read_yaml, shown
 from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
+from openthoughts_dagster.recipe.release_references import card_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
 _ALLOWED = re.compile(r"OPENTHOUGHTS_(DATA|FILES|LAKE|DATASETS|LANDING|VAR_\w+)")
@@ -89,7 +90,7 @@ def load_recipe(
     except ValidationError as error:
         unset += described(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
-    found += [(path, problem) for problem in reference_problems(document)]
+    found += [(path, problem) for problem in [*reference_problems(document), *card_problems(document, path.parent)]]
     if found:
         raise RecipeError("\n".join(f"{shown(file)}: {problem}" for file, problem in found))
     recipe._folder = path.parent

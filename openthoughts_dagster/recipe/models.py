@@ -6,13 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from openthoughts_dagster.recipe.engines import ENGINES, foreign_setting, known_engine
+from openthoughts_dagster.recipe.engines import ENGINES, PUBLISHED, foreign_setting, known_engine
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
 from openthoughts_dagster.recipe.generation import CommitBudget, Expectations, Sharding
 from openthoughts_dagster.recipe.hardware import Hardware, on_one_machine
 from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.presets import PRESETS, TrainingPreset, with_overrides
-from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions, address_problem
+from openthoughts_dagster.recipe.serving import (
+    BatchOptions,
+    PublishedAnswers,
+    RequestParameters,
+    Retry,
+    VllmOptions,
+    address_problem,
+)
 
 EngineName = Annotated[str, AfterValidator(known_engine)]
 
@@ -59,12 +66,15 @@ class ModelReference(RecipeModel):
     """A model and the engine that serves it."""
 
     name: Slug = Field(description="Short name; for a teacher it is the partition key.")
-    model: str = Field(description="Hugging Face model id, or a checkpoint folder.")
+    model: str = Field(
+        description="Hugging Face model id, or a checkpoint folder; for engine published the id of a data set, its "
+        "folder, or a file."
+    )
     revision: str | None = Field(None, description="Commit of the model on the hub; folders are hashed instead.")
     engine: Annotated[EngineName, Identity.NEVER] = Field(
         "auto",
-        description="vllm (in process), transformers, openai (any OpenAI-compatible server), or auto: "
-        "vllm where it is installed, transformers otherwise.",
+        description="vllm (in process), transformers, openai (any OpenAI-compatible server), published (a teacher's "
+        "answers in a data set), or auto: vllm where it is installed, transformers otherwise.",
     )
     base_url: Annotated[str | None, Identity.NEVER] = Field(
         None, description="Address of the OpenAI-compatible server, for engine openai."
@@ -85,9 +95,20 @@ class ModelReference(RecipeModel):
         description="For engine openai: whether answers are streamed, so that no gateway ends a long one. auto streams "
         "where max_tokens is 8192 or more and the server is no vLLM, and everywhere once a gateway has timed out.",
     )
+    mode: Annotated[Literal["requests", "batch"], Identity.NEVER] = Field(
+        "requests",
+        description="For engine openai: batch puts requests into files that the server answers within a day, usually "
+        "at half the price; requests asks them one by one.",
+    )
+    batch: Annotated[BatchOptions, Identity.NEVER] = Field(
+        default=BatchOptions(), description="For mode batch: its price and the size of batches."
+    )
     retry: Annotated[Retry, Identity.NEVER] = Field(default=Retry(), description="What is done about failures.")
     vllm: Annotated[VllmOptions, Identity.NEVER] = Field(
         default=VllmOptions(), description="What engine vllm is told beyond these settings."
+    )
+    published: Annotated[PublishedAnswers, Identity.UNLESS_DEFAULT] = Field(
+        default=PublishedAnswers(), description="For engine published: which files and columns have the answers."
     )
     max_in_flight: Annotated[Positive, Identity.NEVER] = Field(
         256, description="Requests that the engine works on at once."
@@ -131,13 +152,19 @@ def _is_default(model: type[RecipeModel], field: str, value: Any) -> bool:
     return bool(value == (default.model_dump(mode="json") if isinstance(default, RecipeModel) else default))
 
 
+def _refuse_published(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    if raw.get("engine") == PUBLISHED:
+        yield ("engine",), "is published, and only a teacher's answers can be read from a data set: take another engine"
+
+
 class Judge(ModelReference):
     """A model that scores questions."""
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Refuse a judge on several machines."""
+        """Refuse a judge on several machines, and one whose answers are published."""
         yield from super().problems(raw)
+        yield from _refuse_published(raw)
         yield from on_one_machine(raw)
 
 
@@ -151,6 +178,16 @@ class Teacher(ModelReference):
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """Refuse a teacher on several machines."""
+        yield from super().problems(raw)
+        yield from on_one_machine(raw)
+
+
+class Reference(ModelReference):
+    """A model that students are compared with: it answers the benchmarks, and nothing else."""
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Refuse a reference on several machines."""
         yield from super().problems(raw)
         yield from on_one_machine(raw)
 
@@ -172,6 +209,16 @@ class Student(ModelReference):
         "them whole, which takes the memory of the longest.",
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
+    scoring_hardware: Annotated[Hardware | None, Identity.NEVER] = Field(
+        None,
+        description="What one engine needs that scores the student, where it differs from `hardware`, on which it is "
+        "trained.",
+    )
+
+    def for_scoring(self) -> "Student":
+        """Return this student with the hardware on which it is scored: one machine."""
+        hardware = self.scoring_hardware or self.hardware.model_copy(update={"nodes": 1})
+        return self.model_copy(update={"hardware": hardware})
 
     def settings(self) -> TrainingPreset:
         """The settings of the preset, or those of the recipe."""
@@ -203,6 +250,9 @@ class Student(ModelReference):
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """Find missing training settings, and bfloat16 on an accelerator that does not support it."""
         yield from super().problems(raw)
+        yield from _refuse_published(raw)
+        for _, problem in on_one_machine({"hardware": raw.get("scoring_hardware")}):
+            yield ("scoring_hardware", "nodes"), problem
         preset, training = raw.get("preset"), raw.get("training")
         if preset is None and training is None:
             yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"

@@ -12,6 +12,17 @@ Scheduler = Literal["cosine", "linear", "constant", "constant_with_warmup", "pol
 _BOUNDS = ("epochs", "steps", "tokens")
 
 
+class Lora(RecipeModel):
+    """Low-rank adapters that are trained instead of the weights, and merged into the weights at the end."""
+
+    rank: Positive = Field(32, description="Rank of the adapters.")
+    alpha: float = Field(64, gt=0, description="Scale of the adapters: they count alpha / rank times.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapters' inputs that is dropped in training.")
+    modules: list[str] = Field(
+        default=[], description="Layers that get adapters, e.g. q_proj; empty for every linear layer but the last."
+    )
+
+
 class TrainingPreset(RecipeModel):
     """Hyper-parameters of supervised fine-tuning, under the names that TRL gives them."""
 
@@ -44,6 +55,27 @@ class TrainingPreset(RecipeModel):
         description="Where several accelerators train: the whole model on each, or with fsdp a part of it on each, for "
         "models that do not fit one.",
     )
+    activation_offloading: Annotated[bool, Identity.NEVER] = Field(
+        False, description="Keep activations in host memory until they are needed again; on a CPU it has no effect."
+    )
+    attention: Annotated[Literal["auto", "flash_attention_3", "flash_attention_2", "sdpa", "eager"], Identity.NEVER] = (
+        Field(
+            "auto",
+            description="How attention is computed. auto takes flash attention 3 or 2 if the package is installed, the "
+            "accelerator has it and bf16 is true, and otherwise PyTorch's sdpa.",
+        )
+    )
+    liger: Annotated[bool, Identity.NEVER] = Field(
+        False,
+        description="Use Liger's kernels for norms, rotary embeddings and activations (package liger-kernel); on a CPU "
+        "it has no effect.",
+    )
+    lora: Lora | None = Field(
+        None, description="Train low-rank adapters and merge them at the end, instead of training all weights."
+    )
+    shown_answers: Annotated[int, Identity.NEVER] = Field(
+        3, ge=0, description="Training questions that the student answers before and after, for people to read."
+    )
     save_minutes: Annotated[float, Identity.NEVER] = Field(
         10, gt=0, description="Minutes between checkpoints that an interrupted training resumes."
     )
@@ -56,7 +88,7 @@ class TrainingPreset(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Find a missing or a second bound of the training, and bfloat16 weights without bfloat16 computation."""
+        """Find a missing or a second bound of the training, and settings that do not go together."""
         named = [name for name in _BOUNDS if raw.get(name) is not None]
         if len(named) != 1:
             yield (
@@ -65,6 +97,17 @@ class TrainingPreset(RecipeModel):
             )
         if raw.get("weights") == "bfloat16" and raw.get("bf16") is False:
             yield ("weights",), "bfloat16 goes with bf16: true; remove one of the two"
+        if str(raw.get("attention")).startswith("flash") and raw.get("bf16") is False:
+            yield (
+                ("attention",),
+                f"{raw.get('attention')} computes in bfloat16 only: set bf16 to true, or attention to auto",
+            )
+        if raw.get("lora") is not None and raw.get("sharding") == "fsdp":
+            yield (
+                ("sharding",),
+                "fsdp does not go with lora, whose adapters are merged on one accelerator: remove sharding, the "
+                "weights take a quarter of the memory with lora (weights: bfloat16 halves it again)",
+            )
 
 
 def with_overrides(preset: TrainingPreset, overrides: Mapping[str, Any]) -> dict[str, Any]:

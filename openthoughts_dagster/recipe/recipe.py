@@ -10,14 +10,18 @@ from pydantic import Field, PrivateAttr
 from openthoughts_dagster.recipe.answers import AnswerFilter, KeepAllAnswers
 from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
+from openthoughts_dagster.recipe.engines import PUBLISHED
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
-from openthoughts_dagster.recipe.models import Judge, Student, Teacher
+from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
+from openthoughts_dagster.recipe.release import Release
 from openthoughts_dagster.recipe.sources import Source, resolve_path
 from openthoughts_dagster.recipe.studies import Study
 
 DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """Owner and name of a data set of the hub; a relative path may look the same."""
+UNTRAINED = "untrained"
+"""The name under which the student before training is compared with others."""
 
 _Named = TypeVar("_Named", Source, Teacher, Judge)
 
@@ -65,6 +69,7 @@ class Recipe(RecipeModel):
     studies: list[Study] = Field(
         default=[], description="Controlled comparisons of variants of this recipe; `- include: studies.yaml` works."
     )
+    release: Release | None = Field(None, description="The data set that is published; absent: none is made.")
     automation: Automation = Field(default=Automation(), description="Schedules on which work starts by itself.")
     tiny_models: str | None = Field(
         None,
@@ -126,12 +131,15 @@ class Recipe(RecipeModel):
         return _find_named(self.sources, name, "source", self.name)
 
     def teacher(self, name: str) -> Teacher:
-        """Return the teacher called `name`.
+        """Return the teacher called `name`; published answers are read from their copy, if there is one.
 
         Raises:
             UnknownNameError: There is no such teacher; the message lists the recipe's teachers.
         """
-        return _find_named(self.teachers, name, "teacher", self.name)
+        teacher = _find_named(self.teachers, name, "teacher", self.name)
+        if teacher.engine != PUBLISHED or not Path(copy := self.path(teacher.model)).is_dir():
+            return teacher
+        return teacher.model_copy(update={"model": str(Path(copy).absolute())})
 
     def judge(self, name: str) -> Judge:
         """Return the judge called `name`.
@@ -140,6 +148,11 @@ class Recipe(RecipeModel):
             UnknownNameError: There is no such judge; the message lists the recipe's judges.
         """
         return _find_named(self.judges, name, "judge", self.name)
+
+    def references(self) -> dict[str, ModelReference]:
+        """Return the models that students are compared with, by name: the untrained student, teachers and others."""
+        named: list[ModelReference] = [*self.teachers, *self.evaluation.references]
+        return {UNTRAINED: self.student} | {model.name: model for model in named}
 
     def domain(self, name: str) -> DomainQuestions:
         """Return the selection and dedup settings of a domain; the defaults when it has no entry."""

@@ -56,6 +56,40 @@ class RequestParameters(RecipeModel):
                     yield (setting,), f"must leave {name!r} alone: the platform decides it"
 
 
+class PublishedAnswers(RecipeModel):
+    """Where a data set has its questions and answers, for engine published.
+
+    Columns of other names need not be named if they have one of the usual ones: a chat in `conversations` or
+    `messages`, or `instruction_seed`, `question`, `problem` with `answer`, `response`, `solution`,
+    `deepseek_solution`, and reasoning in `reasoning` or `deepseek_reasoning`.
+    """
+
+    files: str = Field("**/*", description="Pattern of the Parquet and JSON Lines files that are read, below `model`.")
+    question: str | None = Field(None, description="Column of the question.")
+    answer: str | None = Field(None, description="Column of the answer.")
+    reasoning: str | None = Field(None, description="Column of the reasoning, where the answer does not contain it.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find a pattern that leads out of the data set."""
+        files = raw.get("files")
+        if isinstance(files, str) and (files.startswith("/") or ".." in files.split("/")):
+            yield ("files",), f"must stay inside the data set, got {files!r}"
+
+
+class BatchOptions(RecipeModel):
+    """How requests are put into batches, for `mode: batch`."""
+
+    price_factor: float = Field(
+        0.5, ge=0, le=1, description="Price of a token in a batch, as a part of the price that `price` gives."
+    )
+    requests: int = Field(10_000, ge=1, le=50_000, description="Most requests of one batch.")
+    megabytes: float = Field(100, gt=0, le=200, description="Largest file of one batch.")
+    at_once: Positive = Field(10, description="Batches of one run that the server works on at once.")
+    window: str = Field("24h", description="The time in which a batch is to be done, as the server names it.")
+    poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
+
+
 _OURS = ("model", "messages", "prompt", "stream", "n", "response_format")
 
 

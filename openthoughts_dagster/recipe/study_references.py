@@ -57,11 +57,21 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
         "teacher": [settings.get("teacher")],
         "selection.by": [_get_field(settings.get("selection"), "by")],
     }
+    yield from filter_problems(f"{where}.answer_filter", settings.get("answer_filter"), document)
     for setting, values in used.items():
         for value in values:
             if isinstance(value, str) and value not in known[setting]:
                 there = ", ".join(known[setting]) or "none"
                 yield f"{where}.{setting}: the recipe has no {value!r}; there are {there}"
+
+
+def filter_problems(where: str, settings: Any, document: Mapping[str, Any]) -> Iterator[str]:
+    """Find judges of an answer filter, or of the one that it is the control of, that the recipe does not have."""
+    judge, judges = _get_field(settings, "judge"), _names_of(document, "judges")
+    if isinstance(judge, str) and judge not in judges:
+        yield f"{where}.judge: no judge is called {judge!r}; there are {', '.join(judges) or 'none'}"
+    if (other := _get_field(settings, "as_many_as")) is not None:
+        yield from filter_problems(f"{where}.as_many_as", other, document)
 
 
 def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:

@@ -2,6 +2,18 @@
 
 from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, open_file_system
 from openthoughts_dagster.storage.folders import DEFAULT_CACHE, Folders
+from openthoughts_dagster.storage.leftovers import TEMPORARY_PREFIX, Deleted, delete_leftovers
 from openthoughts_dagster.storage.manifest import Manifest
 
-__all__ = ["DEFAULT_CACHE", "Folders", "Manifest", "StorageError", "joined", "local_path", "open_file_system"]
+__all__ = [
+    "DEFAULT_CACHE",
+    "TEMPORARY_PREFIX",
+    "Deleted",
+    "Folders",
+    "Manifest",
+    "StorageError",
+    "delete_leftovers",
+    "joined",
+    "local_path",
+    "open_file_system",
+]

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 from pydantic import ValidationError
 
-from openthoughts_dagster.lake import SOURCE_RANKING, Lake, value_hash
+from openthoughts_dagster import evaluation
+from openthoughts_dagster.lake import Lake, value_hash
 from openthoughts_dagster.recipe import AnswerFilter, Recipe, Sampling, Student, Teacher, identity_of
+from openthoughts_dagster.recipe.presets import with_overrides
 from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
 
@@ -190,20 +191,10 @@ def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
     Raises:
         StudyError: Nothing is ranked, or a domain has fewer ranked sources.
     """
-    ranked = lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
-    domains = wanted.domains or sorted(ranked["domain"].unique())
-    if not domains:
-        raise StudyError(f"{where}.sources: source_ranking ranks nothing yet: materialize it, or name the sources")
-    names: list[str] = []
-    for domain in domains:
-        own = ranked.filter(domain=domain).sort("rank")["source"].head(wanted.best).to_list()
-        if len(own) < wanted.best:
-            raise StudyError(
-                f"{where}.sources: best {wanted.best} of {domain}, and source_ranking has {len(own)} of that domain: "
-                "materialize benchmark_scores of more sources, or name the sources"
-            )
-        names += own
-    return names
+    try:
+        return evaluation.best_sources(lake, wanted.best, wanted.domains)
+    except evaluation.RankingError as error:
+        raise StudyError(f"{where}.sources: {error}") from None
 
 
 def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
@@ -216,7 +207,7 @@ def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dic
 
 
 def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
-    teacher = recipe.teacher(settings.teacher) if settings.teacher else recipe.teachers[0]
+    teacher = recipe.teacher(settings.teacher or recipe.teachers[0].name)
     if not settings.sampling:
         return teacher
     sampling = Sampling.model_validate(teacher.sampling.model_dump() | settings.sampling)
@@ -226,12 +217,12 @@ def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
 def _make_student(student: Student, settings: ArmSettings) -> Student:
     raw: dict[str, Any] = student.model_dump(exclude_unset=True)
     over = dict(settings.student or {})
-    training = {"training": raw.get("training") or {}} if isinstance(over.get("training"), Mapping) else {}
     merged = raw | over
-    if training:
-        merged["training"] = {**student.settings().model_dump(), **over["training"]}
+    if isinstance(over.get("training"), Mapping):
+        merged["training"] = with_overrides(student.settings(), over["training"])
         merged.pop("preset", None)
     if settings.epochs is not None:
-        merged["training"] = {**(merged.get("training") or student.settings().model_dump()), "epochs": settings.epochs}
+        given = merged.get("training") or student.settings().model_dump()
+        merged["training"] = {**given, "epochs": settings.epochs, "steps": None, "tokens": None}
         merged.pop("preset", None)
     return Student.model_validate(merged)

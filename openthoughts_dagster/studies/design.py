@@ -115,8 +115,10 @@ def student_rows(lake: Lake, arm: Arm, seed: int) -> pl.DataFrame:
 
 
 def question_texts(lake: Lake, arm: Arm) -> pl.LazyFrame:
-    """Return the columns source, question_id and question of all questions that an arm may have."""
-    return lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(list(arm.sources))).select(*_NAMES, "question")
+    """Return the columns source, question_id, question and licence of all questions that an arm may have."""
+    return (
+        lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(list(arm.sources))).select(*_NAMES, "question", "licence")
+    )
 
 
 def _order_questions(lake: Lake, recipe: Recipe, arm: Arm, source: str, curate: Curate) -> pl.DataFrame:

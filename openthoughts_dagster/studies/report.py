@@ -1,26 +1,17 @@
 """Writes a study's report as one HTML file that needs no network."""
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import polars as pl
 import yaml
 
+from openthoughts_dagster.pages import Html, figure, heading, note, page, paragraph, preformatted, table
+from openthoughts_dagster.pages.html import new_figure
 from openthoughts_dagster.recipe import identity_of
 from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies.results import StudyResult, p_value
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1e21 }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } .decision { font-size: 1.15rem; font-weight: 600 }
-table { border-collapse: collapse } th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-td { white-space: nowrap }
-th:first-child, td:first-child { text-align: left } pre { background: #f4f5f7; padding: .8rem; overflow-x: auto }
-.note { color: #555 } svg { max-width: 100%; height: auto }
-"""
 
 
 def adopted_settings(study: Study, arm: str) -> str:
@@ -50,38 +41,36 @@ def study_report(
         older: Decisions of older versions, as sentences.
         costs: What the study cost, in words.
     """
-    parts = [
-        f"<h1>{escape(study.name)}</h1>",
-        f"<p>{escape(study.question)}</p>",
-        f"<p class=note>Expected before: {escape(study.hypothesis)}</p>" if study.hypothesis else "",
-        f"<p class=decision>{escape(result.decision)}</p>",
+    return page(
+        study.name,
+        heading(study.name, 1),
+        paragraph(study.question),
+        note(f"Expected before: {study.hypothesis}" if study.hypothesis else ""),
+        paragraph(result.decision, "lead"),
         _format_missing(result.missing),
-        "<h2>Arms</h2>",
+        heading("Arms"),
         _plot_scores(result.arms, study.metric),
-        _format_table(_arm_cells(result.arms)),
-        "<h2>Differences</h2>",
-        "<p class=note>Paired on the same items and seeds; p-values are corrected for all pairs (Holm). "
-        "<i>Could see</i> is the smallest true difference that this design finds in four of five studies.</p>",
-        _format_table(_comparison_cells(result.comparisons)),
-        "<h2>What was held equal</h2>",
-        f"<p>{escape(_describe_match(study, result.arms))}</p>",
-        f"<h2>Cost</h2><p>{escape(costs)}</p>" if costs else "",
-        "<h2>What to change in the recipe</h2>",
-        _format_adoption(study, result.winner),
-        "<h2>Versions</h2>",
-        _format_table(_version_cells(versions)),
-        "".join(f"<p class=note>{escape(text)}</p>" for text in older),
-    ]
-    body = "\n".join(part for part in parts if part)
-    head = f"<meta charset=utf-8><title>{escape(study.name)}</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html lang=en>{head}{body}"
+        table(_arm_cells(result.arms)),
+        heading("Differences"),
+        note(
+            "Paired on the same items and seeds; p-values are corrected for all pairs (Holm). 'Could see' is the "
+            "smallest true difference that this design finds in four of five studies."
+        ),
+        table(_comparison_cells(result.comparisons)),
+        heading("What was held equal"),
+        paragraph(_describe_match(study, result.arms)),
+        *((heading("Cost"), paragraph(costs)) if costs else ()),
+        heading("What to change in the recipe"),
+        *_format_adoption(study, result.winner),
+        heading("Versions"),
+        table(_version_cells(versions)),
+        *(note(text) for text in older),
+    )
 
 
-def _format_missing(keys: Sequence[str]) -> str:
-    if not keys:
-        return ""
+def _format_missing(keys: Sequence[str]) -> Html:
     few = ", ".join(keys[:6]) + (" ..." if len(keys) > 6 else "")
-    return f"<p class=note>{len(keys)} students have no scores yet and are not compared: {escape(few)}</p>"
+    return note(f"{len(keys)} students have no scores yet and are not compared: {few}" if keys else "")
 
 
 def _arm_cells(arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
@@ -133,43 +122,23 @@ def _describe_match(study: Study, arms: pl.DataFrame) -> str:
     return f"The study {matched}. {'; '.join(parts)} for each student."
 
 
-def _format_adoption(study: Study, winner: str | None) -> str:
+def _format_adoption(study: Study, winner: str | None) -> Sequence[Html]:
     if winner is None:
-        return "<p>Nothing: the arms cannot be told apart, or they are equivalent.</p>"
-    command = escape(f"openthoughts study adopt {study.name}")
-    settings = escape(adopted_settings(study, winner))
-    return f"<p>The settings of {escape(winner)} (<code>{command}</code>):</p><pre>{settings}</pre>"
+        return [paragraph("Nothing: the arms cannot be told apart, or they are equivalent.")]
+    command = f"openthoughts study adopt {study.name}"
+    return [paragraph(f"The settings of {winner} ({command}):"), preformatted(adopted_settings(study, winner))]
 
 
-def _format_table(rows: Iterable[Mapping[str, str]]) -> str:
-    listed = list(rows)
-    if not listed:
-        return "<p class=note>none</p>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in listed[0])
-    body = "".join("<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row.values()) + "</tr>" for row in listed)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _plot_scores(arms: pl.DataFrame, metric: str) -> str:
+def _plot_scores(arms: pl.DataFrame, metric: str) -> Html:
     """Plot the scores as SVG with the 95% intervals over items and seeds and, darker, over items alone."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 0.6 + 0.36 * arms.height))
-    axes = figure.add_subplot()
+    made, axes = new_figure(0.6 + 0.36 * arms.height)
     names, scores = arms["arm_name"].to_list()[::-1], [100 * value for value in arms["score"].to_list()[::-1]]
     both = [196 * value for value in arms["error"].to_list()[::-1]]
     items = [196 * value for value in arms["error_items"].to_list()[::-1]]
     axes.errorbar(scores, names, xerr=both, fmt="none", ecolor="#9db7d5", elinewidth=5)
     axes.errorbar(scores, names, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
     axes.set_xlabel(f"{metric}, points (bars: 1.96 standard errors over items and seeds; thin: items alone)")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    picture = io.StringIO()
-    figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None})
-    return picture.getvalue()[picture.getvalue().index("<svg") :]
+    return figure(made)
 
 
 def results_by_version(decisions: Mapping[str, Any]) -> list[str]:

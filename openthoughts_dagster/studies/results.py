@@ -175,7 +175,12 @@ def _describe_comparison(comparison: Comparison) -> str:
 def _read_matrices(
     scores: pl.DataFrame, recipe: Recipe, study: Study
 ) -> tuple[dict[str, dict[str, Scores]], list[str]]:
-    """Return each arm's scores on each benchmark, seeds x items, for the items that every student answered."""
+    """Return each arm's scores on each benchmark, seeds x items, for the items that every student answered.
+
+    Held-out benchmarks are left out, so that they decide nothing.
+    """
+    held_out = [benchmark.name for benchmark in recipe.evaluation.benchmarks if benchmark.role == "held_out"]
+    scores = scores.filter(~pl.col("benchmark").is_in(held_out))
     seeds = [recipe.student.seed + number for number in range(study.seeds)]
     there = set(scores["arm_student"].unique())
     missing = [key for arm in study.variants() for seed in seeds if (key := f"{study.name}.{arm}.{seed}") not in there]

@@ -15,13 +15,13 @@ _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, 
 """Dense bfloat16 operations a second by the name of an accelerator, from its maker's data sheet."""
 
 
-def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], parameters: int, processes: int) -> Any:
+def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], operations: int, processes: int) -> Any:
     """Make a TrainerCallback that logs step, loss, tokens per second and the time left; on a known GPU also the MFU.
 
     Args:
         log: Takes the lines.
         tokens_after: Returns the tokens that were trained on after a number of steps.
-        parameters: The number of weights of the model; a token costs six operations for each.
+        operations: The number of operations that training on a token takes, which the MFU counts.
         processes: The number of processes that train.
     """
     from transformers import TrainerCallback
@@ -44,14 +44,15 @@ def progress(log: Callable[[str], None], tokens_after: Callable[[int], int], par
             left = (now - begun) / max(done, 1) * (state.max_steps - state.global_step)
             line = f"student: step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
             line += f", {rate:,.0f} tokens/s" + ("" if last else f", {_format_duration(left)} left")
-            peak = _peak_flops()
-            line += f", MFU {6 * parameters * rate / processes / peak:.0%}" if peak else ""
+            peak = peak_flops()
+            line += f", MFU {operations * rate / processes / peak:.0%}" if peak else ""
             log(line)
 
     return Progress()
 
 
-def _peak_flops() -> float | None:
+def peak_flops() -> float | None:
+    """Return the dense bfloat16 operations a second of this machine's accelerator; None if it is not known."""
     import torch
 
     if not torch.cuda.is_available():
@@ -85,6 +86,18 @@ def save_in_time(minutes: float) -> Any:
             saved = time.monotonic()
 
     return SaveInTime()
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise TrainingError if a tracker that a training should report to is not installed."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    installed = get_available_reporting_integrations()
+    if missing := [name for name in names if name not in installed]:
+        raise TrainingError(
+            f"student: training.report_to names {' and '.join(missing)}, which is not installed: pip install "
+            f"{' '.join(missing)}, or remove it from report_to"
+        )
 
 
 def first_not_finite(losses: Sequence[Any], gradient_norm: Any) -> str:

@@ -1,20 +1,26 @@
 """Runs a training in one process, which may be one of several."""
 
+import gc
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training.batches import split_batch
 from openthoughts_dagster.training.callbacks import check_finite_weights
-from openthoughts_dagster.training.card import CARD, model_card
+from openthoughts_dagster.training.card import CARD, SourceRows, model_card
 from openthoughts_dagster.training.checkpoints import StoredTraining, describe_damage, step_of
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import ROWS
-from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.kernels import save_whole_model
+from openthoughts_dagster.training.prepare import Prepared, prepare_rows
 from openthoughts_dagster.training.run_report import Trained
+from openthoughts_dagster.training.sharding import is_sharded
+from openthoughts_dagster.training.shown_answers import show_answers
 from openthoughts_dagster.training.students import REPORT
 from openthoughts_dagster.training.templates import OWN
 from openthoughts_dagster.training.trainer import build_trainer
@@ -33,6 +39,7 @@ def run_training(
     processes: int,
     log: Callable[[str], None],
     stored: StoredTraining | None = None,
+    sources: Sequence[SourceRows] = (),
 ) -> None:
     """Train in this process, which may be one of several, and write weights and report to `partial`/final.
 
@@ -45,6 +52,7 @@ def run_training(
         processes: The number of processes that train together.
         log: Takes the lines of progress.
         stored: Uploads checkpoints; None if they stay in the folder.
+        sources: Where the rows come from, for the model card.
 
     Raises:
         OutOfMemory: The accelerator's memory is too small for a pass of `per_device_batch_size` rows.
@@ -53,7 +61,7 @@ def run_training(
     import torch
 
     try:
-        _train(student, base, partial, processes, log, stored)
+        _train(student, base, partial, processes, log, stored, sources)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"student: the accelerator's memory is too small: {error}") from error
 
@@ -65,31 +73,52 @@ def _train(
     processes: int,
     log: Callable[[str], None],
     stored: StoredTraining | None,
+    sources: Sequence[SourceRows],
 ) -> None:
+    import torch
+
     batches = split_batch(student.settings(), processes)
     prepared = prepare_rows(student, base, partial / ROWS, partial / TOKENS, log)
     if prepared.template != OWN:
         log(f"student: the base model's chat template cannot train it, rows are rendered by {prepared.template}")
-    trainer = build_trainer(student, base, prepared, batches, partial, log)
-    if stored is not None:
-        trainer.add_callback(stored.uploads(partial, log))
-    last = last_checkpoint(partial, trainer.is_fsdp_enabled, log)
-    if processes > 1:
-        _check_agreed(last)
-    if last is not None:
-        log(f"student: going on from {last.name}")
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    sharded = is_sharded(student.settings(), processes)
+    last = last_checkpoint(partial, sharded, log)
+    while True:
+        trainer = build_trainer(student, base, prepared, batches, partial, log)
+        if stored is not None:
+            trainer.add_callback(stored.uploads(partial, log))
+        if processes > 1:
+            _check_agreed(last)
+        if last is not None:
+            log(f"student: going on from {last.name}")
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+            break
+        except Exception as error:
+            if last is None or trainer.begun or isinstance(error, TrainingError | torch.OutOfMemoryError):
+                raise
+            last = _checkpoint_before(last, processes, error, log, partial, sharded)
     final = partial / FINAL
-    trainer.save_model(str(final))  # in every process, because each has a part of sharded weights
+    save_whole_model(trainer, final)
     if not trainer.is_world_process_zero():
         return
     check_finite_weights(final)
-    done, history = partial.with_suffix(""), trainer.state.log_history
+    trained = _report(trainer, prepared, partial.with_suffix(""))
+    del trainer  # frees the accelerator for the answers
+    gc.collect()
+    torch.cuda.empty_cache()
+    trained = replace(trained, answers=show_answers(student, base, partial / ROWS, final, log))
+    (final / CARD).write_text(model_card(student, base, trained, sources))
+    (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
+
+
+def _report(trainer: Any, prepared: Prepared, done: Path) -> Trained:
+    history = trainer.state.log_history
 
     def curve(name: str) -> list[tuple[int, float]]:
         return [(entry["step"], float(entry[name])) for entry in history if name in entry and "loss" in entry]
 
-    trained = Trained(
+    return Trained(
         path=str(done),
         fingerprint=done.name,
         rows=prepared.counts.rows,
@@ -102,9 +131,22 @@ def _train(
         learning_rates=curve("learning_rate"),
         gradient_norms=curve("grad_norm"),
         template=prepared.template,
+        attention=trainer.attention,
     )
-    (final / CARD).write_text(model_card(student, base, trained))
-    (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
+
+
+def _checkpoint_before(
+    last: Path, processes: int, error: Exception, log: Callable[[str], None], partial: Path, sharded: bool
+) -> Path | None:
+    """Return the usable checkpoint before one that could not be loaded, and move that one out of the way."""
+    wrong = f"{last.name} cannot be loaded, as if another version of a library had written it: {error}"
+    if processes > 1:
+        raise TrainingError(f"student: {wrong}. Delete {last}, and materialize again to go on from the one before it")
+    log(f"student: it is passed over: {wrong}")
+    unusable = last.with_name(f"unusable-{last.name}")
+    shutil.rmtree(unusable, ignore_errors=True)
+    last.rename(unusable)
+    return last_checkpoint(partial, sharded, log)
 
 
 def last_checkpoint(partial: Path, sharded: bool = False, log: Callable[[str], None] = lambda _: None) -> Path | None:

@@ -13,8 +13,9 @@ class Trained:
 
     `rows` counts the rows that were trained on, `cut_rows` those of them without their end, and `dropped_rows` the rows
     that were too long. `train_tokens` counts every epoch. `seconds` and the curves, which are pairs of step and value,
-    include all attempts. `template` names the chat template that rendered the rows. `reused` says that the student
-    existed before.
+    include all attempts. `template` names the chat template that rendered the rows, and `attention` how attention
+    was computed. `answers` are mappings with question, before and after: what the student answers without and with its
+    training. `reused` says that the student existed before.
     """
 
     path: str
@@ -30,6 +31,8 @@ class Trained:
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
     gradient_norms: list[tuple[int, float]] = field(default_factory=list)
     template: str = OWN
+    attention: str = ""
+    answers: list[dict[str, str]] = field(default_factory=list)
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any], path: str, reused: bool) -> "Trained":

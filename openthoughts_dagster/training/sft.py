@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +12,14 @@ import polars as pl
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.lake import value_hash
 from openthoughts_dagster.recipe import Student, identity_of
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 from openthoughts_dagster.training.batches import split_batch
+from openthoughts_dagster.training.card import SourceRows
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import OutOfMemory, TrainingError
 from openthoughts_dagster.training.job import Job
 from openthoughts_dagster.training.launch import torchrun
+from openthoughts_dagster.training.memory import check_heads
 from openthoughts_dagster.training.rows import Rows, rows_identity
 from openthoughts_dagster.training.run import FINAL, last_checkpoint, run_training
 from openthoughts_dagster.training.run_report import Trained
@@ -39,6 +42,7 @@ def train_student(
     log: Callable[[str], None],
     processes: int | None = None,
     launch: Launch | None = None,
+    sources: Sequence[SourceRows] = (),
 ) -> Trained:
     """Fine-tune a base model on rows, once for each fingerprint.
 
@@ -56,6 +60,7 @@ def train_student(
         processes: The number of processes of this machine; None for one on each accelerator that the student asks for
             and the machine has.
         launch: Trains on other machines instead, as `nodes_launch` does.
+        sources: Where the rows come from, for the model card.
 
     Returns:
         The address of the student and the report of its training. `reused` says that it existed before.
@@ -69,7 +74,8 @@ def train_student(
         raise TrainingError(
             "student: no row to train on: 0 answers. Look at teacher_answers and rejected_answers of this partition"
         )
-    check_heads(student, base)
+    if (config := Path(base.address) / "config.json").is_file():
+        check_heads(json.loads(config.read_text()), student)
     fingerprint = student_fingerprint(student, base, rows)
     if (trained := _finished(students, fingerprint)) is not None:
         return trained
@@ -77,7 +83,7 @@ def train_student(
         if (trained := _finished(students, fingerprint)) is not None:
             return trained
         students.adopt_interrupted(fingerprint, log)
-        job, stored = Job(student, base, rows, students), None
+        job, stored = Job(student, base, rows, students, sources), None
         if students.in_store:
             stored = StoredTraining(students, fingerprint)
         if launch is not None:
@@ -88,25 +94,6 @@ def train_student(
 def check_batch_divides(student: Student) -> None:
     """Raise TrainingError if a student's batch cannot be split between the processes of its hardware."""
     split_batch(student.settings(), student.hardware.nodes * max(1, student.hardware.count))
-
-
-def check_heads(student: Student, base: Model) -> None:
-    """Raise TrainingError before the training if vLLM could not score the student on its hardware.
-
-    vLLM splits the attention heads evenly between the accelerators of an engine. Nothing is checked if the base model's
-    config is not on this machine.
-    """
-    config, count = Path(base.address) / "config.json", student.hardware.count
-    if count < 2 or student.engine == "transformers" or not config.is_file():
-        return
-    content = json.loads(config.read_text())
-    heads = content.get("num_attention_heads") or content.get("text_config", {}).get("num_attention_heads")
-    if heads and heads % count:
-        fitting = [number for number in range(1, count) if heads % number == 0]
-        raise TrainingError(
-            f"student: its {heads} attention heads cannot be split between {count} accelerators (hardware.count), so "
-            f"that vLLM could not score it: set hardware.count to {fitting[-1]}, and hardware.nodes for more machines"
-        )
 
 
 def _finished(students: Students, fingerprint: str) -> Trained | None:
@@ -127,7 +114,7 @@ def _train_here(
             job.write(partial)
             try:
                 if processes == 1 and not _several_visible():
-                    run_training(job.student, job.base, partial, 1, log, stored)
+                    run_training(job.student, job.base, partial, 1, log, stored, job.sources)
                 else:
                     torchrun(partial, processes, log)
                 break
@@ -165,7 +152,7 @@ def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, 
         (partial / FINAL).rename(job.students.workplace / fingerprint)
         shutil.rmtree(partial, ignore_errors=True)
         return _trained(job.students, fingerprint)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         job.write(Path(folder))
         address = stored.put_job(Path(folder))
 

@@ -7,9 +7,14 @@ from openthoughts_dagster.recipe import TrainingPreset
 from openthoughts_dagster.training.errors import TrainingError
 
 
+def is_sharded(settings: TrainingPreset, processes: int) -> bool:
+    """Return whether each process holds only a part of every layer."""
+    return settings.sharding == "fsdp" and processes > 1
+
+
 def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]:
     """Return the arguments of TRL's config that concern memory."""
-    if settings.sharding == "none" or processes == 1:
+    if not is_sharded(settings, processes):
         return {"gradient_checkpointing": settings.gradient_checkpointing}
     return {
         "gradient_checkpointing": False,  # FSDP does the checkpointing itself, without gathering the weights twice

@@ -1,5 +1,6 @@
 """Builds TRL's trainer so that a student does not depend on the number of processes."""
 
+import shutil
 import time
 import warnings
 from bisect import bisect_left
@@ -13,8 +14,15 @@ import numpy as np
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.recipe import Student, TrainingPreset
 from openthoughts_dagster.training.batches import Batches
-from openthoughts_dagster.training.callbacks import first_not_finite, progress, save_in_time, tokens_of_steps
+from openthoughts_dagster.training.callbacks import (
+    check_trackers,
+    first_not_finite,
+    progress,
+    save_in_time,
+    tokens_of_steps,
+)
 from openthoughts_dagster.training.errors import TrainingError
+from openthoughts_dagster.training.kernels import attention_of, load_weights, lora_config, memory_savers
 from openthoughts_dagster.training.prepare import Prepared
 from openthoughts_dagster.training.sharding import check_sharded, memory_arguments, shard_on_cpu
 from openthoughts_dagster.training.tokens import pack_rows, trainer_dataset
@@ -26,14 +34,13 @@ def build_trainer(
     student: Student, base: Model, prepared: Prepared, batches: Batches, folder: Path, log: Callable[[str], None]
 ) -> Any:
     """Build an SFTTrainer for one of `batches.processes` processes, with its checkpoints below `folder`."""
-    import torch
-    from transformers import AutoModelForCausalLM, PrinterCallback
+    from transformers import PrinterCallback
 
     _without_warnings()
     settings, tokens = student.settings(), prepared.tokens
-    model = AutoModelForCausalLM.from_pretrained(
-        base.address, revision=base.reference.revision, dtype=getattr(torch, settings.weights)
-    )
+    check_trackers(settings.report_to)
+    adapters, savers = lora_config(settings), memory_savers(settings, log)
+    model = load_weights(base, settings, log)
     packs = None
     if settings.packing:
         packs = pack_rows(tokens.lengths, max(settings.max_length, int(tokens.lengths.max())))
@@ -42,19 +49,21 @@ def build_trainer(
     count = tokens_of_steps(
         np.array([tokens.lengths[numbers].sum() for numbers in items]), settings.global_batch_size, order
     )
-    callbacks = [progress(log, count, model.num_parameters(), batches.processes)]
+    operations = (6 if adapters is None else 4) * model.num_parameters()  # adapters need no gradients of the weights
+    callbacks = [progress(log, count, operations, batches.processes)]
     if settings.save_steps is None:
         callbacks.append(save_in_time(settings.save_minutes))
     trainer = _student_trainer()(
         model=model,
-        args=_arguments(student, batches, folder, _step_bound(settings, count)),
+        args=_arguments(student, batches, folder, _step_bound(settings, count), savers),
         train_dataset=trainer_dataset(tokens, packs, blank=batches.processes > 1),
         processing_class=load_tokenizer(base.address, base.reference.revision, base.identity.revision),
+        peft_config=adapters,
         callbacks=callbacks,
     )
     _check_together(trainer, batches)
     trainer.items, trainer.order, trainer.tokens, trainer.tokens_after = items, order, tokens, count
-    trainer.batch = settings.global_batch_size
+    trainer.batch, trainer.attention = settings.global_batch_size, attention_of(model)
     trainer.padding = -len(items) % trainer.batch if batches.processes > 1 else 0
     trainer.remove_callback(PrinterCallback)  # prints dicts to stdout, past Dagster's log
     return trainer
@@ -70,7 +79,7 @@ def _step_bound(settings: TrainingPreset, tokens_after: Callable[[int], int]) ->
     return bisect_left(range(longest + 1), settings.tokens, key=tokens_after)
 
 
-def _arguments(student: Student, batches: Batches, folder: Path, steps: int) -> Any:
+def _arguments(student: Student, batches: Batches, folder: Path, steps: int, savers: dict[str, Any]) -> Any:
     import torch
     from trl import SFTConfig
 
@@ -106,16 +115,20 @@ def _arguments(student: Student, batches: Batches, folder: Path, steps: int) -> 
         data_seed=student.seed,
         report_to=list(settings.report_to),
         **memory_arguments(settings, batches.processes),
+        **savers,
     )
 
 
 def _student_trainer() -> Any:
     """Make the class only when TRL is needed, because importing TRL takes seconds."""
+    import torch
+    from safetensors import SafetensorError
     from trl import SFTTrainer
 
     class StudentTrainer(SFTTrainer):
         items: list[list[int]]
         padding = 0
+        begun = False
         _losses: tuple[Any, ...] = ()
         _seconds_before = 0.0
         _begun = 0.0
@@ -139,6 +152,7 @@ def _student_trainer() -> Any:
             return prepared
 
         def training_step(self, *arguments: Any, **more: Any) -> Any:
+            self.begun = True
             loss = super().training_step(*arguments, **more)
             self._losses = (*self._losses, loss)
             return loss
@@ -161,6 +175,19 @@ def _student_trainer() -> Any:
                 f"{', ...' if len(numbers) > 20 else ''}. The last good checkpoint is kept. Lower "
                 "training.learning_rate, or look at these rows"
             )
+
+        def _save_checkpoint(self, *arguments: Any, **more: Any) -> None:
+            try:
+                super()._save_checkpoint(*arguments, **more)
+            except (OSError, RuntimeError, SafetensorError) as error:
+                if isinstance(error, TrainingError | torch.OutOfMemoryError):
+                    raise
+                free = shutil.disk_usage(self.args.output_dir).free / 2**30
+                raise TrainingError(
+                    f"student: the checkpoint of step {self.state.global_step:,} could not be written below "
+                    f"{self.args.output_dir}, where {free:,.1f} GiB are free: {error}. The last good checkpoint is "
+                    "kept: make room (`disk` of the student's hardware) and materialize again to go on from it"
+                ) from error
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             """Save tied weights once; weights that were gathered from all processes are there twice."""
@@ -235,3 +262,5 @@ def _without_warnings() -> None:
     logging.disable_progress_bar()
     # TRL 1.16 itself sets the option that transformers 5.23 renames
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    # its successor, transformers' use_kernels, downloads kernels from the hub while a training starts
+    warnings.filterwarnings("ignore", message=".*use_liger_kernel.*", category=FutureWarning)

@@ -23,7 +23,7 @@ def main(folder: str) -> int:
         job = Job.read(Path(folder))
         partial = Path(folder)
         stored = StoredTraining(job.students, partial.with_suffix("").name) if job.students.in_store else None
-        run_training(job.student, job.base, partial, processes, log, stored)
+        run_training(job.student, job.base, partial, processes, log, stored, job.sources)
         if rank == 0 and stored is not None and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
             # the step that started it is on another machine
             stored.publish(partial / FINAL)

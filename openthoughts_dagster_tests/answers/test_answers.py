@@ -104,6 +104,28 @@ def test_more_answers_cost_only_the_new_ones_fewer_are_read_and_a_removed_questi
     assert lake.scan(COMPLETIONS).collect().height == 21  # what was paid for stays
 
 
+def test_answers_to_answered_questions_are_told_from_those_to_new_ones_and_from_failed_ones(
+    lake: Lake, teacher: Model
+) -> None:
+    def fails_once(number: int, request: Request) -> Completion:
+        error = "the server broke" if number == 0 else None
+        return Completion(request, "", "error", 3, 0, 0.1, error=error) if error else says("2")(number, request)
+
+    _ask_for(lake, QUESTIONS)
+    assert _plan(lake, teacher, 2).moved == 0  # nothing is answered yet
+    _answer(lake, FaultyPool(fails_once), teacher, 2)
+    _publish(lake, teacher, 2, allowed=0.5)
+    _ask_for(lake, [*QUESTIONS, "What is new?"])
+    for changed, samples, moved, missing in (
+        (teacher, 2, 0, 3),  # the failed one and two new ones
+        (teacher, 3, 4, 8),
+        (_with(teacher, sampling=Sampling(max_tokens=6, temperature=0.5)), 2, 8, 10),
+        (_with(teacher, system_prompt="Be brief."), 2, 8, 10),
+    ):
+        planned = plan_answers(lake, changed, cell_answers(lake, SOURCE, "t", samples))
+        assert (planned.moved, planned.estimate.completions) == (moved, missing)
+
+
 def test_publishing_again_moves_neither_the_data_version_nor_a_file(lake: Lake, teacher: Model) -> None:
     _ask_for(lake, QUESTIONS)
     _answer(lake, FaultyPool(says("2")), teacher, 2)

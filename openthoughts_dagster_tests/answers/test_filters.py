@@ -1,11 +1,19 @@
 """Which answers a filter drops, and why."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import polars as pl
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from openthoughts_dagster.answers.agreement import majority_of, result_of, same_result
-from openthoughts_dagster.answers.filters import FilterContext, dropped_answers
+from openthoughts_dagster.answers.filter_context import FilterContext, FilterTools
+from openthoughts_dagster.answers.filters import FILTERS, dropped_answers
+from openthoughts_dagster.answers.judging import judged_majorities, judged_same
+from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake
 from openthoughts_dagster.recipe import AnswerFilter
 from openthoughts_dagster_tests.answers.rows import completion_rows
@@ -78,6 +86,119 @@ def test_answers_that_are_the_reference_are_kept(context: FilterContext) -> None
         "a3": "not_verified",
     }
     assert {dropped[f"b{n}"] for n in range(4)} == {"no_reference"}
+
+
+ENGLISH = "So we add both numbers, and then we check that the result is even, because both of them are odd."
+CHINESE = "因此答案是四,我们可以继续计算这个问题的结果,然后检查它是否正确。"
+TEXTS = [
+    ENGLISH,
+    f"{ENGLISH}\n\n{CHINESE}",
+    "Also addieren wir beide Zahlen und prüfen dann, ob das Ergebnis gerade ist, weil beide ungerade sind.",
+    "$x^2 + 1 = 0$ \\[ \\int_0^1 \\sin x \\] ```python\nfor x in y: print(x)\n``` 4",
+    "word " * 200,
+    "\n\n".join(f"Step {n} of the work has words of its own, as many as {n * n} would have." for n in range(40)),
+    f"{ENGLISH} " * 3,
+    "",
+]
+
+
+def _of_texts(lake: Lake, texts: Sequence[str], tools: FilterTools | None = None) -> FilterContext:
+    """Answers with these texts as reasoning, all to one question."""
+    ids = [f"t{number}" for number in range(len(texts))]
+    lake.append(COMPLETIONS, completion_rows("t@1", ids, ["4"] * len(ids), texts))
+    names = {"source": "s", "question_id": "a", "model": "t@1", "outcome": "answered", "finish_reason": "stop"}
+    answers = pl.DataFrame(
+        {
+            **{name: [value] * len(ids) for name, value in names.items()},
+            "sample_index": pl.Series(range(len(ids)), dtype=pl.Int32),
+            "completion_id": ids,
+            "completion_tokens": [1] * len(ids),
+        }
+    )
+    questions = pl.LazyFrame({"source": ["s"], "question_id": ["a"], "question": ["2+2?"]})
+    return FilterContext(lake, answers, questions, tools or FilterTools())
+
+
+@pytest.mark.parametrize(
+    ("settings", "dropped", "evidence"),
+    [
+        ({"method": "language"}, [1, 2], "zh of its letters"),
+        ({"method": "language", "keep": ["en", "de"], "share": 0.6}, [], None),
+        ({"method": "paragraphs", "words": 100}, [4], "a paragraph of 200 words"),
+        ({"method": "repetition", "words": 10}, [4, 6], "% of its passages of 10 words were there before"),
+    ],
+)
+def test_texts_are_judged_by_language_paragraphs_and_repetition(
+    settings: dict[str, object], dropped: list[int], evidence: str | None, lake: Lake
+) -> None:
+    context = _of_texts(lake, TEXTS)
+    rows = dropped_answers(TypeAdapter(AnswerFilter).validate_python(settings), context).sort("sample_index")
+    assert rows["sample_index"].to_list() == dropped
+    assert evidence is None or evidence in rows["evidence"][0]
+
+
+def test_a_classifier_keeps_the_answers_that_are_like_its_examples(lake: Lake, tmp_path: Path) -> None:
+    for name, word in (("good", "careful"), ("bad", "guess")):
+        rows = [{"text": f"{word} {word} number {n} {word}"} for n in range(40)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tools = FilterTools(resolve=lambda path: str(tmp_path / path))
+    context = _of_texts(lake, ["careful work careful", "guess guess", "careful careful", "guess a guess"], tools)
+    settings = {"method": "fasttext", "positives": ["good.jsonl"], "negatives": ["bad.jsonl"], "epochs": 50}
+    settings |= {"dimensions": 8, "learning_rate": 0.5, "word_ngrams": 1}
+    assert _dropped(context, **settings) == dict.fromkeys(("a1", "a3"), "unlike_examples")
+    (tmp_path / "bad.jsonl").write_text('{"answer": "x"}\n')
+    with pytest.raises(ValueError, match=r"bad\.jsonl of answer_filter have no column 'text'; they have answer"):
+        _dropped(context, **settings)
+
+
+def _judge(equal: Sequence[set[str]], asked: list[str]) -> Any:
+    """A judge to whom the texts of each set mean the same; it writes down what it was asked."""
+
+    def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        replies = []
+        for prompt in prompts:
+            asked.append(prompt.user)
+            first, second = (part.split("\n")[1] for part in prompt.user.split("result:")[1:])
+            same = any({first, second} <= group for group in equal)
+            replies.append([Answer("k", 0, None, json.dumps({"same": same}), "stop", None, 1, 1)])
+        return replies
+
+    return ask
+
+
+def test_a_judge_decides_which_results_are_the_same(context: FilterContext) -> None:
+    asked: list[str] = []
+    judge = _judge([{"It is 4", "4"}], asked)
+    tools = FilterTools(judge=lambda name: judge if name == "j" else None)
+    judged = FilterContext(context.lake, context.answers, context.questions, tools)
+    settings = {"match": "judge", "judge": "j"}
+    assert {"a2"} == {n for n in _dropped(judged, method="majority", **settings) if n[0] == "a"}
+    assert {"a2"} == {n for n in _dropped(judged, method="verified", **settings) if n[0] == "a"}
+    assert all("2+2?" in text or "?" in text for text in asked)
+
+
+def test_a_judge_is_asked_no_more_than_a_majority_needs() -> None:
+    asked: list[str] = []
+    ask = _judge([{"a", "A"}], asked)
+    assert judged_majorities(["q"], [["a", "A", "a", "b", "c", ""]], ask) == [[True, True, True, False, False, False]]
+    assert len(asked) == 3  # a with A, b and c; no group of the rest could be as large
+    assert judged_majorities(["q"], [["a", "b", "A", "b"]], ask) == [[False] * 4]
+    assert judged_same([("q", "x", "x"), ("q", "", ""), ("q", "x", "")], ask) == [True, False, False]
+
+
+def test_every_filter_of_texts_has_its_random_control() -> None:
+    offered = json.dumps(TypeAdapter(AnswerFilter).json_schema())
+    assert set(FILTERS) == {name for name in FILTERS if f'"const": "{name}"' in offered}
+    for method in set(FILTERS) - {"none", "random"}:
+        with pytest.raises(ValidationError) as caught:
+            TypeAdapter(AnswerFilter).validate_python({"method": "random", "as_many_as": {"method": method, "x": 1}})
+        assert f"random.as_many_as.{method}.x" in str(caught.value)
+
+
+def test_a_comparison_by_a_judge_needs_one_and_only_that() -> None:
+    for settings in ({"match": "judge"}, {"judge": "j"}):
+        with pytest.raises(ValidationError, match="judge"):
+            TypeAdapter(AnswerFilter).validate_python({"method": "majority"} | settings)
 
 
 def test_the_random_control_keeps_as_many_and_others(context: FilterContext) -> None:

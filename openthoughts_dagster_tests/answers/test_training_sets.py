@@ -1,10 +1,19 @@
 """Which answers a student trains on, and how they are read back with their texts."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
+from openthoughts_dagster.answers import (
+    count_licences,
+    publish_training_set,
+    read_training_set,
+    sample_rows,
+    training_sets,
+    write_training_set,
+)
 from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake
 from openthoughts_dagster_tests.answers.rows import completion_rows
 
@@ -53,6 +62,22 @@ def test_a_published_set_is_read_in_its_order_with_its_texts(lake: Lake) -> None
     texts = dict(read.select("question_id", "text").rows())
     assert (texts["q4"], texts["q5"]) == ("<think>4+1=5</think>5", "6")
     assert dict(read.select("question_id", "question").rows())["q4"] == "What is 4 + 1?"
+
+
+def test_a_set_goes_into_a_file_page_by_page_and_its_rows_are_counted_by_licence(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [str(n + 1) for n in range(10) for _ in range(2)]
+    lake.append(COMPLETIONS, completion_rows("m@1", ANSWERS["completion_id"].to_list(), answers, [None] * 20))
+    publish_training_set(lake, "s|t", sample_rows(ANSWERS, 30, seed=1, repeat=True))
+    monkeypatch.setattr(training_sets, "_PAGE", 7)
+    first = write_training_set(lake, "s|t", QUESTIONS, tmp_path / "rows.parquet")
+    whole = pl.concat(read_training_set(lake, "s|t", QUESTIONS)).select("question", "text")
+    assert pl.read_parquet(tmp_path / "rows.parquet").equals(whole) and first.equals(whole.head(5))
+    licensed = QUESTIONS.with_columns(licence=pl.when(pl.col("question_id") == "q3").then(pl.lit("MIT")))
+    counts = count_licences(lake, "s|t", licensed)
+    of_q3 = whole.filter(question="What is 3 + 1?").height
+    assert counts.rows() == [("s", "MIT", of_q3), ("s", "unknown", 30 - of_q3)]
 
 
 def test_an_identical_set_is_not_written_again(lake: Lake) -> None:

@@ -179,11 +179,11 @@ def test_assets_of_arms_and_of_teachers_need_no_more_than_their_entries(settings
     of_arms = AssetEntry(
         "toy_answers", nothing_yet, "studies", "models", frozenset(), partitions=ARMS, inputs=("deduped_questions",)
     )
-    of_teachers = replace(of_arms, name="reasoning_dataset", partitions=BY_TEACHER, inputs=("teacher_answers",))
+    of_teachers = replace(of_arms, name="toy_release", partitions=BY_TEACHER, inputs=("teacher_answers",))
     graph = build_definitions(recipe, settings, (*CATALOGUE, of_arms, of_teachers)).resolve_asset_graph()
     arms = graph.get(dg.AssetKey("toy_answers")).partitions_def
     assert arms is not None and arms.get_partition_keys() == ["difficulty.hard", "difficulty.easy"]
-    teachers = graph.get(dg.AssetKey("reasoning_dataset")).partitions_def
+    teachers = graph.get(dg.AssetKey("toy_release")).partitions_def
     assert teachers is not None and teachers.get_partition_keys() == [teacher.name for teacher in recipe.teachers]
 
 

@@ -1,6 +1,11 @@
 """The lake's upkeep: by a schedule, and by the command `openthoughts maintain`."""
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -75,6 +80,42 @@ def test_the_command_deletes_files_that_were_replaced_a_week_ago_and_says_what_i
     assert f"deleted 1 old files, freed {size / 2**20:,.1f} MiB" in done.output
     [row] = [line.split() for line in done.output.splitlines() if line.startswith("embeddings")]
     assert row == ["embeddings", "0", "1", f"{size / 2**20:.2f}"]
+
+
+def test_leftovers_of_killed_processes_go_and_those_in_use_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENTHOUGHTS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    subprocess.run([sys.executable, "-c", _KILLED_CURATION], check=False, env=os.environ)
+    [curation] = (tmp_path / "tmp").glob("*")
+    data = tmp_path / "data"
+    gone = [curation, data / "staging/old", data / "cache/models" / f".m.{'0' * 32}", data / "step_outputs/run1"]
+    kept = [data / "staging/held", data / "staging/new", data / "cache/models/m", data / "step_outputs/run2"]
+    kept += [tmp_path / "tmp/of-others"]
+    for folder in (*gone, *kept):
+        (folder / "below").mkdir(parents=True, exist_ok=True)
+        (folder / "below/rows").write_bytes(b"x" * 2**20)
+    with (data / "staging/held.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in (*gone, data / "staging/held", tmp_path / "tmp/of-others", data / "cache/models/m"):
+            for path in (folder, *folder.rglob("*")):
+                os.utime(path, (time.time() - 31 * 86400,) * 2)
+        done = run("maintain")
+    assert done.exit_code == 0, done.output
+    assert [path for path in gone if path.exists()] == [] and all(path.exists() for path in kept)
+    assert "deleted 0 old files and 4 leftovers, freed 4.0 MiB" in done.output
+    assert "deleted 0 old files and 1 leftovers, freed 1.0 MiB" in run("maintain").output  # the lock is free now
+
+
+_KILLED_CURATION = """
+import os, signal, tempfile
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
+folder = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def _age_removals(lake: Lake) -> None:

@@ -26,9 +26,10 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
     recipe["sources"] = recipe["sources"][:3]
     recipe["teachers"][1]["engine"] = "transformers"  # one engine of each kind; vLLM takes long to start
     recipe["student"]["rows"] = 32
-    recipe["student"]["training"]["epochs"] = 2
-    recipe["evaluation"]["benchmarks"][0]["items"] = 20
-    recipe["studies"] = []
+    recipe["student"]["training"] |= {"epochs": 2, "shown_answers": 1}
+    for benchmark, items in zip(recipe["evaluation"]["benchmarks"], (20, 4), strict=True):
+        benchmark["items"] = items
+    recipe["studies"], recipe["release"]["sizes"] = [], {"math": 30}
     path.write_text(yaml.safe_dump(recipe | changes, sort_keys=False))
     return path
 

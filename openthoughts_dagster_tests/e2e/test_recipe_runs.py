@@ -50,7 +50,7 @@ def test_the_tables_hold_every_question_answer_student_and_score(house: House, f
     assert counts["raw_sources"] == counts["scored_questions"] == 120
     assert counts["teacher_answers"] + counts["rejected_answers"] == questions * 2 * 2
     assert counts["student_checkpoint"] == 6
-    assert counts["benchmark_scores"] == 6 * 20
+    assert counts["benchmark_scores"] == 6 * (20 + 4)
     assert house.lake.answers().collect().height == counts["teacher_answers"]
     reasons = house.lake.scan(REJECTED_QUESTIONS).collect()["reason"].unique()
     assert set(reasons) <= {"below_cut", "duplicate_exact", "benchmark_similarity"}

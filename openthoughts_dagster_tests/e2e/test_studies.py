@@ -60,7 +60,7 @@ def test_a_study_pays_only_for_what_no_cell_has_and_ends_in_a_decision(asked: Ho
     students = asked.lake.scan(ARM_STUDENTS).sort("arm_student").collect()
     assert students["arm_student"].to_list() == [f"sizes.{a}.{s}" for a in ("as-the-cell", "fewer") for s in (0, 1)]
     assert students["fingerprint"][0] == cell["fingerprint"].item()
-    assert asked.lake.scan(ARM_SCORES).collect().height == 4 * 20
+    assert asked.lake.scan(ARM_SCORES).collect().height == 4 * (20 + 4)
     assert set(asked.lake.scan(STUDY_RESULTS).collect()["decision"]) == {outcome.decision}
 
 

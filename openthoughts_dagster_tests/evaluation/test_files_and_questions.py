@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,26 @@ def test_questions_come_from_files_and_data_sets_and_the_rest_is_named(
         ("set", "3+3?"),
     ]
     assert unchecked == ["silent"]
+
+
+def test_a_data_set_is_opened_once_until_its_content_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    import datasets
+
+    evaluation, load = Evaluation(benchmarks=[lighteval("set", "./data:test:problem")]), datasets.load_dataset
+    opened: list[object] = []
+
+    def counted(*names: Any, **settings: Any) -> Any:
+        opened.append(names)
+        return load(*names, **settings)
+
+    monkeypatch.setattr("datasets.load_dataset", counted)
+    for rows, times in ((["2+2?"], 1), (["2+2?", "3+3?"], 2)):
+        json_lines(tmp_path / "data" / "test.jsonl", [{"problem": row} for row in rows])
+        for _ in range(2):
+            frame, _ = benchmark_questions(evaluation, lambda path: str(tmp_path / path))
+            assert frame["question"].to_list() == rows
+        assert len(opened) == times
 
 
 def test_questions_that_cannot_be_read_are_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

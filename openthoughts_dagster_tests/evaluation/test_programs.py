@@ -42,6 +42,19 @@ def test_right_solutions_pass_whole_or_continued_and_mutated_ones_fail(tmp_path:
         assert scores(SAMPLE, said, tmp_path) == dict.fromkeys(said, right)
 
 
+def test_a_problem_may_be_asked_in_other_words_than_the_program_that_the_answer_continues(tmp_path: Path) -> None:
+    check = "def check(candidate):\n    assert candidate() == 42\n"
+    row = {"prompt": "def total():\n    return ", "entry_point": "total", "test": check}
+    said = {
+        "20 + 22": "42",
+        "21 + 21": "21+21",
+        "1 + 41": "41",
+        "2 + 40": "\ndef f(:",
+    }
+    path = json_lines(tmp_path / "p.jsonl", [row | {"question": f"What is {sum_}?"} for sum_ in said])
+    assert scores(path, said, tmp_path) == dict.fromkeys(said, 0.0) | {"20 + 22": 1.0, "21 + 21": 1.0}
+
+
 def test_programs_are_right_wrong_malformed_or_cut_off(tmp_path: Path) -> None:
     tests = [{"input": "1 2\n", "output": "3\n"}, {"input": "20 22", "output": "42"}]
     names = ["right", "wrong", "malformed", "cut-off", "early", "silent"]

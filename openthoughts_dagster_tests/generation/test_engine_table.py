@@ -92,7 +92,9 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(echo: EngineEntr
 
 
 def test_a_mistyped_engine_gets_the_close_one() -> None:
-    with pytest.raises(ValidationError, match="must be one of auto, vllm, transformers, openai, got 'opnai'; did you"):
+    with pytest.raises(
+        ValidationError, match="must be one of auto, vllm, transformers, openai, published, got 'opnai'; did you"
+    ):
         ModelReference(name="a", model="m", engine="opnai")
 
 

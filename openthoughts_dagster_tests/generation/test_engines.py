@@ -65,6 +65,27 @@ def test_samples_of_a_prompt_differ_and_a_long_answer_says_so(pool: EnginePool, 
     assert {a.finish_reason for a in group} <= {"stop", "length"}
 
 
+def test_a_higher_cap_goes_on_where_a_lower_one_cut_off_and_pays_for_the_rest(
+    lake: Lake, pool: EnginePool, model: Model
+) -> None:
+    low, high, usage = Sampling(max_tokens=8, seed=5), Sampling(max_tokens=32, seed=5), Usage()
+    before = [answer for [answer] in _ask(lake, pool, model, [Prompt(p.user) for p in PROMPTS], low)]
+    ask = ledger_client(lake, pool, model, high, usage, Purpose(), print)
+    after = [answer for [answer] in ask([Prompt(p.user) for p in PROMPTS])]
+    cut = [answer.finish_reason == "length" for answer in before]
+    assert 20 < sum(cut) == usage.generated
+    if model.tokenizer() is None:  # the server renders the prompt
+        return
+    for was, now, is_cut in zip(before, after, cut, strict=True):
+        begun, whole = ((one.reasoning or "") + one.answer for one in (was, now))
+        assert now.error is None and whole.startswith(begun.rstrip("\ufffd"))
+        assert now.completion_tokens > 8 if is_cut else now == was
+        assert now.completion_tokens == 32 or now.finish_reason == "stop"
+    # a random model writes halves of letters, which are other tokens when their text is encoded again
+    total = sum(now.completion_tokens for now, is_cut in zip(after, cut, strict=True) if is_cut)
+    assert usage.completion_tokens < total - 3 * sum(cut)
+
+
 def test_a_sample_does_not_depend_on_what_is_asked_beside_it(pool: EnginePool, model: Model) -> None:
     together = complete(pool, model, PROMPTS, Sampling(max_tokens=8))
     alone = complete(pool, model, PROMPTS[:1], Sampling(max_tokens=8))

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from openthoughts_dagster.generation.engines.finishing import finished
 from openthoughts_dagster.generation.generate import ledger_client, plan
 from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import Answer, Completion, ModelIdentity, Prompt, Request
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import COMPLETIONS, Lake
-from openthoughts_dagster.recipe import ModelReference, Sampling
+from openthoughts_dagster.recipe import ModelReference, Price, Sampling
 from openthoughts_dagster_tests.generation.faulty import FaultyPool
 
 SCHEMA = {"type": "object"}
@@ -54,6 +56,39 @@ def test_raising_the_cap_asks_exactly_the_cut_ones(lake: Lake, model: Model) -> 
     assert (generated, [samples[0].answer for samples in longest]) == (2, ["4", "8", "16"])
     assert answers(lake, model, Sampling(max_tokens=16))[1] == 0
     assert lake.scan(COMPLETIONS).collect().height == 12
+
+
+def test_what_was_cut_off_is_continued_and_only_the_rest_is_paid_for(lake: Lake, untrained_model: Path) -> None:
+    price = Price(completion_million=1e6)
+    reference = ModelReference(name="t", model=str(untrained_model), engine="transformers", price=price)
+    model, asked = locate(reference, Path()), list[Request]()
+
+    def goes_on(number: int, request: Request) -> Completion:
+        asked.append(request)
+        cap, begun = request.sampling.max_tokens, len(request.written)
+        new = f"<think>{'a' * 100}"[begun:cap]
+        reason = "length" if request.messages[-1]["content"] != "3?" else "stop"
+        return finished(request, new, reason, 3, len(new), 0.1, written_tokens=begun)
+
+    def ask(sampling: Sampling, *prompts: Prompt) -> list[Answer]:
+        client = ledger_client(lake, FaultyPool(goes_on), model, sampling, Usage(), Purpose("a", "s"), print)
+        return [answer for [answer] in client(prompts)]
+
+    bound = Prompt("2?", json_schema=SCHEMA)
+    ask(Sampling(max_tokens=20), Prompt("0?"), Prompt("3?"))
+    ask(Sampling(max_tokens=30), Prompt("0?"), bound)
+    asked.clear()
+    first, third, _, _ = ask(Sampling(max_tokens=50), Prompt("0?"), Prompt("3?"), bound, Prompt("1?"))
+    written = {request.messages[-1]["content"]: request.written for request in asked}
+    assert written == {"0?": f"<think>{'a' * 23}", "2?": "", "1?": ""}  # "3?" was not cut off
+    assert (first.reasoning, first.completion_tokens, third.completion_tokens) == ("a" * 43, 50, 20)
+    paid = lake.scan(COMPLETIONS).filter(pl.col("prompt").str.contains("0?", literal=True)).collect()
+    assert sorted(paid["cost"]) == [10, 20, 20]
+
+
+def test_a_cap_that_cut_everything_off_may_be_raised(lake: Lake, model: Model) -> None:
+    answers(lake, model, Sampling(max_tokens=2))
+    assert answers(lake, model, Sampling(max_tokens=16))[1] == 6
 
 
 @pytest.mark.parametrize(

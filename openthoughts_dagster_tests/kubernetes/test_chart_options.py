@@ -8,8 +8,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from dagster_k8s.job import DagsterK8sJobConfig, construct_dagster_k8s_job
 from helm_python import HelmError, package
 
+from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher
 from openthoughts_dagster_tests.kubernetes.chart_readme import README, readme
 from openthoughts_dagster_tests.kubernetes.rendering import (
     CHART,
@@ -140,6 +142,24 @@ def test_dagster_k8s_takes_what_runs_are_given() -> None:
 
     context = K8sContainerContext.create_from_config({"k8s": run_context(rendered([CI["platform"]]))})
     assert context.run_k8s_config.container_config["env"][-1]["name"] == "TEAM_KEY"
+    assert context.run_k8s_config.pod_template_spec_metadata["labels"] == {"cost-centre": "42"}
+
+
+def test_runs_and_steps_without_accelerators_go_where_the_values_say() -> None:
+    from dagster_k8s.container_context import K8sContainerContext
+
+    given = K8sContainerContext.create_from_config({"k8s": run_context(rendered([CI["platform"]]))}).run_k8s_config
+    places = {"node_selector", "tolerations", "affinity", "topology_spread_constraints"}
+    assert given.pod_spec_config["node_selector"] == {"pool": "plain"} and places <= given.pod_spec_config.keys()
+    cpu = over_launcher(given, {"pod_spec_config": {"tolerations": [{"key": "more"}]}}).pod_spec_config
+    assert places <= cpu.keys() and [each["key"] for each in cpu["tolerations"]] == ["plain", "more"]
+    accelerated = over_launcher(given, {"pod_spec_config": {"node_selector": {"gpu": "h100"}}}).pod_spec_config
+    assert accelerated["node_selector"] == {"gpu": "h100"}
+    assert not {"affinity", "topology_spread_constraints"} & accelerated.keys()
+    config = DagsterK8sJobConfig(job_image="code:1", dagster_home="/opt/dagster")
+    job = construct_dagster_k8s_job(config, [], "run", given)  # the client's models refuse unknown names
+    assert job.spec.template.spec.affinity.pod_anti_affinity is not None
+    assert job.spec.template.spec.topology_spread_constraints[0].max_skew == 5
 
 
 def test_accounts_that_are_there_already_get_the_rights_and_are_not_made() -> None:

@@ -94,3 +94,12 @@ def test_flipped_bytes_name_their_file(lake: Lake, folder: Path, at: int) -> Non
 def test_an_error_that_no_damaged_file_explains_is_left_as_it_is(lake: Lake, folder: Path) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError), lake.named_damage():
         lake.scan(EMBEDDINGS).select("nothing").collect()
+
+
+@pytest.mark.parametrize("name", ["my data", "dät", "a#b", "50%"])
+def test_a_folder_whose_files_would_not_be_found_again_is_refused(tmp_path: Path, name: str) -> None:
+    lake = Lake(tmp_path / name)
+    for use in (lambda: lake.scan(EMBEDDINGS), lambda: lake.append(EMBEDDINGS, _rows(["t"]))):
+        with pytest.raises(LakeError, match=r"may not contain .*: choose a folder of plain letters"):
+            use()
+    assert not (tmp_path / name).exists()

@@ -1,13 +1,16 @@
 """A table does not grow by what is there already, and old files go."""
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from openthoughts_dagster.lake import EMBEDDINGS, TEACHER_ANSWERS, WATCHED_SOURCES, Lake
+from openthoughts_dagster.lake import COMPLETIONS, EMBEDDINGS, TEACHER_ANSWERS, WATCHED_SOURCES, Lake
 from openthoughts_dagster.lake.claims import claim
 from openthoughts_dagster_tests.lake.test_lake import _answers
 
@@ -81,6 +84,36 @@ def test_files_that_a_reader_may_have_open_stay_for_a_week(lake: Lake) -> None:
     old = DeltaTable(lake.address(TEACHER_ANSWERS), version=_version(lake) - 1)
     assert [each.deleted_files for each in lake.maintain(files=1)] == [0]
     assert pl.scan_delta(old).collect().height == 2
+
+
+def test_files_of_a_writer_that_was_killed_go_after_a_week(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.append(EMBEDDINGS, pl.DataFrame([["local@1/2", "a", [1.0]]], EMBEDDINGS.schema, orient="row"))
+    lake.append(TEACHER_ANSWERS, _answers("a", 3))
+    (committed,) = (tmp_path / "lake" / "embeddings").glob("*/*.parquet")
+    never, half = committed.with_name("part-never.parquet"), committed.parent.parent / "half.parquet.tmp"
+    for file in (never, half):
+        file.write_bytes(b"x" * 2**20)
+    assert sum(each.deleted_files for each in lake.maintain()) == 0  # its writer may still be working
+    for file in (never, half, committed):
+        os.utime(file, (time.time() - 8 * 86400,) * 2)
+    done = {each.table: each for each in lake.maintain()}
+    assert done["embeddings"].deleted_files == 2 and done["embeddings"].freed_bytes == 2 * 2**20
+    assert committed.is_file() and lake.scan(EMBEDDINGS).collect().height == 1
+
+
+def test_partitions_of_the_ledger_that_another_process_merges_are_left_to_it(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    row = {name: None if kind == pl.String else 0 for name, kind in COMPLETIONS.columns.items()}
+    for model, _ in product(("judge", "student", "teacher"), range(3)):
+        texts = {name: "x" for name, value in row.items() if value is None} | {"model": model}
+        lake.append(COMPLETIONS, pl.DataFrame([row | texts | {"created_at": datetime.now(UTC), "permanent": False}]))
+    with lake._claimed(COMPLETIONS, {"model": "teacher"}) as ours:  # as publishing does
+        assert ours
+        done = {each.table: each for each in lake.maintain(files=2)}
+    assert done["completions"].merged_partitions == 2
+    assert len(DeltaTable(lake.address(COMPLETIONS)).file_uris()) == 5
+    assert lake.scan(COMPLETIONS).collect().height == 9
 
 
 @pytest.mark.parametrize(("days", "free"), [(3650, True), (-2, True), (-0.5, False), (0.01, False)])

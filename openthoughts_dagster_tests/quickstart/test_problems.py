@@ -12,6 +12,7 @@ from openthoughts_dagster.quickstart.problems import Problem, held_out, problems
 
 QUICKSTART = Path(openthoughts_dagster.__file__).parent / "recipes" / "quickstart"
 BENCHMARK = QUICKSTART / "benchmarks" / "two_digit_sums" / "test.jsonl"
+PROGRAMS = QUICKSTART / "benchmarks" / "sum_programs" / "test.jsonl"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -56,8 +57,8 @@ def test_a_sum_with_a_carry_is_harder_than_one_without() -> None:
     assert max(without) < min(with_carry)
 
 
-def test_the_benchmark_shares_no_pair_of_numbers_with_anything_the_models_are_trained_on() -> None:
-    benchmark = {two_numbers(row["question"]) for row in rows_of(BENCHMARK)}
+def test_the_benchmarks_share_no_pair_of_numbers_with_anything_the_models_are_trained_on() -> None:
+    benchmark = {two_numbers(row["question"]) for path in (BENCHMARK, PROGRAMS) for row in rows_of(path)}
     shares = dict.fromkeys(("chain_sum", SHOP_SUMS), 1)
     lessons = islice(family_lessons(worked_lesson, 1, shares), 20_000)
     assert not benchmark & {two_numbers(question) for question, _ in lessons}
@@ -77,6 +78,15 @@ def test_the_benchmark_holds_200_sums_in_the_wording_of_the_generator() -> None:
         if len(made) == 200:
             break
     assert rows_of(BENCHMARK) == [{"question": p.question, "answer": p.answer} for p in made.values()]
+
+
+def test_the_programs_to_write_are_20_sums_of_the_benchmark_and_20_stories_that_no_source_has() -> None:
+    rows, stories = rows_of(PROGRAMS), {row["question"] for row in rows_of(QUICKSTART / "shop_sums.jsonl")}
+    assert [row["question"] for row in rows[:20]] == [row["question"] for row in rows_of(BENCHMARK)[:20]]
+    assert len(rows) == 40 and not stories & {row["question"] for row in rows}
+    for row in rows:
+        first, second = re.findall(r"\d+", row["question"])
+        assert row["test"].endswith(f"assert candidate() == {int(first) + int(second)}\n")
 
 
 def test_the_shop_file_is_400_generated_problems_and_six_that_came_in_twice() -> None:

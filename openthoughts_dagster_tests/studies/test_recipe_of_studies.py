@@ -86,6 +86,19 @@ def test_an_arm_overrides_the_student_and_the_teachers_sampling(tmp_path: Path, 
     assert second.student.settings().epochs == recipe.student.settings().epochs
 
 
+def test_an_arm_may_be_bound_by_steps_tokens_or_epochs_whatever_bounds_the_recipes_student(
+    tmp_path: Path, lake: Lake
+) -> None:
+    bounds = [{"student": {"training": {"steps": 7}}}, {"student": {"training": {"tokens": 900}}}, {"epochs": 2}]
+    recipe = _recipe(tmp_path, STUDY | {"base": {"rows": 10}, "arms": dict(zip("abc", bounds, strict=True))})
+    settings = [arm.student.settings() for arm in arms_of(recipe, lake, recipe.studies[0])]
+    assert [(each.steps, each.tokens, each.epochs) for each in settings] == [
+        (7, None, None),
+        (None, 900, None),
+        (None, None, 2),
+    ]
+
+
 def test_students_are_keyed_by_study_arm_and_seed(tmp_path: Path) -> None:
     assert student_keys(_recipe(tmp_path, STUDY)) == ["s.a.0", "s.a.1", "s.b.0", "s.b.1"]
 

@@ -79,6 +79,18 @@ def test_an_arm_that_is_better_is_decided_for_with_its_errors(tmp_path: Path, la
     assert "epochs: 9" in adopted_settings(recipe.studies[0], "better")
 
 
+def test_a_held_out_benchmark_decides_nothing(tmp_path: Path, lake: Lake) -> None:
+    recipe = _recipe(tmp_path)
+    for arm, right in (("plain", 0.4), ("better", 0.7)):
+        _score(lake, recipe, arm, right, range(4))
+    before = study_result(lake, recipe, recipe.studies[0]).arms["score"].to_list()
+    rows = lake.scan(ARM_SCORES).collect()
+    spoilt = rows.with_columns(benchmark=pl.lit("sum-programs"), score=1 - pl.col("score"))
+    for key in rows["arm_student"].unique():
+        lake.replace(ARM_SCORES, pl.concat([rows, spoilt]).filter(arm_student=key), arm_student=key)
+    assert study_result(lake, recipe, recipe.studies[0]).arms["score"].to_list() == before
+
+
 def test_arms_that_are_alike_cannot_be_told_apart_and_the_seeds_that_would_do_are_said(
     tmp_path: Path, lake: Lake
 ) -> None:

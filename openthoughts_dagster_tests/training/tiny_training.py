@@ -20,7 +20,7 @@ def sums(count: int, lengths: int = 1) -> pl.DataFrame:
 
 
 def quick_training(**changes: Any) -> TrainingPreset:
-    """Settings for a CPU, with checkpoints every four steps, and what `changes` says."""
+    """Settings for a CPU, with checkpoints every four steps and no shown answers, and what `changes` says."""
     settings = {
         "global_batch_size": 16,
         "per_device_batch_size": 16,
@@ -30,6 +30,7 @@ def quick_training(**changes: Any) -> TrainingPreset:
         "bf16": False,
         "gradient_checkpointing": False,
         "save_steps": 4,
+        "shown_answers": 0,
     }
     return TrainingPreset.model_validate(settings | changes)
 

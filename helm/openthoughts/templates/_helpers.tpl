@@ -124,9 +124,21 @@ k8s:
     {{- with .Values.runs.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- $config := dict }}
   {{- with .Values.runs.annotations }}
-  run_k8s_config:
-    pod_template_spec_metadata: {annotations: {{ toJson . }}}
+  {{- $_ := set $config "pod_template_spec_metadata" (dict "annotations" .) }}
+  {{- end }}
+  {{- $pod := dict }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
+  {{- with get $.Values.runs $key }}
+  {{- $_ := set $pod $key . }}
+  {{- end }}
+  {{- end }}
+  {{- with $pod }}
+  {{- $_ := set $config "pod_spec_config" . }}
+  {{- end }}
+  {{- with $config }}
+  run_k8s_config: {{ toJson . }}
   {{- end }}
 {{- end -}}
 

@@ -34,6 +34,7 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
             keep=arm.keep,
             missing_allowed=recipe.missing_answers,
             price_limit=_left_of_limit(lake, arm),
+            student=arm.student,
         )
 
     return answer_graph(entry, recipe, _DESCRIPTION, request_of, choose_questions)

@@ -3,14 +3,13 @@
 import time
 
 import dagster as dg
-import polars as pl
 
-from openthoughts_dagster.answers import publish_training_set, read_training_set
+from openthoughts_dagster.answers import publish_training_set
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_set
 from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import ARM_STUDENTS
 from openthoughts_dagster.recipe import Recipe
@@ -37,8 +36,8 @@ def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         require_confinement(recipe.evaluation)  # a student that cannot be scored is not trained
         version = freeze_study(tables, recipe, arm.study)
         publish_training_set(tables, key, student_rows(tables, arm, seed))
-        rows = pl.concat(read_training_set(tables, key, question_texts(tables, arm)))
-        trained, data_version = train_on_rows(models, arm.student_of(seed), rows, context.log.info)
+        student, questions = arm.student_of(seed), question_texts(tables, arm)
+        trained, data_version, rows = train_on_set(models, student, tables, key, questions, context.log.info)
         record = student_record(
             ARM_STUDENTS, trained, arm_student=key, study=arm.study.name, version=version, arm_name=arm.name, seed=seed
         )

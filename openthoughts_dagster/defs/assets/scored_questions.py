@@ -12,6 +12,7 @@ from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.defs.waiting import judges_wait_for_person, most_scored_by_automation
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
@@ -35,14 +36,16 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         again asks only about new questions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
+        raw = tables.scan(RAW_SOURCES, source=source).collect()
+        most = most_scored_by_automation(context, tables, raw)
         scoring = ScoringContext(
-            models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info),
+            models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info, most),
             prompt=lambda name: read_prompt(recipe.path(name)),
             examples=lambda examples: read_examples(tables, recipe.path, examples),
             lake=tables,
         )
-        raw = tables.scan(RAW_SOURCES, source=source).collect()
-        scored = score_questions(raw, recipe.scores_for(recipe.source(source).domain), scoring)
+        with judges_wait_for_person(context):
+            scored = score_questions(raw, recipe.scores_for(recipe.source(source).domain), scoring)
         tables.replace(SCORED_QUESTIONS, scored.questions, source=source)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(scored.questions)),

@@ -3,14 +3,13 @@
 import time
 
 import dagster as dg
-import polars as pl
 
-from openthoughts_dagster.answers import publish_training_set, read_training_set, sample_rows
+from openthoughts_dagster.answers import publish_training_set, sample_rows
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
+from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_set
 from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, STUDENT_CHECKPOINTS, TEACHER_ANSWERS
 from openthoughts_dagster.recipe import Recipe
@@ -35,8 +34,8 @@ def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> 
         answers = tables.scan(TEACHER_ANSWERS, source=source, teacher=teacher).collect()
         chosen = sample_rows(answers, student.rows, student.seed, student.repeat_small_sources)
         publish_training_set(tables, name, chosen)
-        rows = pl.concat(read_training_set(tables, name, tables.scan(DEDUPED_QUESTIONS, source=source)))
-        trained, version = train_on_rows(models, student, rows, context.log.info)
+        questions = tables.scan(DEDUPED_QUESTIONS, source=source)
+        trained, version, rows = train_on_set(models, student, tables, name, questions, context.log.info)
         record = student_record(STUDENT_CHECKPOINTS, trained, source=source, teacher=teacher)
         tables.replace(STUDENT_CHECKPOINTS, record, source=source, teacher=teacher)
         return dg.MaterializeResult(

@@ -21,6 +21,15 @@ from openthoughts_dagster.defs.check_rules.questions import (
     scored_are_the_raw_questions,
     scores_are_present,
 )
+from openthoughts_dagster.defs.check_rules.release import (
+    release_has_a_card,
+    release_has_no_benchmark_questions,
+    release_has_no_personal_data,
+    release_is_complete,
+    release_is_not_cut_off,
+    release_licences_agree,
+    release_ranks_are_decided,
+)
 from openthoughts_dagster.defs.check_rules.students import (
     beats_untrained,
     checkpoint_is_whole,
@@ -58,6 +67,13 @@ __all__ = [
     "raw_few_rejected",
     "raw_questions_are_whole",
     "raw_rows_add_up",
+    "release_has_a_card",
+    "release_has_no_benchmark_questions",
+    "release_has_no_personal_data",
+    "release_is_complete",
+    "release_is_not_cut_off",
+    "release_licences_agree",
+    "release_ranks_are_decided",
     "scored_are_the_raw_questions",
     "scores_are_present",
     "sources_all_ranked",

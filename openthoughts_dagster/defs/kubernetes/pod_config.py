@@ -20,6 +20,9 @@ from openthoughts_dagster.recipe.suggestions import did_you_mean
 from openthoughts_dagster.studies import arm_keys, arm_teacher
 from openthoughts_dagster.training import TrainingError, check_batch_divides
 
+# Which nodes runs go to, and how they are spread over them.
+_PLACES = ("node_selector", "affinity", "topology_spread_constraints")
+
 
 def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
     """Find out what a step does, from its work tag, its op, and the partition in the tags of its run."""
@@ -44,11 +47,11 @@ def _arm_teacher(recipe: Recipe, tags: Mapping[str, str]) -> str | None:
 def over_launcher(
     launchers: UserDefinedDagsterK8sConfig, pod: Mapping[str, Mapping[str, Any]]
 ) -> UserDefinedDagsterK8sConfig:
-    """Merge a step's pod over the chart's settings for all pods. The node selector of a step with accelerators wins."""
+    """Merge a step's pod over the chart's settings for all pods. A step with accelerators has its own nodes."""
     ours = UserDefinedDagsterK8sConfig.from_dict(pod).to_dict()
     base = dict(launchers.to_dict())
     if "node_selector" in ours["pod_spec_config"]:
-        base["pod_spec_config"] = {k: v for k, v in base["pod_spec_config"].items() if k != "node_selector"}
+        base["pod_spec_config"] = {k: v for k, v in base["pod_spec_config"].items() if k not in _PLACES}
     return UserDefinedDagsterK8sConfig.from_dict(
         {k: merged(base[k], v) if isinstance(v, Mapping) else v for k, v in ours.items()}
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openthoughts_dagster.evaluation.data_sets import content_version, open_once
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.items import read_column
 from openthoughts_dagster.evaluation.judged import judged_metric, matched
@@ -55,7 +56,10 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
     config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
     task = LightevalTask(config)
     try:
-        task.dataset = LightevalTask.download_dataset_worker(task)
+        # Without a full name: two benchmarks of one task share their data.
+        opened_as = (config.name, config.hf_repo, config.hf_subset, config.hf_revision)
+        version = content_version(config.hf_repo, config.hf_revision)
+        task.dataset = open_once(opened_as, lambda: LightevalTask.download_dataset_worker(task), version)
     except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
         raise BenchmarkError(
             f"the data set {config.hf_repo} ({config.hf_subset}) of lighteval's task {config.name!r} could not be "
@@ -80,11 +84,16 @@ def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -
 def _dataset_questions(dataset: str, split: str, column: str, resolve: Callable[[str], str]) -> list[str]:
     name, _, subset = dataset.removesuffix(")").partition("(")
     folder = Path(resolve(name))
+    address = str(folder) if folder.is_dir() else name
 
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(str(folder) if folder.is_dir() else name, subset or None, split=split)
+        rows = open_once(
+            (address, subset, split),
+            lambda: load_dataset(address, subset or None, split=split),
+            content_version(address),
+        )
     except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
         raise BenchmarkError(
             f"questions: {dataset}, split {split}, could not be loaded: {type(error).__name__}: "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openthoughts_dagster.evaluation.data_sets import open_once
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.recipe import HubPart, PaperBenchmark
 from openthoughts_dagster.sources.contract import SourceError
@@ -52,7 +53,8 @@ def read_rows(
         part = HubPart(dataset=dataset, subset=data.subset, revision=benchmark.revision)
         copy = locate_dataset(part, where, [Path(resolve(dataset))], None)
         check_readme(copy, dataset, where)
-        table = _loaded(copy, data.subset, data.split, where)
+        opened_as = (copy.address, data.subset, data.split)
+        table = open_once(opened_as, lambda: _loaded(copy, data.subset, data.split, where), copy.version)
     except SourceError as error:
         raise BenchmarkError(str(error)) from error
     question = next((name for name in data.question if name in table.column_names), None)

@@ -1,5 +1,6 @@
 """Statistics of benchmark scores: estimates with errors, comparisons of students, and rankings."""
 
+from openthoughts_dagster.evaluation.statistics.best import RankingError, best_sources
 from openthoughts_dagster.evaluation.statistics.comparisons import (
     PairedComparison,
     holm_adjusted,
@@ -29,7 +30,9 @@ __all__ = [
     "NothingToRank",
     "PairedComparison",
     "Ranked",
+    "RankingError",
     "RankingScope",
+    "best_sources",
     "clustered_mean",
     "holm_adjusted",
     "mean_over_benchmarks",

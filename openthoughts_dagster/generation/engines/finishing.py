@@ -16,11 +16,28 @@ def finished(
     seconds: float,
     *,
     thinking_tokens: int = 0,
+    written_tokens: int = 0,
     cached_tokens: int = 0,
     retries: int = 0,
     served: Mapping[str, str] | None = None,
 ) -> Completion:
-    """Make the completion of a text; `thinking_tokens` decides whether a thinking budget was used up."""
+    """Make the completion of a text.
+
+    Args:
+        request: The request.
+        text: What the model wrote now.
+        reason: Why it ended, a word of FINISH_REASONS.
+        prompt_tokens: Tokens of the prompt.
+        completion_tokens: Tokens of `text`.
+        seconds: Seconds from the request to the last token.
+        thinking_tokens: They decide whether a thinking budget was used up.
+        written_tokens: Tokens of `request.written` if the engine continued it; 0 if it began anew.
+        cached_tokens: Tokens of the prompt that the engine had in its cache.
+        retries: Attempts before the last one.
+        served: What the ledger records about the server.
+    """
+    if written_tokens:
+        text = request.written + text
     budget = request.sampling.thinking_budget
     if reason == "stop" and budget is not None and thinking_tokens >= budget:
         reason = "thinking_budget"
@@ -39,9 +56,10 @@ def finished(
         text,
         reason,
         prompt_tokens,
-        completion_tokens,
+        written_tokens + completion_tokens,
         seconds,
         cached_tokens=cached_tokens,
+        written_tokens=written_tokens,
         error=problem,
         retries=retries,
         permanent=problem is not None,  # the same seed would produce the same text again

@@ -59,6 +59,10 @@ async def start_openai(model: Model) -> "OpenaiEngine":
     retry_policy = RetryPolicy(reference.retry)
     try:
         served, _ = await retry_policy.ask(lambda: _served(client, model))
+        if reference.mode == "batch":
+            from openthoughts_dagster.generation.engines.openai_batches import OpenaiBatchEngine
+
+            return OpenaiBatchEngine(client, model, served, retry_policy)
         return OpenaiEngine(client, model, served, retry_policy)
     except RequestFailed as error:
         await client.close()
@@ -90,7 +94,7 @@ async def _served(client: HttpClient, model: Model) -> Served:
     return Served(True, f"vllm {version}", card.get("max_model_len"))
 
 
-def _refusal(model: Model, client: HttpClient, problem: str) -> str:
+def describe_refusal(model: Model, client: HttpClient, problem: str) -> str:
     name = model.reference.api_key_env
     hint = f"look at the key in {name} and its account" if name else "it may want a key: set api_key_env"
     return f"{model.reference.name}: {client.address} refuses us: {problem}; {hint}"
@@ -145,7 +149,7 @@ class OpenaiEngine:
         try:
             reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
         except FatalServerError as error:
-            raise EngineError(_refusal(self._model, self._client, str(error))) from None
+            raise EngineError(describe_refusal(self._model, self._client, str(error))) from None
         except RequestFailed as error:
             problem, seconds = str(error), time.monotonic() - start
             if error.kind is FailureKind.UNREACHABLE:
@@ -154,6 +158,12 @@ class OpenaiEngine:
             return failed(
                 request, problem, seconds, permanent=error.permanent, retries=error.retries, reason=error.reason
             )
+        return self._completion_of(request, body, reply, time.monotonic() - start, retries)
+
+    def _completion_of(
+        self, request: Request, body: dict[str, Any], reply: Reply, seconds: float, retries: int = 0
+    ) -> Completion:
+        """Return the completion in a server's reply."""
         prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
         return finished(
             request,
@@ -161,8 +171,9 @@ class OpenaiEngine:
             reply.reason,
             prompt_tokens,
             completion_tokens,
-            time.monotonic() - start,
+            seconds,
             thinking_tokens=self._thinking_tokens(request, reply),
+            written_tokens=0 if self._prompts is None else self._prompts.beginning(request).written_tokens,
             cached_tokens=reply.cached_tokens,
             retries=retries,
             served=served,
@@ -187,8 +198,8 @@ class OpenaiEngine:
         """Return the body of the request. Raises InvalidPrompt."""
         tokens, room = None, request.sampling.max_tokens
         if self._prompts is not None:
-            tokens = self._prompts.tokens(request.prompt)
-            room = self._prompts.max_new_tokens(tokens, room)
+            beginning = self._prompts.beginning(request)
+            tokens, room = beginning.tokens, beginning.room
         elif any(has_lone_surrogate(message["content"]) for message in request.messages):
             raise InvalidPrompt("the prompt is not Unicode: it has half a surrogate pair")
         return request_body(request, self._model.reference.model, self._served.is_vllm, tokens, room)

@@ -7,6 +7,7 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN, opens_reasoning
+from openthoughts_dagster.generation.requests import Request
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
 _CACHED = 64  # prompts in the cache; the samples of a prompt follow each other
@@ -36,6 +37,18 @@ class Tags:
         return next((i for i, t in enumerate(tokens[start:], start) if t == self.closing), len(tokens)) - start
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """The tokens that a model reads before it writes, and how many it may write.
+
+    The last `written_tokens` are what it wrote under a lower `max_tokens`, and it goes on from there.
+    """
+
+    tokens: list[int]
+    room: int
+    written_tokens: int = 0
+
+
 class Prompts:
     """Converts rendered prompts to tokens and checks that they fit the model's longest sequence."""
 
@@ -58,6 +71,14 @@ class Prompts:
                 f"the prompt has {len(tokens):,} tokens, the model takes {self.longest:,} with its answer", len(tokens)
             )
         return tokens
+
+    def beginning(self, request: Request) -> Beginning:
+        """Return where a completion begins. Raises InvalidPrompt as `tokens` does."""
+        prompt, wanted = self.tokens(request.prompt), request.sampling.max_tokens
+        written = self._encode(request.written) if request.written else []
+        if written and (room := self.max_new_tokens([*prompt, *written], wanted - len(written))) > 0:
+            return Beginning([*prompt, *written], room, len(written))
+        return Beginning(prompt, self.max_new_tokens(prompt, wanted))
 
     def max_new_tokens(self, tokens: Sequence[int], wanted: int) -> int:
         """Return the longest completion in tokens: `wanted`, or what the prompt leaves of the longest sequence."""

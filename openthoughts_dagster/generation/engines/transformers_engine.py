@@ -10,7 +10,7 @@ from typing import Any
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.finishing import failed, finished
 from openthoughts_dagster.generation.engines.logit_rules import Endings, binding_processor, grammar_maker
-from openthoughts_dagster.generation.engines.prompts import InvalidPrompt, Prompts, require_reasoning_tags
+from openthoughts_dagster.generation.engines.prompts import Beginning, InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.engines.seeded_sampling import sampling_processors
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import Completion, Request
@@ -86,23 +86,23 @@ class TransformersEngine:
         return [members[i : i + _BATCH] for members in groups for i in range(0, len(members), _BATCH)]
 
     async def _complete(self, requests: Sequence[Request]) -> list[Completion]:
-        completions, asked, prompts = [], [], []
+        completions, asked, beginnings = [], [], []
         for request in requests:
             try:
-                prompts.append(self._prompts.tokens(request.prompt))
+                beginnings.append(self._prompts.beginning(request))
                 asked.append(request)
             except InvalidPrompt as error:
                 completions.append(failed(request, str(error), prompt_tokens=error.tokens, permanent=True))
         if asked:
-            completions += await self._sampled(asked, prompts)
+            completions += await self._sampled(asked, beginnings)
         return completions
 
-    async def _sampled(self, requests: list[Request], prompts: list[list[int]]) -> list[Completion]:
+    async def _sampled(self, requests: list[Request], beginnings: list[Beginning]) -> list[Completion]:
         if requests[0].sampling.thinking_budget is not None:
             require_reasoning_tags(self._model.reference.name, self._prompts.tags)
+        prompts = [beginning.tokens for beginning in beginnings]
         width, start = max(map(len, prompts)), time.monotonic()
-        rooms = [self._prompts.max_new_tokens(p, r.sampling.max_tokens) for p, r in zip(prompts, requests, strict=True)]
-        endings = Endings(requests, width, rooms, self._ends())
+        endings = Endings(requests, width, [beginning.room for beginning in beginnings], self._ends())
         work = asyncio.ensure_future(asyncio.to_thread(self._sample, requests, prompts, width, endings))
         try:
             rows = await asyncio.shield(work)
@@ -115,13 +115,26 @@ class TransformersEngine:
             return [failed(request, problem, time.monotonic() - start) for request in requests]
         seconds, ends = time.monotonic() - start, self._ends()
         completions = []
-        for row, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+        for row, (request, beginning) in enumerate(zip(requests, beginnings, strict=True)):
             count, reason = endings.ended[row]
-            tokens = rows[row][:count]
-            text = self._tokenizer.decode(tokens[:-1] if tokens[-1] in ends else tokens, skip_special_tokens=True)
+            tokens, written = rows[row][:count], beginning.written_tokens
+            text = self._decode(beginning.tokens, written, tokens[:-1] if tokens[-1] in ends else tokens)
             thought = self._prompts.thinking_tokens(request.prompt, tokens)
-            completions.append(finished(request, text, reason, len(prompt), count, seconds, thinking_tokens=thought))
+            length = len(beginning.tokens) - written
+            completions.append(
+                finished(request, text, reason, length, count, seconds, thinking_tokens=thought, written_tokens=written)
+            )
         return completions
+
+    def _decode(self, beginning: list[int], written: int, tokens: list[int]) -> str:
+        """Return the text of tokens. That of a continuation depends on what is before it: some tokenizers drop blanks
+        at the start of a text.
+        """
+        before = beginning[len(beginning) - written :]
+        whole = str(self._tokenizer.decode([*before, *tokens], skip_special_tokens=True))
+        if not before:
+            return whole
+        return whole[len(str(self._tokenizer.decode(before, skip_special_tokens=True))) :]
 
     def _ends(self) -> set[int]:
         ends = self._weights.generation_config.eos_token_id or self._tokenizer.eos_token_id

@@ -120,15 +120,16 @@ class VllmEngine:
         if request.sampling.thinking_budget is not None:
             require_reasoning_tags(self._model.reference.name, self._prompts.tags)
         try:
-            tokens = self._prompts.tokens(request.prompt)
+            beginning = self._prompts.beginning(request)
         except InvalidPrompt as error:
             return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
         final, limit = None, self._model.reference.retry.request_seconds
+        prompt_tokens = len(beginning.tokens) - beginning.written_tokens
         try:
-            sampling = self._sampling(request, tokens)
+            sampling = self._sampling(request, beginning.room)
             # The prompt is given as tokens, so that vLLM needs no thread for it. The id is new, so that a request that
             # is retried after a failure does not collide with its first attempt.
-            prompt = {"type": "token", "prompt_token_ids": tokens}
+            prompt = {"type": "token", "prompt_token_ids": beginning.tokens}
             async with asyncio.timeout(limit):
                 async for output in self._engine.generate(prompt, sampling, uuid4().hex):
                     final = output
@@ -136,31 +137,32 @@ class VllmEngine:
             raise EngineDied(f"{self._model.reference.name}: the vLLM engine died: {error}") from error
         except TimeoutError:
             problem = f"vLLM gave no answer within {limit:g} s (retry.request_seconds)"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens))
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
         except (VLLMClientError, ValueError) as error:  # vLLM refuses this request every time
             problem = f"{type(error).__name__}: {error}"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens), permanent=True)
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens, permanent=True)
         except Exception as error:
             problem = f"{type(error).__name__}: {error.__cause__ or error}"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=len(tokens))
+            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
         seconds = time.monotonic() - start
         sample = final.outputs[0] if final is not None and final.outputs else None
         if final is None or sample is None or sample.finish_reason not in ("stop", "length", "repetition"):
             problem = f"vLLM ended the request without an answer ({sample and sample.finish_reason})"
-            return failed(request, problem, seconds, prompt_tokens=len(tokens))
+            return failed(request, problem, seconds, prompt_tokens=prompt_tokens)
         budget = request.sampling.thinking_budget
         return finished(
             request,
             sample.text,
             sample.finish_reason,
-            len(tokens),
+            prompt_tokens,
             len(sample.token_ids),
             seconds,
             thinking_tokens=0 if budget is None else self._prompts.thinking_tokens(request.prompt, sample.token_ids),
+            written_tokens=beginning.written_tokens,
             cached_tokens=final.num_cached_tokens or 0,
         )
 
-    def _sampling(self, request: Request, tokens: list[int]) -> Any:
+    def _sampling(self, request: Request, room: int) -> Any:
         from vllm.sampling_params import RepetitionDetectionParams, SamplingParams, StructuredOutputsParams
 
         sampling, guard = request.sampling, request.sampling.repetition
@@ -177,7 +179,7 @@ class VllmEngine:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
-            max_tokens=self._prompts.max_new_tokens(tokens, sampling.max_tokens),
+            max_tokens=room,
             seed=request.seed,
             output_kind=self._only_at_the_end,
             skip_clone=True,  # made for this one request

@@ -82,6 +82,42 @@ class HttpClient:
         async with self._posted(path, body, below_v1) as reply:
             return self._read(reply.status, reply.headers, await reply.read())
 
+    async def post_file(self, path: str, fields: Mapping[str, str], name: str, content: bytes) -> HttpReply:
+        """Return the reply to a form with a file. Raises RequestFailed if it does not come in time."""
+        import aiohttp
+
+        form = aiohttp.FormData(fields)
+        form.add_field("file", content, filename=name, content_type="application/jsonl")
+        payload = form()
+        async with (
+            self._failures_told(self._seconds),
+            self._session.post(
+                self._at(path, below_v1=True),
+                data=payload,
+                headers={"Content-Type": str(payload.content_type)},
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as reply,
+        ):
+            return self._read(reply.status, reply.headers, await reply.read())
+
+    async def get_lines(self, path: str) -> tuple[HttpReply, list[dict[str, Any]]]:
+        """Return the reply at a path and the JSON objects in its lines; the reply has a text if it is a refusal.
+
+        Raises:
+            RequestFailed: The file does not come in time, or a line of it is no JSON object.
+        """
+        async with (
+            self._failures_told(self._seconds),
+            self._session.get(self._at(path, below_v1=True), proxy=self._proxy, allow_redirects=False) as reply,
+        ):
+            if reply.status != 200:
+                return self._read(reply.status, reply.headers, await reply.read()), []
+            lines = [self._decoded(line.decode("utf-8", "replace")) async for line in _lines(reply.content) if line]
+        if not all(isinstance(line, dict) for line in lines):
+            raise RequestFailed(f"a line of {path} is no JSON object", FailureKind.ATTEMPT_FAILED)
+        return HttpReply(200, {}, ""), lines
+
     async def post_streamed(self, path: str, body: Any) -> tuple[HttpReply, list[dict[str, Any]] | None]:
         """Return the reply to a JSON body and its server-sent events; None for the events of an ordinary reply."""
         async with self._posted(path, body, below_v1=True) as reply:

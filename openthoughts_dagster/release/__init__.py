@@ -1,0 +1,22 @@
+"""The release: one data set over many sources, chosen from the answers of one teacher, with its files and its record.
+
+`choosing` decides which rows are in it and why others are not; `make` writes its tables, its folder (`files`) and its
+record (`record`), so that it can be made again (`rebuilding`) and compared (`diff`). Study tables are read from the
+lake: this folder and `studies/` do not import each other.
+"""
+
+from openthoughts_dagster.release.choosing import ReleaseRows, choose_rows, release_of, release_sources
+from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.folder import ReleasePlace
+from openthoughts_dagster.release.make import MadeRelease, make_release
+
+__all__ = [
+    "MadeRelease",
+    "ReleaseError",
+    "ReleasePlace",
+    "ReleaseRows",
+    "choose_rows",
+    "make_release",
+    "release_of",
+    "release_sources",
+]

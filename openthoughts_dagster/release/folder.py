@@ -1,0 +1,95 @@
+"""Where the folders of versions are: NAME/TEACHER/VERSION below an address; each is complete or absent."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.record import RECORD
+from openthoughts_dagster.storage import Folders, joined, local_path
+
+
+@dataclass(frozen=True)
+class ReleasePlace:
+    """The place of all releases.
+
+    Args:
+        address: The folder or store address, such as OPENTHOUGHTS_FILES/releases.
+        workplace: The local folder in which a version is made; the address itself when that is a folder.
+        folders: The folders in the store.
+    """
+
+    address: str
+    workplace: Path
+    folders: Folders
+
+    def address_of(self, name: str, teacher: str, version: str) -> str:
+        """Return the address of a version."""
+        return joined(self.address, name, teacher, version)
+
+    def has(self, address: str) -> bool:
+        """Return whether a complete version is at an address that `address_of` gave."""
+        if (folder := local_path(address)) is not None:
+            return (folder / RECORD).is_file()
+        return self.folders.manifest(address) is not None
+
+    def put(self, name: str, teacher: str, version: str, make: Callable[[Path], None]) -> bool:
+        """Make the folder of a version, unless it is there. Of two that make it at once, the second waits and finds it.
+
+        Args:
+            name: Name of the release.
+            teacher: The teacher.
+            version: The version.
+            make: Writes all files into the empty folder that it gets.
+
+        Returns:
+            Whether it was made now.
+
+        Raises:
+            ReleaseError: The files could not be written, for example because the disk is full. Nothing is left of them.
+        """
+        address, parent = self.address_of(name, teacher, version), self.workplace / name / teacher
+        with _locked(parent, version):
+            if self.has(address):
+                return False
+            for left in parent.glob(f".{version}.*.unfinished"):
+                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: the lock is ours
+            unfinished = parent / f".{version}.{uuid.uuid4().hex}.unfinished"
+            unfinished.mkdir()
+            try:
+                make(unfinished)
+                if local_path(address) is not None:
+                    unfinished.rename(parent / version)
+                else:
+                    self.folders.put(unfinished, address)
+            except OSError as error:
+                free = shutil.disk_usage(parent).free / 2**30
+                raise ReleaseError(
+                    f"version {version} of release {name} could not be written below {parent}: {error}. {free:,.1f} "
+                    "GiB are free there; a version needs about four times the bytes of its texts. Nothing is left of "
+                    "the attempt: make space, and materialize reasoning_dataset again"
+                ) from error
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        return True
+
+
+@contextmanager
+def _locked(parent: Path, version: str) -> Iterator[None]:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(parent / f".{version}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ReleaseError(
+            f"releases cannot be written below {parent}: {error}. Let OPENTHOUGHTS_FILES be writable"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,71 @@
+"""The gates that read every text: leaks of benchmarks, and personal data."""
+
+import polars as pl
+
+from openthoughts_dagster.evaluation import benchmark_questions
+from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
+from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, source_sample
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release.choosing import release_of
+from openthoughts_dagster.release.gates.result import SHOWN, GateResult, waivers_of
+from openthoughts_dagster.release.personal_data import find_personal_data
+from openthoughts_dagster.release.texts import read_parts, scan_answer_texts, scan_questions
+
+
+def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
+    """No question leaks from a benchmark or from a set of `decontamination.against`."""
+    release = release_of(recipe)
+    own, unchecked = benchmark_questions(recipe.evaluation, recipe.path)
+    benchmarks = compared_questions(own, recipe.evaluation, recipe.decontamination, recipe.path)
+    waived, found, count = waivers_of(release, "contamination"), [], 0
+    for source, names in _by_source(scan_questions(lake, teacher).collect()).items():
+        count += names.height
+        if source in waived:
+            continue
+        scored = lake.scan(SCORED_QUESTIONS, source=source)
+        sample = source_sample(scored, scored.select("question_id").collect()["question_id"])
+        texts = names.filter(pl.col("question").is_not_null())
+        leaks = find_leaks(Texts.of(texts["question"]), recipe.decontamination, benchmarks, sample).decisions
+        for position, decision in leaks.items():
+            name = str(decision.evidence.get("benchmark", ""))
+            found.append({"source": source, "question_id": texts["question_id"][position], "benchmark": name})
+    says = f"{len(found):,} of {count:,} questions leak from {benchmarks.height:,} benchmark questions"
+    if unchecked:
+        says += f"; not compared with {', '.join(unchecked)}, whose questions are not known"
+    remedy = (
+        "materialize deduped_questions of the source with the present `decontamination`, then teacher_answers and "
+        "reasoning_dataset"
+        if found
+        else ""
+    )
+    shown = pl.DataFrame(found, schema={"source": pl.String, "question_id": pl.String, "benchmark": pl.String})
+    return GateResult("contamination", not found, says, remedy, shown, {"leaks": len(found), "questions": count})
+
+
+def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
+    """No text has an e-mail address, a phone number or a key. It warns, because detectors err."""
+    found, counts = [], dict[tuple[str, str, str], int]()
+    answers = scan_answer_texts(lake, teacher)
+    name = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
+    scans = (
+        (scan_questions(lake, teacher).with_columns(row=pl.format("{} {}", "source", "question_id")), ["question"]),
+        (answers.with_columns(row=name), ["reasoning", "answer"]),
+    )
+    for rows, columns in scans:
+        for part in read_parts(rows.select("row", *columns)):
+            for one in find_personal_data(part, "row", columns):
+                key = (one.column, one.kind, one.detector)
+                counts[key] = counts.get(key, 0) + 1
+                if counts[key] <= SHOWN:
+                    found.append({"column": one.column, "kind": one.kind, "row": one.row, "shown": one.excerpt})
+    shown = pl.DataFrame(found, schema=dict.fromkeys(("column", "kind", "row", "shown"), pl.String))
+    by = ", ".join(f"{count:,} x {detector} in {column}" for (column, _, detector), count in sorted(counts.items()))
+    says = f"possible personal data: {by}" if counts else "no e-mail address, phone number or key was found"
+    remedy = "look at the rows; drop what should not leave with a filter of the source" if counts else ""
+    total = sum(counts.values())
+    return GateResult("personal_data", not counts, says, remedy, shown, {"findings": total}, blocking=False)
+
+
+def _by_source(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    parts = rows.partition_by("source", as_dict=True) if rows.height else {}
+    return {str(name[0]): part.sort("question_id") for name, part in sorted(parts.items())}

@@ -1,0 +1,80 @@
+"""Prepares the folder of a version for the hub: its files, with a card of the present."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release.card import FUNNEL_PLOT, draw_funnel, read_card_facts, write_card
+from openthoughts_dagster.release.choosing import release_of
+from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.gates import check_personal_data, find_gate_failures, require_version
+from openthoughts_dagster.release.push_plan import ReleaseFolder
+from openthoughts_dagster.release.record import read_record
+from openthoughts_dagster.storage import Folders
+
+
+class GateError(ReleaseError):
+    """Gates stop the release; the message has a line for each, with rows and remedy."""
+
+
+def require_open_gates(lake: Lake, recipe: Recipe, teacher: str) -> None:
+    """Check every gate that stops a release, in the tables as they are now.
+
+    Raises:
+        GateError: A gate fails.
+        ReleaseError: The recipe has no release.
+    """
+    failed = find_gate_failures(lake, recipe, teacher)
+    if failed:
+        lines = "\n".join(f"- {result.describe()}" for result in failed)
+        raise GateError(f"{release_of(recipe).name} of {teacher} may not leave, {len(failed)} gates stop it:\n{lines}")
+
+
+def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scratch: Path) -> ReleaseFolder:
+    """Fetch the version that was made last, and write its card again with what the tables have by now.
+
+    The card of a version is written before its student is trained: scores and studies that came later are in this one.
+    Rows, record and manifest are the version's own.
+
+    Args:
+        lake: The tables.
+        recipe: The recipe with its release.
+        teacher: The release's partition.
+        folders: Where the files of versions are.
+        scratch: A folder for the card.
+
+    Returns:
+        The folder to push.
+
+    Raises:
+        ReleaseError: There is no version.
+        StorageError: Its files cannot be fetched.
+    """
+    version = require_version(lake, recipe, teacher)
+    path, record = folders.fetch(version["path"]), read_record(version["record"])
+    facts = read_card_facts(
+        lake,
+        recipe,
+        teacher,
+        version["version"],
+        version["made_at"],
+        record["shortfalls"],
+        record,
+        check_personal_data(lake, recipe, teacher),
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    (scratch / "README.md").write_text(head_of((path / "README.md").read_text()) + write_card(facts))
+    (scratch / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel))
+    folder = ReleaseFolder(path, release_of(recipe).name, teacher, version["version"])
+    return replace(folder, newer=scratch)
+
+
+def head_of(card: str) -> str:
+    """Return the YAML head of a card with its lines of dashes; empty where it has none."""
+    if not card.startswith("---\n"):
+        return ""
+    head, dashes, _ = card.removeprefix("---\n").partition("\n---\n")
+    return f"---\n{head}\n---\n" if dashes else ""

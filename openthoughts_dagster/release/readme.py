@@ -1,0 +1,89 @@
+"""The YAML head of README.md, by which the hub and `datasets` know the configs, the licence and the sizes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from openthoughts_dagster.recipe import Recipe, Release
+from openthoughts_dagster.release.columns import CONFIGS
+from openthoughts_dagster.release.files import ConfigFiles
+
+_OF_THE_HUB = {
+    "Apache-2.0", "MIT", "OpenRAIL", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "C-UDA", "CC0-1.0",
+    "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-2.0", "CC-BY-NC-3.0",
+    "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-NC-ND-3.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-2.0", "CC-BY-NC-SA-3.0",
+    "CC-BY-NC-SA-4.0", "CDLA-Sharing-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0", "WTFPL", "ECL-2.0",
+    "EPL-1.0", "EPL-2.0", "EUPL-1.1", "AGPL-3.0", "GFDL", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "ISC",
+    "MPL-2.0", "MS-PL", "OFL-1.1", "OSL-3.0", "PostgreSQL", "NCSA", "Unlicense", "Zlib", "PDDL", "ODC-By", "ODbL",
+}  # fmt: skip
+_NAMES = {"ODC-By-1.0": "odc-by", "ODbL-1.0": "odbl", "PDDL-1.0": "pddl", "GPL-3.0-only": "gpl-3.0"}
+_SIZES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+)
+
+
+def readme_head(recipe: Recipe, release: Release, sources: list[str], sizes: Mapping[str, ConfigFiles]) -> str:
+    """Return the YAML head of README.md with its two lines of dashes.
+
+    Args:
+        recipe: The recipe, which says where sources are from.
+        release: Its release.
+        sources: The sources of the release.
+        sizes: What was written, by config.
+    """
+    rows = sizes["default"].rows
+    head: dict[str, Any] = {
+        **_licence(release.licence),
+        "pretty_name": release.title,
+        "task_categories": ["text-generation"],
+        "size_categories": [next((name for limit, name in _SIZES if rows < limit), "100M<n<1B")],
+        "source_datasets": _datasets(recipe, sources) or ["original"],
+        "tags": ["reasoning", "synthetic", "openthoughts", *sorted({recipe.source(name).domain for name in sources})],
+        "configs": [_config(name) for name in sizes],
+        "dataset_info": [_info(name, size) for name, size in sizes.items()],
+    }
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120)}---\n"
+
+
+def _licence(expression: str) -> dict[str, str]:
+    names = {name.lower() for name in _OF_THE_HUB}
+    own = _NAMES.get(expression, expression.lower())
+    if own in names:
+        return {"license": own}
+    single = expression.replace("-", "").replace(".", "").replace("+", "").isalnum()
+    known = single and not expression.startswith("LicenseRef")
+    link = f"https://spdx.org/licenses/{expression}.html" if known else "https://spdx.org/licenses/"
+    return {"license": "other", "license_name": expression.lower(), "license_link": link}
+
+
+def _datasets(recipe: Recipe, sources: list[str]) -> list[str]:
+    """List the data sets of the hub that the sources read."""
+    found: dict[str, None] = {}
+    for name in sources:
+        source = recipe.source(name)
+        for part in [source, *(getattr(source, "parts", None) or [])]:
+            dataset = getattr(part, "dataset", None)
+            if isinstance(dataset, str):
+                found[dataset] = None
+    return list(found)
+
+
+def _config(name: str) -> dict[str, Any]:
+    files = [{"split": "train", "path": f"{CONFIGS[name].folder}/train-*.parquet"}]
+    return {"config_name": name, **({"default": True} if name == "default" else {}), "data_files": files}
+
+
+def _info(name: str, size: ConfigFiles) -> dict[str, Any]:
+    return {
+        "config_name": name,
+        "features": CONFIGS[name].features,
+        "splits": [{"name": "train", "num_bytes": size.bytes, "num_examples": size.rows}],
+        "download_size": size.file_bytes,
+        "dataset_size": size.bytes,
+    }

@@ -1,0 +1,122 @@
+"""What the card says is what the tables say; texts of models are text there; templates are checked."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from openthoughts_dagster.lake import (
+    RELEASE_SCORES,
+    RELEASE_STUDENTS,
+    STUDY_RESULTS,
+    STUDY_VERSIONS,
+    Lake,
+)
+from openthoughts_dagster.recipe import RecipeError
+from openthoughts_dagster.recipe.release import CARD_FIELDS
+from openthoughts_dagster.release.card import fill_template, read_card_facts, write_card
+from openthoughts_dagster.release.card.sections import SECTIONS
+from openthoughts_dagster.release.pushing import head_of, prepare_push
+from openthoughts_dagster.storage import Folders
+from openthoughts_dagster_tests.release.published import publish
+from openthoughts_dagster_tests.release.sums import SHOP, SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
+
+
+def test_the_card_says_what_the_tables_say(tmp_path: Path) -> None:
+    lake, recipe = small_lake(tmp_path / "lake", count=20), small_recipe(tmp_path / "recipe", sizes={"math": 30})
+    benchmark = tmp_path / "recipe" / "benchmarks" / "two_digit_sums" / "test.jsonl"
+    leak = json.loads(benchmark.read_text().splitlines()[0])["question"]
+    fill_source(lake, SHOP, {**sums(5000, 19), leak: [("r", "110"), ("s", "110")]})
+    made = publish(lake, recipe, tmp_path / "one")
+    card = (Path(made.path) / "README.md").read_text()
+    assert head_of(card).startswith("---\nlicense: apache-2.0\n") and card.removeprefix(head_of(card)).startswith(
+        "\n# Sums\n"
+    )
+    assert "60 answers of the model worked to 30 questions of 2 sources" in card and f"`{made.version}`" in card
+    assert "![Questions and answers that every step left](funnel.svg)" in card
+    assert "| asked | 40 | 80 |" in card and "| sizes | 30 | 60 |" in card
+    assert re.search(r"\| two-digit-sums \| math \| Apache-2.0 \| \d+ \| \d+ \| The benchmark's own kind", card)
+    assert "compared with 240 questions of 2 benchmarks" in card and "dropped as leaks: 1." in card
+    assert "of 30 questions of this version, drawn at random and compared with every benchmark question, 0 leak" in card
+    assert "**Cut off:** 0 of 60 answers" in card and "**Not verified:** 0 of 30 questions have a reference" in card
+    assert "rai:dataBiases" in card and f"openthoughts release rebuild {made.version}" in card and "| polars |" in card
+    assert "No student was trained" in card and "No study of this recipe" in card
+    assert str(tmp_path) not in card
+
+    plot = (Path(made.path) / "funnel.svg").read_text()
+    assert plot.startswith("<svg xmlns=") and ">30 questions, 60 answers</text>" in plot and "<script" not in plot
+
+
+def test_texts_of_models_are_text_on_the_card(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)> [click](http://evil.org) `x` |"
+    lake = small_lake(tmp_path / "lake", count=3)
+    recipe = small_recipe(tmp_path / "recipe", title="Sums <b>of</b> two")
+    recipe = recipe.model_copy(update={"studies": small_recipe_with_study(tmp_path).studies})
+    _decide(lake, f"plain wins {evil}")
+    card = (Path(publish(lake, recipe, tmp_path / "one").path) / "README.md").read_text()
+    card = card.removeprefix(head_of(card))
+    assert r"plain wins \<img src=x onerror=alert\(1\)\> \[click\]\(http" in card and r"\`x\` \|" in card
+    assert not re.search(r"(?<!\\)<|http://evil|(?<!\\)\]\(http", card)
+    assert r"# Sums \<b\>of\</b\> two" in card
+
+
+def small_recipe_with_study(folder: Path) -> Any:
+    from openthoughts_dagster_tests.studies.test_results import _recipe
+
+    (folder / "study").mkdir()
+    return _recipe(folder / "study")
+
+
+def _decide(lake: Lake, decision: str) -> None:
+    version = {"study": "s", "version": "v1", "number": 1, "definition": "{}", "frozen_at": datetime.now(UTC)}
+    lake.append(STUDY_VERSIONS, pl.DataFrame([version], schema=STUDY_VERSIONS.schema))
+    numbers = {name: 1 for name, kind in STUDY_RESULTS.columns.items() if kind == pl.Int64}
+    scores = {name: 0.25 for name, kind in STUDY_RESULTS.columns.items() if kind == pl.Float64}
+    row = {"study": "s", "version": "v1", "arm_name": "plain", "decision": decision, **numbers, **scores}
+    lake.append(STUDY_RESULTS, pl.DataFrame([row], schema=STUDY_RESULTS.schema))
+
+
+def test_a_push_has_a_card_with_scores_that_came_after_the_version(tmp_path: Path) -> None:
+    lake, recipe = small_lake(tmp_path / "lake", count=3), small_recipe(tmp_path / "recipe")
+    made = publish(lake, recipe, tmp_path / "one")
+    folder = Path(made.path)
+    _score(lake, made.version, [1.0, 0.0, 1.0, 1.0])
+    pushed = prepare_push(lake, recipe, TEACHER, Folders(tmp_path / "cache"), tmp_path / "scratch")
+    assert set(pushed.files()) == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    card = pushed.files()["README.md"].read_text()
+    assert (
+        head_of(card) == head_of((folder / "README.md").read_text()) and "| sums | 75.0% ± 25.0% | 0.0% | 4 |" in card
+    )
+    assert "12 rows" in card and "no e-mail address, phone number or key was found" in card
+    assert "No student was trained" in (folder / "README.md").read_text()  # the version itself is as it was
+
+
+def _score(lake: Lake, version: str, scores: list[float]) -> None:
+    labels = {"teacher": TEACHER, "version": version}
+    student = labels | {"path": "p", "fingerprint": "f", "losses": "[]", "rows": 12, "steps": 4, "train_tokens": 900}
+    student |= {"dropped_rows": 0, "seconds": 1.0, "final_loss": 0.1}
+    lake.replace(RELEASE_STUDENTS, pl.DataFrame([student], schema=RELEASE_STUDENTS.schema), teacher=TEACHER)
+    item = labels | {"benchmark": "sums", "metric": "exact", "repeats": 1, "untrained_score": 0.0}
+    rows = [item | {"item": str(number), "score": score} for number, score in enumerate(scores)]
+    lake.replace(RELEASE_SCORES, pl.DataFrame(rows, schema=RELEASE_SCORES.schema), teacher=TEACHER)
+
+
+def test_a_template_of_ones_own_is_filled_and_an_unknown_field_is_refused_with_the_recipe(tmp_path: Path) -> None:
+    assert set(SECTIONS) == set(CARD_FIELDS)
+    (tmp_path / "recipe").mkdir()
+    template = tmp_path / "recipe" / "card.md"
+    template.write_text("# {title} {version}\n{{kept}} $\\frac{1}{2}$\n{sources}\n")
+    lake, recipe = small_lake(tmp_path / "lake", count=3), small_recipe(tmp_path / "recipe", card="card.md")
+    made = publish(lake, recipe, tmp_path / "one")
+    card = write_card(read_card_facts(lake, recipe, TEACHER, made.version, datetime.now(UTC)))
+    assert card.startswith(f"# Sums {made.version}\n{{kept}} $\\frac{{1}}{{2}}$\n") and SUMS in card
+    template.write_text("# {titel}\n")
+    with pytest.raises(RecipeError, match=r"card.md has the field \{titel\}"):
+        small_recipe(tmp_path / "recipe", card="card.md")
+    with pytest.raises(KeyError, match="titel"):
+        fill_template("{titel}", {"title": "x"})
+    assert head_of("# no head") == "" and head_of("---\na: b\n---\n# x\n---\n") == "---\na: b\n---\n"
