@@ -5,7 +5,6 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -28,6 +27,7 @@ from openthoughts_dagster.recipe import (
     Score,
 )
 from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.prompt_files import read_prompt_file
 
 _SHIPPED = SHIPPED / "openthoughts3" / "prompts"
 _DIFFICULTY = rating_schema("difficulty", 1, 10)
@@ -66,18 +66,7 @@ def read_prompt(path: str) -> str:
     Raises:
         ValueError: The file does not exist or has no place for the question.
     """
-    shipped = _SHIPPED / f"{Path(path).name}.md"
-    file = Path(path) if Path(path).is_file() or not shipped.is_file() else shipped
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.md")))
-        raise ValueError(
-            f"the prompt file {path} cannot be read: {error.strerror}; correct scores.prompt, or use one of {names}"
-        ) from error
-    if "{question}" not in text:
-        raise ValueError(f"the prompt file {path} has no {{question}} in it; put it where the question belongs")
-    return text
+    return read_prompt_file(path, _SHIPPED, ["question"], "scores.prompt")
 
 
 def score_questions(questions: pl.DataFrame, scores: list[Score], context: ScoringContext) -> Scored:

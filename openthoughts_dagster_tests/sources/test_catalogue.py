@@ -16,8 +16,8 @@ from openthoughts_dagster.recipe import (
     TableSource,
     load_recipe,
 )
+from openthoughts_dagster.sources import prompts
 from openthoughts_dagster.sources.hugging_face import CONVERTED
-from openthoughts_dagster.sources.prompts import shipped_prompts
 from openthoughts_dagster_tests.sources.catalogue_rows import ROWS
 from openthoughts_dagster_tests.sources.dumps import ANSWERS, QUESTION, posts_xml, write_dump
 from openthoughts_dagster_tests.sources.helpers import read
@@ -55,7 +55,7 @@ def test_every_prompt_that_the_catalogue_names_is_shipped() -> None:
     for source in RECIPE.catalogue:
         if isinstance(source, PdfSource):
             named |= {str(source.extract_prompt), str(source.refine_prompt), str(source.filter_prompt)}
-    assert named == set(shipped_prompts())
+    assert named == {path.stem for path in Path(str(prompts.__file__)).parent.glob("*.md")}
 
 
 @pytest.mark.parametrize("name", OF_THE_PAPER)
