@@ -71,7 +71,7 @@ class Size:
     answer_tokens: int
 
 
-FULL, SMALL = Size((4096, 16_384), 12, 200, 512), Size((64,), 4, 4, 16)
+FULL, SMALL = Size((4096, 16_384), 12, 200, 512), Size((256,), 4, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ def train_trl(model: str, rows: str, folder: str, length: str, steps: str, _: st
         max_steps=int(steps),
         max_length=int(length),
         bf16=True,
+        use_cpu=not _accelerated(),
         disable_tqdm=True,
         save_strategy="no",
         report_to="none",

@@ -6,6 +6,7 @@ the machine disturbs less. MILLIONS are the tokens of the preparations whose mem
 """
 
 import json
+import os
 import random
 import resource
 import subprocess
@@ -24,6 +25,7 @@ ROW_TOKENS = 12_000
 COMPARED_TOKENS = 2_400_000
 TRAINED_ROWS = 240
 ROUNDS = 3
+CORES = 2
 
 
 def texts(rows: int, words: int) -> Iterator[tuple[str, str]]:
@@ -97,8 +99,8 @@ def prepare_ours(model: str, rows: str, folder: str) -> dict[str, Any]:
 
 
 def prepare_trl(model: str, rows: str, folder: str) -> dict[str, Any]:
-    """Prepare rows as SFTTrainer does, in two processes."""
-    trainer, seconds, cpu_seconds = _bare_trainer(model, rows, folder, dataset_num_proc=2)
+    """Prepare rows as SFTTrainer does, in a process for each core."""
+    trainer, seconds, cpu_seconds = _bare_trainer(model, rows, folder, dataset_num_proc=CORES)
     tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
     return {"tokens": tokens, "max_rss_gb": _resident(), "seconds": seconds, "cpu_seconds": cpu_seconds}
 
@@ -186,7 +188,8 @@ def measure(name: str, model: Path, rows: Path) -> dict[str, Any]:
     """Run one of the functions above in a process of its own."""
     with TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--measure", name, str(model), str(rows), folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        env = os.environ | {"RAYON_NUM_THREADS": str(CORES)}  # TRL's processes are not held by this variable
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

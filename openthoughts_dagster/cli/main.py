@@ -15,6 +15,7 @@ from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
+from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import plan, planned
 from openthoughts_dagster.cli.retry import refused_answers
@@ -55,6 +56,7 @@ def main() -> None:
 
 
 main.add_command(leaks)
+main.add_command(lock)
 main.add_command(items)
 main.add_command(compare)
 main.add_command(trace_command)
@@ -164,10 +166,10 @@ def add(
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
-        address = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
+        dropped = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
         raise click.ClickException(in_words_of_options(str(error))) from error
-    click.echo(f"{address} is complete; the landing sensor takes it at its next look")
+    click.echo(f"{dropped.address} is complete ({dropped.describe()}); the landing sensor takes it at its next look")
 
 
 main.add_command(study)

@@ -16,7 +16,7 @@ class Lora(RecipeModel):
     """Low-rank adapters that are trained instead of the weights, and merged into the weights at the end."""
 
     rank: Positive = Field(32, description="Rank of the adapters.")
-    alpha: float = Field(64, gt=0, description="Scale of the adapters: they count alpha / rank times.")
+    alpha: Positive = Field(64, description="Scale of the adapters: they count alpha / rank times.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapters' inputs that is dropped in training.")
     modules: list[str] = Field(
         default=[], description="Layers that get adapters, e.g. q_proj; empty for every linear layer but the last."

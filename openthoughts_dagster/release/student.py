@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe, Student
+from openthoughts_dagster.recipe.presets import with_overrides
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.texts import scan_rows
@@ -27,7 +28,7 @@ def student_of_release(recipe: Recipe) -> Student:
     if "preset" in over:
         merged["training"] = over.get("training")
     elif isinstance(over.get("training"), Mapping):
-        merged["training"] = {**recipe.student.settings().model_dump(), **over["training"]}
+        merged["training"] = with_overrides(recipe.student.settings(), over["training"])
         merged.pop("preset", None)
     try:
         return Student.model_validate({name: value for name, value in merged.items() if value is not None})

@@ -71,11 +71,13 @@ def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
     row = {
         "study": study.name,
         "version": version,
-        "number": known.height + 1,
+        "number": max([0, *known["number"]]) + 1,
         "definition": json.dumps(identity_of(study), default=str, ensure_ascii=False),
         "frozen_at": datetime.now(UTC),
     }
-    lake.append(STUDY_VERSIONS, pl.DataFrame([row], schema=STUDY_VERSIONS.schema))
+    # Not appended: of two runs that start a study at once each would add the version, and it would stand there twice.
+    rows = pl.concat([known, pl.DataFrame([row], schema=STUDY_VERSIONS.schema)])
+    lake.replace(STUDY_VERSIONS, rows, study=study.name)
     return version
 
 

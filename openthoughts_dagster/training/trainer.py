@@ -108,7 +108,7 @@ def _arguments(student: Student, batches: Batches, folder: Path, steps: int, sav
         logging_nan_inf_filter=False,  # it would show the loss of the step before
         disable_tqdm=True,
         dataloader_pin_memory=accelerated,
-        use_cpu=not accelerated and batches.processes > 1,
+        use_cpu=not accelerated and (batches.processes > 1 or settings.bf16),
         ddp_find_unused_parameters=False,  # there are none, and looking for them costs time in every step
         ddp_backend=None if accelerated or batches.processes == 1 else "gloo",
         seed=student.seed,

@@ -11,7 +11,7 @@ import pytest
 from openthoughts_dagster.defs.asset_entry import ERROR, AssetEntry
 from openthoughts_dagster.defs.automation import FOLLOWS_CHANGES
 from openthoughts_dagster.defs.build import build_definitions
-from openthoughts_dagster.defs.catalogue import CATALOGUE
+from openthoughts_dagster.defs.catalogue import CATALOGUE, entries_of
 from openthoughts_dagster.defs.check_rules import Finding, Partition
 from openthoughts_dagster.defs.jobs import QUESTIONS
 from openthoughts_dagster.defs.partitions import BY_CELL, BY_SOURCE, BY_TEACHER, PartitionKind, static_kind
@@ -131,7 +131,7 @@ def test_the_page_of_every_asset_with_a_table_has_its_columns_address_and_code(
         .code_references
     )
     assert link.url.startswith(f"{online.repository}/openthoughts_dagster/defs/assets/raw_sources.py#L")
-    for entry in CATALOGUE:
+    for entry in entries_of(recipe):
         metadata = graph.get(dg.AssetKey(entry.name)).metadata
         [code] = metadata["dagster/code_references"].code_references
         assert Path(code.file_path).parent.name == "assets"

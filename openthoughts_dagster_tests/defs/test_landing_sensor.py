@@ -11,8 +11,8 @@ import pytest
 
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import RAW_SOURCES, Lake
-from openthoughts_dagster.landing.versions import SETTINGS_TAG
+from openthoughts_dagster.lake import RAW_SOURCES, SOURCE_READINGS, Lake
+from openthoughts_dagster.landing.versions import SETTINGS_TAG, settings_of
 from openthoughts_dagster.recipe import load_recipe
 
 RECIPE = ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
@@ -164,3 +164,19 @@ def test_settings_that_changed_before_the_first_look_are_news(deployment: Deploy
         deployment.instance.report_runless_asset_event(event)
     requested = deployment.requested()
     assert "two-digit-sums" in requested and "reversed-words" not in requested
+
+
+def test_the_lake_says_with_which_settings_its_rows_were_read(deployment: Deployment) -> None:
+    """Also to an instance whose materializations say nothing of settings, or say others."""
+    lake, recipe = Lake(str(deployment.landing.parent / "lake")), load_recipe("quickstart", {"OPENTHOUGHTS_DATA": "d"})
+    current = settings_of(recipe.source("two-digit-sums"))
+    for name, settings in (("two-digit-sums", current), ("reversed-words", "others")):
+        row = dict.fromkeys(RAW_SOURCES.columns, "x") | {"source": name}
+        lake.replace(RAW_SOURCES, pl.DataFrame([row], schema=RAW_SOURCES.schema), source=name)
+        reading = {"source": name, "settings": settings, "definition": "{}", "rows": 1}
+        lake.replace(SOURCE_READINGS, pl.DataFrame([reading], schema=SOURCE_READINGS.schema), source=name)
+        tag = {SETTINGS_TAG: "older"} if name == "two-digit-sums" else {}
+        event = dg.AssetMaterialization("raw_sources", partition=name, tags=tag)
+        deployment.instance.report_runless_asset_event(event)
+    requested = deployment.requested()
+    assert "two-digit-sums" not in requested and "reversed-words" in requested

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 import yaml
 
+from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.check_rules import Partition
 from openthoughts_dagster.defs.partitions import sources
-from openthoughts_dagster.demo import Outcome, Piece, leaderboard
+from openthoughts_dagster.demo import Outcome, Piece, leaderboard, run_recipe
 from openthoughts_dagster.lake import (
     ANSWER_PLANS,
     BENCHMARK_SCORES,
@@ -132,11 +133,14 @@ def test_checks_fail_when_the_tables_are_damaged(house: House, first_run: Outcom
 def test_a_source_that_cannot_be_read_fails_alone(house: House, first_run: Outcome) -> None:
     text = house.recipe_file.read_text()
     recipe = yaml.safe_load(text)
-    lost = {"name": "lost", "domain": "math", "reader": "files", "path": "nowhere.jsonl"}
-    recipe |= {"sources": [lost, recipe["sources"][0]], "teachers": recipe["teachers"][1:]}  # one cell that goes on
+    recipe["sources"].append({"name": "lost", "domain": "math", "reader": "files", "path": "nowhere.jsonl"})
     house.recipe_file.write_text(yaml.safe_dump(recipe, sort_keys=False))
     try:
-        outcome = house.run()
+        whole = house.recipe
+        # the lost source first, and one cell that goes on
+        some = {"sources": [whole.source("lost"), whole.sources[0]], "teachers": whole.teachers[1:]}
+        part = whole.model_copy(update=some)
+        outcome = run_recipe(build_definitions(part, house.settings), part, house.instance)
     finally:
         house.recipe_file.write_text(text)
         house.instance.delete_dynamic_partition(str(sources.name), "lost")

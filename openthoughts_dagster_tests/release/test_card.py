@@ -105,6 +105,7 @@ def _score(lake: Lake, version: str, scores: list[float]) -> None:
     lake.replace(RELEASE_SCORES, pl.DataFrame(rows, schema=RELEASE_SCORES.schema), teacher=TEACHER)
 
 
+@pytest.mark.faults
 def test_a_template_of_ones_own_is_filled_and_an_unknown_field_is_refused_with_the_recipe(tmp_path: Path) -> None:
     assert set(SECTIONS) == set(CARD_FIELDS)
     (tmp_path / "recipe").mkdir()

@@ -43,9 +43,11 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_training(untrained_m
         train(untrained_model, tmp_path, report_to=["trackio"])
 
 
-def test_answers_of_one_token_are_learned_with_their_end(untrained_model: Path, tmp_path: Path) -> None:
+def test_answers_of_one_token_are_learned_with_their_end_also_in_bfloat16_on_a_cpu(
+    untrained_model: Path, tmp_path: Path
+) -> None:
     rows = pl.DataFrame({"question": [f"What is {n}?" for n in range(16)], "text": [str(n % 10) for n in range(16)]})
-    trained = train(untrained_model, tmp_path, rows, epochs=1)
+    trained = train(untrained_model, tmp_path, rows, epochs=1, bf16=True)
     assert (trained.rows, trained.dropped_rows, trained.steps) == (16, 0, 1)
 
 
