@@ -86,7 +86,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     return {
         "dagster/row_count": scored.scores.items.height,
         "score": score,
-        "untrained_score": untrained,
+        **({} if untrained is None else {"untrained_score": untrained}),
         "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
