@@ -18,6 +18,7 @@ from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import plan, planned
+from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states, waiting
@@ -175,6 +176,7 @@ def add(
 
 
 main.add_command(study)
+main.add_command(release)
 
 
 @main.group()
