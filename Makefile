@@ -26,8 +26,13 @@ help:
 demo: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.demo
 
+# The studies that it runs; all of the recipe's where there are none. The quickstart's other ones take as long again.
+ifeq ($(OPENTHOUGHTS_RECIPE),)
+STUDIES ?= teachers questions-by-answers answer-filters scaling
+endif
+
 demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
-	@.venv/bin/python -m openthoughts_dagster.cli.demo_studies
+	@.venv/bin/python -m openthoughts_dagster.cli.demo_studies $(STUDIES)
 
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

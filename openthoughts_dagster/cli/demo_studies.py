@@ -15,10 +15,11 @@ from openthoughts_dagster.cli.study_runs import run_study
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import RecipeError
+from openthoughts_dagster.studies import StudyError, study_named
 
 
 def main() -> int:
-    """Run every study of the recipe and print the decisions. Exit status 1 when a part failed."""
+    """Run the studies that are named, or every one, and print the decisions. Exit status 1 when a part failed."""
     for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
         os.environ.setdefault(name, value)
     start = time.monotonic()
@@ -26,13 +27,17 @@ def main() -> int:
         from openthoughts_dagster.definitions import defs, recipe, settings
     except (RecipeError, ValueError) as error:
         sys.exit(f"the recipe cannot be used:\n{error}")
+    try:
+        studies = [study_named(recipe, name) for name in sys.argv[1:]] or recipe.studies
+    except StudyError as error:
+        sys.exit(str(error))
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     lake, outcomes = Lake(settings.lake), []
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         fail_orphans(instance)
         try:
-            for study in recipe.studies:
+            for study in studies:
                 print(f"\n{study.name}: {study.question}", flush=True)
                 outcomes.append(run_study(defs, recipe, study, instance, lake, lambda line: print(line, flush=True)))
         finally:

@@ -8,6 +8,7 @@ import click
 from openthoughts_dagster.cli.doctor_lake import (
     check_lake,
     check_materializations,
+    check_readings,
     check_recipes_of_lake,
     check_space,
     check_writable,
@@ -21,7 +22,9 @@ from openthoughts_dagster.evaluation import benchmark_needs
 from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
-from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
+from openthoughts_dagster.recipe.domains import misspelt_domains
+from openthoughts_dagster.recipe.lock import hub_references, lock_path, read_lock
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -42,6 +45,7 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
         recipe = settings.load_recipe()
         counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
         found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
+        found += [Finding("recipe", None, says) for says in misspelt_domains(recipe)]
     except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [
@@ -58,6 +62,8 @@ def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
             lambda: _benchmarks(loaded),
             lambda: check_recipes_of_lake(loaded, settings),
             lambda: check_materializations(loaded, settings),
+            lambda: check_readings(loaded, settings),
+            lambda: _lock(settings),
             lambda: _readers(loaded),
             lambda: check_models(loaded, settings),
             lambda: check_servers(loaded, settings),
@@ -161,6 +167,17 @@ def _accelerator() -> Iterator[Finding]:
     count = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(count)}))
     yield Finding("accelerator", True if count else None, f"{count} x {names}" if count else "none: models run on CPU")
+
+
+def _lock(settings: Settings) -> Iterator[Finding]:
+    """Say what the lock file beside the recipe lacks. `openthoughts lock --check` asks the hub as well."""
+    file = find_recipe(settings.recipe)
+    there = read_lock(file)
+    if there is None:
+        return
+    lacking = [each.key for each in hub_references(settings.load_recipe(locked=False)) if there.commit(each) is None]
+    says = f"{lock_path(file)} has no commit of {', '.join(lacking)}: runs read the newest; `openthoughts lock` adds it"
+    yield Finding("lock file", None if lacking else True, says if lacking else f"{lock_path(file)} names every commit")
 
 
 def _readers(recipe: Recipe) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from openthoughts_dagster.defs.recipe_uses import describe_other_recipes
 from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.lake import TABLES, Lake, LakeError, Table
 from openthoughts_dagster.lake.reading import find_path_problem
+from openthoughts_dagster.landing import WatchedSources
+from openthoughts_dagster.landing.readings import sources_read_otherwise
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -69,6 +71,22 @@ def check_materializations(recipe: Recipe, settings: Settings) -> Iterator[Findi
                 "Correct OPENTHOUGHTS_LAKE or DAGSTER_HOME so that they belong together; where the rows are gone, "
                 "materialize these partitions again",
             )
+
+
+def check_readings(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
+    """Name the sources whose rows in the lake were read with other settings than the recipe or the manifest has."""
+    lake = Lake(settings.lake)
+    landed = [entry.as_source() for entry in WatchedSources(lake).read().values() if entry.present]
+    own = {source.name for source in recipe.sources}
+    others = sources_read_otherwise(lake, [*recipe.sources, *(each for each in landed if each.name not in own)])
+    if others:
+        few = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED:,} more" * (len(others) > _NAMED))
+        yield Finding(
+            "asset raw_sources",
+            None,
+            f"rows of {few} were read with other settings than they have now, and what was made from them too: the "
+            "landing sensor requests them at its next look, or materialize raw_sources of them",
+        )
 
 
 def check_space(what: str, folder: Path) -> Iterator[Finding]:

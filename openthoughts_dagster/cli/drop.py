@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,28 @@ from openthoughts_dagster.storage import TEMPORARY_PREFIX
 _OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "domain:": "--domain:"}
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A source that landed: its address, its number of questions, and of rejected rows by reason.
+
+    `new_domain` says that its domain is none of the recipe's; it is empty for one of them.
+    """
+
+    address: str
+    questions: int
+    rejected: Mapping[str, int]
+    new_domain: str = ""
+
+    def describe(self) -> str:
+        """Say in a line what landed, what of it is no question, and whether its domain is new."""
+        rows = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.rejected.items()))
+        rejected = f", and {sum(self.rejected.values()):,} rows rejected: {rows}" if rows else ""
+        return f"{self.questions:,} questions{rejected}{self.new_domain}"
+
+
 def drop(
     landing: str | None, recipe: Recipe, name: str, file: Path, manifest: Mapping[str, Any], replace: bool = False
-) -> str:
+) -> Dropped:
     """Check that a file can be read as its manifest says, and copy both into the landing zone.
 
     Args:
@@ -31,7 +51,7 @@ def drop(
             nobody reads half of it. By default it stays.
 
     Returns:
-        The address of the source.
+        The address of the source, and what its rows are.
 
     Raises:
         ValueError: There is no landing zone, or the name is taken.
@@ -55,14 +75,15 @@ def drop(
     source = read_manifest(name, text, str(file.resolve().parent), domains)
     with (
         tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as staging,
-        read_source(source, recipe, ReaderContext(Path(staging))),
+        read_source(source, recipe, ReaderContext(Path(staging))) as read,
     ):
-        pass  # reading it raised no error
+        kept, rejected = read.kept, dict(read.reasons)
     if there is not None:
         zone.remove(name, [MARKER])
         zone.remove(name, [old for old in there.files if old not in (MARKER, MANIFEST, file.name)])
     zone.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
-    return f"{zone.address}/{name}"
+    new = f"; its domain {source.domain!r} is new, the recipe has {', '.join(sorted(domains))}"
+    return Dropped(f"{zone.address}/{name}", kept, rejected, "" if source.domain in domains else new)
 
 
 def in_words_of_options(message: str) -> str:

@@ -11,12 +11,16 @@ import click
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
+from openthoughts_dagster.cli.doctor_lake import check_readings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
+from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import plan, planned
+from openthoughts_dagster.cli.release import release
+from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
@@ -55,10 +59,12 @@ def main() -> None:
 
 
 main.add_command(leaks)
+main.add_command(lock)
 main.add_command(items)
 main.add_command(compare)
 main.add_command(trace_command)
 main.add_command(plan)
+main.add_command(report)
 
 
 def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,6 +129,8 @@ def status(context: click.Context) -> None:
         click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
+    for finding in check_readings(here.recipe, here.settings):
+        click.echo(f"note {finding.what}: {finding.says}")
     context.exit(1 if problems else 0)
 
 
@@ -164,13 +172,14 @@ def add(
     columns = {"question": question} | ({"answer": answer} if answer else {})
     manifest = {"reader": "files", "domain": domain, "licence": licence, "path": file.name, "columns": columns}
     try:
-        address = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
+        dropped = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
         raise click.ClickException(in_words_of_options(str(error))) from error
-    click.echo(f"{address} is complete; the landing sensor takes it at its next look")
+    click.echo(f"{dropped.address} is complete ({dropped.describe()}); the landing sensor takes it at its next look")
 
 
 main.add_command(study)
+main.add_command(release)
 
 
 @main.group()

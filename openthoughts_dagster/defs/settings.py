@@ -122,18 +122,21 @@ class Settings:
         """
         return None if self.cluster is None else load_cluster(self.cluster)
 
-    def load_recipe(self) -> Recipe:
-        """Load the recipe, which may use the cluster's shapes of hardware.
+    def load_recipe(self, locked: bool = True) -> Recipe:
+        """Load the recipe, with the cluster's shapes of hardware.
+
+        Args:
+            locked: Whether the commits of the lock file beside the recipe are used, if there is one.
 
         Returns:
             The recipe.
 
         Raises:
-            RecipeError: The recipe cannot be used.
+            RecipeError: The recipe or its lock file cannot be used.
             ClusterError: The description of the cluster cannot be used.
         """
         cluster = self.load_cluster()
-        recipe = load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None)
+        recipe = load_recipe(self.recipe, self.variables(), cluster.shapes if cluster else None, locked)
         _check_student_can_be_scored(recipe)
         return recipe.with_copies(Path(self.datasets) if self.datasets else None)
 

@@ -1,13 +1,15 @@
 """Reads JSON Lines files of benchmark questions strictly, because a skipped row would change a score unnoticed."""
 
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,14 @@ def read_items(path: Path) -> list[Item]:
     return [Item(_field(row, "question", where), _field(row, "answer", where)) for where, row in _rows(path)]
 
 
-def read_column(path: Path, column: str = "question") -> list[str]:
-    """Read one column of a JSON Lines file. Raises BenchmarkError as `read_items` does."""
-    return [_field(row, column, where) for where, row in _rows(path)]
-
-
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise BenchmarkError(f"{path}: there is no such file; correct the path in the recipe")
     empty = True
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+        with cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+            # Only line feeds end a line, as in any JSON Lines.
+            for number, line in enumerate(io.TextIOWrapper(file, "utf-8-sig", newline="\n"), start=1):
                 if line.strip():
                     empty = False
                     yield f"{path}, line {number}", _row(line, f"{path}, line {number}")
@@ -62,7 +60,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
 def _field(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if isinstance(value, str) and value.strip():
-        return value
+        return replace_lone_surrogates(value)
     if column not in row:
         raise BenchmarkError(f"{where}: has no {column!r}; its fields are {sorted(row)}")
     raise BenchmarkError(f"{where}: {column!r} must be a text or a number, got {value!r}")

@@ -15,6 +15,7 @@ from openthoughts_dagster.generation.template_probe import check_chat_template
 from openthoughts_dagster.lake import file_digest, folder_hash
 from openthoughts_dagster.recipe import ModelReference
 from openthoughts_dagster.recipe.engines import PUBLISHED, is_served
+from openthoughts_dagster.recipe.lock import split_commit
 from openthoughts_dagster.storage import Folders, StorageError
 
 # Reports beside the weights do not count. The trainer's own file names the folder that it wrote to, so the same student
@@ -91,7 +92,8 @@ class Model:
             return None
         folder = self.tokenizer_address.startswith("/")
         version = _folder_revision(self.tokenizer_address) if folder else ""
-        return load_tokenizer(self.tokenizer_address, None, version)
+        address, commit = split_commit(self.tokenizer_address)
+        return load_tokenizer(address, commit, version)
 
 
 def locate(reference: ModelReference, folder: Path, folders: Folders | None = None, weights: bool = True) -> Model:
@@ -135,6 +137,11 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     if _is_folder(reference.model):
         path = _check_folder(reference.name, "model", folder, reference.model, needed)
         return Model(reference, str(path), ModelIdentity(str(path), _folder_revision(str(path)), local=True))
+    if Path(reference.model).is_dir():  # the libraries that load models would take it without a word
+        raise EngineError(
+            f"{reference.name}: there is a folder {reference.model} in the present directory, which would be read in "
+            f"place of the hub's model of this id: start elsewhere, or write ./{reference.model} to mean a folder"
+        )
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
 

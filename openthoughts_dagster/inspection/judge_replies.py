@@ -13,10 +13,10 @@ from openthoughts_dagster.generation.ledger import read_answers
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
 from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake
-from openthoughts_dagster.questions import read_prompt, score_questions
+from openthoughts_dagster.questions import score_questions
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
 from openthoughts_dagster.questions.scoring import ScoringContext
-from openthoughts_dagster.recipe import Judge, Recipe, Score
+from openthoughts_dagster.recipe import Judge, Recipe, Score, read_score_prompt
 from openthoughts_dagster.storage import Folders, StorageError
 
 _NEVER_ASKED = "it was never asked with the recipe's present prompt and settings"
@@ -91,7 +91,7 @@ def _replies_of(lake: Lake, recipe: Recipe, folders: Folders, score: Score, judg
     heard: list[Row] = []
     context = ScoringContext(
         judge=lambda _: _listener(lake, model, judge, score.name, heard),
-        prompt=lambda path: read_prompt(recipe.path(path)),
+        prompt=lambda score: read_score_prompt(score, recipe.path),
         examples=lambda examples: read_examples(lake, recipe.path, examples),
         lake=lake,
     )

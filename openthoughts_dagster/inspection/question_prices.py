@@ -7,7 +7,7 @@ import polars as pl
 from openthoughts_dagster.answers import cell_answers, plan_answers
 from openthoughts_dagster.inspection.prices import PriceRow, Prices, generation_row, row_of
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS
-from openthoughts_dagster.recipe import Score
+from openthoughts_dagster.recipe import Judge, Score
 
 
 def judge_prices(prices: Prices, sources: list[str]) -> Iterator[PriceRow]:
@@ -15,12 +15,11 @@ def judge_prices(prices: Prices, sources: list[str]) -> Iterator[PriceRow]:
     for source in sources:
         domain = prices.recipe.source(source).domain
         for score in prices.recipe.scores_for(domain):
-            if getattr(score, "judge", None) is not None:
-                yield _judge_price(prices, source, score)
+            if (judge := getattr(score, "judge", None)) is not None:
+                yield _judge_price(prices, source, score, prices.recipe.judge(judge))
 
 
-def _judge_price(prices: Prices, source: str, score: Score) -> PriceRow:
-    judge = prices.recipe.judge(score.judge)  # type: ignore[union-attr]
+def _judge_price(prices: Prices, source: str, score: Score, judge: Judge) -> PriceRow:
     rows, says = prices.rows_of(source)
     of = f"{source}: {score.name}"
     if rows is None:

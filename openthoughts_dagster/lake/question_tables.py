@@ -22,6 +22,17 @@ _SCORED = _QUESTION | {
 }
 
 RAW_SOURCES = Table("raw_sources", "Every question of a source as it was read.", _QUESTION, ("source",))
+SOURCE_READINGS = Table(
+    "source_readings",
+    "The settings with which the present rows of raw_sources were read; nothing while they are replaced.",
+    {
+        "source": Column(pl.String, "Name of the source in the recipe"),
+        "settings": Column(pl.String, "Hash of the settings that decide what is read"),
+        "definition": Column(pl.String, "These settings as JSON, without those at their defaults"),
+        "rows": Column(pl.Int64, "Number of questions that were read"),
+    },
+    ("source",),
+)
 SCORED_QUESTIONS = Table(
     "scored_questions", "Every question of a source that was not rejected, with its scores.", _SCORED, ("source",)
 )

@@ -15,6 +15,7 @@ from openthoughts_dagster.lake.question_tables import (
     RAW_SOURCES,
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
+    SOURCE_READINGS,
     WATCHED_SOURCES,
 )
 from openthoughts_dagster.lake.release_tables import (
@@ -73,6 +74,7 @@ __all__ = [
     "REQUEST_BATCHES",
     "SCORED_QUESTIONS",
     "SOURCE_RANKING",
+    "SOURCE_READINGS",
     "STUDENT_CHECKPOINTS",
     "STUDY_COMPARISONS",
     "STUDY_RESULTS",
@@ -90,6 +92,7 @@ TABLES = {
     table.name: table
     for table in (
         RAW_SOURCES,
+        SOURCE_READINGS,
         SCORED_QUESTIONS,
         DEDUPED_QUESTIONS,
         REJECTED_QUESTIONS,

@@ -22,11 +22,6 @@ _LONGEST_PATTERN = 1000  # characters of a regular expression
 _LONGEST_MESSAGE = 1000  # characters of a problem, which may repeat a part of the manifest
 _MOST_PROCEDURAL = 1_000_000  # questions of a procedural source
 _LARGEST_OPTION = 10_000  # number in the options of a procedural family
-# The settings that a landed source may have. The others of a recipe's source name prompts, judges or further places.
-_SETTINGS = {
-    *("name", "domain", "licence", "limit", "note", "reader", "path", "records", "columns", "where", "verbatim"),
-    *("dataset", "subset", "split", "revision", "family", "size", "seed", "options"),
-}
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _HUB_NAME = re.compile(r"\w[\w.+-]*")
@@ -66,9 +61,7 @@ def read_manifest(name: str, text: bytes, address: str, domains: Collection[str]
     stated = document.setdefault("name", name)
     if stated != name:
         raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {stated!r}")
-    if reserved := [
-        str(setting) for setting in document if setting not in _SETTINGS and _is_known_setting(str(setting))
-    ]:
+    if reserved := [str(setting) for setting in document if _is_reserved(str(setting))]:
         raise ManifestError(f"{', '.join(reserved)}: only a recipe may say this, since it is reviewed")
     try:
         source = _SOURCE.validate_python(document)
@@ -79,10 +72,11 @@ def read_manifest(name: str, text: bytes, address: str, domains: Collection[str]
     return _confine(source, address)
 
 
-def _is_known_setting(setting: str) -> bool:
-    """Whether some reader has this setting. A setting that none has is a mistake, which pydantic reports."""
+def _is_reserved(setting: str) -> bool:
+    """Whether only recipes may have this setting. One that no reader has is a mistake, which pydantic reports."""
     readers = get_args(get_args(Source)[0])
-    return any(setting in reader.model_fields for reader in readers)
+    known = any(setting in reader.model_fields for reader in readers)
+    return known and not any(setting in reader.landed_settings for reader in readers)
 
 
 def _parse_document(text: bytes) -> dict[str, Any]:

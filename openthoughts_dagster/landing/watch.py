@@ -59,7 +59,8 @@ class Watch:
     Args:
         recipe: The recipe.
         zone: The landing zone; None when the deployment has none.
-        commit: Asks the hub for the newest commit of a dataset; None when the hub cannot be reached.
+        commit: Returns the commits that a source would be read at now, from its lock file or from the hub; None when
+            they are not looked up.
     """
 
     def __init__(
@@ -213,9 +214,11 @@ class Watch:
                 continue
             if now and now != before:
                 known = replace(entry, content=f"{content}@{now}")
-                number += bool(before)
+                # An older version noted only the first of several data sets, which is no news either.
+                moved = bool(before) and not now.startswith(f"{before}+")
+                number += moved
                 seen.sources[source.name] = (
-                    replace(known, version_id=new_version_id(), number=number) if before else known
+                    replace(known, version_id=new_version_id(), number=number) if moved else known
                 )
 
     def _hub_source(self, entry: WatchedSource) -> HuggingFaceSource | None:

@@ -7,7 +7,7 @@ from openthoughts_dagster.questions.dedup import deduplicate_sources
 from openthoughts_dagster.questions.matching import Texts
 from openthoughts_dagster.questions.question_sets import QuestionSetError, compared_questions
 from openthoughts_dagster.questions.review import sample_leaks, show_side_by_side
-from openthoughts_dagster.questions.scoring import Scored, read_prompt, score_questions
+from openthoughts_dagster.questions.scoring import Scored, score_questions
 
 __all__ = [
     "Curated",
@@ -21,7 +21,6 @@ __all__ = [
     "duplicates_of",
     "find_leaks",
     "leaks_of",
-    "read_prompt",
     "sample_leaks",
     "score_questions",
     "show_side_by_side",

@@ -17,7 +17,14 @@ from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
 from openthoughts_dagster.questions.matching.instructions import CommonNgram
 from openthoughts_dagster.questions.matching.similar import Edges, similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
-from openthoughts_dagster.questions.select import rank_by_id, rank_by_score, without_copies
+from openthoughts_dagster.questions.select import (
+    OutOfRange,
+    find_out_of_range,
+    inside_first,
+    rank_by_id,
+    rank_by_score,
+    without_copies,
+)
 from openthoughts_dagster.recipe import Decontamination, DomainQuestions
 from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
@@ -85,18 +92,21 @@ def curate(
     head = rows.select("question_id", *(["scores"] if settings.selection else [])).collect()
     ids, wanted = head["question_id"], settings.selection
     cut, number = np.empty(0), np.zeros(len(ids), np.int64)
+    out = find_out_of_range(head, wanted.within if wanted else {})
     if wanted is None:
         rank = rank_by_id(ids)
     else:
         rank, cut = rank_by_score(head, wanted.by)
-        number = rank if settings.dedup.method == "none" else without_copies(rank, _hash_texts(rows))
+        rank = inside_first(rank, out) if wanted.within else rank
+        every = settings.dedup.method == "none" or wanted.copies == "each"
+        number = rank if every else without_copies(rank, _hash_texts(rows))
     del head
     limit = wanted.count if wanted else 1
     while True:
-        kept = number < limit
+        kept = (number < limit) & out.inside
         steps = _after_selection(rows, ids, rank, kept, settings, decontamination, benchmarks, against, finder)
         missing = wanted.count - len(steps.positions) if wanted and wanted.refill else 0
-        if missing <= 0 or limit > number.max(initial=0):
+        if missing <= 0 or limit > number[out.inside].max(initial=0):
             break
         limit += max(missing, limit * missing // max(1, len(steps.positions)))
     positions, decisions = steps.positions, steps.decisions
@@ -116,7 +126,16 @@ def curate(
         decisions |= _drop_unsampled(ids, positions, sample)
         funnel["sampled"] = min(sample, len(positions))
     return Curated(
-        rows, ids, rank, _collect_reasons(kept, cut, decisions), decisions, cut, settings, funnel, steps.instructions
+        rows,
+        ids,
+        rank,
+        _collect_reasons(kept, cut, out, decisions),
+        decisions,
+        cut,
+        out,
+        settings,
+        funnel,
+        steps.instructions,
     )
 
 
@@ -198,13 +217,15 @@ def _drop_unsampled(ids: pl.Series, positions: npt.NDArray[np.int64], count: int
 
 
 def _collect_reasons(
-    kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], decisions: dict[int, Decision]
+    kept: npt.NDArray[np.bool_], cut: npt.NDArray[np.float64], out: OutOfRange, decisions: dict[int, Decision]
 ) -> pl.Series:
     names = [reason for reasons in STEPS.values() for reason in reasons]
     codes = np.full(len(kept), -1, np.int8)
     if len(cut):
         codes[~kept] = names.index("below_cut")
         codes[~kept & np.isnan(cut)] = names.index("no_score")
+        codes[~out.inside] = names.index("out_of_range")
+        codes[~out.inside & np.isnan(out.values)] = names.index("no_score")
     for position, decision in decisions.items():
         codes[position] = names.index(decision.reason)
     lookup = pl.Series(names, dtype=pl.String)

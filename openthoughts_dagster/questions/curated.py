@@ -11,6 +11,7 @@ import polars as pl
 from openthoughts_dagster.lake import REJECTED_QUESTIONS
 from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.matching.instructions import CommonNgram
+from openthoughts_dagster.questions.select import OutOfRange
 from openthoughts_dagster.recipe import DomainQuestions
 
 _BATCH = 100_000
@@ -31,6 +32,7 @@ class Curated:
     reasons: pl.Series  # null if the question stays
     evidence: dict[int, Decision]
     cut: npt.NDArray[np.float64]  # the score of each question; empty if nothing was selected by a score
+    out: OutOfRange
     settings: DomainQuestions
     funnel: dict[str, int]
     instructions: list[CommonNgram] = field(default_factory=list)
@@ -136,6 +138,8 @@ class Curated:
         decision = self.evidence.get(position)
         if decision is not None:
             return json.dumps(decision.evidence, ensure_ascii=False)
+        if (outside := self.out.evidence(position)) is not None:
+            return json.dumps(outside)
         assert self.settings.selection is not None
         score, value = self.settings.selection, float(self.cut[position])
         shown = {} if np.isnan(value) else {"value": value}

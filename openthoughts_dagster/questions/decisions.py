@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _EVIDENCE = 200
 
 STEPS: Mapping[str, tuple[str, ...]] = {
-    "selection": ("below_cut", "no_score"),
+    "selection": ("out_of_range", "below_cut", "no_score"),
     "decontamination": ("benchmark_ngram", "benchmark_similarity"),
     "dedup": ("duplicate_exact", "duplicate_fuzzy", "accepted_exact", "accepted_fuzzy"),
     "downsampling": ("not_sampled",),

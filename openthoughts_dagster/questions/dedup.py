@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 from openthoughts_dagster.questions.decisions import Decision, shown
 from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
 from openthoughts_dagster.questions.matching.similar import Edges, Positions, similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Dedup
+from openthoughts_dagster.sources.columns import text_of
+from openthoughts_dagster.sources.files import has_known_format, read_records
 
 
 class AcceptedError(ValueError):
@@ -154,13 +157,28 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
 
 
 def _scan(path: str) -> pl.LazyFrame:
-    if path.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
-        return pl.scan_ndjson(path)
+    if has_known_format(path) and not path.endswith(".parquet"):
+        return _read_rows(path).lazy()
     if path.endswith(".parquet") or "*" in path:
         return pl.scan_parquet(path)
     if "://" not in path and not Path(path).exists():
         raise AcceptedError(f"dedup.against: nothing is at {path}; relative paths start at the recipe's folder")
     return pl.scan_delta(path)
+
+
+def _read_rows(path: str) -> pl.DataFrame:
+    """Read the columns question and question_id of a file that has no types, such as JSON Lines."""
+    texts: dict[str, list[str | None]] = {"question": [], "question_id": []}
+    columns = dict[str, None]()
+    for row in read_records("questions", path):
+        columns |= dict.fromkeys(row)
+        for name, values in texts.items():
+            value = row.get(name)
+            values.append(None if value is None else replace_lone_surrogates(text_of(value)))
+    present = {name: values for name, values in texts.items() if name in columns or not columns}
+    if "question" not in present:
+        raise AcceptedError(f"dedup.against: {path} has no column 'question'; it has {', '.join(columns)}")
+    return pl.DataFrame(present, schema=dict.fromkeys(present, pl.String))
 
 
 def _id(position: int, ids: pl.Series, accepted: pl.DataFrame | None, known: int) -> str:

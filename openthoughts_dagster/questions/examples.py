@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-import polars as pl
-
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
+from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 from openthoughts_dagster.recipe import Examples
+from openthoughts_dagster.sources.columns import text_of
+from openthoughts_dagster.sources.contract import SourceError
+from openthoughts_dagster.sources.files import read_records
 
 
 class ExamplesError(ValueError):
@@ -34,13 +36,13 @@ def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples)
 
 
 def _read(path: str) -> list[str]:
+    texts, columns = list[str](), dict[str, None]()
     try:
-        rows = pl.read_parquet(path) if path.endswith(".parquet") else pl.read_ndjson(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ExamplesError(
-            f"the examples {path} cannot be read: {(str(error).splitlines() or [''])[0]}; name a JSON Lines or "
-            "Parquet file, relative to the recipe's folder"
-        ) from error
-    if "question" not in rows.columns:
-        raise ExamplesError(f"the examples {path} have no column 'question'; they have {', '.join(rows.columns)}")
-    return [text for text in rows["question"].cast(pl.String) if text and text.strip()]
+        for row in read_records("examples", path):
+            columns |= dict.fromkeys(row)
+            texts += [text_of(row["question"])] if row.get("question") is not None else []
+    except SourceError as error:
+        raise ExamplesError(f"the examples {path} cannot be read: {error}") from error
+    if columns and "question" not in columns:
+        raise ExamplesError(f"the examples {path} have no column 'question'; they have {', '.join(columns)}")
+    return [replace_lone_surrogates(text) for text in texts if text.strip()]

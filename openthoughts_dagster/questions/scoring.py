@@ -2,20 +2,18 @@
 
 import json
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from openthoughts_dagster.generation.json_replies import ask_for_json
-from openthoughts_dagster.generation.reasoning import join_reasoning
-from openthoughts_dagster.generation.requests import AskModel, Prompt
+from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import Lake, text_hash
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.embeddings import embedding_scores
+from openthoughts_dagster.questions.lengths import judged_lengths, source_lengths
 from openthoughts_dagster.questions.replies import examples_text, rating_in, rating_schema
 from openthoughts_dagster.recipe import (
     AskLlmScore,
@@ -27,12 +25,10 @@ from openthoughts_dagster.recipe import (
     ResponseLengthScore,
     Score,
 )
-from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.prompts import fill_slots
 
-_SHIPPED = SHIPPED / "openthoughts3" / "prompts"
 _DIFFICULTY = rating_schema("difficulty", 1, 10)
 _VALUE = rating_schema("score", 1, 100)
-_SLOTS = re.compile(r"({question}|{positives}|{negatives})")
 
 
 @dataclass(frozen=True)
@@ -49,35 +45,15 @@ class ScoringContext:
 
     Args:
         judge: Opens a judge by name.
-        prompt: Reads a prompt file.
+        prompt: Reads the prompt of a score, whose slots were checked.
         examples: Reads example questions.
         lake: The tables, in which embeddings are stored.
     """
 
     judge: Callable[[str], AskModel]
-    prompt: Callable[[str], str]
+    prompt: Callable[[Score], str]
     examples: Callable[[Examples], list[str]]
     lake: Lake
-
-
-def read_prompt(path: str) -> str:
-    """Read the prompt file at `path`, or the shipped one of that name.
-
-    Raises:
-        ValueError: The file does not exist or has no place for the question.
-    """
-    shipped = _SHIPPED / f"{Path(path).name}.md"
-    file = Path(path) if Path(path).is_file() or not shipped.is_file() else shipped
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        names = ", ".join(sorted(file.stem for file in _SHIPPED.glob("*.md")))
-        raise ValueError(
-            f"the prompt file {path} cannot be read: {error.strerror}; correct scores.prompt, or use one of {names}"
-        ) from error
-    if "{question}" not in text:
-        raise ValueError(f"the prompt file {path} has no {{question}} in it; put it where the question belongs")
-    return text
 
 
 def score_questions(questions: pl.DataFrame, scores: list[Score], context: ScoringContext) -> Scored:
@@ -95,7 +71,8 @@ def score_questions(questions: pl.DataFrame, scores: list[Score], context: Scori
         The questions with a column `scores`, and for each score the number of questions without it.
 
     Raises:
-        ValueError: A prompt file does not exist, or has no place for the question or the examples.
+        PromptError: A prompt file does not exist, lacks a slot, or has one that nothing fills in.
+        ValueError: A score needs the source's own answers, and no question has one.
         EmbeddingError: The embedding model cannot be loaded, or its server does not answer.
         EngineError: The judge cannot be used, e.g. because its server refuses the key.
     """
@@ -114,14 +91,28 @@ def _random(questions: pl.DataFrame, score: RandomScore, context: ScoringContext
 
 
 def _difficulties(questions: pl.DataFrame, score: DifficultyScore, context: ScoringContext) -> list[float | None]:
-    template = context.prompt(score.prompt)
-    prompts = [template.replace("{question}", text) for text in questions["question"]]
+    template = context.prompt(score)
+    rows = list(questions.select("question", "reference_answer").iter_rows())
+    shown: Sequence[int] = range(len(rows))
+    if "{answer}" in template:  # a judge that sees no answer would rate something else
+        shown = [at for at, (_, answer) in enumerate(rows) if answer is not None]
+        require_answers(len(shown), questions, f"scores.{score.name}.prompt shows {{answer}}")
+    prompts = [
+        fill_slots(template, {"question": rows[at][0], "answer": rows[at][1] or "", "answer?": rows[at][1] or ""})
+        for at in shown
+    ]
     judge = context.judge(score.judge)
-    return ask_for_json(prompts, judge, _DIFFICULTY, lambda v: rating_in(v, "difficulty", 1, 10), score.attempts)
+    rated = ask_for_json(prompts, judge, _DIFFICULTY, lambda v: rating_in(v, "difficulty", 1, 10), score.attempts)
+    values = dict(zip(shown, rated, strict=True))
+    return [values.get(at) for at in range(len(rows))]
 
 
-def _judges_lengths(questions: pl.DataFrame, score: ResponseLengthScore, context: ScoringContext) -> list[float | None]:
-    return _response_lengths(questions["question"].to_list(), context.judge(score.judge), score.attempts)
+def _lengths(questions: pl.DataFrame, score: ResponseLengthScore, context: ScoringContext) -> list[float | None]:
+    if score.judge is None:
+        lengths = source_lengths(questions["reference_answer"].to_list(), score)
+        require_answers(len(lengths) - lengths.count(None), questions, f"scores.{score.name} measures the source's own")
+        return lengths
+    return judged_lengths(questions["question"].to_list(), context.judge(score.judge), score)
 
 
 def _asked_llm(questions: pl.DataFrame, score: AskLlmScore, context: ScoringContext) -> Sequence[float | None]:
@@ -142,33 +133,24 @@ def _embedded(questions: pl.DataFrame, score: EmbeddingScore, context: ScoringCo
     return embedding_scores(texts, positives, negatives, score, context.lake) if texts else []
 
 
-def _response_lengths(texts: list[str], ask: AskModel, attempts: int) -> list[float | None]:
-    """Count the characters, not the tokens, of the whole response (OpenThoughts, arXiv 2506.04178, section 3.3)."""
-    lengths: list[float | None] = [None] * len(texts)
-    for attempt in range(attempts):
-        open_ = [at for at, length in enumerate(lengths) if length is None]
-        if not open_:
-            break
-        for at, [answer] in zip(open_, ask([Prompt(texts[at], 1, attempt) for at in open_]), strict=True):
-            if answer.error is None:
-                lengths[at] = float(len(join_reasoning(answer.reasoning, answer.answer)))
-    return lengths
+def require_answers(answers: int, questions: pl.DataFrame, what: str) -> None:
+    """Raise ValueError when a score needs the source's own answers, and none of the questions has one."""
+    if questions.height and not answers:
+        raise ValueError(
+            f"{what}, and no question of {questions['source'][0]} has an answer: set columns.answer of the source, or "
+            "leave its domain out of the score's `domains`"
+        )
 
 
 def _like_examples(
     texts: list[str], positives: list[str], negatives: list[str], score: AskLlmScore, context: ScoringContext
 ) -> list[float | None]:
-    template = context.prompt(score.prompt)
-    for slot in ("{positives}", "{negatives}"):
-        if slot not in template:
-            raise ValueError(f"the prompt file {score.prompt} has no {slot} in it; put it where those examples belong")
-    filled = {
+    template = context.prompt(score)
+    shown = {
         slot: examples_text(sorted(examples, key=lambda text: text_hash(score.name, text))[: score.shown])
-        for slot, examples in (("{positives}", positives), ("{negatives}", negatives))
+        for slot, examples in (("positives", positives), ("negatives", negatives))
     }
-    # Split the prompt first: the name of a slot may occur inside a question or an example.
-    parts = [filled.get(part, part) for part in _SLOTS.split(template)]
-    prompts = ["".join(text if part == "{question}" else part for part in parts) for text in texts]
+    prompts = [fill_slots(template, {"question": text, **shown}) for text in texts]
     return ask_for_json(
         prompts, context.judge(score.judge), _VALUE, lambda value: rating_in(value, "score", 1, 100), score.attempts
     )
@@ -180,7 +162,7 @@ ScoreFunction = Callable[[pl.DataFrame, Any, ScoringContext], Sequence[float | N
 SCORES: Mapping[str, ScoreFunction] = {
     "random": _random,
     "difficulty": _difficulties,
-    "response_length": _judges_lengths,
+    "response_length": _lengths,
     "ask_llm": _asked_llm,
     "fasttext": _classified,
     "embedding": _embedded,

@@ -1,10 +1,69 @@
-"""Ranks questions by a score."""
+"""Ranks questions by a score, and finds those whose scores are outside of the wanted ranges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from openthoughts_dagster.recipe import ScoreRange
+
 Ranks = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OutOfRange:
+    """The questions that are outside of the ranges of a selection.
+
+    `first` is for each question the position of the first range that it is outside of, or -1; `values` has its value of
+    that score, NaN when it has none.
+    """
+
+    ranges: Mapping[str, ScoreRange]
+    first: npt.NDArray[np.int16]
+    values: npt.NDArray[np.float64]
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Whether each question is within all ranges."""
+        inside: npt.NDArray[np.bool_] = self.first < 0
+        return inside
+
+    def evidence(self, position: int) -> dict[str, Any] | None:
+        """Return the score, the value and the range that a question is outside of; None when it is within all."""
+        if self.first[position] < 0:
+            return None
+        name, wanted = list(self.ranges.items())[self.first[position]]
+        value = float(self.values[position])
+        return {"score": name, **({} if np.isnan(value) else {"value": value}), **wanted.model_dump(exclude_none=True)}
+
+
+def find_out_of_range(scored: pl.DataFrame, ranges: Mapping[str, ScoreRange]) -> OutOfRange:
+    """Find the questions that are outside of a range, or that lack a score which has a range.
+
+    Args:
+        scored: A column `scores` (JSON of name to number).
+        ranges: The wanted values by name of the score.
+    """
+    first, found = np.full(scored.height, -1, np.int16), np.full(scored.height, np.nan)
+    for place, (name, wanted) in enumerate(ranges.items()):
+        values = scored.select(_score(name)).to_series().fill_null(float("nan")).to_numpy()
+        low = -np.inf if wanted.minimum is None else wanted.minimum
+        high = np.inf if wanted.maximum is None else wanted.maximum
+        out = (first < 0) & ~((values >= low) & (values <= high))  # NaN is in no range
+        first[out], found[out] = place, values[out]
+    return OutOfRange(ranges, first, found)
+
+
+def inside_first(rank: Ranks, out: OutOfRange) -> Ranks:
+    """Rank the questions within the ranges first, so that no other takes up a place."""
+    return _ranks(pl.Series(np.lexsort((rank, ~out.inside))))
+
+
+def _score(name: str) -> pl.Expr:
+    return pl.col("scores").str.json_path_match(f"$['{name}']").cast(pl.Float64, strict=False)
 
 
 def rank_by_score(scored: pl.DataFrame, by: str) -> tuple[Ranks, npt.NDArray[np.float64]]:
@@ -17,10 +76,9 @@ def rank_by_score(scored: pl.DataFrame, by: str) -> tuple[Ranks, npt.NDArray[np.
     Returns:
         The rank of every question, 0 for the best, and the values of the score; NaN if there is none.
     """
-    number = pl.col("scores").str.json_path_match(f"$['{by}']").cast(pl.Float64, strict=False)
     ranked = (
         scored.lazy()
-        .select("question_id", number.alias("value"))
+        .select("question_id", _score(by).alias("value"))
         .with_row_index("position")
         .sort("value", "question_id", descending=[True, False], nulls_last=True)
         .select("position", "value")

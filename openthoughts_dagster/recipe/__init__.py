@@ -37,10 +37,12 @@ from openthoughts_dagster.recipe.questions import (
     RandomScore,
     ResponseLengthScore,
     Score,
+    ScoreRange,
     Selection,
 )
 from openthoughts_dagster.recipe.recipe import UNTRAINED, Recipe
 from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
+from openthoughts_dagster.recipe.score_prompts import read_score_prompt
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
 from openthoughts_dagster.recipe.sources import (
     Columns,
@@ -110,6 +112,7 @@ __all__ = [
     "RowFilter",
     "Sampling",
     "Score",
+    "ScoreRange",
     "Selection",
     "Sharding",
     "Source",
@@ -123,5 +126,6 @@ __all__ = [
     "find_recipe",
     "identity_of",
     "load_recipe",
+    "read_score_prompt",
     "shipped_recipes",
 ]

@@ -34,7 +34,11 @@ class LightevalBenchmark(BenchmarkBase):
     )
     questions: str | None = Field(
         None,
-        description="Hub dataset as dataset:split:column, or a JSON Lines file, that decontamination compares with.",
+        description="Questions that decontamination compares with: dataset:split:column, dataset(subset):split:column "
+        "with dots for nested columns, or a file such as JSON Lines, with :column where the column is not question.",
+    )
+    revision: Annotated[str | None, Identity.UNLESS_DEFAULT] = Field(
+        None, description="Commit of the task's data set; the one that lighteval names, or the newest, when absent."
     )
 
 

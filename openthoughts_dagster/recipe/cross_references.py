@@ -85,13 +85,16 @@ def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list
     if domain not in domains:
         return [f"domains.{domain}: no source has this domain; {_suggest(domain, domains, 'domains')}"]
     selection = settings.get("selection") if isinstance(settings, Mapping) else None
-    by = selection.get("by") if isinstance(selection, Mapping) else None
+    by, within = (selection.get(name) if isinstance(selection, Mapping) else None for name in ("by", "within"))
     given = [score for score in scores if score.get("domains") is None or domain in _as_list(score.get("domains"))]
     names = _texts_of(given, "name")
-    if not isinstance(by, str) or by in names:
-        return []
+    used = {"by": [by], "within": list(within) if isinstance(within, Mapping) else []}
     return [
-        f"domains.{domain}.selection.by: questions of this domain have no score {by!r}; {_suggest(by, names, 'scores')}"
+        f"domains.{domain}.selection.{setting}: questions of this domain have no score {name!r}; "
+        f"{_suggest(name, names, 'scores')}"
+        for setting, values in used.items()
+        for name in values
+        if isinstance(name, str) and name not in names
     ]
 
 

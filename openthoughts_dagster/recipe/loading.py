@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from openthoughts_dagster.recipe.composing import Composed
 from openthoughts_dagster.recipe.cross_references import reference_problems
 from openthoughts_dagster.recipe.documents import read_yaml, shown
+from openthoughts_dagster.recipe.lock import LockError, apply_lock, read_lock
 from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, described, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.release_references import card_problems
+from openthoughts_dagster.recipe.score_prompts import find_prompt_problems
 
 SHIPPED = Path(str(files("openthoughts_dagster") / "recipes"))
 _ALLOWED = re.compile(r"OPENTHOUGHTS_(DATA|FILES|LAKE|DATASETS|LANDING|VAR_\w+)")
@@ -55,7 +57,10 @@ def find_recipe(name_or_path: str) -> Path:
 
 
 def load_recipe(
-    name_or_path: str, variables: Mapping[str, str] = os.environ, shapes: Mapping[str, Hardware] | None = None
+    name_or_path: str,
+    variables: Mapping[str, str] = os.environ,
+    shapes: Mapping[str, Hardware] | None = None,
+    locked: bool = True,
 ) -> Recipe:
     """Read and check a recipe.
 
@@ -67,6 +72,7 @@ def load_recipe(
         variables: Values of the variables; by default the process's environment. OPENTHOUGHTS_FILES is
             OPENTHOUGHTS_DATA when only the latter is given.
         shapes: Shapes of the cluster that `hardware` may name in addition to the built-in ones.
+        locked: Whether the commits of the lock file beside the recipe are used, if there is one.
 
     Returns:
         The recipe. Its relative paths start at the folder of its file.
@@ -87,14 +93,19 @@ def load_recipe(
     document = _substitute_variables(parts.document, variables, parts.document, (), unset)
     try:
         recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
+        recipe._folder = path.parent
+        found += [(path, problem) for problem in find_prompt_problems(recipe.scores, recipe.path)]
     except ValidationError as error:
         unset += described(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
     found += [(path, problem) for problem in [*reference_problems(document), *card_problems(document, path.parent)]]
     if found:
         raise RecipeError("\n".join(f"{shown(file)}: {problem}" for file, problem in found))
-    recipe._folder = path.parent
-    return recipe
+    try:
+        lock = read_lock(path) if locked else None
+    except LockError as error:
+        raise RecipeError(str(error)) from error
+    return recipe if lock is None else apply_lock(recipe, lock)
 
 
 def _read_yaml(path: Path) -> Any:

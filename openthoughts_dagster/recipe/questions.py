@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.identity import Identity
 
 
 class ScoreBase(RecipeModel):
@@ -20,7 +21,8 @@ class Examples(RecipeModel):
 
     sources: list[Slug] = Field(default=[], description="Sources of this recipe; their raw_sources come first.")
     paths: list[str] = Field(
-        default=[], description="JSON Lines or Parquet files with a column question, relative to the recipe's folder."
+        default=[],
+        description="Files with a column question (JSON Lines, JSON, CSV or Parquet), relative to the recipe's folder.",
     )
     count: Positive = Field(100_000, description="At most so many questions are used: a sample that reruns agree on.")
 
@@ -38,7 +40,8 @@ class DifficultyScore(ScoreBase):
     judge: Slug = Field(description="Name of the judge that rates.")
     prompt: str = Field(
         description="Prompt file with {question} in it: a path, or code_difficulty, math_difficulty or "
-        "science_difficulty, which are shipped."
+        "science_difficulty, which are shipped. {answer} shows the source's own answer, and a question without one "
+        "gets no score; {answer?} may be empty."
     )
     attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
 
@@ -59,11 +62,37 @@ class AskLlmScore(ScoreBase):
 
 
 class ResponseLengthScore(ScoreBase):
-    """Number of characters of the judge's own answer to the question: hard questions get long answers."""
+    """Length of an answer to the question, by default in characters of a judge's: hard questions get long answers."""
 
-    method: Literal["response_length"] = Field(description="Characters of the judge's own answer.")
-    judge: Slug = Field(description="Name of the judge that answers.")
+    method: Literal["response_length"] = Field(description="Length of an answer: a judge's, or the source's own.")
+    of: Literal["judge", "source"] = Field(
+        "judge",
+        description="Whose answer is measured. source is the reference answer of raw_sources, which costs nothing; a "
+        "question without one gets no score.",
+    )
+    judge: Slug | None = Field(None, description="Name of the judge that answers; none with `of: source`.")
+    unit: Literal["characters", "words", "tokens"] = Field(
+        "characters", description="What is counted; words are separated by white space."
+    )
+    tokenizer: str | None = Field(
+        None,
+        description="Model whose tokens are counted, a hub id or a folder. Without it, tokens of a judge's answer are "
+        "those that its engine counted.",
+    )
     attempts: Positive = Field(3, description="Times the judge is asked before a score counts as failed.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find a judge or a tokenizer that is missing or that nothing would use."""
+        of, unit = raw.get("of", "judge"), raw.get("unit", "characters")
+        if of == "judge" and raw.get("judge") is None:
+            yield ("judge",), "is missing; name the judge that answers, or set `of: source`"
+        if of == "source" and raw.get("judge") is not None:
+            yield ("judge",), f"is not asked with `of: source`; remove one of the two, got {raw['judge']!r}"
+        if of == "source" and unit == "tokens" and raw.get("tokenizer") is None:
+            yield ("tokenizer",), "is missing; name the model whose tokens are counted, or count words"
+        if unit in ("characters", "words") and raw.get("tokenizer") is not None:
+            yield ("tokenizer",), f"counts tokens, and `unit` is {unit}; remove it, or set `unit: tokens`"
 
 
 class FastTextScore(ScoreBase):
@@ -111,17 +140,41 @@ Score = Annotated[
 ]
 
 
+class ScoreRange(RecipeModel):
+    """The values of a score that a question may have; both ends belong to the range."""
+
+    minimum: float | None = Field(None, description="Questions below it are left out.")
+    maximum: float | None = Field(None, description="Questions above it are left out.")
+
+    @classmethod
+    def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find a range without ends, and one that is empty."""
+        low, high = raw.get("minimum"), raw.get("maximum")
+        if low is None and high is None:
+            yield (), "needs a minimum, a maximum, or both"
+        elif isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            yield ("minimum",), f"must be at most maximum ({high:g}), got {low:g}"
+
+
 class Selection(RecipeModel):
-    """Which scored questions of a source are selected: the top by rank, never by a threshold."""
+    """Which scored questions of a source are selected: the top by rank, if wanted of those within ranges."""
 
     by: Slug = Field(description="Name of the score to rank by.")
-    count: Positive = Field(
-        description="Questions kept per source. Exact copies count once, unless the domain keeps duplicates."
+    count: Positive = Field(description="Questions kept per source.")
+    copies: Annotated[Literal["once", "each"], Identity.UNLESS_DEFAULT] = Field(
+        "once",
+        description="Whether exact copies of a question count once, or each of them, as in the paper, so that dedup "
+        "leaves fewer than `count`. Where the domain keeps duplicates, each counts.",
     )
     refill: bool = Field(
         False,
         description="Go on in the ranking until so many questions are left after decontamination and dedup. false "
         "selects first, so that fewer are left.",
+    )
+    within: Annotated[dict[Slug, ScoreRange], Identity.UNLESS_DEFAULT] = Field(
+        default={},
+        description="Ranges by name of the score, all of which a question has to be in before it is ranked, e.g. "
+        "{difficulty: {minimum: 3, maximum: 9}}. A question without that score is out.",
     )
 
 
@@ -139,7 +192,7 @@ class Dedup(RecipeModel):
     )
     against: list[str] = Field(
         default=[],
-        description="Questions that older releases have: Parquet, JSON Lines or Delta tables with a column question; "
+        description="Questions that older releases have: Parquet, JSON, CSV or Delta tables with a column question; "
         "what repeats one of them is dropped. Relative paths start at the recipe's folder.",
     )
     brute_force: bool = Field(
@@ -191,8 +244,8 @@ class Decontamination(RecipeModel):
     against: list[str] = Field(
         default=[],
         description="More questions that may not be trained on, beside those of the recipe's benchmarks: "
-        "dataset:split:column, dataset(subset):split:column with dots for nested columns, or JSON Lines and Parquet "
-        "files with a column question.",
+        "dataset:split:column, dataset@revision(subset):split:column with dots for nested columns, or files with a "
+        "column question (JSON Lines, JSON, CSV or Parquet), with :column where it has another name.",
     )
     brute_force: bool = Field(
         False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."

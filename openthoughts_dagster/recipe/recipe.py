@@ -12,6 +12,7 @@ from openthoughts_dagster.recipe.automation import Automation
 from openthoughts_dagster.recipe.benchmarks import Evaluation
 from openthoughts_dagster.recipe.engines import PUBLISHED
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
+from openthoughts_dagster.recipe.lock import HubReference, Lock
 from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.release import Release
@@ -79,6 +80,7 @@ class Recipe(RecipeModel):
     _folder: Path = PrivateAttr(default=Path())
     _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
     _copies: Path | None = PrivateAttr(default=None)
+    _lock: Lock | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -99,6 +101,18 @@ class Recipe(RecipeModel):
             return resolved
         copy = self._copies / path
         return str(copy) if copy.is_dir() else resolved
+
+    def locked_commit(self, dataset: str, revision: str | None) -> str | None:
+        """Return the commit of a data set of the hub that the recipe's lock file names.
+
+        Args:
+            dataset: The id of the data set.
+            revision: The branch or tag that the recipe names, if it names one.
+
+        Returns:
+            The commit; None when there is no lock file or when it lacks the data set.
+        """
+        return self._lock.commit(HubReference("dataset", dataset, revision)) if self._lock else None
 
     def with_copies(self, folder: Path | None) -> "Recipe":
         """Return this recipe with copies of the hub's data sets.
@@ -152,7 +166,7 @@ class Recipe(RecipeModel):
     def references(self) -> dict[str, ModelReference]:
         """Return the models that students are compared with, by name: the untrained student, teachers and others."""
         named: list[ModelReference] = [*self.teachers, *self.evaluation.references]
-        return {UNTRAINED: self.student} | {model.name: model for model in named}
+        return {UNTRAINED: self.student.for_scoring()} | {model.name: model for model in named}
 
     def domain(self, name: str) -> DomainQuestions:
         """Return the selection and dedup settings of a domain; the defaults when it has no entry."""

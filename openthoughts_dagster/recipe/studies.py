@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from openthoughts_dagster.recipe.answers import AnswerFilter
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.questions import Dedup, Selection
 
 _MOST_STUDENTS = 200
@@ -47,6 +48,18 @@ class ArmSettings(RecipeModel):
     )
 
 
+class Reported(RecipeModel):
+    """Scores that somebody else published for such arms. They are shown beside the measured ones, and never mixed."""
+
+    by: str = Field(description="Where they were published, such as 'arXiv 2506.04178, table 3'.")
+    what: str = Field(
+        description="What they are: the metric, the rows and the teacher, and what their errors are over."
+    )
+    scores: dict[Slug, float] = Field(
+        min_length=1, description="Points from 0 to 100 by arm; also of arms that this study does not have."
+    )
+
+
 class Study(RecipeModel):
     """A question about the recipe, and the arms that are compared to answer it; each is trained with every seed."""
 
@@ -78,6 +91,9 @@ class Study(RecipeModel):
         "best",
         description="best: the arm with the highest score, if it can be told apart; simplest_within_margin: the first "
         "arm that is no worse than the best by more than the margin.",
+    )
+    reported: Annotated[Reported | None, Identity.NEVER] = Field(
+        None, description="What others published about the same question; shown in the report, and decides nothing."
     )
     price_limit: float | None = Field(
         None, gt=0, description="Most money that the study's answers may cost, in the teachers' currency."

@@ -51,11 +51,14 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
         ],
         "teacher": _names_of(document, "teachers"),
         "selection.by": _names_of(document, "scores"),
+        "selection.within": _names_of(document, "scores"),
     }
+    within = _get_field(settings.get("selection"), "within")
     used = {
         "sources": _as_list(settings.get("sources")),
         "teacher": [settings.get("teacher")],
         "selection.by": [_get_field(settings.get("selection"), "by")],
+        "selection.within": list(within) if isinstance(within, Mapping) else [],
     }
     yield from filter_problems(f"{where}.answer_filter", settings.get("answer_filter"), document)
     for setting, values in used.items():

@@ -36,12 +36,14 @@ class HubRepository:
         endpoint: The hub's address; the one of HF_ENDPOINT, or huggingface.co, when None.
 
     Raises:
-        HubError: The variable with the token is not set.
+        HubError: The variable with the token is not set, or the hub's client is not installed.
     """
 
     def __init__(self, settings: Hub, variables: Mapping[str, str] = os.environ, endpoint: str | None = None) -> None:
-        from huggingface_hub import HfApi, constants
-
+        try:
+            from huggingface_hub import HfApi, constants
+        except ImportError:
+            raise HubError("pushing needs huggingface_hub: pip install 'openthoughts-dagster[sources]'") from None
         token = variables.get(settings.token_variable)
         if not token:
             raise HubError(

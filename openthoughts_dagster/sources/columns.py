@@ -12,6 +12,7 @@ from uuid import UUID
 
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Columns, TableSource
+from openthoughts_dagster.sources.json_values import WrittenNumber, mark_numbers, parse_json, unmark_numbers
 
 FIRST_USER, FIRST_REPLY = "first_user", "first_reply"
 _USER = ("user", "human")
@@ -67,10 +68,18 @@ def empty_field(column: str, values: Mapping[str, Any]) -> str | None:
 
 
 def text_of(value: Any) -> str:
-    """Convert a value to text: text, decimals and dates as they are, other values as JSON that can be parsed again."""
+    """Convert a value to text: text, decimals and dates as they are, other values as JSON that can be parsed again.
+
+    Numbers of a JSON file have the text that they have there.
+    """
     if isinstance(value, str):
         return value
-    return str(value) if isinstance(value, _PLAIN) else json_of(value)
+    if isinstance(value, WrittenNumber):
+        return value.text
+    if isinstance(value, _PLAIN):
+        return str(value)
+    numbers = list[str]()
+    return unmark_numbers(json_of(mark_numbers(value, numbers)), numbers)
 
 
 def json_of(value: Any) -> str:
@@ -132,7 +141,7 @@ def _look_up(name: str, values: Any) -> Any:
 def _look_up_part(name: str, values: Any) -> Any:
     if isinstance(values, str) and values[:1] in ("{", "["):
         try:
-            values = json.loads(values)
+            values = parse_json(values)
         except (ValueError, RecursionError):
             return None
     if isinstance(values, Mapping):

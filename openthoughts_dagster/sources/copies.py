@@ -45,8 +45,8 @@ def local_copy(folder: Path, dataset: str, revision: str | None, where: str) -> 
     if revision is not None and _COMMIT.fullmatch(revision) and commit != revision:
         found = f"is of commit {commit}" if commit else "does not say of which commit it is"
         raise SourceError(
-            f"{where}: the recipe pins revision {revision}, and the copy at {folder} {found}. {remedy}; or pin the "
-            "copy's own commit, or none"
+            f"{where}: the recipe or its lock file pins revision {revision}, and the copy at {folder} {found}. "
+            f"{remedy}; or pin the copy's own commit, or none"
         )
     return Copy(str(folder), commit, text_hash(commit or "", *_listing(folder)), is_folder=True)
 

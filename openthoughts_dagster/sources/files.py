@@ -1,6 +1,8 @@
 """The reader of one's own files: JSON Lines, JSON, CSV, TSV and Parquet. Each file is a shard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource, Recipe
 from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
@@ -16,6 +18,49 @@ _FORMATS: dict[str, Callable[[FilesSource, File], Iterator[Row]]] = {
     "tsv": csv_rows,
     "parquet": parquet_rows,
 }
+
+
+def has_known_format(path: str) -> bool:
+    """Whether a path ends as a file that can be read, such as .jsonl, .csv.gz or .parquet."""
+    return File(path, "", None, path).format in _FORMATS
+
+
+def read_records(where: str, path: str) -> Iterator[Mapping[str, Any]]:
+    """Read the rows of files that are no source, such as examples or the questions of a benchmark.
+
+    Args:
+        where: The name of the setting, for errors.
+        path: A file, a glob or an address that is absolute.
+
+    Yields:
+        The values of each row.
+
+    Raises:
+        SourceError: There is no file, it cannot be read whole, or one of its rows cannot be parsed.
+    """
+    for file in find_files(where, path):
+        if file.format not in _FORMATS:
+            raise SourceError(f"{where}: {file.address} ends in none of {', '.join('.' + name for name in _FORMATS)}")
+        settings = FilesSource(name="rows", domain="any", reader="files", path=path)
+        with reading(where, file), _without_records(where, file):
+            for row in _FORMATS[file.format](settings, file):
+                if row.problem:
+                    at = ", ".join(f"{name} {value}" for name, value in row.origin.items())
+                    raise SourceError(f"{where}: {at}: {row.problem[0]}: {row.problem[1]}")
+                yield row.values
+
+
+@contextmanager
+def _without_records(where: str, file: File) -> Iterator[None]:
+    """Say of a JSON document that wraps its rows what to do where there is no setting `records`."""
+    try:
+        yield
+    except SourceError as error:
+        if "sources.rows.records" not in str(error):
+            raise
+        raise SourceError(
+            f"{where}: {file.address} is a JSON document that is no list of rows: write the rows as JSON Lines"
+        ) from error
 
 
 def read_files(source: FilesSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:

@@ -1,6 +1,5 @@
 """The rows of one file, by format. Memory is bounded by the length of a row, not by the size of the file."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +7,7 @@ from openthoughts_dagster.recipe import FilesSource
 from openthoughts_dagster.sources.columns import needed_columns
 from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quoted
 from openthoughts_dagster.sources.json_documents import DEEPEST, JsonScanner, too_deep, values_at
+from openthoughts_dagster.sources.json_values import parse_json
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
 _BATCH = 256  # rows of Parquet that are in memory at once; few, since rows may be long
@@ -28,7 +28,7 @@ def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
     if too_deep(line):
         return Row({}, origin, ("too_deep", f"lists and objects nested more than {DEEPEST} levels: {quoted(line)}"))
     try:
-        value = json.loads(line.decode("utf-8"))
+        value = parse_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return Row({}, origin, ("not_utf8", f"{error.reason} at byte {error.start}: {quoted(line)}"))
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.recipe import HubPart, HuggingFaceSource, Recipe
+from openthoughts_dagster.recipe.lock import CONVERTED, parts_of
 from openthoughts_dagster.sources.columns import needed_columns
 from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.copies import Copy, local_copy
@@ -18,8 +19,6 @@ from openthoughts_dagster.sources.hub_files import (
     text_columns,
 )
 
-# The branch with the hub's own Parquet files of datasets with a loading script. It has one folder for each subset.
-CONVERTED = "refs/convert/parquet"
 _SAVED = ("state.json", "dataset_dict.json")
 
 
@@ -45,11 +44,11 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
 
     disable_progress_bar()
     shards: list[Shard] = []
-    first = HubPart(dataset=source.dataset, subset=source.subset, revision=source.revision)
-    for part in (first, *source.more):
+    for part in parts_of(source):
         where = f"sources.{source.name}: dataset {part.dataset!r}"
         folders = [] if source.confined_to else [Path(recipe.path(part.dataset))]
-        copy = locate_dataset(part, where, folders, context.copies)
+        locked = recipe.locked_commit(part.dataset, part.revision)
+        copy = locate_dataset(part, where, folders, context.copies, locked)
         check_readme(copy, part.dataset, where)
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
             shards += _make_shards(source, part, subset, copy, where)
@@ -59,16 +58,30 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
 READER = Reader(HuggingFaceSource, read_hugging_face, package="datasets")
 
 
-def locate_dataset(part: HubPart, where: str, folders: list[Path], copies: Path | None) -> Copy:
-    """Find a dataset in one of `folders`, below `copies`, or on the hub, in this order. Raises SourceError."""
+def locate_dataset(
+    part: HubPart, where: str, folders: list[Path], copies: Path | None, locked: str | None = None
+) -> Copy:
+    """Find a dataset in one of `folders`, below `copies`, or on the hub, in this order.
+
+    Args:
+        part: The dataset and its revision.
+        where: The name of the setting, for errors.
+        folders: Folders of the recipe that the dataset may be.
+        copies: A folder of copies.
+        locked: The commit that the recipe's lock file has for it.
+
+    Raises:
+        SourceError: The dataset cannot be found, or the copy is not of the commit.
+    """
+    revision = locked or part.revision
     folders = [*folders, *([copies / part.dataset] if copies else [])]
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is not None:
-        return local_copy(folder, part.dataset, part.revision, where)
+        return local_copy(folder, part.dataset, revision, where)
     from huggingface_hub import HfApi
 
     try:
-        commit = HfApi().dataset_info(part.dataset, revision=part.revision).sha
+        commit = HfApi().dataset_info(part.dataset, revision=revision).sha
     except Exception as error:  # errors of the hub and of the network have no common class
         looked = f", and there is no copy at {copies / part.dataset}" if copies else ""
         raise SourceError(

@@ -30,6 +30,7 @@ def generate(task: Mapping[str, Any], out: IO[bytes]) -> None:
     """
     import numpy as np
     import reasoning_gym
+    from reasoning_gym.composite import DatasetSpec
     from reasoning_gym.factory import DATASETS
 
     if task["family"] not in DATASETS:
@@ -38,8 +39,10 @@ def generate(task: Mapping[str, Any], out: IO[bytes]) -> None:
     signal.alarm(SECONDS)
     try:
         options = {"size": task["size"], "seed": task["seed"], **task["options"]}
+        if task["family"] == "composite":
+            options["datasets"] = [DatasetSpec(**{"weight": 1.0, "config": {}, **spec}) for spec in options["datasets"]]
         dataset = reasoning_gym.create_dataset(task["family"], **options)
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
         marshal.dump({"error": "options", "says": str(error)}, out)
         return
     for index in task["indexes"]:

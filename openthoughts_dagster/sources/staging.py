@@ -26,7 +26,7 @@ from openthoughts_dagster.sources.sampling import Lottery
 PRIORITY = "_priority"
 QUESTIONS, REJECTED = "questions", "rejected"
 _TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
-_VERSION = 2  # the version of staged rows; raise it when normalization changes
+_VERSION = 3  # the version of staged rows; raise it when normalization changes
 _BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
 _NAMES = 200
 

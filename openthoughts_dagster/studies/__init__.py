@@ -14,7 +14,7 @@ from openthoughts_dagster.studies.arms import (
 )
 from openthoughts_dagster.studies.comparison import chance_among_best, compare_arms, estimate_mean
 from openthoughts_dagster.studies.design import arm_answer_set, arm_questions, question_texts, student_rows
-from openthoughts_dagster.studies.report import adopted_settings, study_report
+from openthoughts_dagster.studies.report import adopted_settings, reported_cells, study_report
 from openthoughts_dagster.studies.results import StudyResult, decision_of, freeze_study, study_result
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "estimate_mean",
     "freeze_study",
     "question_texts",
+    "reported_cells",
     "student_keys",
     "student_rows",
     "study_named",

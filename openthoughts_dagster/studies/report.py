@@ -51,6 +51,7 @@ def study_report(
         heading("Arms"),
         _plot_scores(result.arms, study.metric),
         table(_arm_cells(result.arms)),
+        *_format_reported(study),
         heading("Differences"),
         note(
             "Paired on the same items and seeds; p-values are corrected for all pairs (Holm). 'Could see' is the "
@@ -89,6 +90,26 @@ def _arm_cells(arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
             "steps": f"{row['steps'] or 0:,.0f}",
             "cut off": f"{row['truncated']:.1%}",
         }
+
+
+def _format_reported(study: Study) -> Iterable[Html]:
+    if study.reported is None:
+        return []
+    return [
+        heading("What others reported"),
+        note(f"Not measured here, and in no comparison: {study.reported.what}. {study.reported.by}."),
+        table(reported_cells(study)),
+    ]
+
+
+def reported_cells(study: Study) -> list[dict[str, str]]:
+    """Return the published scores, the best first, with whether the study has an arm of the name."""
+    arms, reported = study.variants(), study.reported
+    scores = sorted(reported.scores.items(), key=lambda entry: -entry[1]) if reported else []
+    return [
+        {"arm": arm, "reported score": f"{score:.1f}", "an arm here": "yes" if arm in arms else "no"}
+        for arm, score in scores
+    ]
 
 
 def _comparison_cells(rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:

@@ -17,6 +17,8 @@ from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster_tests.cli.conftest import QUESTIONS, run
 from openthoughts_dagster_tests.e2e.small_recipe import GSM8K
 
+STRAY_QUOTE = Path(__file__).parents[1] / "sources" / "data" / "cases" / "stray_quote.csv"
+
 
 def test_plan_says_what_the_missing_answers_would_cost(folder: Path) -> None:
     done = run("plan")
@@ -61,6 +63,13 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
     assert refused.exit_code == 1 and "has landed before" in refused.output
     assert run(*again, "--replace").exit_code == 0
     assert (folder / "landing" / "gsm8k" / "_SUCCESS").exists()
+
+
+def test_adding_a_file_says_how_many_of_its_rows_are_no_questions(folder: Path) -> None:
+    done = run("sources", "add", str(STRAY_QUOTE), "--domain", "math", "--name", "stray")
+    assert done.exit_code == 0 and "(299 questions, and 1 rows rejected: 1 not_csv)" in done.output, done.output
+    done = run("sources", "add", str(STRAY_QUOTE), "--domain", "chess", "--name", "other")
+    assert "its domain 'chess' is new, the recipe has math)" in done.output
 
 
 @pytest.mark.parametrize(

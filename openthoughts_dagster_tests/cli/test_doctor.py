@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from openthoughts_dagster.defs.recipe_uses import announce_recipe
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, LAKE_RECIPES, Lake, record_recipe_use
+from openthoughts_dagster.lake import (
+    COMPLETIONS,
+    DEDUPED_QUESTIONS,
+    LAKE_RECIPES,
+    SOURCE_READINGS,
+    Lake,
+    record_recipe_use,
+)
 from openthoughts_dagster_tests.answers.rows import completion_rows
 from openthoughts_dagster_tests.cli.conftest import change_teacher, run
 from openthoughts_dagster_tests.cli.damage import Harm, cut_off, data_file, flip_bytes
@@ -93,6 +101,14 @@ def test_an_instance_whose_materializations_the_lake_lacks_is_named(
     [line] = [line for line in run("doctor").output.splitlines() if "says that partitions were made" in line]
     assert line.startswith("PROBLEM asset deduped_questions: the instance at") and f"{folder}/another" in line
     assert "no rows: sums." in line
+
+
+def test_rows_that_were_read_with_other_settings_are_named(folder: Path) -> None:
+    row = {"source": "sums", "settings": "others", "definition": "{}", "rows": 10}
+    assert "with other settings" not in run("doctor").output
+    Lake(folder / "lake").replace(SOURCE_READINGS, pl.DataFrame([row], schema=SOURCE_READINGS.schema), source="sums")
+    assert "note    asset raw_sources: rows of sums were read with other settings" in run("doctor").output
+    assert "note asset raw_sources: rows of sums were read with other settings" in run("status").output
 
 
 def test_another_recipe_in_the_lake_is_said_at_start_and_by_doctor(

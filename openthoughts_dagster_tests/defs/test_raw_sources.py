@@ -1,7 +1,9 @@
 """raw_sources through Dagster: what a person sees, and checks that find damaged tables."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 import polars as pl
@@ -12,9 +14,12 @@ from openthoughts_dagster.defs import check_rules as rules
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, Lake
+from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, SOURCE_READINGS, Lake
+from openthoughts_dagster.landing.readings import sources_read_otherwise, write_rows
 from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster.sources import StagedSource
 from openthoughts_dagster_tests.e2e.small_recipe import small_recipe
+from openthoughts_dagster_tests.sources.helpers import source_of
 from openthoughts_dagster_tests.sources.hub import COMMIT, write_dataset
 
 ROWS = [{"question": f"q{n}", "answer": "a", "level": n % 2} for n in range(20)] + [{"question": None, "level": 1}]
@@ -32,7 +37,7 @@ def _materialize(folder: Path) -> tuple[dg.AssetMaterialization, str]:
     """Materialize the source; its event and data version."""
     path = small_recipe(folder / "recipe", sources=[BLOCK])
     recipe = yaml.safe_load(path.read_text())
-    recipe["domains"] = {}
+    recipe |= {"domains": {}, "release": None}
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     settings = Settings(str(path), folder, str(folder / "lake"), str(folder / "copies"))
     defs = build_definitions(load_recipe(str(path), settings.variables()), settings)
@@ -92,3 +97,26 @@ def test_a_source_that_fails_leaves_its_partition_as_it_was(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="none of its 1 rows has a question in 'question'"):
         _materialize(tmp_path)
     assert Lake(tmp_path / "lake").scan(RAW_SOURCES).collect().equals(before)
+
+
+def test_the_lake_says_what_rows_were_read_with_and_nothing_while_they_are_replaced(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "copies", "org/set", ROWS, commit=COMMIT)
+    _materialize(tmp_path)
+    lake, source = Lake(tmp_path / "lake"), source_of(BLOCK)
+    [reading] = lake.scan(SOURCE_READINGS).collect().to_dicts()
+    assert reading["rows"] == 10 and json.loads(reading["definition"])["where"][0]["equals"] == 1
+    assert sources_read_otherwise(lake, [source]) == []
+    limited = source.model_copy(update={"limit": 5})
+    assert sources_read_otherwise(lake, [limited]) == ["hub"]
+
+    class Cut:
+        """A reading that ends before its rows are in the table."""
+
+        rejected = staticmethod(lambda: iter([REJECTED_QUESTIONS.schema.to_frame()]))
+
+        def questions(self) -> Iterator[pl.DataFrame]:
+            raise OSError("cut off")
+
+    with pytest.raises(Exception, match="cut off"):
+        write_rows(lake, limited, cast(StagedSource, Cut()))
+    assert lake.scan(SOURCE_READINGS).collect().is_empty()

@@ -89,6 +89,17 @@ def test_an_assets_page_describes_its_columns_and_a_rankings_page_shows_rounded_
     browser.picture("source_ranking")
 
 
+def test_a_release_shows_its_funnel_and_what_its_gates_found(live: Live, browser: Browser) -> None:
+    backfill(live.address, ["reasoning_dataset"], ["worked"], 180)
+    browser.open("/assets/reasoning_dataset?view=partitions&partition=worked", "answers_by_step")
+    browser.text("[Show Markdown]").click()  # of the funnel
+    browser.page.locator("img[src^='data:image/png']").first.wait_for()
+    browser.picture("release")
+    browser.open("/assets/reasoning_dataset?view=checks", "release_licences_agree")
+    browser.text("release_has_no_personal_data").wait_for()
+    browser.picture("gates")
+
+
 def test_a_person_trains_and_scores_a_student_of_the_new_teacher(live: Live, browser: Browser) -> None:
     cell = f"two-digit-sums|{NEW_TEACHER}"
     backfill(live.address, ["student_checkpoint", "benchmark_scores"], [cell], 120)

@@ -7,9 +7,12 @@ import pytest
 
 from openthoughts_dagster.evaluation import BenchmarkError, benchmark_questions
 from openthoughts_dagster.evaluation.items import Item, read_items
-from openthoughts_dagster.recipe import Evaluation, FileBenchmark, LightevalBenchmark
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
+from openthoughts_dagster.recipe import Evaluation, FileBenchmark, LightevalBenchmark, ModelReference
 from openthoughts_dagster_tests.evaluation.helpers import json_lines
 
+CASES = Path(__file__).parents[1] / "questions" / "data"
 ROWS = [{"question": "1+1?", "answer": 2}, {"question": "Capital of Peru?", "answer": "Lima"}]
 
 
@@ -114,8 +117,10 @@ def test_questions_that_cannot_be_read_are_all_listed(tmp_path: Path, monkeypatc
     with pytest.raises(BenchmarkError) as caught:
         benchmark_questions(evaluation, lambda path: str(tmp_path / path))
     first, second, third = str(caught.value).splitlines()
-    assert first.startswith("evaluation.benchmarks.a: questions: no-such/data-set, split test, could not be loaded")
-    assert "has no column 'question'; it has ['problem']" in second
+    assert (
+        "evaluation.benchmarks.a: questions: no-such/data-set:test:problem: the data set 'no-such/data-set' " in first
+    )
+    assert "there is no column 'question'; there are problem" in second
     assert "must be dataset:split:column" in third
 
 
@@ -124,3 +129,41 @@ def test_nothing_to_check_is_an_empty_table() -> None:
     assert frame.rows() == []
     assert frame.columns == ["benchmark", "question"]
     assert unchecked == ["silent"]
+
+
+def test_a_benchmarks_questions_are_read_like_any_json_lines(tmp_path: Path) -> None:
+    """The cases bench_ok, rel_bom, rel_mixed and hub_benchmark_messages: texts that split or stop other readers."""
+    at = lambda name: str(CASES / name)  # noqa: E731
+    assert read_items(CASES / "bench_ok.jsonl") == [Item("a\u2028b\x85c\ufffd", "5.0")]
+    addresses = {
+        "bench_ok.jsonl": ["a\u2028b\x85c\ufffd"],
+        "rel_bom.jsonl": ["a"],
+        "rel_mixed.jsonl": [f"q{n}" for n in range(202)],
+        "rel_mixed.jsonl:level": ["hard", "3"],
+        "hub_benchmark_messages:test:problem": ["p"],
+    }
+    for address, questions in addresses.items():
+        frame, _ = benchmark_questions(Evaluation(benchmarks=[lighteval("b", address)]), at)
+        assert frame["question"].to_list() == questions, address
+    for column in ("messages.content", "messages.0.content", "messages.first_user"):
+        address = f"hub_benchmark_messages:test:{column}"
+        frame, _ = benchmark_questions(Evaluation(benchmarks=[lighteval("b", address)]), at)
+        assert frame["question"].to_list()[1] == "x y" and frame["question"][0].startswith("Let $\\frac{a}{b}$ be")
+    whole = lighteval("b", "hub_benchmark_messages:test:messages")
+    with pytest.raises(
+        BenchmarkError, match=r"the column 'messages' holds .*'content'.* such as messages\..*first_user"
+    ):
+        benchmark_questions(Evaluation(benchmarks=[whole]), at)
+
+
+def test_a_folder_of_the_present_directory_is_not_read_in_place_of_the_hubs_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    json_lines(tmp_path / "here" / "openai" / "gsm8k" / "test.jsonl", [{"question": "not the hub's"}])
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(BenchmarkError, match="the data set 'openai/gsm8k' cannot be loaded"):
+        asked = Evaluation(benchmarks=[lighteval("b", "openai/gsm8k:test:question")])
+        benchmark_questions(asked, lambda path: str(tmp_path / path))
+    (tmp_path / "here" / "org" / "model").mkdir(parents=True)
+    with pytest.raises(EngineError, match=r"org/model in the present directory, .* write \./org/model"):
+        locate(ModelReference(name="m", model="org/model", engine="transformers"), tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from openthoughts_dagster.generation.json_replies import ask_for_json, parse_json_reply, read_json_replies
 from openthoughts_dagster.generation.requests import Answer, Prompt
 
+CASES = Path(__file__).parent / "judge_replies.jsonl"
 RATING = {"type": "object", "properties": {"difficulty": {"type": "integer"}}, "required": ["difficulty"]}
 
 
@@ -40,6 +42,15 @@ RATING = {"type": "object", "properties": {"difficulty": {"type": "integer"}}, "
 )
 def test_latex_comes_out_as_it_was_typed(reply: str, question: str) -> None:
     assert parse_json_reply(reply) == {"question": question}
+
+
+@pytest.mark.parametrize("case", [*map(json.loads, CASES.read_text().splitlines())], ids=lambda case: case["theme"])
+def test_replies_that_users_reported_are_read_as_they_were_meant(case: dict[str, Any]) -> None:
+    if case["value"] is None:
+        with pytest.raises(ValueError, match="no JSON"):
+            parse_json_reply(case["reply"])
+    else:
+        assert parse_json_reply(case["reply"])[case["field"]] == case["value"]
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ from openthoughts_dagster.lake import (
     Table,
     text_hash,
 )
-from openthoughts_dagster.questions import read_prompt, score_questions
+from openthoughts_dagster.questions import score_questions
 from openthoughts_dagster.questions.scoring import ScoringContext
-from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling, load_recipe
+from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling, load_recipe, read_score_prompt
 from openthoughts_dagster_tests.e2e.small_recipe import served_recipe
 from openthoughts_dagster_tests.generation.faulty import FaultyPool
 
@@ -97,7 +97,9 @@ def _questions(house: House) -> None:
     reply = house.ask(
         judge, judge.sampling, Purpose(SCORED_QUESTIONS.name, SOURCE), lambda r: f'{{"difficulty": {_digit(r)}}}'
     )
-    context = ScoringContext(lambda _: reply, lambda name: read_prompt(recipe.path(name)), lambda _: [], house.lake)
+    context = ScoringContext(
+        lambda _: reply, lambda score: read_score_prompt(score, recipe.path), lambda _: [], house.lake
+    )
     scored = score_questions(house.lake.scan(RAW_SOURCES).collect(), recipe.scores, context).questions
     house.lake.replace(SCORED_QUESTIONS, scored, source=SOURCE)
     house.lake.replace(DEDUPED_QUESTIONS, scored.filter(pl.col("question_id") != IDS[0]), source=SOURCE)

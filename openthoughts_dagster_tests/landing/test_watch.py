@@ -5,15 +5,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openthoughts_dagster.landing import Seen, Watch, WatchedSource, open_landing_zone
+from openthoughts_dagster.landing.versions import hub_commit
 from openthoughts_dagster.landing.watched_sources import VANISHED
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.lock import HubReference
+from openthoughts_dagster_tests.sources.helpers import source_of
 
 MANIFEST = "{reader: files, domain: math, path: '*.jsonl'}"
 
@@ -198,6 +203,42 @@ def test_a_new_commit_on_the_hub_is_news_and_a_hub_that_is_away_is_not(recipe: R
     (folder / "_SUCCESS").touch()
     news = [looking.look() for _ in range(5)]
     assert news == [["numina"], [], [], ["numina"], []]
+
+
+def test_commits_of_every_data_set_of_a_source_are_watched_and_locked_ones_without_the_hub(
+    recipe: Recipe, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = {"org/a": "a" * 40, "org/b": "b" * 40}
+    asked = list[str]()
+
+    def newest(reference: HubReference) -> str:
+        asked.append(reference.id)
+        return heads[reference.id]
+
+    monkeypatch.setattr("openthoughts_dagster.landing.versions.newest_commit", newest)
+    block = {
+        "name": "two",
+        "domain": "math",
+        "reader": "hugging_face",
+        "dataset": "org/a",
+        "more": [{"dataset": "org/b"}],
+    }
+    source = source_of(block)
+    assert isinstance(source, HuggingFaceSource)
+    own = recipe.model_copy(update={"sources": [source]})
+    looking = Looking(own, str(landing), hub_commit)
+    looking.look()
+    assert looking.sources["two"].content.endswith("@" + "a" * 40 + "+" + "b" * 40)
+    # A version that watched the first data set only noted its commit alone.
+    looking.sources = {"two": replace(looking.sources["two"], content=f"x@{'a' * 40}")}
+    assert [looking.look(), looking.look()] == [[], []]
+    heads["org/b"] = "c" * 40
+    assert looking.look() == ["two"] and looking.look() == []
+    locked = {"org/a": "a" * 40, "org/b": "d" * 40}
+    asked.clear()
+    looking.watch = Watch(own, None, partial(hub_commit, locked=lambda name, _: locked[name], offline=True))
+    assert looking.look() == ["two"] and looking.look() == [] and asked == []
+    assert hub_commit(source, offline=True) == ""
 
 
 def test_sources_land_in_an_object_store_as_they_do_in_a_folder(recipe: Recipe, bucket: Any) -> None:

@@ -187,6 +187,8 @@ def test_exact_copies_count_once_before_the_ranking_unless_duplicates_stay() -> 
     assert curated.funnel == {"scored": 8, "selected": 7, "decontaminated": 7, "deduplicated": 3}
     every = curate(scored, _settings(3, method="none"), NOTHING, NO_BENCHMARKS)
     assert every.questions["question"].to_list() == ["the same"] * 3
+    paper = DomainQuestions(selection=Selection(by="difficulty", count=6, copies="each"))
+    assert curate(scored, paper, NOTHING, NO_BENCHMARKS).questions["question"].to_list() == ["the same", "second"]
 
 
 def test_a_selection_that_refills_ends_with_the_count_as_long_as_there_are_questions() -> None:
@@ -210,3 +212,25 @@ def test_a_source_of_which_nothing_is_left_is_an_error_that_shows_the_best_match
     with pytest.raises(NothingLeftError, match=r"(?s)all 8 went as benchmark_similarity.*(- 'question number.*){5}"):
         curate(scored, _settings(), Decontamination(), benchmark).require_questions()
     curate(_scored(("mine", 1)), _settings(), Decontamination(), benchmark).require_questions()
+
+
+def test_ranges_of_scores_leave_questions_out_before_the_ranking() -> None:
+    scores = [{"d": 9, "l": 5}, {"d": 8, "l": 50}, {"d": 2, "l": 40}, {"d": 7, "l": 60}, {"d": None, "l": 70}, {"d": 6}]
+    scored = _scored(*((f"question {n}", 0) for n in range(6))).with_columns(
+        scores=pl.Series([json.dumps(row) for row in scores])
+    )
+    within = {"d": {"minimum": 3, "maximum": 8}, "l": {"minimum": 10}}
+    selection = Selection.model_validate({"by": "d", "count": 1, "within": within})
+    curated = curate(scored, DomainQuestions(selection=selection), NOTHING, NO_BENCHMARKS)
+    assert curated.questions["question_id"].to_list() == ["id1"]
+    assert curated.funnel == {"scored": 6, "selected": 1, "decontaminated": 1, "deduplicated": 1}
+    found = {row["question_id"]: (row["reason"], json.loads(row["evidence"])) for row in curated.rejected.to_dicts()}
+    assert found == {
+        "id0": ("out_of_range", {"score": "d", "value": 9, "minimum": 3, "maximum": 8}),
+        "id2": ("out_of_range", {"score": "d", "value": 2, "minimum": 3, "maximum": 8}),
+        "id3": ("below_cut", {"score": "d", "value": 7, "rank": 2, "count": 1}),
+        "id4": ("no_score", {"score": "d", "minimum": 3, "maximum": 8}),
+        "id5": ("no_score", {"score": "l", "minimum": 10}),
+    }
+    refill = selection.model_copy(update={"refill": True, "count": 9})
+    assert curate(scored, DomainQuestions(selection=refill), NOTHING, NO_BENCHMARKS).questions.height == 2

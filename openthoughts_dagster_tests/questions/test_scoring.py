@@ -10,13 +10,24 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import EMBEDDINGS, RAW_SOURCES, Lake
 from openthoughts_dagster.questions.classifier import fasttext_scores
+from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions
 from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
-from openthoughts_dagster.questions.scoring import ScoringContext, read_prompt, score_questions
-from openthoughts_dagster.recipe import AskLlmScore, EmbeddingScore, Examples, FastTextScore
+from openthoughts_dagster.questions.scoring import ScoringContext, score_questions
+from openthoughts_dagster.recipe import (
+    AskLlmScore,
+    DifficultyScore,
+    EmbeddingScore,
+    Examples,
+    FastTextScore,
+    ResponseLengthScore,
+    read_score_prompt,
+)
+from openthoughts_dagster.recipe.prompts import PromptFileError
 
 SUMS = [f"What is {a} plus {b} when both are counted in apples?" for a in range(2, 22) for b in (3, 5, 8)]
 POEMS = [f"Write a poem of {a} lines about the sea and the colour {b}." for a in range(2, 22) for b in ("red", "blue")]
@@ -145,7 +156,8 @@ def test_a_judge_sees_both_kinds_of_examples_and_answers_in_prose_count_as_faile
 
     score = AskLlmScore(name="a", method="ask_llm", judge="j", positives=ANY, negatives=ANY, shown=2)
     examples = iter([["good 1", "good {question}", "good 3"], ["bad"]])
-    means = ScoringContext(lambda _: ask, read_prompt, lambda _: next(examples), Lake("unused"))
+    read = lambda score: read_score_prompt(score, str)  # noqa: E731
+    means = ScoringContext(lambda _: ask, read, lambda _: next(examples), Lake("unused"))
     scored = score_questions(_questions("plain", "prose {positives}"), [score], means)
 
     assert [json.loads(row)["a"] for row in scored.questions["scores"]] == [64, None]
@@ -166,6 +178,80 @@ def test_examples_come_from_sources_that_were_read_and_from_files(lake: Lake, tm
         read_examples(lake, resolve, Examples(sources=["later"]))
 
 
-@pytest.mark.parametrize("name", ["code_difficulty", "math_difficulty", "science_difficulty", "ask_llm"])
+def test_examples_and_older_releases_are_read_like_any_json_lines(lake: Lake, tmp_path: Path) -> None:
+    data = Path(__file__).parent / "data"
+    examples = Examples(paths=["rel_mixed.jsonl", "rel_bom.jsonl", "bench_ok.jsonl"])
+    assert len(read_examples(lake, lambda path: str(data / path), examples)) == 202 + 1 + 1
+    accepted = accepted_questions([str(data / name) for name in examples.paths])
+    assert accepted.height == 204 and accepted["question_id"][:2].to_list() == ["0", "1"]
+    assert set(accepted["question"]) >= {"q201", "a", "a\u2028b\x85c\ufffd"}
+    wrapped = tmp_path / "wrapped.json"
+    wrapped.write_text('{"data": [{"question": "a"}]}')
+    with pytest.raises(
+        ExamplesError, match=r"wrapped\.json is a JSON document that is no list of rows: write the rows"
+    ):
+        read_examples(lake, str, Examples(paths=[str(wrapped)]))
+    with pytest.raises(AcceptedError, match=r"dedup\.against: .*none\.jsonl cannot be read: .*no file at"):
+        accepted_questions([str(data / "none.jsonl")])
+
+
+@pytest.mark.parametrize("name", ["code_difficulty", "math_difficulty", "science_difficulty"])
 def test_shipped_prompts_are_found_by_name_from_any_recipe(name: str, tmp_path: Path) -> None:
-    assert "{question}" in read_prompt(str(tmp_path / name))
+    score = DifficultyScore(name="d", method="difficulty", judge="j", prompt=name)
+    assert "{question}" in read_score_prompt(score, lambda path: str(tmp_path / path))
+    with pytest.raises(PromptFileError, match=r"scores\.d\.prompt: the prompt file .*/no\.md cannot be read: No such"):
+        read_score_prompt(score.model_copy(update={"prompt": "no.md"}), lambda path: str(tmp_path / path))
+
+
+def _context(template: str, asked: list[str], reply: str = '{"difficulty": 4}') -> ScoringContext:
+    def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        asked.extend(prompt.user for prompt in prompts)
+        return [[Answer("k", 0, "think hard", reply, "stop", None, 1, 7)] for _ in prompts]
+
+    return ScoringContext(lambda _: ask, lambda _: template, lambda _: [], Lake("unused"))
+
+
+def _with_answers(questions: pl.DataFrame, *answers: str | None) -> pl.DataFrame:
+    return questions.with_columns(reference_answer=pl.Series(answers, dtype=pl.String))
+
+
+def _values(questions: pl.DataFrame, score: DifficultyScore | ResponseLengthScore, context: ScoringContext) -> object:
+    return [json.loads(row)[score.name] for row in score_questions(questions, [score], context).questions["scores"]]
+
+
+def test_a_difficulty_prompt_shows_the_sources_answer_and_never_a_slot() -> None:
+    questions = _with_answers(_questions("1+{answer}?", "2+2?"), "{question}", None)
+    score, asked = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p.md"), list[str]()
+    assert _values(questions, score, _context("{question} is {answer}", asked)) == [4, None]
+    assert asked == ["1+{answer}? is {question}"]
+    asked.clear()
+    assert _values(questions, score, _context("{question} is {answer?}.", asked)) == [4, 4]
+    assert asked == ["1+{answer}? is {question}.", "2+2? is ."]
+    with pytest.raises(ValueError, match=r"scores\.d\.prompt shows \{answer\}, and no question of s has an answer"):
+        _values(_with_answers(questions, None, None), score, _context("{question} {answer}", asked))
+
+
+def test_lengths_are_of_the_judges_or_the_sources_answer_in_the_unit_that_was_asked_for(untrained_model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(untrained_model)
+    questions = _with_answers(_questions("a", "b"), "one two  three", None)
+    reply = join_reasoning("think hard", "four words are here")
+    tokens = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (reply, "one two  three")]
+    rows: list[tuple[dict[str, object], list[object]]] = [
+        ({"judge": "j"}, [len(reply)] * 2),
+        ({"judge": "j", "unit": "words"}, [len(reply.split())] * 2),
+        ({"judge": "j", "unit": "tokens"}, [7, 7]),  # as the engine counted
+        ({"judge": "j", "unit": "tokens", "tokenizer": str(untrained_model)}, [tokens[0]] * 2),
+        ({"of": "source"}, [14, None]),
+        ({"of": "source", "unit": "words"}, [3, None]),
+        ({"of": "source", "unit": "tokens", "tokenizer": str(untrained_model)}, [tokens[1], None]),
+    ]
+    for settings, lengths in rows:
+        asked = list[str]()
+        score = ResponseLengthScore.model_validate({"name": "l", "method": "response_length", **settings})
+        assert _values(questions, score, _context("", asked, "four words are here")) == lengths, settings
+        assert asked == (["a", "b"] if score.judge else [])
+    with pytest.raises(ValueError, match=r"no question of s has an answer: set columns\.answer"):
+        score = ResponseLengthScore(name="l", method="response_length", of="source")
+        _values(_with_answers(questions, None, None), score, _context("", []))

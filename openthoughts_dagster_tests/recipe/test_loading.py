@@ -1,14 +1,17 @@
 """A recipe's mistakes come all at once, each with file, field, value and remedy."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
-from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
+from openthoughts_dagster.recipe import Recipe, RecipeError, Selection, identity_of, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.docs_tables import models_of, reference
+from openthoughts_dagster.recipe.domains import misspelt_domains
 from openthoughts_dagster.recipe.loading import SHIPPED
 
 BAD = """
@@ -156,12 +159,84 @@ def test_mistakes_in_an_included_file_are_said_once_with_its_name(tmp_path: Path
     assert "sources.one" not in error
 
 
+_SCORED = f"""{_REST}
+judges: [{{name: j, model: m}}]
+sources: [{{name: s, domain: math, reader: files, path: s.jsonl}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("prompt: slots.md", "scores.d.prompt: the prompt slots.md has {answr} in it, which nothing fills in; did you"),
+        ("prompt: empty.md", "scores.d.prompt: the prompt empty.md has no {question} in it"),
+        ("method: response_length, judge: null", "scores.d.judge: is missing; name the judge that answers, or set"),
+        ("method: response_length, of: source", "scores.d.judge: is not asked with `of: source`"),
+        ("method: response_length, of: source, judge: null, unit: tokens", "scores.d.tokenizer: is missing"),
+        (
+            "method: response_length, unit: words, tokenizer: m",
+            "scores.d.tokenizer: counts tokens, and `unit` is words",
+        ),
+    ],
+)
+def test_scores_that_could_not_be_given_are_found_with_the_recipe(tmp_path: Path, settings: str, says: str) -> None:
+    (tmp_path / "slots.md").write_text("Rate {question}, whose answer is {answr}.")
+    (tmp_path / "empty.md").write_text("Rate it.")
+    score = yaml.safe_load(f"{{name: d, method: difficulty, judge: j, {settings}}}")
+    assert says in _error(tmp_path, f"{_SCORED}scores: [{json.dumps(score)}]\n")
+
+
+def test_latex_and_json_in_a_prompt_are_no_slots(tmp_path: Path) -> None:
+    text = 'Rate {question} ({answer?}) as {"difficulty": 1}, also \\frac{a}{b}, x_{i}, \\sqrt[3]{x} and {{name}}.'
+    (tmp_path / "p.md").write_text(text)
+    load_recipe(_write(tmp_path, f"{_SCORED}scores: [{{name: d, method: difficulty, judge: j, prompt: p.md}}]\n"), {})
+
+
+@pytest.mark.parametrize(
+    ("domains", "settings", "misspelt"),
+    [
+        (["math", "math", "maths"], "{}", ["maths"]),
+        (["math", "maht", "Math"], "{math: {}}", ["Math", "maht"]),
+        (["maths", "maths", "math"], "{math: {}}", ["maths"]),
+        (["math", "maths"], "{math: {}, maths: {}}", []),
+        (["level-1", "level-2", "code", "core-science", "law", "lab"], "{}", []),
+        (["physics", "psychics"], "{}", []),
+    ],
+)
+def test_a_domain_that_is_spelled_nearly_as_another_is_named(
+    tmp_path: Path, domains: list[str], settings: str, misspelt: list[str]
+) -> None:
+    sources = [{"name": f"s{n}", "domain": d, "reader": "files", "path": "s.jsonl"} for n, d in enumerate(domains)]
+    recipe = load_recipe(_write(tmp_path, f"{_REST}sources: {json.dumps(sources)}\ndomains: {settings}\n"), {})
+    found = misspelt_domains(recipe)
+    assert [line.partition("the domain ")[2].partition(" of s")[0] for line in found] == [repr(d) for d in misspelt]
+    assert all("the recipe's domains are " in line for line in found)
+
+
+def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> None:
+    score = "scores: [{name: r, method: random}]\n"
+    for within, says in (
+        ("{q: {minimum: 1}}", "domains.math.selection.within: questions of this domain have no score 'q'"),
+        ("{r: {}}", "domains.math.selection.within.r: needs a minimum, a maximum, or both"),
+        (
+            "{r: {minimum: 3, maximum: 2}}",
+            "selection.within.r.minimum: must be at most maximum (2), got 3",
+        ),
+    ):
+        selection = f"{{by: r, count: 3, within: {within}}}"
+        assert says in _error(tmp_path, f"{_SCORED}{score}domains: {{math: {{selection: {selection}}}}}\n")
+    assert identity_of(Selection(by="r", count=3)) == {"by": "r", "count": 3, "refill": False}
+
+
 def test_openthoughts3_has_the_papers_numbers() -> None:
     recipe = load_recipe("openthoughts3", {})
     assert recipe.answers_per_question == 16 and recipe.answer_filter.method == "none"
-    counts = {d: s.selection.count for d, s in recipe.domains.items() if s.selection}
-    by_domain = {d: sum(s.domain == d for s in recipe.sources) for d in counts}
-    assert {d: counts[d] * by_domain[d] for d in counts} == {"math": 53125, "code": 15626, "science": 6250}
+    counts = {d: (s.selection.count, s.selection.copies) for d, s in recipe.domains.items() if s.selection}
+    assert counts == {"math": (180000, "each"), "code": (30000, "once"), "science": (30000, "each")}
+    sampled = {d: sum(s.downsample.values()) for d, s in recipe.domains.items()}
+    assert sampled == {"math": 53125, "code": 15625, "science": 6250}
+    assert {name for s in recipe.domains.values() for name in s.downsample} == {s.name for s in recipe.sources}
+    assert all(source.limit is None for source in recipe.sources)
     assert {d: s.dedup.method for d, s in recipe.domains.items()} == {
         "math": "exact",
         "code": "none",

@@ -31,6 +31,7 @@ def _waive(gate: str, source: str = SHOP) -> dict[str, Any]:
     return {"waive": [{"source": source, "gate": gate, "reason": "Agreed with the authors by letter."}]}
 
 
+@pytest.mark.faults
 def test_a_release_that_is_right_passes_every_gate(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake"), _recipe(tmp_path)
     publish(lake, recipe, tmp_path / "one")
@@ -70,6 +71,7 @@ def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
     assert _check("contamination", lake, _recipe(tmp_path, gates=_waive("contamination", SUMS))).passed
 
 
+@pytest.mark.faults
 def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
     lake, recipe = Lake(tmp_path / "lake"), _recipe(tmp_path)
     fill_source(lake, SUMS, sums(1000, 10))
@@ -90,6 +92,7 @@ def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
     assert f"no rows of {SHOP}" in says and "20 rows name a question or a completion that the lake does not" in says
 
 
+@pytest.mark.faults
 def test_cut_off_answers_over_the_recipes_share_stop_it(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=10), _recipe(tmp_path)
     ledger = lake.scan(COMPLETIONS).collect()
@@ -102,6 +105,7 @@ def test_cut_off_answers_over_the_recipes_share_stop_it(tmp_path: Path) -> None:
     assert _check("truncation", lake, _recipe(tmp_path, gates={"truncated": 0.1})).passed
 
 
+@pytest.mark.faults
 def test_a_release_without_its_version_or_card_does_not_leave(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
     made = publish(lake, recipe, tmp_path / "one")
@@ -114,6 +118,7 @@ def test_a_release_without_its_version_or_card_does_not_leave(tmp_path: Path) ->
     assert "there are no rows" in _check("completeness", Lake(tmp_path / "empty"), recipe).says
 
 
+@pytest.mark.faults
 def test_the_best_sources_are_those_of_the_present_ranking(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path, sources={"best": 1, "domains": ["math"]})
     named = _recipe(tmp_path / "named", sources=[SUMS])
@@ -139,13 +144,21 @@ def _rank(lake: Lake, *best_first: str) -> None:
     lake.replace(SOURCE_RANKING, pl.DataFrame(rows, schema=SOURCE_RANKING.schema))
 
 
+@pytest.mark.faults
 def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
     fill_source(lake, SHOP, {"Ask ada@analytical.org: 1 + 2?": [("call (650) 253-0000", "3"), ("b", "3")]})
+    rows = lake.scan(DEDUPED_QUESTIONS, source=SHOP).collect()
+    kept = rows.with_columns(reference_answer=pl.lit("3, says bob@analytical.org"))
+    lake.replace(DEDUPED_QUESTIONS, kept, source=SHOP)
     publish(lake, recipe, tmp_path / "one")
     found = check_personal_data(lake, recipe, TEACHER)
     assert not found.passed and not found.blocking and check_personal_data not in GATES.values()
-    assert found.says == "possible personal data: 1 x email-validator in question, 1 x phonenumbers in reasoning"
-    assert [row[:2] for row in found.rows.rows()] == [("question", "email"), ("reasoning", "phone")]
-    assert found.rows["row"][1].startswith(f"{SHOP} ") and found.rows["row"][1].endswith(" sample 0")
+    assert found.says == (
+        "possible personal data: 1 x email-validator in question, 1 x phonenumbers in reasoning, "
+        "1 x email-validator in reference_answer"
+    )
+    kinds = [("question", "email"), ("reference_answer", "email"), ("reasoning", "phone")]
+    assert [row[:2] for row in found.rows.rows()] == kinds
+    assert found.rows["row"][2].startswith(f"{SHOP} ") and found.rows["row"][2].endswith(" sample 0")
     assert lake.scan(DEDUPED_QUESTIONS).collect().height == 4

@@ -60,6 +60,7 @@ def test_a_version_is_one_commit_with_a_tag_in_a_private_repository(hub: HubDoub
     assert _repository(hub).plan(folder).is_done
 
 
+@pytest.mark.faults
 def test_the_next_version_replaces_the_files_and_older_ones_stay_under_their_tags(
     hub: HubDouble, folder: ReleaseFolder, tmp_path: Path
 ) -> None:
@@ -94,12 +95,14 @@ def test_an_interrupted_upload_goes_on_with_what_is_missing(hub: HubDouble, fold
     assert len(there.commits) == 2 and there.tags == {"v1234567890ab": there.head.oid}
 
 
+@pytest.mark.faults
 def test_one_broken_attempt_is_tried_again_by_itself(hub: HubDouble, folder: ReleaseFolder) -> None:
     hub.break_uploads(1)
     _repository(hub).push(folder)
     assert len(hub.uploads) == 3
 
 
+@pytest.mark.faults
 def test_other_content_other_releases_and_public_repositories_are_refused(
     hub: HubDouble, folder: ReleaseFolder
 ) -> None:
@@ -118,6 +121,7 @@ def test_other_content_other_releases_and_public_repositories_are_refused(
     assert len(there.commits) == 4
 
 
+@pytest.mark.faults
 def test_somebody_who_commits_meanwhile_is_not_overwritten(hub: HubDouble, folder: ReleaseFolder) -> None:
     repository, there = _repository(hub), Repository("team/sums", private=True)
     hub.repositories["team/sums"] = there

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, conform
 from openthoughts_dagster.recipe import Recipe, Source, load_recipe
+from openthoughts_dagster.recipe.lock import Lock, apply_lock
 from openthoughts_dagster.sources import ReaderContext, StagedSource, read_source
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -61,10 +62,13 @@ def recipe_in(folder: Path) -> Recipe:
     return recipe
 
 
-def read(folder: Path, block: dict[str, Any] | Source, **context: Any) -> Read:
+def read(folder: Path, block: dict[str, Any] | Source, lock: Lock | None = None, **context: Any) -> Read:
     """Everything that a source has, its rows fitting their tables."""
     source = source_of(block) if isinstance(block, dict) else block
-    with read_source(source, recipe_in(folder), ReaderContext(folder / "staging", **context)) as staged:
+    recipe = recipe_in(folder)
+    with read_source(
+        source, apply_lock(recipe, lock) if lock else recipe, ReaderContext(folder / "staging", **context)
+    ) as staged:
         frames = {
             table.name: conform(table, pl.concat([pl.DataFrame(schema=table.schema), *batches()]))
             for table, batches in ((RAW_SOURCES, staged.questions), (REJECTED_QUESTIONS, staged.rejected))

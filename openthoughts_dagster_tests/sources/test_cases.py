@@ -101,8 +101,28 @@ def test_numbers_that_are_none_are_no_answers_and_too_large_ones_are_named(tmp_p
     metadata = [json.loads(text, parse_constant=pytest.fail) for text in got.questions["metadata"]]
     assert metadata == [{"level": None}, {"level": None}]
     got = _files(tmp_path, "big.json")
-    assert _answers(got) == ["123456789012345678901234567890", "12.5", "0.30000000000000004", None]
+    assert _answers(got) == ["123456789012345678901234567890", "12.50", "0.30000000000000004", None]
     assert json.loads(got.questions["metadata"][3]) == {"answer_not_stored": "a number that is too large"}
+
+
+def test_numbers_of_json_keep_the_text_that_they_were_written_with(tmp_path: Path) -> None:
+    texts = ["12.50", "1e3", "-0.0", "42", "0.30000000000000004"]
+    blocks = {"files": {"path": "dataset/train.jsonl"}, "hugging_face": {"dataset": "dataset"}}
+    columns: dict[str, Any] = {"question": "{question} for {price}", "answer": "answer", "metadata": ["price"]}
+    for reader, place in blocks.items():
+        more = ["[1.50, 2.0]", '{"low": 1.50}'] if reader == "files" else []
+        rows = [f'{{"question": "q{n}", "price": 7.10, "answer": {text}}}' for n, text in enumerate([*texts, *more])]
+        (tmp_path / reader / "dataset").mkdir(parents=True)
+        (tmp_path / reader / "dataset" / "train.jsonl").write_text("\n".join(rows))
+        got = read(tmp_path / reader, {"reader": reader, **place, "columns": columns})
+        assert _answers(got) == [*texts, *more] and got.texts[0] == "q0 for 7.10"
+        assert json.loads(got.questions["metadata"][0]) == {"price": 7.1}
+    where = [{"column": "price", "at_least": 7.1}, {"column": "answer", "equals": 12.5}]
+    assert read(tmp_path / "files", {"reader": "files", "path": "dataset/*.jsonl", "where": where}).texts == ["q0"]
+    chat = {"question": "q", "answer": '[{"role": "user"}, {"role": "a", "content": 3.00}]'}
+    (tmp_path / "chat.jsonl").write_text(json.dumps(chat))
+    columns = {"question": "question", "answer": "answer.1.content"}
+    assert _answers(read(tmp_path, {"reader": "files", "path": "chat.jsonl", "columns": columns})) == ["3.00"]
 
 
 def test_what_no_table_can_hold_is_named(tmp_path: Path) -> None:

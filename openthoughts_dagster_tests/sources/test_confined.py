@@ -82,12 +82,16 @@ def test_an_expression_that_backtracks_without_end_rejects_its_row(
     assert got.texts == ["aaa"] and got.reasons == ["pattern_too_slow"]
 
 
-@pytest.mark.parametrize("family", ["isomorphic_strings", "polynomial_multiplication", "ransom_note", "word_ladder"])
+@pytest.mark.parametrize(
+    "family", ["isomorphic_strings", "polynomial_multiplication", "ransom_note", "word_ladder", "composite"]
+)
 def test_a_family_asks_the_same_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    mixed = {"datasets": [{"name": "chain_sum"}, {"name": "word_ladder", "weight": 2}]}
+    block = {"reader": "procedural", "family": family, "size": 8, "options": mixed if family == "composite" else {}}
     seen = []
     for seed in ("1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", seed)
-        got = read(tmp_path / seed, {"reader": "procedural", "family": family, "size": 8})
+        got = read(tmp_path / seed, block)
         seen.append(got.questions.select("question", "reference_answer", "metadata").rows())
     assert seen[0] == seen[1]
 

@@ -16,10 +16,12 @@ _READ = """
 import json, sys
 from pathlib import Path
 from openthoughts_dagster.sources import SourceError
+from openthoughts_dagster.recipe.lock import Lock
 from openthoughts_dagster_tests.sources.helpers import read
 for block in json.loads(sys.argv[2]):
     try:
-        got = read(Path(sys.argv[1]), {"reader": "hugging_face", "dataset": "org/set"} | block)
+        lock = Lock(block.pop("lock")) if "lock" in block else None
+        got = read(Path(sys.argv[1]), {"reader": "hugging_face", "dataset": "org/set"} | block, lock)
         print(json.dumps([got.texts, sorted({origin["revision"] for origin in got.origins()})]))
     except SourceError as error:
         print(json.dumps([str(error), []]))
@@ -43,11 +45,17 @@ def test_a_pin_holds_when_main_moves_and_without_one_every_row_says_its_commit(t
         hub.push("org/set", COMMIT, folders[COMMIT])
         assert _read(tmp_path, hub, {}) == [[["a", "b"], [COMMIT]]]
         hub.push("org/set", OTHER, folders[OTHER])
-        moved, pinned, lost, unknown = _read(
-            tmp_path, hub, {}, {"revision": COMMIT}, {"revision": "f" * 40}, {"dataset": "org/none"}
+        moved, pinned, lost, unknown, locked = _read(
+            tmp_path,
+            hub,
+            {},
+            {"revision": COMMIT},
+            {"revision": "f" * 40},
+            {"dataset": "org/none"},
+            {"lock": {"org/set": COMMIT}},
         )
     assert moved == [["a", "c"], [OTHER]]
-    assert pinned == [["a", "b"], [COMMIT]]
+    assert pinned == locked == [["a", "b"], [COMMIT]]
     assert "dataset 'org/set' cannot be loaded: RevisionNotFoundError" in lost[0] and "`revision`" in lost[0]
     assert "dataset 'org/none' cannot be loaded: RepositoryNotFoundError" in unknown[0]
 

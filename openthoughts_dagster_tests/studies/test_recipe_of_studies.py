@@ -1,5 +1,6 @@
 """Studies as data: what is refused, how arms are made, and what their design is."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,33 @@ def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
     study = {name: value for name, value in (STUDY | changes).items() if value is not None}
     with pytest.raises(RecipeError, match=says):
         _recipe(tmp_path, study)
+
+
+def test_the_shipped_studies_of_openthoughts3_have_arms_and_the_papers_numbers_beside_them(
+    tmp_path: Path, lake: Lake
+) -> None:
+    recipe = load_recipe("openthoughts3", {})
+    for study in recipe.studies:
+        arms = list(arms_of(recipe, lake, study))
+        assert len(arms) > 1
+        assert study.reported is None or set(study.reported.scores) & {arm.name for arm in arms}
+    reported = {study.name: study.reported.scores for study in recipe.studies if study.reported}
+    assert reported["mixing-code"] == {"top-1": 39.9, "top-2": 41.3, "top-4": 38.6, "top-8": 37.0, "top-16": 36.4}
+    [mixing] = [study for study in recipe.studies if study.name == "mixing-code"]
+    silent = mixing.model_copy(update={"reported": None})
+    assert study_version(recipe, silent) == study_version(recipe, mixing)  # what others found changes nothing here
+
+    # With the sources and teachers that they name, the other studies load as well.
+    folder = tmp_path / "copy"
+    shutil.copytree(SHIPPED / "openthoughts3", folder)
+    document = yaml.safe_load((folder / "recipe.yaml").read_text())
+    document["teachers"].append({"include": "teachers.yaml"})
+    document["sources"] += ["numinamath-1-5", "mathpile", "kodcode", "codefeedback"]
+    document["studies"].append({"include": "studies_more.yaml"})
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    whole = load_recipe(str(folder), {})
+    assert len(whole.teachers) == 6 and len(whole.studies) == len(recipe.studies) + 4
+    assert all(len(list(arms_of(whole, lake, study))) > 1 for study in whole.studies)
 
 
 def test_a_held_out_benchmark_decides_no_study(tmp_path: Path) -> None:

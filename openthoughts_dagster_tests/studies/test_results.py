@@ -1,5 +1,7 @@
 """What a study finds, from the tables of its students: results, decisions, versions, and the report."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,37 @@ def test_an_arm_that_is_better_is_decided_for_with_its_errors(tmp_path: Path, la
     result = study_result(lake, recipe, recipe.studies[0])
 
     assert result.winner == "better" and result.decision.startswith("better is better than plain")
+    assert result.unclear == []
     assert "4 seeds, 120 items, p " in result.decision
     assert result.arms["arm_name"].to_list() == ["better", "plain"]
     assert result.arms["error_seeds"].null_count() == 0 and result.missing == []
     assert "epochs: 9" in adopted_settings(recipe.studies[0], "better")
+
+
+def test_what_others_reported_stands_beside_the_scores_and_not_among_them(tmp_path: Path, lake: Lake) -> None:
+    reported = {"by": "arXiv <1>", "what": "points of one student", "scores": {"better": 41.3, "elsewhere": 12.5}}
+    recipe = _recipe(tmp_path, reported=reported)
+    for arm, right in (("plain", 0.4), ("better", 0.7)):
+        _score(lake, recipe, arm, right, range(2))
+    study = recipe.studies[0]
+    result = study_result(lake, recipe, study)
+    assert set(result.arms["arm_name"]) == {"plain", "better"}
+    page = study_report(study, result, lake.scan(STUDY_VERSIONS, study="s").collect())
+    assert "What others reported" in page and "arXiv &lt;1&gt;" in page and "41.3" in page and "elsewhere" in page
+
+
+def test_two_runs_that_start_a_study_at_once_record_one_version(tmp_path: Path, lake: Lake) -> None:
+    recipe = _recipe(tmp_path)
+    lakes, barrier = [Lake(lake.root) for _ in range(4)], threading.Barrier(4)
+
+    def start(own: Lake) -> str:
+        barrier.wait()
+        return freeze_study(own, recipe, recipe.studies[0])
+
+    with ThreadPoolExecutor(4) as threads:
+        versions = set(threads.map(start, lakes))
+    rows = lake.scan(STUDY_VERSIONS, study="s").collect()
+    assert len(versions) == 1 and rows["version"].to_list() == list(versions) and rows["number"].to_list() == [1]
 
 
 def test_a_held_out_benchmark_decides_nothing(tmp_path: Path, lake: Lake) -> None:
@@ -99,6 +128,7 @@ def test_arms_that_are_alike_cannot_be_told_apart_and_the_seeds_that_would_do_ar
     _score(lake, recipe, "better", 0.53, range(4), seed_spread=0.1)
     result = study_result(lake, recipe, recipe.studies[0])
     assert result.winner is None and "cannot be told apart" in result.decision
+    assert len(result.unclear) == 1
     assert "seeds would tell them apart" in result.decision or "more benchmark items" in result.decision
 
 

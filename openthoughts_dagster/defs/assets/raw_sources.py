@@ -13,7 +13,8 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
-from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, Lake, batches_hash
+from openthoughts_dagster.lake import RAW_SOURCES, Lake, batches_hash
+from openthoughts_dagster.landing.readings import write_rows
 from openthoughts_dagster.landing.versions import SETTINGS_TAG, settings_of
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import StagedSource, read_source
@@ -34,8 +35,7 @@ def raw_sources_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
         judge = models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info)
         with read_source(recipe.source(source), recipe, readers.context(judge, context.log.info)) as read:
-            tables.replace_batches(REJECTED_QUESTIONS, read.rejected, source=source, stage=entry.name)
-            tables.replace_batches(RAW_SOURCES, read.questions, source=source)
+            write_rows(tables, recipe.source(source), read)
             version, sample = batches_hash(read.questions()), next(read.questions()).head()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(version),

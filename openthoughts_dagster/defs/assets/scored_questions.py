@@ -18,8 +18,8 @@ from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS, frame_hash
 from openthoughts_dagster.questions import Scored, score_questions
 from openthoughts_dagster.questions.examples import read_examples
-from openthoughts_dagster.questions.scoring import ScoringContext, read_prompt
-from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.questions.scoring import ScoringContext
+from openthoughts_dagster.recipe import Recipe, read_score_prompt
 
 
 def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
@@ -40,7 +40,7 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         most = most_scored_by_automation(context, tables, raw)
         scoring = ScoringContext(
             models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info, most),
-            prompt=lambda name: read_prompt(recipe.path(name)),
+            prompt=lambda score: read_score_prompt(score, recipe.path),
             examples=lambda examples: read_examples(tables, recipe.path, examples),
             lake=tables,
         )

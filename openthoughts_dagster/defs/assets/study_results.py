@@ -10,7 +10,15 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.lake import STUDY_COMPARISONS, STUDY_RESULTS, STUDY_VERSIONS, Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.studies import StudyResult, adopted_settings, study_named, study_report, study_result
+from openthoughts_dagster.recipe.studies import Study
+from openthoughts_dagster.studies import (
+    StudyResult,
+    adopted_settings,
+    reported_cells,
+    study_named,
+    study_report,
+    study_result,
+)
 
 _POINTS = dict.fromkeys(("score", "error_items", "error_seeds", "error", "chance_best", "truncated"), "%")
 _SHOWN = ["arm_name", "score", "error", "error_items", "error_seeds", "chance_best", "seeds", "rows", "steps"]
@@ -50,7 +58,9 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                     result.comparisons.drop("study", "version"),
                     dict.fromkeys(("difference", "error", "detectable"), "%"),
                 ),
+                **_reported(study),
                 "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
+                "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
                 "plot": bars(
                     result.arms["arm_name"].to_list(),
@@ -62,6 +72,16 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         )
 
     return study_results
+
+
+def _reported(study: Study) -> dict[str, dg.MetadataValue]:
+    """Show what others published, apart from what was measured."""
+    if study.reported is None:
+        return {}
+    return {
+        "reported_elsewhere": table(pl.DataFrame(reported_cells(study))),
+        "reported_by": dg.MetadataValue.text(f"{study.reported.by}: {study.reported.what}"),
+    }
 
 
 def _replace_version(tables: Lake, name: str, result: StudyResult) -> None:

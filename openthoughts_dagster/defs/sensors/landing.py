@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
 from openthoughts_dagster.landing import Watch, WatchedSource, WatchedSources, open_landing_zone
+from openthoughts_dagster.landing.readings import settings_read_with
 from openthoughts_dagster.landing.versions import SETTINGS_TAG, hub_commit, settings_of
 from openthoughts_dagster.recipe import Recipe
 
@@ -47,7 +49,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
     """Make the sensor that watches the recipe's sources and the landing zone."""
     zone = open_landing_zone(settings.landing) if settings.landing else None
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    watch = Watch(recipe, zone, None if offline else hub_commit)
+    watch = Watch(recipe, zone, partial(hub_commit, locked=recipe.locked_commit, offline=offline))
 
     @dg.sensor(
         name="source_landing_sensor",
@@ -94,12 +96,22 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
 def _find_up_to_date(instance: dg.DagsterInstance, lake: Lake, recipe: Recipe, names: set[str]) -> set[str]:
     """Find the sources whose rows are in the lake and were read with the settings that the recipe has now.
 
-    An instance can be older than its lake, and settings can change before the sensor's first look. Materializations of
-    older versions do not record their settings. They count as read with the present settings, so that nothing is read
-    twice.
+    The lake says with which settings its rows were read, whatever instance or recipe asked for them. For rows that an
+    older version read, the tag of the materialization says it; without one they count as read with the present
+    settings, so that nothing is read twice.
     """
     made = instance.get_materialized_partitions(_RAW) & names if names else set()
-    return {name for name in made if _has_rows(lake, name) and _settings_agree(instance, recipe, name)}
+    recorded = settings_read_with(lake) if made else {}
+    return {
+        name
+        for name in made
+        if _has_rows(lake, name)
+        and (
+            recorded[name] == settings_of(recipe.source(name))
+            if name in recorded
+            else _settings_agree(instance, recipe, name)
+        )
+    }
 
 
 def _has_rows(lake: Lake, name: str) -> bool:

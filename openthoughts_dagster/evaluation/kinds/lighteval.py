@@ -5,15 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.evaluation.data_sets import content_version, open_once
 from openthoughts_dagster.evaluation.errors import BenchmarkError
-from openthoughts_dagster.evaluation.items import read_column
 from openthoughts_dagster.evaluation.judged import judged_metric, matched
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.metrics import item_metrics
 from openthoughts_dagster.evaluation.program_tests import judge_programs, lighteval_tests, private_tests
 from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
+from openthoughts_dagster.questions.question_sets import QuestionSetError, read_addressed
 from openthoughts_dagster.recipe import LightevalBenchmark
+from openthoughts_dagster.recipe.lock import HubReference, is_commit
+from openthoughts_dagster.sources.data_sets import content_version, open_once
 
 
 def make_tasks(benchmark: LightevalBenchmark, context: TaskContext) -> list[Any]:
@@ -25,16 +26,23 @@ def read_questions(benchmark: LightevalBenchmark, resolve: Callable[[str], str])
     """What the recipe says of the questions: a JSON Lines file or a column of a data set."""
     if benchmark.questions is None:
         return None
-    if benchmark.questions.endswith((".jsonl", ".json", ".gz")):
-        return read_column(Path(resolve(benchmark.questions)))
-    parts = benchmark.questions.rsplit(":", 2)
-    if len(parts) != 3 or not all(parts):
-        raise BenchmarkError(
-            "questions: must be dataset:split:column, dataset(subset):split:column, or a path that ends in .jsonl, "
-            f"got {benchmark.questions!r}"
-        )
-    dataset, split, column = parts
-    return _dataset_questions(dataset, split, column, resolve)
+    try:
+        _, _, questions = read_addressed(benchmark.questions, resolve)
+    except QuestionSetError as error:
+        raise BenchmarkError(f"questions: {benchmark.questions}: {error}") from error
+    if not questions:
+        raise BenchmarkError(f"questions: {benchmark.questions}: it has no question")
+    return questions
+
+
+def task_data(benchmark: LightevalBenchmark) -> list[HubReference]:
+    """Return the data sets of a task of lighteval that can move, since lighteval names no commit of them.
+
+    Raises:
+        BenchmarkError: lighteval has no such task.
+    """
+    found = {(config.hf_repo, config.hf_revision or None) for config in shipped_configs(benchmark.task)}
+    return sorted(HubReference("dataset", name, revision) for name, revision in found if not is_commit(revision))
 
 
 def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -> Any:
@@ -48,9 +56,15 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
             "a judge of its own: choose a task that scores each generated answer by rule"
         )
     config.metrics = tuple(metrics)
+    config.hf_revision = benchmark.revision or config.hf_revision
     copy = Path(context.resolve(config.hf_repo))
     if copy.is_dir():
         config.hf_repo, config.hf_revision = str(copy), None
+    elif Path(config.hf_repo).is_dir():  # the library `datasets` would take it without a word
+        raise BenchmarkError(
+            f"there is a folder {config.hf_repo} in the present directory, which would be read in place of the hub's "
+            "data set of this id: start elsewhere"
+        )
     # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.
     family = benchmark.task.partition("|")[0].partition("@")[0]
     config.full_name = f"{benchmark.name}{config.name.removeprefix(family)}|{config.num_fewshots}"
@@ -79,28 +93,3 @@ def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -
     if benchmark.match is not None:
         return [matched(benchmark.match, benchmark.repeats)]
     return item_metrics(config.metrics, benchmark.repeats)
-
-
-def _dataset_questions(dataset: str, split: str, column: str, resolve: Callable[[str], str]) -> list[str]:
-    name, _, subset = dataset.removesuffix(")").partition("(")
-    folder = Path(resolve(name))
-    address = str(folder) if folder.is_dir() else name
-
-    from datasets import load_dataset
-
-    try:
-        rows = open_once(
-            (address, subset, split),
-            lambda: load_dataset(address, subset or None, split=split),
-            content_version(address),
-        )
-    except Exception as error:  # the hub, the network, a data script: whatever it is, say which data set
-        raise BenchmarkError(
-            f"questions: {dataset}, split {split}, could not be loaded: {type(error).__name__}: "
-            f"{(str(error).splitlines() or [''])[0]}. Check the name, the network, and HF_TOKEN for gated data sets"
-        ) from error
-    if column not in rows.column_names:
-        raise BenchmarkError(
-            f"questions: {dataset}, split {split}, has no column {column!r}; it has {rows.column_names}"
-        )
-    return [str(question) for question in rows[column] if question is not None]

@@ -2,16 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.evaluation.data_sets import open_once
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.recipe import HubPart, PaperBenchmark
 from openthoughts_dagster.sources.contract import SourceError
-from openthoughts_dagster.sources.copies import Copy
-from openthoughts_dagster.sources.hub_files import check_data_files, check_readme
-from openthoughts_dagster.sources.hugging_face import locate_dataset
+from openthoughts_dagster.sources.hub_tables import load_table
 
 Row = dict[str, Any]
 
@@ -51,12 +47,10 @@ def read_rows(
     where = f"the data set {dataset!r}"
     try:
         part = HubPart(dataset=dataset, subset=data.subset, revision=benchmark.revision)
-        copy = locate_dataset(part, where, [Path(resolve(dataset))], None)
-        check_readme(copy, dataset, where)
-        opened_as = (copy.address, data.subset, data.split)
-        table = open_once(opened_as, lambda: _loaded(copy, data.subset, data.split, where), copy.version)
+        loaded = load_table(part, data.split, resolve)
     except SourceError as error:
-        raise BenchmarkError(str(error)) from error
+        raise BenchmarkError(f"{error}; or name a data set of the same shape with `dataset`") from error
+    table, copy = loaded.rows, loaded.copy
     question = next((name for name in data.question if name in table.column_names), None)
     missing = [
         *([] if question else [" or ".join(data.question)]),
@@ -69,23 +63,6 @@ def read_rows(
     _check_size(benchmark, where, len(kept))
     origin = f"{dataset}@{copy.commit or 'unknown commit'}"
     return PaperRows([light[place] for place in kept], lambda item: dict(table[kept[item]]), origin)
-
-
-def _loaded(copy: Copy, subset: str | None, split: str, where: str) -> Any:
-    from datasets import load_dataset, load_dataset_builder
-
-    revision = None if copy.is_folder else copy.commit
-    try:
-        check_data_files(load_dataset_builder(copy.address, subset, revision=revision), copy, where)
-        return load_dataset(copy.address, subset, split=split, revision=revision)
-    except SourceError:
-        raise
-    except Exception as error:  # the hub, the network, a file of another format: whatever it is, say which data set
-        said = (str(error).splitlines() or [""])[0]
-        raise SourceError(
-            f"{where} (subset {subset}, split {split}) cannot be loaded: {type(error).__name__}: {said}. Check the "
-            "network and HF_TOKEN for gated data sets, or name a data set of the same shape with `dataset`"
-        ) from error
 
 
 def _check_size(benchmark: PaperBenchmark, where: str, found: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openthoughts_dagster.questions.matching.texts import Texts
+from openthoughts_dagster.recipe.lock import split_commit
 
 WORD_WEIGHT = 4
 _IN = r"0-9A-Za-z_\u00c0-\u1fff"
@@ -106,7 +107,8 @@ def _loaded(tokenizer: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer)
+        name, commit = split_commit(tokenizer)
+        loaded = AutoTokenizer.from_pretrained(name, revision=commit)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"decontamination.tokenizer: {tokenizer!r} could not be loaded: {str(error).splitlines()[0]}. "

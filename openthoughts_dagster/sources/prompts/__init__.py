@@ -1,16 +1,16 @@
 """The prompt files of readers. A prompt with other words needs a new name, since the name identifies what was asked."""
 
-import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from openthoughts_dagster.recipe.prompts import PromptError, check_slots, fill_slots, read_prompt_file
 from openthoughts_dagster.sources.contract import SourceError
 
 
 def shipped_prompts() -> list[str]:
     """List the names of the prompts that come with the package."""
-    return sorted(path.name.removesuffix(".md") for path in files(__name__).iterdir() if path.name.endswith(".md"))
+    return sorted(_shipped())
 
 
 def read_prompt(name_or_path: str, fields: tuple[str, ...], resolve: Callable[[str], str], where: str) -> str:
@@ -26,25 +26,21 @@ def read_prompt(name_or_path: str, fields: tuple[str, ...], resolve: Callable[[s
         The text of the prompt.
 
     Raises:
-        SourceError: The prompt cannot be read or lacks a field.
+        SourceError: The prompt cannot be read, lacks a field, or has one that nothing fills in.
     """
-    if name_or_path in shipped_prompts():
-        text = (files(__name__) / f"{name_or_path}.md").read_text(encoding="utf-8")
-    else:
-        path = Path(resolve(name_or_path))
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"{where}: the prompt file {path} cannot be read ({error}); give a path, or one of the shipped prompts "
-                f"{', '.join(shipped_prompts())}"
-            ) from error
-    if missing := [field for field in fields if f"{{{field}}}" not in text]:
-        raise SourceError(f"{where}: the prompt {name_or_path} has no {{{missing[0]}}} in it; put it where it belongs")
+    shipped = _shipped()
+    try:
+        text = read_prompt_file(shipped.get(name_or_path) or Path(resolve(name_or_path)), shipped)
+        check_slots(name_or_path, text, fields)
+    except PromptError as error:
+        raise SourceError(f"{where}: {error}") from error
     return text
 
 
 def filled(template: str, **values: str) -> str:
     """Fill in the fields of a prompt in one pass, so that braces inside the values stay text."""
-    names = "|".join(map(re.escape, values))
-    return re.sub(rf"\{{({names})\}}", lambda match: values[match[1]], template)
+    return fill_slots(template, values)
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in Path(str(files(__name__))).glob("*.md")}

@@ -1,0 +1,43 @@
+"""JSON values whose numbers keep the text that they were written with, so that an answer of 12.50 is not 12.5."""
+
+import json
+import re
+from typing import Any
+
+_MARK = re.compile(r'"\\u0000number (\d+)\\u0000"')
+
+
+class WrittenNumber(float):
+    """A number of a JSON text. It compares and calculates as a float, and knows the text that it was written with."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "WrittenNumber":
+        """Make the number that `text` writes."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def parse_json(text: str) -> Any:
+    """Parse a JSON text. Numbers with a decimal point or an exponent are `WrittenNumber`; integers keep all digits.
+
+    Raises:
+        ValueError: The text is no JSON.
+    """
+    return json.loads(text, parse_float=WrittenNumber)
+
+
+def mark_numbers(value: Any, numbers: list[str]) -> Any:
+    """Replace each `WrittenNumber` in lists and objects by a mark, and add its text to `numbers`."""
+    if isinstance(value, WrittenNumber) and value.text != repr(float(value)):
+        numbers.append(value.text)
+        return f"\0number {len(numbers) - 1}\0"
+    if isinstance(value, dict):
+        return {name: mark_numbers(inner, numbers) for name, inner in value.items()}
+    return [mark_numbers(inner, numbers) for inner in value] if isinstance(value, list) else value
+
+
+def unmark_numbers(text: str, numbers: list[str]) -> str:
+    """Write the texts of numbers in the places of their marks into a JSON text."""
+    return _MARK.sub(lambda mark: numbers[int(mark[1])], text) if numbers else text
