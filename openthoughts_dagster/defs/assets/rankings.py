@@ -5,13 +5,14 @@ from typing import Any, Literal
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.cell_seeds import cell_scores
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.metadata import bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.evaluation import Ranked, RankingScope, rank_by_domain
-from openthoughts_dagster.lake import BENCHMARK_SCORES, frame_hash
+from openthoughts_dagster.lake import frame_hash
 from openthoughts_dagster.recipe import Recipe
 
 By = Literal["source", "teacher"]
@@ -26,13 +27,13 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
     @dg.asset(
         **entry.arguments(recipe),
         description=f"Which {by} of the recipe makes the better student, overall and by domain: mean benchmark scores "
-        "with standard errors over items, and for each neighbour whether the paired difference is significant after "
-        "Holm's correction.",
+        "with standard errors over items and training seeds, and for each neighbour whether the paired difference is "
+        "significant after Holm's correction.",
     )
     @resumable
     def ranked(lake: LakeResource) -> dg.MaterializeResult:
         tables = lake.open()
-        scores = tables.scan(BENCHMARK_SCORES).collect()
+        scores = cell_scores(tables, recipe.student)
         result = rank_by_domain(scores, by, RankingScope.of_recipe(recipe, scores["source"].unique()))
         rows = result.rows.select(list(written.columns))
         tables.replace(written, rows)
