@@ -38,6 +38,7 @@ _LONGEST_FIRST = [
     "generation/test_engines.py",
     "training/test_processes.py",
     "storage/test_pods.py",
+    "test_extending.py",
     "generation/test_ledger_faults.py",
 ]
 

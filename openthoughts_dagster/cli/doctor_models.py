@@ -113,5 +113,6 @@ def _roles(recipe: Recipe) -> list[tuple[str, ModelReference]]:
     return [
         *(("judge", judge) for judge in recipe.judges),
         *(("teacher", teacher) for teacher in recipe.teachers),
+        *(("reference", reference) for reference in recipe.evaluation.references),
         ("student", recipe.student),
     ]

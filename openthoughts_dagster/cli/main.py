@@ -11,6 +11,7 @@ import click
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import findings
+from openthoughts_dagster.cli.doctor_lake import check_readings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
@@ -18,6 +19,8 @@ from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintained
 from openthoughts_dagster.cli.plan import plan, planned
+from openthoughts_dagster.cli.release import release
+from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import states, waiting
 from openthoughts_dagster.cli.study import study
@@ -61,6 +64,7 @@ main.add_command(items)
 main.add_command(compare)
 main.add_command(trace_command)
 main.add_command(plan)
+main.add_command(report)
 
 
 def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -125,6 +129,8 @@ def status(context: click.Context) -> None:
         click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
+    for finding in check_readings(here.recipe, here.settings):
+        click.echo(f"note {finding.what}: {finding.says}")
     context.exit(1 if problems else 0)
 
 
@@ -173,6 +179,7 @@ def add(
 
 
 main.add_command(study)
+main.add_command(release)
 
 
 @main.group()

@@ -53,6 +53,8 @@ def _models(recipe: Recipe) -> Iterator[tuple[str, ModelReference]]:
         yield f"judges.{judge.name}.hardware", judge
     for teacher in recipe.teachers:
         yield f"teachers.{teacher.name}.hardware", teacher
+    for reference in recipe.evaluation.references:
+        yield f"evaluation.references.{reference.name}.hardware", reference
     yield "student.hardware", recipe.student
     if recipe.student.scoring_hardware is not None:
         yield "student.scoring_hardware", recipe.student.for_scoring()

@@ -36,6 +36,12 @@ def teacher_work(recipe: Recipe, teacher: str | None) -> StepWork:
     return _work_with_models("teacher", models)
 
 
+def reference_work(recipe: Recipe, name: str | None) -> StepWork:
+    """Return the work of a model that answers benchmarks for comparison. Without a name the pod fits all of them."""
+    models = recipe.references()
+    return _work_with_models("teacher", list(models.values()) if name not in models else [models[name]])
+
+
 def student_work(recipe: Recipe) -> StepWork:
     """Return the work of a student that answers benchmarks, in its own pod."""
     return _work_with_models("student", [recipe.student.for_scoring()])

@@ -17,6 +17,7 @@ from openthoughts_dagster.defs.assets.generation_costs import generation_costs_a
 from openthoughts_dagster.defs.assets.quickstart_models import quickstart_models_asset
 from openthoughts_dagster.defs.assets.rankings import ranking_asset
 from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
+from openthoughts_dagster.defs.assets.reference_scores import reference_scores_asset
 from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
 from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
 from openthoughts_dagster.defs.assets.study_results import study_results_asset
@@ -27,6 +28,7 @@ from openthoughts_dagster.defs.jobs import (
     MODELS,
     QUESTIONS,
     RANKINGS,
+    REFERENCES,
     STUDENTS,
     STUDY_ANSWERS,
     STUDY_DECISION,
@@ -36,6 +38,7 @@ from openthoughts_dagster.defs.partitions import (
     BY_ARM,
     BY_ARM_STUDENT,
     BY_CELL,
+    BY_REFERENCE,
     BY_SOURCE,
     BY_STUDY,
     students_of_arms,
@@ -50,6 +53,7 @@ from openthoughts_dagster.lake import (
     DEDUPED_QUESTIONS,
     GENERATION_COSTS,
     RAW_SOURCES,
+    REFERENCE_SCORES,
     SCORED_QUESTIONS,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
@@ -180,6 +184,21 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         sensor="expensive_assets",
         jobs=(EVALUATION, STUDENTS),
         checks={check_rules.every_item_is_scored: ERROR, check_rules.beats_untrained: WARN},
+    ),
+    AssetEntry(
+        "reference_scores",
+        reference_scores_asset,
+        group="students",
+        owner="models",
+        kinds=frozenset({"deltalake", "huggingface"}),
+        partitions=BY_REFERENCE,
+        table=REFERENCE_SCORES,
+        uses_models=True,
+        runs="teacher",
+        retries=True,
+        pays_models=True,
+        jobs=(REFERENCES,),
+        checks={check_rules.every_item_is_scored: ERROR},
     ),
     AssetEntry(
         "generation_costs",

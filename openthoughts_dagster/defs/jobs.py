@@ -10,6 +10,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 MODELS, QUESTIONS, STUDENTS, RANKINGS = "models", "refresh_questions", "students", "rankings"
 ANSWERS, EVALUATION = "backfill_teacher", "evaluate_students"
 RELEASE, RELEASE_TRAINING, RELEASE_PUSH = "release", "release_students", "push_release"
+REFERENCES = "score_references"
 STUDY_ANSWERS, STUDY_STUDENTS, STUDY_DECISION = "study_answers", "study_students", "study_decision"
 
 _DESCRIPTIONS = {
@@ -17,6 +18,7 @@ _DESCRIPTIONS = {
     QUESTIONS: "Read, score, select and clean the questions of sources.",
     ANSWERS: "Let a teacher answer: launch a backfill, and pick one teacher and the sources.",
     EVALUATION: "Train students on the answers that are there, and score them on the benchmarks.",
+    REFERENCES: "Score models that students are compared with: the untrained student, the teachers, and others.",
     STUDENTS: "From questions to scores in one run for each source and teacher.",
     STUDY_ANSWERS: "Let the teachers of a study's arms answer: launch a backfill, and pick the arms.",
     STUDY_STUDENTS: "Train and score the students of a study: one for each arm and seed.",

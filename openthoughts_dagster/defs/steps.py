@@ -11,6 +11,7 @@ from dagster._utils import interrupts
 
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe.recipe import UnknownNameError
 
 WORK_TAG = "openthoughts/work"
 P = ParamSpec("P")
@@ -33,7 +34,8 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
     Kubernetes this is no failure: the step is requested again and finds what this attempt committed. Elsewhere somebody
     canceled the run or pressed Ctrl-C. Then the step ends even when it has a retry policy.
 
-    A damaged table ends the step with an error that names the file and says how to get it back.
+    A damaged table ends the step with an error that names the file and says how to get it back. A source or teacher
+    that the recipe lacks ends it at once: another attempt would find the same recipe.
     """
 
     @contextmanager
@@ -48,6 +50,8 @@ def resumable(step: Callable[P, R]) -> Callable[P, R]:
                 interrupts._received_interrupt["received"] = True
                 raise
             raise dg.RetryRequested(max_retries=cluster.lost_pods, seconds_to_wait=5) from stopped
+        except UnknownNameError as missing:
+            raise dg.Failure(str(missing), allow_retries=False) from missing
 
     if inspect.isgeneratorfunction(step):
 

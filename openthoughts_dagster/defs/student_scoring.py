@@ -86,7 +86,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     return {
         "dagster/row_count": scored.scores.items.height,
         "score": score,
-        "untrained_score": untrained,
+        **({} if untrained is None else {"untrained_score": untrained}),
         "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
@@ -106,7 +106,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
 
 def items_metadata(lake: Lake, scores: Table, **partition: str) -> dict[str, Any]:
     """Make a few right and a few wrong answers of a student, from the rows of its scores and the ledger."""
-    rows = example_items(lake, scores, **partition)
+    rows = example_items(lake, scores, partition)
     shown = rows.with_columns(
         answer=pl.when(pl.col("answer").str.len_chars() > _END)
         .then(pl.format("…{}", pl.col("answer").str.tail(_END)))

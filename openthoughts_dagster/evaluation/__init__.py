@@ -9,6 +9,12 @@ from openthoughts_dagster.evaluation.benchmark_items import (
 )
 from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
 from openthoughts_dagster.evaluation.questions import benchmark_questions
+from openthoughts_dagster.evaluation.references import (
+    reference_means,
+    reported_scores,
+    score_reference,
+    teacher_facts,
+)
 from openthoughts_dagster.evaluation.run import ITEM_SCORES, EvaluationResult, evaluate
 from openthoughts_dagster.evaluation.samples import scores_version
 from openthoughts_dagster.evaluation.start import benchmark_needs, require_confinement
@@ -52,7 +58,11 @@ __all__ = [
     "paired_difference",
     "rank_by_domain",
     "ranking",
+    "reference_means",
+    "reported_scores",
     "require_confinement",
+    "score_reference",
     "score_student",
     "scores_version",
+    "teacher_facts",
 ]

@@ -17,9 +17,9 @@ from openthoughts_dagster.recipe import Evaluation
 
 @dataclass(frozen=True)
 class StudentScores:
-    """Scores by benchmark item: columns of ITEM_SCORES and untrained_score. `files` are lighteval's: JSON with results,
-    Parquet with every answer. `confinement` says how programs were confined; None where none ran. `held_out` are the
-    benchmarks that decide nothing."""
+    """Scores by benchmark item: columns of ITEM_SCORES, and untrained_score of students. `files` are lighteval's: JSON
+    with results, Parquet with every answer. `confinement` says how programs were confined; None where none ran.
+    `held_out` are the benchmarks that decide nothing."""
 
     items: pl.DataFrame
     files: list[Path]
@@ -40,33 +40,40 @@ class StudentScores:
             *labels, *own
         )
 
-    def means(self) -> tuple[float, float]:
-        """The mean score over benchmarks, after training and before; held-out ones count only where all are."""
+    def means(self) -> tuple[float, float | None]:
+        """The mean score over benchmarks, after training and before; held-out ones count only where all are.
+
+        The second is None for a model that was not trained here.
+        """
         summary = self.by_benchmark()
         deciding = summary.filter(~pl.col("benchmark").is_in(self.held_out))
         counted = summary if deciding.is_empty() else deciding
-        after, before = (float(counted[name].to_numpy().mean()) for name in ("score", "untrained_score"))
-        return round(after, 4), round(before, 4)
+        after, before = (
+            round(float(counted[name].to_numpy().mean()), 4) if name in counted.columns else None
+            for name in ("score", "untrained_score")
+        )
+        assert after is not None
+        return after, before
 
     def by_benchmark(self) -> pl.DataFrame:
         """One row for each benchmark, for people to read.
 
         Returns:
             Columns benchmark, score (of all samples: one that failed is wrong), of_answered (of the samples whose
-            requests succeeded; null where none did), standard_error, untrained_score, items, failed, truncated and
-            no_answer.
+            requests succeeded; null where none did), standard_error, untrained_score (of students), items, failed,
+            truncated and no_answer.
         """
         rows: list[dict[str, Any]] = []
         for (name,), own in self.items.partition_by("benchmark", as_dict=True).items():
-            after = clustered_mean(own)
-            before = clustered_mean(own.select("item", score="untrained_score"))
+            after, compared = clustered_mean(own), "untrained_score" in own.columns
+            before = clustered_mean(own.select("item", score="untrained_score")) if compared else None
             rows.append(
                 {
                     "benchmark": name,
                     "score": after.mean,
                     "of_answered": _of_answered(own),
                     "standard_error": after.standard_error or 0.0,
-                    "untrained_score": before.mean,
+                    **({"untrained_score": before.mean} if before else {}),
                     "items": after.items,
                     "failed": own["failed"].sum(),
                     "truncated": own["truncated"].sum(),

@@ -53,9 +53,9 @@ def evaluation_prices(prices: Prices, sources: list[str], teachers: list[str]) -
         for teacher in teachers:
             missing = _missing_seeds(prices, SEED_SCORES, source, teacher) + ((source, teacher) not in scored)
             if missing:
-                yield evaluation_price(prices, "evaluation", f"{source}/{teacher}", student, missing)
+                yield evaluation_price(prices, "evaluation", f"{source}/{teacher}", student.for_scoring(), missing)
     if not scored:
-        yield evaluation_price(prices, "evaluation", "untrained student, once", student)
+        yield evaluation_price(prices, "evaluation", "untrained student, once", student.for_scoring())
 
 
 def _missing_seeds(prices: Prices, table: Table, source: str, teacher: str) -> int:
@@ -86,7 +86,7 @@ def study_prices(prices: Prices, study: Study) -> Iterator[PriceRow]:
         if trained < len(arm.seeds):
             yield training_price(prices, "studies", arm.key, arm.student, rows, len(arm.seeds) - trained)
         if scored < len(arm.seeds):
-            yield evaluation_price(prices, "studies", arm.key, arm.student, len(arm.seeds) - scored)
+            yield evaluation_price(prices, "studies", arm.key, arm.student.for_scoring(), len(arm.seeds) - scored)
 
 
 def release_prices(prices: Prices, teachers: list[str]) -> Iterator[PriceRow]:
@@ -102,7 +102,7 @@ def release_prices(prices: Prices, teachers: list[str]) -> Iterator[PriceRow]:
         if prices.lake.scan(RELEASE_STUDENTS, teacher=teacher).head(1).collect().is_empty():
             yield training_price(prices, "release", of, student, rows or planned or None)
         if prices.lake.scan(RELEASE_SCORES, teacher=teacher).head(1).collect().is_empty():
-            yield evaluation_price(prices, "release", of, student)
+            yield evaluation_price(prices, "release", of, student.for_scoring())
 
 
 def reference_prices(prices: Prices, references: dict[str, ModelReference]) -> Iterator[PriceRow]:

@@ -1,5 +1,6 @@
 """Delta tables under one root: appends and replacements of whole partitions, each in one atomic commit."""
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from openthoughts_dagster.lake.maintenance import (
     merge_files,
 )
 from openthoughts_dagster.lake.reading import LakeReader
+from openthoughts_dagster.lake.release_tables import KEPT_FOR_RELEASES, RELEASE_VERSIONS
 from openthoughts_dagster.lake.rows import (
     Batches,
     CheckedBatches,
@@ -164,6 +166,7 @@ class Lake(LakeReader):
         Args:
             files: Partitions with at most this many files are left alone.
             retention_hours: Hours for which replaced files are kept. A reader or writer that takes longer fails.
+                Files of versions that a release was made from are kept as long as Delta's log has these versions.
 
         Returns:
             One entry for each table that exists.
@@ -194,11 +197,26 @@ class Lake(LakeReader):
 
     def _delete_old_files(self, table: Table, delta: DeltaTable, hours: int) -> tuple[int, int | None]:
         try:
-            return delete_old_files(delta, hours)
+            return delete_old_files(delta, hours, self._released_versions(table))
         except CommitFailedError:  # another process does the same
             return 0, 0
         except (DeltaError, OSError) as error:
             raise table_error(self.address(table), "its old files could not be deleted", error) from None
+
+    def _released_versions(self, table: Table) -> list[int]:
+        """Return the versions of a table that releases were made from, as far as Delta's log still has them."""
+        if table.name not in KEPT_FOR_RELEASES:
+            return []
+        records = self.scan(RELEASE_VERSIONS).select("record").unique().collect()["record"]
+        found = {json.loads(record)["tables"].get(table.name) for record in records}
+        return sorted(number for number in found if number is not None and self._has_version(table, number))
+
+    def _has_version(self, table: Table, number: int) -> bool:
+        try:
+            DeltaTable(self.address(table), version=number, storage_options=self.options)
+        except DeltaError:
+            return False
+        return True
 
     def _maintain_claims(self, hours: int) -> None:
         """Delete the old files of the table of claims, which gets two commits for each claim."""

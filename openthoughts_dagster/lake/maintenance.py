@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -48,22 +49,34 @@ def merge_files(delta: DeltaTable, partition: Mapping[str, str]) -> bool:
     return True
 
 
-def delete_old_files(delta: DeltaTable, hours: int = RETENTION_HOURS) -> tuple[int, int | None]:
+def delete_old_files(
+    delta: DeltaTable, hours: int = RETENTION_HOURS, keep: Sequence[int] = ()
+) -> tuple[int, int | None]:
     """Delete files that no version of the last `hours` refers to; Delta deletes old log files at checkpoints.
 
     Among them are the files of writers that were killed before they committed them.
 
+    Args:
+        delta: The table.
+        hours: Files that were replaced since then stay.
+        keep: Older versions whose files stay, too.
+
     Returns:
         How many files were deleted, and their bytes; None for the bytes in an object store.
     """
-    kept = hours >= RETENTION_HOURS
+    # `full` looks at the files themselves; without it only those are deleted that the log says were removed
+    settings: dict[str, Any] = {
+        "retention_hours": hours,
+        "enforce_retention_duration": hours >= RETENTION_HOURS,
+        "full": True,
+        "keep_versions": list(keep) or None,
+    }
     root, sizes = delta.table_uri.removeprefix("file://"), dict[str, int]()
     if "://" not in root:
-        # `full` looks at the files themselves; without it only those are deleted that the log says were removed
-        for name in delta.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=kept, full=True):
+        for name in delta.vacuum(dry_run=True, **settings):
             path = Path(root) / name
             sizes[name] = path.stat().st_size if path.is_file() else 0
-    deleted = delta.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=kept, full=True)
+    deleted = delta.vacuum(dry_run=False, **settings)
     return len(deleted), None if "://" in root else sum(sizes.get(name, 0) for name in deleted)
 
 

@@ -25,18 +25,18 @@ class LakeReader:
         self.root = str(root).rstrip("/")
         self.options = dict(options or {})
         self._scanned: dict[tuple[Any, ...], Table] = {}
-        self._versions: dict[str, int] = {}
+        self._versions: dict[str, int | None] = {}
 
     def address(self, table: Table) -> str:
         """Return the folder or address of a table."""
         return f"{self.root}/{table.name}"
 
-    def at(self, versions: Mapping[str, int]) -> "LakeReader":
+    def at(self, versions: Mapping[str, int | None]) -> "LakeReader":
         """Return a reader of the tables as they were at older versions of theirs.
 
         Args:
-            versions: Delta's version of each table, by its name, as `version` gives it. Other tables are read as they
-                are now.
+            versions: Delta's version of each table, by its name, as `version` gives it; None for a table that was not
+                there yet. Other tables are read as they are now.
 
         Returns:
             A reader. Its scans raise LakeError where a version can no longer be read: Delta keeps the log of a version
@@ -156,9 +156,12 @@ class LakeReader:
         address = self.address(table)
         if problem := find_path_problem(self.root):
             raise LakeError(f"{self.root}: {problem}")
+        version = self._versions.get(table.name)
+        if version is None and table.name in self._versions:
+            return None
         # is_deltatable would hold the interpreter's lock while it waits for the store.
         try:
-            delta = DeltaTable(address, version=self._versions.get(table.name), storage_options=self.options)
+            delta = DeltaTable(address, version=version, storage_options=self.options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:

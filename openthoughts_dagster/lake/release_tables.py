@@ -86,6 +86,8 @@ RELEASE_VERSIONS = Table(
     },
     ("teacher",),
 )
+KEPT_FOR_RELEASES = ("deduped_questions", REASONING_DATASET.name, REJECTED_RELEASE.name, RELEASE_FUNNEL.name)
+"""The tables whose versions a release is rebuilt from; maintenance keeps their files. The ledger only grows."""
 
 
 def _own(table: Table, *without: str) -> dict[str, Column]:

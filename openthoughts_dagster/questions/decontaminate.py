@@ -59,7 +59,7 @@ def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame
         leak.position: Decision(_REASON[leak.shared is not None], index.evidence(leak))
         for leak in index.leaks(texts, instructions)
     }
-    return Leaks(decisions, index.described(whole, instructions))
+    return Leaks(decisions, index.describe_instructions(whole, instructions))
 
 
 def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:

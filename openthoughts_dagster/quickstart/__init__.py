@@ -1,4 +1,4 @@
-"""Everything the quickstart needs to be real from nothing: problems, a tokenizer, and very small models."""
+"""Problems, a tokenizer and very small models, so that the quickstart trains and asks real models on any machine."""
 
 from openthoughts_dagster.quickstart.lessons import JUDGE_PROMPT
 from openthoughts_dagster.quickstart.problems import FAMILIES, SHOP_SUMS, Problem, held_out, procedural, shop_sums

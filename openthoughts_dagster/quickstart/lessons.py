@@ -1,4 +1,4 @@
-"""What each tiny model is taught: endless pairs of a question and the completion that is wanted for it."""
+"""Lessons for the tiny models: endless streams of pairs of a question and its completion."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from openthoughts_dagster.quickstart.problems import FAMILIES, SHOP_SUMS, Proble
 JUDGE_PROMPT = "Rate the difficulty of this question from 1 to 10.\n\n{question}"
 ALL_FAMILIES = (*FAMILIES, SHOP_SUMS)
 
-# Words of ordinary questions, in no order that means anything.
+# Words of ordinary questions. Their order does not matter.
 FILLERS = (
     "the",
     "problem:",
@@ -32,24 +32,24 @@ Lesson = tuple[str, str]
 
 
 def worked_lesson(problem: Problem) -> Lesson:
-    """The work inside think tags, then the answer."""
+    """Make a lesson with the steps inside think tags and then the answer."""
     return problem.question, f"<think>{problem.worked}</think>{problem.answer}"
 
 
 def direct_lesson(problem: Problem) -> Lesson:
-    """The answer, without a word of how."""
+    """Make a lesson with the answer alone, without the steps."""
     return problem.question, problem.answer
 
 
 def judge_lesson(problem: Problem) -> Lesson:
-    """The question in the judge's prompt, and the difficulty as the JSON that scoring reads."""
+    """Make a lesson of the judge: the question in its prompt, and the difficulty as the JSON that scoring reads."""
     return JUDGE_PROMPT.format(question=problem.question), json.dumps({"difficulty": problem.difficulty})
 
 
 def family_lessons(
     lesson: Callable[[Problem], Lesson], seed: int, shares: dict[str, int], held: bool = False
 ) -> Iterator[Lesson]:
-    """Lessons on problems of all families, drawn in proportion to `shares`."""
+    """Yield lessons on problems of all families, drawn in proportion to `shares`."""
     rng = random.Random(seed)
     streams = {family: stream(family, seed, held) for family in ALL_FAMILIES}
     families, weights = zip(*shares.items(), strict=True)
@@ -58,10 +58,10 @@ def family_lessons(
 
 
 def school_lessons(seed: int) -> Iterator[Lesson]:
-    """What the student knows before any teacher: small sums, digits and letters, and the form of an answer.
+    """Yield what the student learns before any teacher: small sums, digits and letters, and the form of an answer.
 
-    It never sees a sum of two numbers of two digits. Everything that such a sum is made of is there, so that a few
-    hundred examples of how to put it together are enough.
+    The student never sees a sum of two numbers of two digits. It sees all parts of such a sum, so that a few hundred
+    examples of a teacher are enough to learn how the parts are put together.
     """
     rng = random.Random(f"school {seed}")
     texts = (problem.question.split('"')[3] for problem in stream("letter_counting", seed))
@@ -88,7 +88,7 @@ def _small_difference(rng: random.Random) -> Lesson:
 
 
 def _columns(rng: random.Random) -> Lesson:
-    """Two numbers somewhere in a text, and their digits column by column from the right."""
+    """Make a lesson with two numbers somewhere in a text, whose digits are written column by column from the right."""
     a, b = rng.randint(10, 99), rng.randint(10, 99)
     before, between, after = (" ".join(rng.choices(FILLERS, k=rng.randint(low, 4))) for low in (1, 0, 0))
     question = f"{before} {a} {between} {b} {after} columns"

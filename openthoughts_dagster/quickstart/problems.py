@@ -1,4 +1,4 @@
-"""Problems that a very small language model can learn to reason about, with the work written out."""
+"""Problems that a very small language model can learn to solve in steps, with the steps written out."""
 
 import hashlib
 import random
@@ -10,7 +10,7 @@ from typing import Any
 
 SHOP_SUMS = "shop_sums"
 
-# The options are small on purpose: a model of half a million parameters learns these in a minute on two cores.
+# The problems are small so that a model of half a million parameters learns them in a minute on two cores.
 FAMILIES: dict[str, dict[str, Any]] = {
     "chain_sum": {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 2},
     "spell_backward": {"min_word_len": 3, "max_word_len": 5},
@@ -39,7 +39,7 @@ STORIES = (
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with its one right answer, and the shortest work that leads to it step by step."""
+    """A question with its only right answer, and the shortest steps that lead to it."""
 
     family: str
     question: str
@@ -49,14 +49,23 @@ class Problem:
 
 
 def procedural(family: str, size: int, seed: int) -> list[Problem]:
-    """`size` problems of a reasoning_gym family, with the options of FAMILIES; the same for the same seed.
+    """Make problems of a family of reasoning_gym.
 
-    Raises KeyError for a family whose work nobody has written out.
+    Args:
+        family: A family in FAMILIES, which has its options.
+        size: The number of problems.
+        seed: The same seed gives the same problems.
+
+    Returns:
+        The problems with their steps.
+
+    Raises:
+        KeyError: The steps of this family are not known.
     """
     import reasoning_gym
 
     work = _WORK[family]
-    # reasoning_gym draws item i from seed + i: neighbouring seeds would otherwise be the same problems, shifted.
+    # reasoning_gym draws item i from seed + i, so that neighbouring seeds would give the same problems, shifted by one.
     dataset = reasoning_gym.create_dataset(family, size=size, seed=seed * 1_000_003 + 17, **FAMILIES[family])
     problems = []
     for index in range(size):
@@ -67,7 +76,7 @@ def procedural(family: str, size: int, seed: int) -> list[Problem]:
 
 
 def shop_sums(size: int, seed: int) -> list[Problem]:
-    """`size` word problems whose solution is the sum of two numbers of two digits."""
+    """Make `size` word problems whose solution is the sum of two numbers of two digits."""
     rng = random.Random(f"{SHOP_SUMS} {seed}")
     problems = []
     for _ in range(size):
@@ -83,15 +92,15 @@ def shop_sums(size: int, seed: int) -> list[Problem]:
 
 
 def problems_of(family: str, size: int, seed: int) -> list[Problem]:
-    """`size` problems of any family, shop sums included."""
+    """Make `size` problems of any family, shop sums included."""
     return shop_sums(size, seed) if family == SHOP_SUMS else procedural(family, size, seed)
 
 
 def held_out(problem: Problem) -> bool:
-    """Whether a problem is reserved for measuring: no model of the quickstart is trained on it.
+    """Say whether a problem is reserved for the benchmark, so that no model of the quickstart is trained on it.
 
-    Arithmetic is reserved by its two numbers in any order and under either sign, so that 38 + 21 in a word problem
-    does not give away 21 + 38 on the benchmark; other problems by their text.
+    A problem of arithmetic is reserved by its two numbers, whatever their order and the operation: otherwise 38 + 21
+    in a word problem would give away 21 + 38 in the benchmark. Other problems are reserved by their text.
     """
     numbers = sorted(re.findall(r"\d+", problem.question))
     reserved_by = "+".join(numbers) if len(numbers) == 2 else problem.question
@@ -99,7 +108,7 @@ def held_out(problem: Problem) -> bool:
 
 
 def stream(family: str, seed: int, held: bool = False, chunk: int = 500) -> Iterator[Problem]:
-    """Endless problems of a family on one side of `held_out`."""
+    """Yield endless problems of a family: those for training, or with `held` those that are reserved."""
     for part in count():
         for problem in problems_of(family, chunk, seed * 10_007 + part):
             if held_out(problem) == held:
@@ -113,7 +122,7 @@ def _chain_work(metadata: dict[str, Any]) -> tuple[str, int]:
 
 
 def _sum_work(a: int, b: int) -> tuple[str, int]:
-    """Column addition from the right: 45+37 is 5+7=12 4+3+1=8. Harder with every carry."""
+    """Write an addition in columns from the right: 45+37 is 5+7=12 4+3+1=8. Each carry makes it harder."""
     ones = a % 10 + b % 10
     carry = ones // 10
     tens = a // 10 + b // 10 + carry
@@ -123,7 +132,7 @@ def _sum_work(a: int, b: int) -> tuple[str, int]:
 
 
 def _difference_work(a: int, b: int) -> tuple[str, int]:
-    """The smaller from the larger, in columns: 42-25 is 42>25 12-5=7 4-2-1=1. Harder when negative."""
+    """Write the larger number minus the smaller: 42-25 is 42>25 12-5=7 4-2-1=1. A negative result makes it harder."""
     high, low = max(a, b), min(a, b)
     borrow = int(high % 10 < low % 10)
     ones = high % 10 + 10 * borrow - low % 10
@@ -137,13 +146,13 @@ def _difference_work(a: int, b: int) -> tuple[str, int]:
 
 
 def _backward_work(metadata: dict[str, Any]) -> tuple[str, int]:
-    """The letters numbered, to be read from the last one back: sun is s1u2n3. Harder with every letter."""
+    """Number the letters, which are then read from the last to the first: sun is s1u2n3. More letters are harder."""
     word = metadata["word"]
     return "".join(f"{letter}{place}" for place, letter in enumerate(word, 1)), min(10, len(word) - 1)
 
 
 def _letters_work(metadata: dict[str, Any]) -> tuple[str, int]:
-    """The text again, with a running count after every hit: n in "no onion" is n1o on2ion3. Longer texts are harder."""
+    """Write the text with a count after every letter that is counted: n in "no onion" is n1o on2ion3."""
     target, words = metadata["target_letter"], metadata["span"]
     text, hits = "", 0
     for letter in " ".join(words):

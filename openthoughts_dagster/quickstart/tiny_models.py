@@ -1,5 +1,9 @@
-"""The quickstart's models, trained from nothing: a student, two teachers that differ in one habit, and a judge."""
+"""The quickstart's models, trained from random weights: a student, two teachers and a judge.
 
+One teacher writes its steps before the answer, and the other one answers directly.
+"""
+
+import ast
 import hashlib
 import json
 import shutil
@@ -24,9 +28,10 @@ from openthoughts_dagster.quickstart.tokenizer import save_tokenizer, train_toke
 from openthoughts_dagster.quickstart.training_loop import Course, Log, share_right, train
 
 STATISTICS = "training.json"
+_EARLIER = Path(__file__).with_name("earlier_fingerprints.json")
 
-# Qwen3, not Qwen2: AutoTokenizer replaces the tokenizer of every qwen2 checkpoint by Qwen's own splitting rules.
-# Head size 32 is the smallest that vLLM's attention takes on CPUs.
+# Qwen3 and not Qwen2, because AutoTokenizer replaces the tokenizer of every qwen2 checkpoint by Qwen's own rules.
+# A head size of 32 is the smallest that vLLM's attention supports on CPUs.
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -36,7 +41,7 @@ ARCHITECTURE: dict[str, Any] = {
     "head_dim": 32,
     "max_position_embeddings": 2048,
     "tie_word_embeddings": True,
-    # Wide beginnings and short wavelengths: this size learns to copy several times sooner than with the defaults.
+    # With larger initial weights and a smaller rope_theta a model of this size learns to copy several times sooner.
     "initializer_range": 0.06,
     "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},
 }
@@ -48,7 +53,7 @@ COURSES = {
     "judge": Course(steps=150, learning_rate=2e-3),
 }
 
-# Arithmetic takes the most practice, and it is what the benchmark asks.
+# Arithmetic needs the most practice, and the benchmark asks for it.
 SHARES = {"chain_sum": 4, SHOP_SUMS: 2, "spell_backward": 1, "letter_counting": 1}
 EVEN_SHARES = dict.fromkeys(ALL_FAMILIES, 1)
 
@@ -57,8 +62,8 @@ EVEN_SHARES = dict.fromkeys(ALL_FAMILIES, 1)
 class TinyModel:
     """A checkpoint folder, and how it was made.
 
-    `accuracy` is the share of held-out problems whose final answer is exactly right (for the judge: whose difficulty
-    is), evenly over the families; `accuracy_by_family` has the parts. `losses` are (step, loss).
+    `accuracy` is the share of held-out problems whose final answer is exactly right, or of the judge whose difficulty
+    is right, as the mean over the families in `accuracy_by_family`. `losses` are pairs (step, loss).
     """
 
     name: str
@@ -80,11 +85,21 @@ def build_tiny_models(
     *,
     finished: Callable[[TinyModel], None] | None = None,
 ) -> dict[str, TinyModel]:
-    """Train the student, both teachers and the judge into `folder/<name>`; what is complete already is kept.
+    """Train the student, both teachers and the judge.
 
-    A model is complete when its folder is there, for it is written elsewhere and renamed at the end, and current when
-    it was made by this code with these settings. `exam` is the number of held-out problems per family that measure
-    accuracy. `finished` is told of each model as soon as it is there.
+    A model that is in the folder already is kept if it was made with the same settings and the same code: comments
+    and docstrings do not count. A folder that is there is complete, because it is renamed after it was written.
+
+    Args:
+        folder: Each model is in `folder/NAME`.
+        log: Takes lines of progress.
+        seed: Seed of the weights and the lessons.
+        courses: The models to train, by name, and how long each is trained.
+        exam: The number of held-out problems of each family that measure accuracy.
+        finished: Called with each model as soon as it is there.
+
+    Returns:
+        The models by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     built: dict[str, TinyModel] = {}
@@ -146,12 +161,33 @@ def _exam(name: str, family: str, size: int) -> list[Lesson]:
 
 
 def _fingerprint(seed: int, exam: int, course: Course) -> str:
-    """Everything that decides the weights: the settings and the text of this package."""
+    """Hash everything that decides the weights: the settings, and the code of this package without its comments."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([seed, exam, asdict(course)]).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
+        digest.update(json.dumps(_code(ast.parse(module.read_text()))).encode())
     return digest.hexdigest()
+
+
+def _code(node: Any) -> Any:
+    """Return a syntax tree as JSON, without docstrings and empty fields, in which versions of Python differ."""
+    if isinstance(node, list):
+        return [_code(each) for each in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node) is not None:
+        fields["body"] = node.body[1:]
+    return [type(node).__name__, {name: _code(value) for name, value in fields.items()}]
+
+
+def _is_current(recorded: str, wanted: str) -> bool:
+    """Say whether the recorded fingerprint is the wanted one, or what an earlier version recorded for equal weights.
+
+    Until November 2026 fingerprints hashed the comments as well; models of the shipped settings are not trained again.
+    """
+    return recorded == wanted or recorded == json.loads(_EARLIER.read_text()).get(wanted)
 
 
 def _read(path: Path, name: str, fingerprint: str) -> TinyModel | None:
@@ -159,14 +195,14 @@ def _read(path: Path, name: str, fingerprint: str) -> TinyModel | None:
         statistics = json.loads((path / STATISTICS).read_text())
     except FileNotFoundError:
         return None
-    if statistics.pop("fingerprint") != fingerprint:
+    if not _is_current(statistics.pop("fingerprint"), fingerprint):
         return None
     statistics["losses"] = [(step, loss) for step, loss in statistics["losses"]]
     return TinyModel(name=name, path=path, **statistics)
 
 
 def _write(made: TinyModel, model: Any, tokenizer: Any, fingerprint: str) -> None:
-    """Write the checkpoint beside its place and move it there: a killed build leaves no folder that looks complete."""
+    """Write the checkpoint beside its place and rename it, so that a folder that is there is complete."""
     unfinished = made.path.with_name(f".{made.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)

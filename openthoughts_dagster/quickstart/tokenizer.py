@@ -1,4 +1,4 @@
-"""A tokenizer for very small models: whole words of the problems, single digits, and bytes for everything else."""
+"""A tokenizer for very small models: common words are one token, digits are single, and the rest is bytes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,22 +9,27 @@ END, PAD = "<|end|>", "<|pad|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 THINK = ("<think>", "</think>")
 
-# A turn is its role, its text and the end: a prompt is always a prefix of the prompt with its completion, which is
-# what fine-tuning on completions only relies on.
+# A turn is its role, its text and the end token. So a prompt is always a prefix of the prompt with its completion, on
+# which fine-tuning on completions alone relies.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
-# Words with the space before them, digits one by one, signs, and the spaces that are left.
+# Words with the space before them, single digits, single signs, and the spaces that are left.
 PIECES = r" ?\p{L}+|\p{N}|[^\s\p{L}\p{N}]|\s"
 
 
 def train_tokenizer(texts: Iterable[str], common: float = 0.02) -> Any:
-    """A `PreTrainedTokenizerFast` for texts like these; every other text is spelled in bytes and still round-trips.
+    """Make a `PreTrainedTokenizerFast` for texts like these. Any other text becomes bytes and can be decoded again.
 
-    A word in more than `common` of the texts belongs to the wording of the questions and is one token. Any other
-    word is what a question is about, to be spelled or counted, and the model sees its letters.
+    Args:
+        texts: Questions of the problems.
+        common: A word in more than this share of the texts is wording that questions share, and is one token. Other
+            words are what a question is about: the model has to spell them or count in them, so it sees their letters.
+
+    Returns:
+        The tokenizer, with a chat template.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import AddedToken, PreTrainedTokenizerFast
@@ -37,11 +42,11 @@ def train_tokenizer(texts: Iterable[str], common: float = 0.02) -> Any:
     words = sorted(piece for piece, times in seen.items() if len(piece) > 2 and times > common * len(texts))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([PAD, END, *ROLES, *alphabet, *words])}
-    # No merges: a piece is in the vocabulary as a whole or goes byte by byte, so a rare word is all letters.
+    # Without merges a piece is in the vocabulary as a whole or becomes bytes, so a rare word is all letters.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pieces
     tokenizer.decoder = decoders.ByteLevel()
-    # Not special: what a reader of the answers cuts at must survive `decode(..., skip_special_tokens=True)`.
+    # They are not special, because `decode(..., skip_special_tokens=True)` must keep the tags that answers are cut at.
     tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in THINK])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -56,5 +61,5 @@ def train_tokenizer(texts: Iterable[str], common: float = 0.02) -> Any:
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer files that transformers, TRL and vLLM load."""
+    """Write the files of the tokenizer, which transformers, TRL and vLLM load."""
     tokenizer.save_pretrained(str(folder))

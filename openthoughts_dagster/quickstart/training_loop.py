@@ -1,4 +1,4 @@
-"""Training and examining a very small causal language model, in plain torch."""
+"""Trains and tests a very small causal language model in plain torch."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +11,13 @@ from openthoughts_dagster.quickstart.lessons import Lesson
 
 Log = Callable[[str], None]
 
-# Muon's updates are of unit size whatever the gradient: it steps at ten times AdamW's rate.
+# Muon's updates have the same size whatever the gradient, and need ten times the learning rate of AdamW.
 MUON_RATE = 10
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long and how fast a model is trained. `steps` are optimizer steps of `batch` fresh lessons."""
+    """How long and at which learning rate a model is trained: `steps` optimizer steps of `batch` new lessons each."""
 
     steps: int
     learning_rate: float
@@ -26,18 +26,18 @@ class Course:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run took, and the loss on the way: (step, loss) pairs."""
+    """The time of a training in seconds, and its losses as pairs (step, loss)."""
 
     seconds: float
     losses: list[tuple[int, float]]
 
 
 def train(model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course, name: str, log: Log) -> Trained:
-    """Train in place on `lessons`; only the completions count for the loss. Logs every 50 steps."""
+    """Train a model in place on `lessons`, with a loss over the completions only. Logs every 50 steps."""
     import torch
 
     began = time.monotonic()
-    # Muon for the matrices between the layers learns in half the steps; embeddings and norms are not made for it.
+    # Muon trains the matrices of the layers in half the steps. It is not meant for embeddings and norms.
     matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
     others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
     optimizers = (
@@ -51,7 +51,7 @@ def train(model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course,
     model.train()
     for step in range(1, course.steps + 1):
         tokens, labels = _batch(tokenizer, list(islice(lessons, course.batch)))
-        # No attention mask: padding stands on the right, where a causal model's answers cannot see it.
+        # No attention mask is needed: padding is on the right, where a causal model does not look.
         logits = model(input_ids=tokens[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
         loss.backward()
@@ -68,7 +68,7 @@ def train(model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course,
 
 
 def answers(model: Any, tokenizer: Any, questions: Sequence[str], max_tokens: int = 64) -> list[str]:
-    """The model's likeliest completion of every question, think tags included."""
+    """Return the model's greedy completion of every question, with its think tags."""
     import torch
 
     chats = [[{"role": "user", "content": question}] for question in questions]
@@ -82,19 +82,19 @@ def answers(model: Any, tokenizer: Any, questions: Sequence[str], max_tokens: in
 
 
 def share_right(model: Any, tokenizer: Any, exam: Sequence[Lesson]) -> float:
-    """Share of an exam's questions whose final answer, after the thinking, is exactly the lesson's."""
+    """Return the share of questions whose final answer, after the reasoning, is exactly that of the lesson."""
     given = answers(model, tokenizer, [question for question, _ in exam])
     right = [final(answer) == final(wanted) for answer, (_, wanted) in zip(given, exam, strict=True)]
     return sum(right) / len(right)
 
 
 def final(completion: str) -> str:
-    """What stands after the thinking."""
+    """Return the text after the reasoning."""
     return completion.rpartition("</think>")[2].strip()
 
 
 def _share_of_peak(steps: int, step: int) -> float:
-    """A short rise, a plateau, and a straight way down over the last half."""
+    """Return the share of the peak learning rate: a short warmup, a plateau, and a linear decay over the last half."""
     return min((step + 1) / (0.05 * steps + 1), 1.0, 2 * (steps - step) / steps)
 
 

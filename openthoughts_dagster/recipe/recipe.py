@@ -166,7 +166,7 @@ class Recipe(RecipeModel):
     def references(self) -> dict[str, ModelReference]:
         """Return the models that students are compared with, by name: the untrained student, teachers and others."""
         named: list[ModelReference] = [*self.teachers, *self.evaluation.references]
-        return {UNTRAINED: self.student} | {model.name: model for model in named}
+        return {UNTRAINED: self.student.for_scoring()} | {model.name: model for model in named}
 
     def domain(self, name: str) -> DomainQuestions:
         """Return the selection and dedup settings of a domain; the defaults when it has no entry."""

@@ -6,17 +6,28 @@ lake: this folder and `studies/` do not import each other.
 """
 
 from openthoughts_dagster.release.choosing import ReleaseRows, choose_rows, release_of, release_sources
+from openthoughts_dagster.release.diff import ReleaseDiff, diff
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.folder import ReleasePlace
 from openthoughts_dagster.release.make import MadeRelease, make_release
+from openthoughts_dagster.release.rebuilding import Rebuilt, rebuild
+from openthoughts_dagster.release.versions import ReleaseVersion, find_version, list_versions, rows_of_version
 
 __all__ = [
     "MadeRelease",
+    "Rebuilt",
+    "ReleaseDiff",
     "ReleaseError",
     "ReleasePlace",
     "ReleaseRows",
+    "ReleaseVersion",
     "choose_rows",
+    "diff",
+    "find_version",
+    "list_versions",
     "make_release",
+    "rebuild",
     "release_of",
     "release_sources",
+    "rows_of_version",
 ]

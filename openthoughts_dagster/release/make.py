@@ -101,7 +101,7 @@ def make_release(
     record = make_record(recipe, teacher, made_at, tables, places or {}, **more)
 
     def make(folder: Path) -> None:
-        write_folder(lake.at(tables), recipe, chosen.rows, chosen.rejected, folder, record, _card_writer(lake, recipe))
+        write_folder(lake.at(tables), recipe, chosen.rows, chosen.rejected, folder, record, card_writer(lake, recipe))
 
     new = place.put(release.name, teacher, version, make)
     if not new:
@@ -153,7 +153,7 @@ def write_folder(
     (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, int]:
+def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, int | None]:
     """Write the tables of the release, and return their versions at which the rows are exactly these."""
     content = frame_hash(chosen.rows)
     for _ in range(_ATTEMPTS):
@@ -161,7 +161,7 @@ def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, in
         lake.replace(REJECTED_RELEASE, chosen.rejected, teacher=teacher)
         lake.replace(REASONING_DATASET, chosen.rows, teacher=teacher)
         now = table_versions(lake)
-        own = {table.name: now[table.name] for table in _WRITTEN if table.name in now}
+        own = {table.name: now[table.name] for table in _WRITTEN}
         if frame_hash(lake.at(own).scan(REASONING_DATASET, teacher=teacher).collect()) == content:
             return own
     raise ReleaseError(
@@ -170,7 +170,9 @@ def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, in
     )
 
 
-def _card_writer(lake: Lake, recipe: Recipe) -> CardWriter:
+def card_writer(lake: LakeReader, recipe: Recipe) -> CardWriter:
+    """Return the function that writes the card of a version and its plot, from the tables."""
+
     def write(folder: Path, record: Mapping[str, Any]) -> str:
         made_at = datetime.fromisoformat(record["made_at"])
         named = (record["teacher"], record["version"], made_at, record["shortfalls"], record)

@@ -19,7 +19,7 @@ _EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,
 # Only numbers that are written as phone numbers are: a problem's digits alone are none.
 _PHONE = r"(?:\+\d[\d ().-]{7,18}\d|\(\d{3}\) ?\d{3}[-. ]\d{4}|\b\d{3}[-.]\d{3}[-.]\d{4}\b)"
 _KEY = (
-    r"AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|hf_[A-Za-z]{20}|sk-[A-Za-z0-9]|sk_live|xox[abpr]-|AIza|eyJ[A-Za-z0-9_-]{10}"
+    r"AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|hf_[A-Za-z0-9]{20}|sk-[A-Za-z0-9]|sk_live|xox[abpr]-|AIza|eyJ[A-Za-z0-9_-]{10}"
     r"|-----BEGIN|glpat-|npm_|pypi-|SG\.|[a-z]+://[^/\s:@]+:[^/\s:@]+@|hooks\.slack\.com|\d{8,10}:[0-9A-Za-z_-]{35}"
 )
 _CANDIDATES = {"email": _EMAIL, "phone": _PHONE, "key": _KEY}
@@ -129,9 +129,9 @@ def _key_detectors() -> tuple[Any, ...]:
         """The hub's access tokens, which detect-secrets does not know."""
 
         secret_type = "Hugging Face Token"
-        denylist = (re.compile(r"\bhf_[A-Za-z]{30,40}\b"),)
+        denylist = (re.compile(r"\bhf_[A-Za-z0-9]{30,40}\b"),)
 
-    known = get_mapping_from_secret_type_to_class().values()
+    known: list[Any] = list(get_mapping_from_secret_type_to_class().values())
     left_out = {"KeywordDetector", "Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"}
     plugins = [plugin() for plugin in known if plugin.__name__ not in left_out]
     return (*plugins, HuggingFaceDetector())

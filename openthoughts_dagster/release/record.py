@@ -42,10 +42,9 @@ LIBRARIES = ("polars", "pyarrow", "deltalake", "numpy")
 """The libraries that decide the bytes of the files."""
 
 
-def table_versions(lake: Lake) -> dict[str, int]:
-    """Return the present version of every table that a release is made from."""
-    found = {table.name: lake.version(table) for table in TABLES}
-    return {name: number for name, number in found.items() if number is not None}
+def table_versions(lake: Lake) -> dict[str, int | None]:
+    """Return the present version of every table that a release is made from; None for one that is not there."""
+    return {table.name: lake.version(table) for table in TABLES}
 
 
 def library_versions() -> dict[str, str]:
@@ -57,7 +56,7 @@ def make_record(
     recipe: Recipe,
     teacher: str,
     made_at: datetime,
-    tables: Mapping[str, int],
+    tables: Mapping[str, int | None],
     places: Mapping[str, str],
     **more: Any,
 ) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def make_record(
         **more: Further parts, such as version, rows and files.
     """
     assert recipe.release is not None
-    settings = _without_places(recipe.model_dump(mode="json", exclude_defaults=True), places)
+    settings = _without_places(recipe.model_dump(mode="json", exclude={"catalogue"}), places)
     return {
         "name": recipe.release.name,
         "title": recipe.release.title,

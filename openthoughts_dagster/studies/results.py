@@ -43,6 +43,7 @@ class StudyResult:
         comparisons: Rows of study_comparisons, the largest difference first.
         decision: The decision, as a sentence.
         winner: The arm to adopt; None if the arms cannot be told apart.
+        unclear: The arms that are neither worse than the best one nor equal to it within the margin.
         missing: Students that have no scores yet, as STUDY.ARM.SEED.
     """
 
@@ -50,6 +51,7 @@ class StudyResult:
     comparisons: pl.DataFrame
     decision: str
     winner: str | None
+    unclear: list[str]
     missing: list[str]
 
 
@@ -109,7 +111,8 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
     arms = _arm_rows(lake, study, version, metric)
     decision, winner = decide(study, metric, comparisons)
     arms = arms.with_columns(decision=pl.lit(decision)).select(list(STUDY_RESULTS.columns))
-    return StudyResult(arms, _comparison_rows(study, version, comparisons), decision, winner, missing)
+    unclear = [] if winner is not None else _undecided(metric, comparisons)
+    return StudyResult(arms, _comparison_rows(study, version, comparisons), decision, winner, unclear, missing)
 
 
 def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Comparison]) -> tuple[str, str | None]:
@@ -159,6 +162,16 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     if seeds == 1:
         remedy = "run at least 3 seeds to learn how much trainings differ"
     return f"{best} cannot be told apart from {names} ({_describe_comparison(unclear[0])}); {remedy}.", None
+
+
+def _undecided(metric: dict[str, Scores], comparisons: Sequence[Comparison]) -> list[str]:
+    """Return the arms that are neither worse than the best one nor equal to it within the margin."""
+    best = min(metric, key=lambda name: -float(metric[name].mean()))
+    return [
+        c.second
+        for c in comparisons
+        if c.first == best and c.p_holm >= _ALPHA and (c.p_equivalent is None or c.p_equivalent >= _ALPHA)
+    ]
 
 
 def p_value(p: float) -> str:

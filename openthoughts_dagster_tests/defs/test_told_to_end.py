@@ -11,6 +11,8 @@ import pytest
 from openthoughts_dagster_tests.defs.step_process import PLAN, QUESTIONS, SHARD, StepProcesses
 from openthoughts_dagster_tests.e2e.slow_teacher import SlowTeacher, slow_teacher
 
+pytestmark = pytest.mark.faults
+
 IN_FLIGHT, ANSWERED = 8, 20
 
 
@@ -77,7 +79,6 @@ def test_what_is_under_way_is_committed_within_the_grace_period_and_never_asked_
     assert steps.events(SHARD)[2:] == ["STEP_RESTARTED", "STEP_SUCCESS"]
 
 
-@pytest.mark.faults
 def test_what_outlasts_the_grace_period_is_left_and_what_ended_is_kept(tmp_path: Path, server: SlowTeacher) -> None:
     grace = {"OPENTHOUGHTS_EXECUTOR": "kubernetes", "OPENTHOUGHTS_GRACE_SECONDS": "12"}
     steps = StepProcesses(tmp_path, server.address, **grace)
@@ -92,7 +93,6 @@ def test_what_outlasts_the_grace_period_is_left_and_what_ended_is_kept(tmp_path:
     assert steps.events(SHARD) == ["STEP_START", "STEP_UP_FOR_RETRY"]
 
 
-@pytest.mark.faults
 def test_elsewhere_an_interrupt_ends_the_run_and_keeps_what_ended(tmp_path: Path, server: SlowTeacher) -> None:
     steps = StepProcesses(tmp_path, server.address)
     steps.questions()

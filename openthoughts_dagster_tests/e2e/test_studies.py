@@ -68,17 +68,20 @@ def _copy_with_study(house: House, folder: Path) -> Iterator[House]:
         yield House(recipe_file, folder / "data", instance)
 
 
-def _run(house: House, lines: list[str]) -> StudyRun:
+def _run(house: House) -> StudyRun:
     recipe = house.recipe
     definitions = build_definitions(recipe, house.settings)
-    return run_study(definitions, recipe, recipe.studies[0], house.instance, house.lake, lines.append)
+    return run_study(definitions, recipe, recipe.studies[0], house.instance, house.lake, print)
+
+
+@pytest.fixture(scope="module")
+def outcome(asked: House) -> StudyRun:
+    """What the first run of the study did."""
+    return _run(asked)
 
 
 @pytest.mark.timeout(300)
-def test_a_study_pays_only_for_what_no_cell_has_and_ends_in_a_decision(asked: House) -> None:
-    lines: list[str] = []
-    outcome = _run(asked, lines)
-
+def test_a_study_pays_only_for_what_no_cell_has_and_ends_in_a_decision(asked: House, outcome: StudyRun) -> None:
     assert outcome.failed == {} and outcome.decision
     # Every answer is one of the cell's, and one of the four students is the cell's own.
     assert asked.lake.scan(COMPLETIONS).filter(asset="arm_answers").collect().is_empty()
@@ -92,15 +95,13 @@ def test_a_study_pays_only_for_what_no_cell_has_and_ends_in_a_decision(asked: Ho
 
 
 @pytest.mark.timeout(300)
-def test_a_second_run_of_a_study_generates_and_trains_nothing(asked: House) -> None:
-    _run(asked, [])
-    again = _run(asked, [])
+def test_a_second_run_of_a_study_generates_and_trains_nothing(asked: House, outcome: StudyRun) -> None:
+    again = _run(asked)
     assert (again.generated, again.trained, again.failed) == (0, 0, {})
 
 
 @pytest.mark.timeout(300)
-def test_the_report_is_a_file_beside_the_asset_with_the_decision_in_it(asked: House) -> None:
-    outcome = _run(asked, [])
+def test_the_report_is_a_file_beside_the_asset_with_the_decision_in_it(asked: House, outcome: StudyRun) -> None:
     made = asked.instance.get_latest_materialization_event(dg.AssetKey("study_results"))
     assert made is not None and made.asset_materialization is not None
     metadata = made.asset_materialization.metadata

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from openthoughts_dagster.evaluation.statistics import (
     Estimate,
@@ -112,6 +113,8 @@ def test_holm_keeps_one_false_finding_in_a_family_rare() -> None:
     )  # fmt: skip
     assert plain > 0.3
     assert adjusted < 0.15  # 0.05, and what 60 families may be off by
+    row = {"a": 0.3, "b": 0.002, "c": 0.04, "d": 0.04, "e": 0.9, "f": 0.011}
+    assert list(holm_adjusted(row).values()) == pytest.approx(multipletests(list(row.values()), method="holm")[1])
     assert holm_adjusted({"a": 0.01, "b": None, "c": 0.04}) == {"a": pytest.approx(0.02), "b": None, "c": 0.04}
 
 

@@ -75,6 +75,7 @@ def test_an_arm_that_is_better_is_decided_for_with_its_errors(tmp_path: Path, la
     result = study_result(lake, recipe, recipe.studies[0])
 
     assert result.winner == "better" and result.decision.startswith("better is better than plain")
+    assert result.unclear == []
     assert "4 seeds, 120 items, p " in result.decision
     assert result.arms["arm_name"].to_list() == ["better", "plain"]
     assert result.arms["error_seeds"].null_count() == 0 and result.missing == []
@@ -127,6 +128,7 @@ def test_arms_that_are_alike_cannot_be_told_apart_and_the_seeds_that_would_do_ar
     _score(lake, recipe, "better", 0.53, range(4), seed_spread=0.1)
     result = study_result(lake, recipe, recipe.studies[0])
     assert result.winner is None and "cannot be told apart" in result.decision
+    assert len(result.unclear) == 1
     assert "seeds would tell them apart" in result.decision or "more benchmark items" in result.decision
 
 

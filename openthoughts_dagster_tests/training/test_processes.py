@@ -68,7 +68,7 @@ def torchrun() -> psutil.Process:
     return found[0]
 
 
-@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+@pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.faults), "fsdp"])
 def test_two_processes_train_the_student_that_one_trains(
     student: Student, base: Model, alone: Trained, tmp_path: Path, sharding: str
 ) -> None:
@@ -104,6 +104,7 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
     assert_same(alone, resumed, tolerance=1e-4)
 
 
+@pytest.mark.faults
 def test_two_machines_that_share_a_folder_train_the_student_that_one_process_trains(
     student: Student, base: Model, alone: Trained, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def base(store: ObjectStore, untrained_model: Path, tmp_path: Path) -> str:
     return "s3://files/models/base"
 
 
+@pytest.mark.faults
 def test_a_training_whose_pod_was_killed_goes_on_in_another_pod_to_the_same_student(
     base: str, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

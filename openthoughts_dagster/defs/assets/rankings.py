@@ -11,9 +11,17 @@ from openthoughts_dagster.defs.metadata import bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.evaluation import Ranked, RankingScope, rank_by_domain
-from openthoughts_dagster.lake import frame_hash
+from openthoughts_dagster.evaluation import (
+    Ranked,
+    RankingScope,
+    rank_by_domain,
+    reference_means,
+    reported_scores,
+    teacher_facts,
+)
+from openthoughts_dagster.lake import Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.reported_scores import NOTE as REPORTED_NOTE
 
 By = Literal["source", "teacher"]
 
@@ -37,9 +45,28 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
         result = rank_by_domain(scores, by, RankingScope.of_recipe(recipe, scores["source"].unique()))
         rows = result.rows.select(list(written.columns))
         tables.replace(written, rows)
-        return dg.MaterializeResult(data_version=dg.DataVersion(frame_hash(rows)), metadata=_metadata(result, by))
+        beside = _beside(tables, recipe) | (_teachers(tables, recipe) if by == "teacher" else {})
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(frame_hash(rows)), metadata=_metadata(result, by) | beside
+        )
 
     return ranked
+
+
+def _beside(tables: Lake, recipe: Recipe) -> dict[str, Any]:
+    """Make the scores of references, which were measured here, and apart from them what the paper reports."""
+    means, reported = reference_means(tables, recipe), reported_scores(recipe)
+    shown: dict[str, Any] = {"references": table(means, dict.fromkeys(("score", "standard_error"), "%"))}
+    if reported.height:
+        shown["reported_not_measured"] = table(reported, dict.fromkeys(reported.columns[1:], "%"))
+        shown["reported_note"] = REPORTED_NOTE
+    return shown
+
+
+def _teachers(tables: Lake, recipe: Recipe) -> dict[str, Any]:
+    """Make each teacher's own score, the length of its answers, and the loss of its students."""
+    facts = teacher_facts(tables, recipe)
+    return {"teachers": table(facts, dict.fromkeys(("own_score", "own_standard_error", "truncated"), "%"))}
 
 
 def _metadata(result: Ranked, by: By) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                 ),
                 **_reported(study),
                 "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
+                "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
                 "plot": bars(
                     result.arms["arm_name"].to_list(),

@@ -11,6 +11,7 @@ from openthoughts_dagster.lake import (
     ARM_SCORES,
     ARM_STUDENTS,
     BENCHMARK_SCORES,
+    REFERENCE_SCORES,
     RELEASE_SCORES,
     RELEASE_STUDENTS,
     SOURCE_RANKING,
@@ -47,6 +48,8 @@ def _students_of(at: Partition) -> Table:
 
 
 def _scores_of(at: Partition) -> Table:
+    if "reference" in at.labels:
+        return REFERENCE_SCORES
     if "arm_student" in at.labels:
         return ARM_SCORES
     return BENCHMARK_SCORES if "source" in at.labels else RELEASE_SCORES

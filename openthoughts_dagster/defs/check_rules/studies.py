@@ -50,6 +50,5 @@ def arms_are_not_cut_off(at: Partition) -> Finding:
 
 def arms_can_be_told_apart(at: Partition) -> Finding:
     """The study has a decision: its best arm is better than all others, or the arms are equal within the margin."""
-    decision = str(at.recorded.get("decision", ""))
-    apart = bool(decision) and "cannot be told apart" not in decision
-    return Finding(apart, decision or "the study has no decision", {})
+    decision, unclear = str(at.recorded.get("decision", "")), at.recorded.get("arms_not_told_apart")
+    return Finding(unclear == 0, decision or "the study has no decision", {"arms_not_told_apart": unclear})

@@ -10,6 +10,7 @@ from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merg
 from openthoughts_dagster.cluster.step_work import (
     StepWork,
     reading_work,
+    reference_work,
     scoring_work,
     student_work,
     teacher_work,
@@ -27,6 +28,8 @@ _PLACES = ("node_selector", "affinity", "topology_spread_constraints")
 def step_work(recipe: Recipe, kind: str | None, op: str, tags: Mapping[str, str]) -> StepWork:
     """Find out what a step does, from its work tag, its op, and the partition in the tags of its run."""
     source = tags.get("dagster/partition/source")
+    if op == "reference_scores":
+        return reference_work(recipe, tags.get("dagster/partition"))
     if kind == "teacher":
         return teacher_work(recipe, tags.get("dagster/partition/teacher") or _arm_teacher(recipe, tags))
     if kind == "student":
@@ -67,6 +70,7 @@ def check_pods(recipe: Recipe, cluster: Cluster) -> None:
     check_fits(recipe, cluster)
     works = {StepWork("cpu"), training_work(recipe), student_work(recipe)}
     works |= {teacher_work(recipe, teacher.name) for teacher in recipe.teachers}
+    works |= {reference_work(recipe, name) for name in recipe.references()}
     works |= {work(recipe, source.name) for source in recipe.sources for work in (reading_work, scoring_work)}
     try:
         check_batch_divides(recipe.student)

@@ -77,7 +77,8 @@ class StepPods(K8sStepHandler):
         work = step_work(self._recipe, step_handler_context.step_tags[step_key].get(WORK_TAG), step.op_name, run_tags)
         pod = work.pod(self._cluster, group=self._get_k8s_step_job_name(step_handler_context))
         if work.kind == "teacher":  # the scaler that starts a served teacher from zero looks for this label
-            label = {"openthoughts/teacher": run_tags.get("dagster/partition/teacher", "")}
+            asked = run_tags.get("dagster/partition") if step.op_name == "reference_scores" else None
+            label = {"openthoughts/teacher": asked or run_tags.get("dagster/partition/teacher", "")}
             pod = merged(pod, {"pod_template_spec_metadata": {"labels": label}})
         over = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
         return cast(K8sContainerContext, over)

@@ -134,11 +134,12 @@ def holm_adjusted(p_values: Mapping[str, float | None]) -> dict[str, float | Non
         {'a': 0.02, 'b': 0.04}
     """
     known = {name: value for name, value in p_values.items() if value is not None}
-    if not known:
-        return dict(p_values)
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = dict(zip(known, multipletests(list(known.values()), method="holm")[1].tolist(), strict=True))
+    adjusted: dict[str, float] = {}
+    least = 0.0
+    # Not by statsmodels' multipletests: it collects garbage at every call, a second beside a loaded model.
+    for position, name in enumerate(sorted(known, key=known.__getitem__)):
+        least = max(least, min(1.0, (len(known) - position) * known[name]))
+        adjusted[name] = least
     return {name: adjusted.get(name) for name in p_values}
 
 

@@ -63,14 +63,17 @@ class BenchmarkIndex:
         share = self.settings.common_share
         if share is None or len(self.questions) == 0:
             return self._told.only(np.zeros(len(self._told.keys), np.bool_))
-        often = self._common_in_benchmarks.copy()
+        often, counts = self._common_in_benchmarks, None
         if len(source):
-            least = max(common.LEAST_OF_SOURCE, share * len(source))
-            often |= common.common_in_source(self._prepared(source), self._tokenize, self._tokens, self._told, least)
-        return self._told.only(often)
+            least, told = max(common.LEAST_OF_SOURCE, share * len(source)), self._told
+            in_source, counts = common.common_in_source(
+                self._prepared(source), self._tokenize, self._tokens, told, least
+            )
+            often = often | in_source
+        return self._told.only(often, counts)
 
-    def described(self, source: Texts, instructions: RunTable) -> list[CommonNgram]:
-        """Return the instructions that occur in a source, the most frequent first."""
+    def describe_instructions(self, source: Texts, instructions: RunTable) -> list[CommonNgram]:
+        """Return the instructions that occur in the source that they were counted in, the most frequent first."""
         if len(instructions.keys) == 0:
             return []
         in_benchmark = set(self._told.keys[self._common_in_benchmarks].tolist())
@@ -78,7 +81,7 @@ class BenchmarkIndex:
             f"benchmark {self.questions['benchmark'][int(owner)]}" if key in in_benchmark else "source"
             for key, owner in zip(instructions.keys.tolist(), instructions.owners, strict=True)
         ]
-        return list(common.described(self._prepared(source), self._tokenize, instructions, self._text_of, where))
+        return list(common.describe(instructions, len(source), self._text_of, where))
 
     def evidence(self, leak: Leak) -> Mapping[str, object]:
         """Return the evidence of a leak: benchmark, split, both texts, and the part that they share."""

@@ -7,6 +7,7 @@ times is not an instruction, whatever text surrounds it, because the text contai
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ class RunTable:
     """Different runs of a benchmark's tokens: for each the question that has it first, and its tokens there.
 
     `weight` is how long runs are. `cells` and `places` are the hash table: places[cell] is the number of the run.
+    `counts` says in how many texts of a source each run occurs, once that was counted.
     """
 
     weight: int
@@ -48,13 +50,13 @@ class RunTable:
     ends: Positions
     cells: Keys
     places: Positions
+    counts: Positions | None = None
 
-    def only(self, kept: Flags) -> "RunTable":
-        """The table with the runs that are `kept`."""
+    def only(self, kept: Flags, counts: Positions | None = None) -> "RunTable":
+        """The table with the runs that are `kept`, and the counts of these."""
         cells, places = hash_table(self.keys[kept])
-        return RunTable(
-            self.weight, self.keys[kept], self.owners[kept], self.begins[kept], self.ends[kept], cells, places
-        )
+        rows = self.keys[kept], self.owners[kept], self.begins[kept], self.ends[kept]
+        return RunTable(self.weight, *rows, cells, places, None if counts is None else counts[kept])
 
 
 def hash_table(keys: Keys) -> tuple[Keys, Positions]:
@@ -98,12 +100,16 @@ def common_in_benchmarks(tokens: Tokens, table: RunTable, benchmarks: pl.DataFra
     return common
 
 
-def common_in_source(source: Texts, tokenize: Tokenize, tokens: Tokens, table: RunTable, least: float) -> Flags:
-    """Which runs stand beside at least so many different questions of a source."""
+def common_in_source(
+    source: Texts, tokenize: Tokenize, tokens: Tokens, table: RunTable, least: float
+) -> tuple[Flags, Positions]:
+    """Which runs stand beside at least so many different questions of a source, and how many questions have each."""
     from openthoughts_dagster.questions.matching import run_kernels
 
+    every, lock = np.zeros(len(table.keys), np.int64), Lock()
+
     def work(_: int, part: Texts) -> tuple[Keys, Positions]:
-        own = tokenize(part)
+        own, counts = tokenize(part), np.empty(len(table.keys), np.int64)
         room, found = 0, 4 * len(part) + 1024
         while found > room:
             room = found
@@ -121,16 +127,18 @@ def common_in_source(source: Texts, tokenize: Tokenize, tokens: Tokens, table: R
                 tokens.offsets,
                 sides,
                 beside,
+                counts,
             )
+        with lock:
+            every[:] += counts
         return _different(sides[:found], beside[:found])
 
     parts = in_parallel(work, source.chunks(CHUNK))
     known = [np.empty(0, np.uint64), *(part[0] for part in parts)]
     _, first = np.unique(np.concatenate(known), return_index=True)
     sides = np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)])[first]
-    counts = np.bincount(sides, minlength=2 * len(table.keys)).reshape(-1, 2)
-    common: Flags = counts.max(axis=1) >= least
-    return common
+    contexts = np.bincount(sides, minlength=2 * len(table.keys)).reshape(-1, 2)
+    return contexts.max(axis=1) >= least, every
 
 
 def _different(sides: Positions, beside: Keys) -> tuple[Keys, Positions]:
@@ -139,31 +147,16 @@ def _different(sides: Positions, beside: Keys) -> tuple[Keys, Positions]:
     return keys, sides[first]
 
 
-def described(
-    source: Texts, tokenize: Tokenize, instructions: RunTable, text_of: Callable[[int, int, int], str], where: list[str]
+def describe(
+    instructions: RunTable, of: int, text_of: Callable[[int, int, int], str], where: list[str]
 ) -> Iterator[CommonNgram]:
-    """One run of each instruction that occurs in a source, the most frequent first.
+    """One run of each instruction that occurs in a source of `of` texts, the most frequent first.
 
     `text_of` says a run by its question and tokens, and `where` in what each run is common.
     """
-    from openthoughts_dagster.questions.matching import run_kernels
-
-    def work(_: int, part: Texts) -> Positions:
-        own, counts = tokenize(part), np.zeros(len(instructions.keys), np.int64)
-        run_kernels.count_texts(
-            own.values,
-            own.weights,
-            own.offsets,
-            instructions.weight,
-            instructions.cells,
-            instructions.places,
-            counts,
-        )
-        return counts
-
-    counts = np.zeros(len(instructions.keys), np.int64)
-    for part in in_parallel(work, source.chunks(CHUNK)) if len(instructions.keys) else []:
-        counts += part
+    counts = instructions.counts
+    if counts is None:
+        return
     seen = set[int]()
     for place in np.lexsort((instructions.begins, instructions.owners, -counts)):
         question = int(instructions.owners[place])
@@ -172,4 +165,4 @@ def described(
         if question not in seen:  # runs of one instruction overlap: one of them says enough
             seen.add(question)
             text = text_of(question, int(instructions.begins[place]), int(instructions.ends[place]))
-            yield CommonNgram(text, where[place], int(counts[place]), len(source))
+            yield CommonNgram(text, where[place], int(counts[place]), of)

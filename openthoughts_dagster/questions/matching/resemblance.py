@@ -18,7 +18,7 @@ from openthoughts_dagster.questions.matching.texts import WORKERS, Texts, in_par
 
 _GRAM, _GRAM_BITS = 3, 2048
 _FEW, _LEAST_ALIKE = 3, 0.25  # by all grams: letters changed all over a text leave few grams as they were
-_ALIKE, _LIKELY = 64, 0.45  # questions of one pattern are all alike
+_ALIKE, _LIKELY = 24, 0.45  # questions of one pattern are all alike
 _NEAREST, _LEAST_SHARE = 8, 0.08  # by rare grams, for texts that fill their bits, and those of few characters
 _FULL, _FEW_GRAMS = _GRAM_BITS // 4, 128
 _SHORT = 24

@@ -78,22 +78,6 @@ def says_something(values, data, starts, ends, begins, run_ends, out):  # type: 
 
 
 @_compiled
-def count_texts(values, weights, offsets, wanted, cells, places, counts):  # type: ignore[no-untyped-def]
-    """In how many of the texts each run of the table occurs."""
-    room = 1
-    for text in range(len(offsets) - 1):
-        room = max(room, offsets[text + 1] - offsets[text])
-    hashes, run_ends = np.empty(room, np.uint64), np.empty(room, np.int64)
-    seen = np.full(len(counts), -1, np.int64)
-    for text in range(len(offsets) - 1):
-        for at in range(runs_of(values, weights, offsets[text], offsets[text + 1], wanted, hashes, run_ends)):
-            cell = cell_of(hashes[at], cells)
-            if cell >= 0 and seen[places[cell]] != text:
-                seen[places[cell]] = text
-                counts[places[cell]] += 1
-
-
-@_compiled
 def _context(values, at, limit, step):  # type: ignore[no-untyped-def]
     """A hash of the next tokens from `at` on, to the right or to the left, as far as `limit`."""
     hashed = _END
@@ -107,19 +91,21 @@ def _context(values, at, limit, step):  # type: ignore[no-untyped-def]
 
 @_compiled
 def contexts(  # type: ignore[no-untyped-def]
-    values, weights, offsets, wanted, cells, places, owners, begins, known_values, known_offsets, sides, beside
+    values, weights, offsets, wanted, cells, places, owners, begins, known_values, known_offsets, sides, beside, counts
 ):
     """What stands beside the runs of the table in the texts, as far as the benchmark's question goes on there too.
 
     What a text and the question have in common is followed to its two ends. Where the question goes on, the tokens of
     the text that stand there instead are a context: many contexts make an instruction, and a question that is repeated
     as a whole has none. `sides` is 2 * place of the run, plus 1 on the right, and `beside` the context. Returns how
-    many there are; those that do not fit are only counted.
+    many there are; those that do not fit are only counted. `counts` says in how many of the texts each run occurs.
     """
     room = 1
     for text in range(len(offsets) - 1):
         room = max(room, offsets[text + 1] - offsets[text])
     hashes, run_ends = np.empty(room, np.uint64), np.empty(room, np.int64)
+    seen = np.full(len(counts), -1, np.int64)
+    counts[:] = 0
     found = 0
     for text in range(len(offsets) - 1):
         first, last = offsets[text], offsets[text + 1]
@@ -146,6 +132,9 @@ def contexts(  # type: ignore[no-untyped-def]
             while at < number and run_ends[at] <= right:
                 cell = cell_of(hashes[at], cells)
                 if cell >= 0:
+                    if seen[places[cell]] != text:
+                        seen[places[cell]] = text
+                        counts[places[cell]] += 1
                     if known_left > question_first:
                         if found < len(sides):
                             sides[found], beside[found] = 2 * places[cell], on_left

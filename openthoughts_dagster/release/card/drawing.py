@@ -25,7 +25,7 @@ def draw_funnel(funnel: pl.DataFrame) -> str:
     parts = funnel.group_by("order", "domain").agg(pl.col("answers").sum()).sort("order", "domain")
     domains = sorted(funnel["domain"].unique())
     colours = {domain: _COLOURS[at % len(_COLOURS)] for at, domain in enumerate(domains)}
-    most = max(1, int(steps["answers"].max() or 0))  # type: ignore[call-overload]
+    most = max(1, int(steps["answers"].max() or 0))  # type: ignore[arg-type]
     scale = (_WIDTH - _LABEL - _NUMBER) / most
     lines, y = [], _GAP
     for row in steps.iter_rows(named=True):

@@ -1,6 +1,5 @@
 """The sections of the card, each from the facts."""
 
-import json
 from collections.abc import Callable, Mapping
 
 import polars as pl
@@ -8,7 +7,6 @@ import yaml
 
 from openthoughts_dagster.evaluation import clustered_mean
 from openthoughts_dagster.landing.escaping import escape_markdown
-from openthoughts_dagster.recipe import identity_of
 from openthoughts_dagster.release.card.drawing import FUNNEL_PLOT
 from openthoughts_dagster.release.card.facts import CardFacts
 from openthoughts_dagster.release.card.markdown import format_share, format_table
@@ -49,19 +47,26 @@ def _load(facts: CardFacts) -> str:
     )
 
 
+_DECIDING = ("answers_per_question", "answer_filter", "decontamination")
+
+
 def _recipe(facts: CardFacts) -> str:
-    recipe, release = facts.recipe, facts.release
-    teacher = recipe.teacher(facts.teacher)
+    """Show the settings that differ from their defaults, from the record, which names no place of a machine."""
+    recipe = facts.record.get("recipe") or facts.recipe.model_dump(mode="json", exclude_defaults=True)
+    domains = set(facts.sources["domain"])
+    teacher = next(each for each in recipe["teachers"] if each["name"] == facts.teacher)
     settings = {
-        "answers_per_question": release.answers_per_question or recipe.answers_per_question,
-        "sampling": identity_of(teacher.sampling),
-        "answer_filter": identity_of(release.answer_filter or recipe.answer_filter),
-        "domains": {name: identity_of(domain) for name, domain in recipe.domains.items()},
-        "decontamination": identity_of(recipe.decontamination),
-        "release": {k: v for k, v in identity_of(release).items() if k not in ("hub", "card", "student", "title")},
+        "teacher": {name: teacher[name] for name in ("name", "revision", "sampling") if name in teacher},
+        **{
+            name: recipe[name]
+            for name in ("answers_per_question", "answer_filter", "decontamination")
+            if name in recipe
+        },
+        "domains": {name: value for name, value in recipe.get("domains", {}).items() if name in domains},
+        "release": {k: v for k, v in recipe["release"].items() if k not in ("hub", "card", "student", "title")},
     }
-    text = yaml.safe_dump(json.loads(json.dumps(settings, default=str)), sort_keys=False, allow_unicode=True)
-    return f"The settings that decided the rows:\n```yaml\n{text.replace('```', '` ` `')}```"
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).replace("```", "` ` `")
+    return f"The settings that decided the rows, where they are not the defaults:\n```yaml\n{text}```"
 
 
 def _funnel(facts: CardFacts) -> str:
@@ -105,11 +110,11 @@ def _sources(facts: CardFacts) -> str:
 def _decontamination(facts: CardFacts) -> str:
     found, rule = facts.decontamination, facts.recipe.decontamination
     unit = f"tokens of {rule.tokenizer}" if rule.tokenizer else "words"
-    rules = [f"{rule.ngram} {unit} in a row" if rule.ngram else "", _describe_similarity(rule.similarity)]
+    rules = [f"shares {rule.ngram} {unit} in a row" if rule.ngram else "", _describe_similarity(rule.similarity)]
     total, dropped = int(found.compared["questions"].sum()), int(found.dropped["questions"].sum())
     parts = [
         f"Every question was compared with {total:,} questions of {found.compared.height} benchmarks and sets. What "
-        f"shares {' or '.join(rule for rule in rules if rule) or 'nothing'} with one of them is a leak. "
+        f"{' or '.join(rule for rule in rules if rule) or 'has anything in common'} with one of them is a leak. "
         f"Questions that were dropped as leaks: {dropped:,}.",
         format_table(found.compared),
     ]
@@ -117,10 +122,11 @@ def _decontamination(facts: CardFacts) -> str:
         parts.append(f"**Not compared with:** {escape_markdown(', '.join(found.unchecked))}.")
     if found.dropped.height:
         parts.append(format_table(found.dropped))
+    again = f" Of {found.sample.height} dropped ones, {found.sample_found_again} are found again."
     parts.append(
         f"Validated by samples, without the index that finds candidates: of {found.kept_checked:,} questions of this "
-        f"version, drawn at random and compared with every benchmark question, {found.kept_leaks:,} leak; of "
-        f"{found.sample.height} dropped ones, the rule finds {found.sample_found_again} again."
+        f"version, drawn at random and compared with every benchmark question, {found.kept_leaks:,} leak."
+        + (again if found.sample.height else "")
     )
     if found.sample.height:
         titles = ("source", "benchmark", "dropped question", "benchmark question")
@@ -129,7 +135,7 @@ def _decontamination(facts: CardFacts) -> str:
 
 
 def _describe_similarity(similarity: float | None) -> str:
-    return f"a similarity of {similarity:g} (Indel ratio, 0 to 100)" if similarity else ""
+    return f"has a similarity of {similarity:g} or more (Indel ratio, 0 to 100)" if similarity else ""
 
 
 def _limits(facts: CardFacts) -> str:

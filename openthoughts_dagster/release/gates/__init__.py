@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.gates.decisions import check_card, check_ranking
-from openthoughts_dagster.release.gates.result import Gate, GateResult, find_version, require_version, waivers_of
+from openthoughts_dagster.release.gates.result import Gate, GateResult, present_version, require_version, waivers_of
 from openthoughts_dagster.release.gates.rows import check_completeness, check_licences, check_truncation
 from openthoughts_dagster.release.gates.texts import check_contamination, check_personal_data
 
@@ -24,7 +24,7 @@ __all__ = [
     "check_ranking",
     "check_truncation",
     "find_gate_failures",
-    "find_version",
+    "present_version",
     "require_version",
     "waivers_of",
 ]

@@ -7,14 +7,14 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import BestSources
 from openthoughts_dagster.release.choosing import release_of, release_sources
 from openthoughts_dagster.release.errors import ReleaseError
-from openthoughts_dagster.release.gates.result import GateResult, find_version, waivers_of
+from openthoughts_dagster.release.gates.result import GateResult, present_version, waivers_of
 from openthoughts_dagster.release.texts import scan_rows
 from openthoughts_dagster.storage import Folders, StorageError
 
 
 def check_card(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     """The version of the present rows has a card that names it."""
-    version = find_version(lake, recipe, teacher)
+    version = present_version(lake, recipe, teacher)
     if version is None:
         return GateResult(
             "card", False, "no version has the rows of reasoning_dataset", "materialize reasoning_dataset"

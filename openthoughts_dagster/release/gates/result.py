@@ -54,7 +54,7 @@ def waivers_of(release: Release, gate: str) -> dict[str, str]:
     return {waiver.source: waiver.reason for waiver in release.gates.waive if waiver.gate == gate}
 
 
-def find_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any] | None:
+def present_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any] | None:
     """Return the row of `release_versions` of the rows that reasoning_dataset has now; None when there is none.
 
     The version is computed from the rows again, so that it is not that of rows which were there before.
@@ -68,12 +68,12 @@ def find_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any] | N
 
 
 def require_version(lake: Lake, recipe: Recipe, teacher: str) -> dict[str, Any]:
-    """Return what `find_version` does.
+    """Return what `present_version` does.
 
     Raises:
         ReleaseError: There is no such version.
     """
-    version = find_version(lake, recipe, teacher)
+    version = present_version(lake, recipe, teacher)
     if version is None:
         raise ReleaseError(
             f"no version of {release_of(recipe).name} has the rows that reasoning_dataset has for {teacher}: "
