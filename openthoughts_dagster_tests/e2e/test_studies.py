@@ -110,8 +110,7 @@ def test_the_report_is_a_file_beside_the_asset_with_the_decision_in_it(asked: Ho
 
 
 @pytest.mark.timeout(300)
-def test_a_cell_has_a_student_for_each_seed_and_shares_them_with_arms(asked: House) -> None:
-    _run(asked, [])
+def test_a_cell_has_a_student_for_each_seed_and_shares_them_with_arms(asked: House, outcome: StudyRun) -> None:
     document = yaml.safe_load(asked.recipe_file.read_text())
     document["student"]["seeds"] = [0, 1]
     recipe_file = asked.recipe_file.with_name("seeds.yaml")
