@@ -19,18 +19,21 @@ _OPTIONS = {"columns.question": "--question", "columns.answer": "--answer", "dom
 
 @dataclass(frozen=True)
 class Dropped:
-    """A source that landed: its address, its number of questions, and of rejected rows by reason."""
+    """A source that landed: its address, its number of questions, and of rejected rows by reason.
+
+    `new_domain` says that its domain is none of the recipe's; it is empty for one of them.
+    """
 
     address: str
     questions: int
     rejected: Mapping[str, int]
+    new_domain: str = ""
 
     def describe(self) -> str:
-        """Say in a line what landed, and what of it is no question."""
+        """Say in a line what landed, what of it is no question, and whether its domain is new."""
         rows = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.rejected.items()))
-        return f"{self.questions:,} questions" + (
-            f", and {sum(self.rejected.values()):,} rows rejected: {rows}" if rows else ""
-        )
+        rejected = f", and {sum(self.rejected.values()):,} rows rejected: {rows}" if rows else ""
+        return f"{self.questions:,} questions{rejected}{self.new_domain}"
 
 
 def drop(
@@ -79,7 +82,8 @@ def drop(
         zone.remove(name, [MARKER])
         zone.remove(name, [old for old in there.files if old not in (MARKER, MANIFEST, file.name)])
     zone.write(name, {file.name: file, MANIFEST: text, MARKER: b""})
-    return Dropped(f"{zone.address}/{name}", kept, rejected)
+    new = f"; its domain {source.domain!r} is new, the recipe has {', '.join(sorted(domains))}"
+    return Dropped(f"{zone.address}/{name}", kept, rejected, "" if source.domain in domains else new)
 
 
 def in_words_of_options(message: str) -> str:

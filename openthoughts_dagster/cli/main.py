@@ -11,6 +11,7 @@ import click
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import run_checks
+from openthoughts_dagster.cli.doctor_lake import check_readings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
@@ -126,6 +127,8 @@ def status(context: click.Context) -> None:
         click.echo(line)
     for problem in problems:
         click.echo(f"PROBLEM {problem}", err=True)
+    for finding in check_readings(here.recipe, here.settings):
+        click.echo(f"note {finding.what}: {finding.says}")
     context.exit(1 if problems else 0)
 
 

@@ -8,7 +8,7 @@ import click
 import polars as pl
 
 from openthoughts_dagster.cli.deployment import Deployment
-from openthoughts_dagster.cli.release_push import push
+from openthoughts_dagster.cli.release_push import card, push
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.lake import RELEASE_FUNNEL, LakeError
 from openthoughts_dagster.release import ReleaseError, ReleaseVersion, diff, find_version, list_versions, rebuild
@@ -20,6 +20,7 @@ def release() -> None:
 
 
 release.add_command(push)
+release.add_command(card)
 
 
 @release.command("list")

@@ -1,4 +1,4 @@
-"""`openthoughts release push`: show what a push would change on the hub, and push."""
+"""`openthoughts release push` and `card`: show what a push would change on the hub, push, and print the card."""
 
 import tempfile
 from pathlib import Path
@@ -43,6 +43,20 @@ def push(here: Deployment, teacher: str, dry_run: bool, yes: bool) -> None:
     if not yes:
         click.confirm("Push it?", abort=True)
     _push(here, teacher)
+
+
+@click.command()
+@click.argument("teacher")
+@click.pass_obj
+def card(here: Deployment, teacher: str) -> None:
+    """Print the card of TEACHER's version as a push would write it now, with scores and studies that came later."""
+    [teacher] = here.teachers([teacher])
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = prepare_push(here.lake, here.recipe, teacher, here.folders, Path(scratch) / "push")
+            click.echo(folder.files()["README.md"].read_text(), nl=False)
+    except (ReleaseError, StorageError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _plan(here: Deployment, teacher: str) -> PushPlan:

@@ -21,7 +21,8 @@ class Examples(RecipeModel):
 
     sources: list[Slug] = Field(default=[], description="Sources of this recipe; their raw_sources come first.")
     paths: list[str] = Field(
-        default=[], description="JSON Lines or Parquet files with a column question, relative to the recipe's folder."
+        default=[],
+        description="Files with a column question (JSON Lines, JSON, CSV or Parquet), relative to the recipe's folder.",
     )
     count: Positive = Field(100_000, description="At most so many questions are used: a sample that reruns agree on.")
 
@@ -191,7 +192,7 @@ class Dedup(RecipeModel):
     )
     against: list[str] = Field(
         default=[],
-        description="Questions that older releases have: Parquet, JSON Lines or Delta tables with a column question; "
+        description="Questions that older releases have: Parquet, JSON, CSV or Delta tables with a column question; "
         "what repeats one of them is dropped. Relative paths start at the recipe's folder.",
     )
     brute_force: bool = Field(
@@ -243,8 +244,8 @@ class Decontamination(RecipeModel):
     against: list[str] = Field(
         default=[],
         description="More questions that may not be trained on, beside those of the recipe's benchmarks: "
-        "dataset:split:column, dataset(subset):split:column with dots for nested columns, or JSON Lines and Parquet "
-        "files with a column question.",
+        "dataset:split:column, dataset@revision(subset):split:column with dots for nested columns, or files with a "
+        "column question (JSON Lines, JSON, CSV or Parquet), with :column where it has another name.",
     )
     brute_force: bool = Field(
         False, description="Compare with every benchmark question instead of looking candidates up: exact, and slow."

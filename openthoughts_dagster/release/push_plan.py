@@ -32,7 +32,8 @@ class ReleaseFolder:
         """List its files by their names on the hub."""
         roots = [self.path] if self.newer is None else [self.path, self.newer]
         found = ((path, root) for root in roots for path in root.rglob("*") if path.is_file())
-        return dict(sorted((path.relative_to(root).as_posix(), path) for path, root in found))
+        newest = {path.relative_to(root).as_posix(): path for path, root in found}
+        return dict(sorted(newest.items()))
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,9 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
     )
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    (scratch / "README.md").write_text(head_of((path / "README.md").read_text()) + write_card(facts))
-    (scratch / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel))
+    head = head_of((path / "README.md").read_text(encoding="utf-8"))
+    (scratch / "README.md").write_text(f"{head}\n{write_card(facts)}", encoding="utf-8")
+    (scratch / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel), encoding="utf-8")
     folder = ReleaseFolder(path, release_of(recipe).name, teacher, version["version"])
     return replace(folder, newer=scratch)
 

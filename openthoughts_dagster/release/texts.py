@@ -50,8 +50,8 @@ def scan_answer_texts(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     return texts.join(rows.drop("model"), on="completion_id", how="inner", maintain_order="left").drop("completion_id")
 
 
-def scan_questions(lake: LakeReader, teacher: str) -> pl.LazyFrame:
-    """Scan the questions of the release, each once: source, question_id, question and licence.
+def scan_questions(lake: LakeReader, teacher: str, *more: str) -> pl.LazyFrame:
+    """Scan the questions of the release, each once: source, question_id, question, licence, and the columns `more`.
 
     The texts are null for a question that `deduped_questions` does not have any more.
     """
@@ -59,7 +59,7 @@ def scan_questions(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     sources = names.select(pl.col("source").unique()).collect()["source"].implode()
     kept = lake.scan(DEDUPED_QUESTIONS).filter(pl.col("source").is_in(sources))
     return names.join(
-        kept.select("source", "question_id", "question", "licence"), on=["source", "question_id"], how="left"
+        kept.select("source", "question_id", "question", "licence", *more), on=["source", "question_id"], how="left"
     )
 
 

@@ -1,6 +1,7 @@
 """The reader of one's own files: JSON Lines, JSON, CSV, TSV and Parquet. Each file is a shard."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource, Recipe
@@ -41,12 +42,25 @@ def read_records(where: str, path: str) -> Iterator[Mapping[str, Any]]:
         if file.format not in _FORMATS:
             raise SourceError(f"{where}: {file.address} ends in none of {', '.join('.' + name for name in _FORMATS)}")
         settings = FilesSource(name="rows", domain="any", reader="files", path=path)
-        with reading(where, file):
+        with reading(where, file), _without_records(where, file):
             for row in _FORMATS[file.format](settings, file):
                 if row.problem:
                     at = ", ".join(f"{name} {value}" for name, value in row.origin.items())
                     raise SourceError(f"{where}: {at}: {row.problem[0]}: {row.problem[1]}")
                 yield row.values
+
+
+@contextmanager
+def _without_records(where: str, file: File) -> Iterator[None]:
+    """Say of a JSON document that wraps its rows what to do where there is no setting `records`."""
+    try:
+        yield
+    except SourceError as error:
+        if "sources.rows.records" not in str(error):
+            raise
+        raise SourceError(
+            f"{where}: {file.address} is a JSON document that is no list of rows: write the rows as JSON Lines"
+        ) from error
 
 
 def read_files(source: FilesSource, recipe: Recipe, context: ReaderContext, seed: str) -> Reading:

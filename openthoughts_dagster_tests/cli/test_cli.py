@@ -68,6 +68,8 @@ def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
 def test_adding_a_file_says_how_many_of_its_rows_are_no_questions(folder: Path) -> None:
     done = run("sources", "add", str(STRAY_QUOTE), "--domain", "math", "--name", "stray")
     assert done.exit_code == 0 and "(299 questions, and 1 rows rejected: 1 not_csv)" in done.output, done.output
+    done = run("sources", "add", str(STRAY_QUOTE), "--domain", "chess", "--name", "other")
+    assert "its domain 'chess' is new, the recipe has math)" in done.output
 
 
 @pytest.mark.parametrize(

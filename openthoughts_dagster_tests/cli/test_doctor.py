@@ -108,6 +108,7 @@ def test_rows_that_were_read_with_other_settings_are_named(folder: Path) -> None
     assert "with other settings" not in run("doctor").output
     Lake(folder / "lake").replace(SOURCE_READINGS, pl.DataFrame([row], schema=SOURCE_READINGS.schema), source="sums")
     assert "note    asset raw_sources: rows of sums were read with other settings" in run("doctor").output
+    assert "note asset raw_sources: rows of sums were read with other settings" in run("status").output
 
 
 def test_another_recipe_in_the_lake_is_said_at_start_and_by_doctor(

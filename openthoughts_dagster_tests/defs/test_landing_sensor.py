@@ -13,7 +13,7 @@ from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import RAW_SOURCES, SOURCE_READINGS, Lake
 from openthoughts_dagster.landing.versions import SETTINGS_TAG, settings_of
-from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster.recipe import Recipe, load_recipe
 
 RECIPE = ["two-digit-sums", "shop-sums", "reversed-words", "letter-counts"]
 
@@ -24,8 +24,13 @@ class Deployment:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.landing, self.instance, self.cursor = folder / "landing", instance, ""
         self.landing.mkdir()
-        settings = Settings("quickstart", folder, str(folder / "lake"), landing=str(self.landing))
-        self.definitions = build_definitions(load_recipe("quickstart", settings.variables()), settings)
+        self.settings = Settings("quickstart", folder, str(folder / "lake"), landing=str(self.landing))
+        self.recipe = load_recipe("quickstart", self.settings.variables())
+        self.load(self.recipe)
+
+    def load(self, recipe: Recipe) -> None:
+        """Reload the definitions with a recipe."""
+        self.definitions = build_definitions(recipe, self.settings)
 
     def land(self, name: str, manifest: str = "{reader: files, domain: math, path: x.jsonl}") -> None:
         folder = self.landing / name
@@ -180,3 +185,21 @@ def test_the_lake_says_with_which_settings_its_rows_were_read(deployment: Deploy
         deployment.instance.report_runless_asset_event(event)
     requested = deployment.requested()
     assert "two-digit-sums" not in requested and "reversed-words" in requested
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_source_that_comes_back_is_read_again_only_with_other_settings(deployment: Deployment, changed: bool) -> None:
+    recipe, lake = deployment.recipe, Lake(deployment.settings.lake)
+    source = recipe.source("reversed-words")
+    others = [each for each in recipe.sources if each is not source]
+    deployment.tick(), deployment.tick()
+    row = dict.fromkeys(RAW_SOURCES.columns, "x") | {"source": source.name}
+    lake.replace(RAW_SOURCES, pl.DataFrame([row], schema=RAW_SOURCES.schema), source=source.name)
+    reading = {"source": source.name, "settings": settings_of(source), "definition": "{}", "rows": 1}
+    lake.replace(SOURCE_READINGS, pl.DataFrame([reading], schema=SOURCE_READINGS.schema), source=source.name)
+    deployment.instance.report_runless_asset_event(dg.AssetMaterialization("raw_sources", partition=source.name))
+    deployment.load(recipe.model_copy(update={"sources": others}))
+    assert deployment.requested() == []
+    back = source.model_copy(update={"limit": 3}) if changed else source
+    deployment.load(recipe.model_copy(update={"sources": [*others, back]}))
+    assert deployment.requested() == (["reversed-words"] if changed else [])

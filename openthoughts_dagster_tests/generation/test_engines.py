@@ -79,7 +79,7 @@ def test_a_higher_cap_goes_on_where_a_lower_one_cut_off_and_pays_for_the_rest(
     for was, now, is_cut in zip(before, after, cut, strict=True):
         begun, whole = ((one.reasoning or "") + one.answer for one in (was, now))
         assert now.error is None and whole.startswith(begun.rstrip("\ufffd"))
-        assert now.completion_tokens > 8 if is_cut else now == was
+        assert is_cut or (whole, now.completion_tokens) == (begun, was.completion_tokens)
         assert now.completion_tokens == 32 or now.finish_reason == "stop"
     # a random model writes halves of letters, which are other tokens when their text is encoded again
     total = sum(now.completion_tokens for now, is_cut in zip(after, cut, strict=True) if is_cut)

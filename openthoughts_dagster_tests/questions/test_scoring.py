@@ -201,13 +201,19 @@ def test_examples_come_from_sources_that_were_read_and_from_files(lake: Lake, tm
         read_examples(lake, resolve, Examples(sources=["later"]))
 
 
-def test_examples_and_older_releases_are_read_like_any_json_lines(lake: Lake) -> None:
+def test_examples_and_older_releases_are_read_like_any_json_lines(lake: Lake, tmp_path: Path) -> None:
     data = Path(__file__).parent / "data"
     examples = Examples(paths=["rel_mixed.jsonl", "rel_bom.jsonl", "bench_ok.jsonl"])
     assert len(read_examples(lake, lambda path: str(data / path), examples)) == 202 + 1 + 1
     accepted = accepted_questions([str(data / name) for name in examples.paths])
     assert accepted.height == 204 and accepted["question_id"][:2].to_list() == ["0", "1"]
     assert set(accepted["question"]) >= {"q201", "a", "a\u2028b\x85c\ufffd"}
+    wrapped = tmp_path / "wrapped.json"
+    wrapped.write_text('{"data": [{"question": "a"}]}')
+    with pytest.raises(
+        ExamplesError, match=r"wrapped\.json is a JSON document that is no list of rows: write the rows"
+    ):
+        read_examples(lake, str, Examples(paths=[str(wrapped)]))
     with pytest.raises(AcceptedError, match=r"dedup\.against: .*none\.jsonl cannot be read: .*no file at"):
         accepted_questions([str(data / "none.jsonl")])
 

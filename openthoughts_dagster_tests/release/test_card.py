@@ -85,7 +85,7 @@ def test_a_push_has_a_card_with_scores_that_came_after_the_version(tmp_path: Pat
     made = publish(lake, recipe, tmp_path / "one")
     folder = Path(made.path)
     _score(lake, made.version, [1.0, 0.0, 1.0, 1.0])
-    pushed = prepare_push(lake, recipe, TEACHER, Folders(tmp_path / "cache"), tmp_path / "scratch")
+    pushed = prepare_push(lake, recipe, TEACHER, Folders(tmp_path / "cache"), tmp_path / "before")
     assert set(pushed.files()) == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     card = pushed.files()["README.md"].read_text()
     assert (

@@ -148,10 +148,17 @@ def _rank(lake: Lake, *best_first: str) -> None:
 def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
     fill_source(lake, SHOP, {"Ask ada@analytical.org: 1 + 2?": [("call (650) 253-0000", "3"), ("b", "3")]})
+    rows = lake.scan(DEDUPED_QUESTIONS, source=SHOP).collect()
+    kept = rows.with_columns(reference_answer=pl.lit("3, says bob@analytical.org"))
+    lake.replace(DEDUPED_QUESTIONS, kept, source=SHOP)
     publish(lake, recipe, tmp_path / "one")
     found = check_personal_data(lake, recipe, TEACHER)
     assert not found.passed and not found.blocking and check_personal_data not in GATES.values()
-    assert found.says == "possible personal data: 1 x email-validator in question, 1 x phonenumbers in reasoning"
-    assert [row[:2] for row in found.rows.rows()] == [("question", "email"), ("reasoning", "phone")]
-    assert found.rows["row"][1].startswith(f"{SHOP} ") and found.rows["row"][1].endswith(" sample 0")
+    assert found.says == (
+        "possible personal data: 1 x email-validator in question, 1 x phonenumbers in reasoning, "
+        "1 x email-validator in reference_answer"
+    )
+    kinds = [("question", "email"), ("reference_answer", "email"), ("reasoning", "phone")]
+    assert [row[:2] for row in found.rows.rows()] == kinds
+    assert found.rows["row"][2].startswith(f"{SHOP} ") and found.rows["row"][2].endswith(" sample 0")
     assert lake.scan(DEDUPED_QUESTIONS).collect().height == 4

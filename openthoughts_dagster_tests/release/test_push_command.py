@@ -47,5 +47,7 @@ def test_a_dry_run_shows_gates_and_changes_and_a_push_is_a_run_of_the_asset(
     assert pushed.exit_code == 0 and pushed.output.endswith(f"pushed sums of {TEACHER}\n"), pushed.output
     assert hub.repositories["team/sums"].tags.keys() == {f"v{made.version}"}
     assert TOKEN not in pushed.output + shown.output
+    printed = CliRunner().invoke(openthoughts, ["release", "card", TEACHER])
+    assert printed.exit_code == 0 and printed.output == hub.repositories["team/sums"].head.files["README.md"].decode()
     monkeypatch.delenv("TOKEN_OF_TEST")
     assert "TOKEN_OF_TEST is not set" in push("--dry-run").output

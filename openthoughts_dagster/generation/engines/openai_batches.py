@@ -61,7 +61,7 @@ class OpenaiBatchEngine(OpenaiEngine):
         while batches or again or not exhausted:
             while len(batches) < options.at_once and (again or not exhausted):
                 group, again = again[: options.requests], again[options.requests :]
-                if not group and (group := await anext(groups, None) or []) == []:
+                if not group and not (group := await anext(groups, [])):
                     exhausted = True
                     break
                 for completion in await self._place(group, earlier, batches):

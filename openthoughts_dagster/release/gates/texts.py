@@ -47,8 +47,10 @@ def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     found, counts = [], dict[tuple[str, str, str], int]()
     answers = scan_answer_texts(lake, teacher)
     name = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
+    texts = ["question", "reference_answer", "origin"]
+    questions = scan_questions(lake, teacher, *texts[1:])
     scans = (
-        (scan_questions(lake, teacher).with_columns(row=pl.format("{} {}", "source", "question_id")), ["question"]),
+        (questions.with_columns(row=pl.format("{} {}", "source", "question_id")), texts),
         (answers.with_columns(row=name), ["reasoning", "answer"]),
     )
     for rows, columns in scans:
