@@ -20,6 +20,7 @@ from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintain_lake
 from openthoughts_dagster.cli.plan import estimate_missing_answers, plan
 from openthoughts_dagster.cli.release import release
+from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
 from openthoughts_dagster.cli.status import count_states, waiting
 from openthoughts_dagster.cli.study import study
@@ -63,6 +64,7 @@ main.add_command(items)
 main.add_command(compare)
 main.add_command(trace_command)
 main.add_command(plan)
+main.add_command(report)
 
 
 def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:

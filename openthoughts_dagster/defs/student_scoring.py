@@ -106,7 +106,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
 
 def items_metadata(lake: Lake, scores: Table, **partition: str) -> dict[str, Any]:
     """Make a few right and a few wrong answers of a student, from the rows of its scores and the ledger."""
-    rows = example_items(lake, scores, **partition)
+    rows = example_items(lake, scores, partition)
     shown = rows.with_columns(
         answer=pl.when(pl.col("answer").str.len_chars() > _END)
         .then(pl.format("…{}", pl.col("answer").str.tail(_END)))

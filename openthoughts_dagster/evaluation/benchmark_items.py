@@ -1,5 +1,6 @@
 """Every answer to every benchmark item with its texts, joined lazily from the scores and the ledger."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -63,14 +64,14 @@ def benchmark_items(lake: Lake, scores: Table, **partition: str) -> pl.LazyFrame
     )
 
 
-def example_items(lake: Lake, scores: Table, count: int = 2, **partition: str) -> pl.DataFrame:
+def example_items(lake: Lake, scores: Table, partition: Mapping[str, str], count: int = 2) -> pl.DataFrame:
     """Read a few right and a few wrong answers of one student, the first items of each benchmark.
 
     Args:
         lake: The tables.
         scores: The table of the student's scores.
+        partition: The partition of the student.
         count: The number of right and of wrong answers for each benchmark.
-        **partition: The partition of the student.
 
     Returns:
         Columns benchmark, verdict, prompt, answer, extracted and reference; empty for rows of earlier versions.

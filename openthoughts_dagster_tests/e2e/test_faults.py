@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
 
 # When it is done differs from run to run, and where; what is done must not.
 _TIMES_AND_PLACES = ["seconds", "created_at", "path", "model_id", "cached_tokens"]
-_TIMES_AND_PLACES += ["engine_seconds", "cost", "completion_id"]
+_TIMES_AND_PLACES += ["engine_seconds", "cost", "completion_id", "samples"]  # samples names completions
 # What was missing when, and what was spent: a process that was killed planned and paid as well.
 _ACCOUNTS = [ANSWER_PLANS, GENERATION_COSTS, LAKE_RECIPES]
 # Each is a kind of work: training a model, generating, fine-tuning, examining.

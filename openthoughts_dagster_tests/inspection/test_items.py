@@ -38,7 +38,8 @@ def first_two_right(question: str, index: int) -> str:
 
 def test_every_answer_is_joined_with_its_texts_and_verdict(tmp_path: Path, lake: Lake) -> None:
     def reply(question: str, index: int) -> str | Exception:
-        return {0: right(question, index), 1: "Answer: 99", 2: "no idea", 3: ValueError("refused")}[int(question[0])]
+        said: list[str | Exception] = [right(question, index), "Answer: 99", "no idea", ValueError("refused")]
+        return said[int(question[0])]
 
     score(lake, BENCHMARK_SCORES, sums(tmp_path), reply, tmp_path, source="s", teacher="t")
     rows = benchmark_items(lake, BENCHMARK_SCORES, source="s", teacher="t").collect()
@@ -48,7 +49,7 @@ def test_every_answer_is_joined_with_its_texts_and_verdict(tmp_path: Path, lake:
     assert rows["prompt"].to_list() == [f"<user>{n}+1?" for n in range(4)]
     assert rows["reasoning"][0] == "thought" and rows["completion_tokens"][0] == 4
     assert rows["error"][3] == "refused" and rows["seed"].null_count() == 0
-    shown = example_items(lake, BENCHMARK_SCORES, count=1, source="s", teacher="t")
+    shown = example_items(lake, BENCHMARK_SCORES, {"source": "s", "teacher": "t"}, count=1)
     assert shown["verdict"].to_list() == ["right", "wrong", "failed"]
 
 

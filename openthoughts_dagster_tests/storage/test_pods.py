@@ -30,7 +30,7 @@ def _recipe(folder: Path) -> Path:
     shutil.copytree(SHIPPED / "quickstart", folder)
     quickstart = yaml.safe_load((folder / "recipe.yaml").read_text())
     model = {"model": "${OPENTHOUGHTS_FILES}/models/untrained", "engine": "transformers", "dtype": "float32"}
-    quickstart["evaluation"]["benchmarks"][0]["items"] = 4
+    quickstart["evaluation"]["benchmarks"] = [quickstart["evaluation"]["benchmarks"][0] | {"items": 4}]
     recipe = {
         "name": "stored",
         "description": "Everything in an object store.",

@@ -8,8 +8,9 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.defs.student_scoring import score_on_benchmarks, scores_metadata
-from openthoughts_dagster.lake import RELEASE_SCORES, RELEASE_STUDENTS, frame_hash
+from openthoughts_dagster.defs.student_scoring import items_metadata, score_on_benchmarks, scores_metadata
+from openthoughts_dagster.evaluation import scores_version
+from openthoughts_dagster.lake import RELEASE_SCORES, RELEASE_STUDENTS
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.student import student_of_release, training_set_of_release
 
@@ -27,12 +28,15 @@ def release_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.A
         student = tables.scan(RELEASE_STUDENTS, teacher=teacher).collect().row(0, named=True)
         name, settings = training_set_of_release(recipe, teacher), student_of_release(recipe)
         names = (entry.name, name, f"release|{teacher}")
-        scored = score_on_benchmarks(models, tables, recipe, settings, student["path"], names, context.log.info)
+        scored = score_on_benchmarks(
+            models, tables, recipe, settings, student["path"], names, context.log.info, teacher
+        )
         rows = scored.scores.rows(teacher=teacher, version=student["version"]).select(list(RELEASE_SCORES.columns))
         tables.replace(RELEASE_SCORES, rows, teacher=teacher)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(frame_hash(rows)),
+            data_version=dg.DataVersion(scores_version(rows)),
             metadata=scores_metadata(scored, f"the release of {teacher}")
+            | items_metadata(tables, RELEASE_SCORES, teacher=teacher)
             | {"version": student["version"], "seconds": round(time.monotonic() - start, 1)},
         )
 
