@@ -12,11 +12,12 @@ ifeq ($(OPENTHOUGHTS_RECIPE),)
 export HF_HUB_OFFLINE ?= 1
 endif
 
-.PHONY: help demo demo-studies ui test test-faults test-kubernetes test-cluster lint audit gpu-report clean
+.PHONY: help demo demo-studies demo-release ui test test-faults test-kubernetes test-cluster lint audit gpu-report clean
 
 help:
 	@echo "make demo    the quickstart recipe from nothing: sources, answers, students, leaderboards"
 	@echo "make demo-studies  after it, the quickstart's studies: which recipe is better, and how sure that is"
+	@echo "make demo-release  after it, the quickstart's release: a data set in files that others load"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
 	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
@@ -33,6 +34,9 @@ endif
 
 demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.cli.demo_studies $(STUDIES)
+
+demo-release: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/python -m openthoughts_dagster.cli.demo_release
 
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

@@ -20,6 +20,8 @@ from openthoughts_dagster.lake import (
     REFERENCE_SCORES,
     RELEASE_SCORES,
     RELEASE_STUDENTS,
+    SEED_SCORES,
+    SEED_STUDENTS,
     STUDENT_CHECKPOINTS,
     Table,
 )
@@ -39,8 +41,9 @@ def student_prices(prices: Prices, sources: list[str], teachers: list[str]) -> I
     trained = _partitions(prices, STUDENT_CHECKPOINTS)
     student = prices.recipe.student
     for source, teacher in cells:
-        if (source, teacher) not in trained:
-            yield training_price(prices, "students", f"{source}/{teacher}", student, student.rows)
+        missing = _missing_seeds(prices, SEED_STUDENTS, source, teacher) + ((source, teacher) not in trained)
+        if missing:
+            yield training_price(prices, "students", f"{source}/{teacher}", student, student.rows, missing)
 
 
 def evaluation_prices(prices: Prices, sources: list[str], teachers: list[str]) -> Iterator[PriceRow]:
@@ -48,10 +51,18 @@ def evaluation_prices(prices: Prices, sources: list[str], teachers: list[str]) -
     scored, student = _partitions(prices, BENCHMARK_SCORES), prices.recipe.student
     for source in sources:
         for teacher in teachers:
-            if (source, teacher) not in scored:
-                yield evaluation_price(prices, "evaluation", f"{source}/{teacher}", student.for_scoring())
+            missing = _missing_seeds(prices, SEED_SCORES, source, teacher) + ((source, teacher) not in scored)
+            if missing:
+                yield evaluation_price(prices, "evaluation", f"{source}/{teacher}", student.for_scoring(), missing)
     if not scored:
         yield evaluation_price(prices, "evaluation", "untrained student, once", student.for_scoring())
+
+
+def _missing_seeds(prices: Prices, table: Table, source: str, teacher: str) -> int:
+    """Count the further students of a cell, `student.seeds`, that are not in a table."""
+    wanted = prices.recipe.student.other_seeds
+    there = prices.lake.scan(table, source=source, teacher=teacher).filter(pl.col("seed").is_in(wanted))
+    return len(wanted) - int(there.select(pl.col("seed").n_unique()).collect().item()) if wanted else 0
 
 
 def study_prices(prices: Prices, study: Study) -> Iterator[PriceRow]:

@@ -13,6 +13,11 @@ def _later(kind: Kind, description: str) -> Column:
     return Column(kind, description, nullable=True, since=2)
 
 
+def _varied(kind: Kind, description: str) -> Column:
+    """Make a column of the third version, which tells the errors over items and over seeds apart."""
+    return Column(kind, description, nullable=True, since=3)
+
+
 def _shown(description: str) -> Column:
     """Make a column of the third version, which lets a person look at an item's answers."""
     return Column(pl.String, description, nullable=True, since=3)
@@ -59,6 +64,19 @@ BENCHMARK_SCORES = Table(
     },
     ("source", "teacher"),
 )
+_SEED = {"seed": Column(pl.Int64, "Seed of sampling and training")}
+SEED_STUDENTS = Table(
+    "seed_students",
+    "The students of a cell with other seeds than its own student in `student_checkpoint`.",
+    CELL | _SEED | {name: column for name, column in STUDENT_CHECKPOINTS.definition.items() if name not in CELL},
+    ("source", "teacher"),
+)
+SEED_SCORES = Table(
+    "seed_scores",
+    "One item of a benchmark: the score of a cell's student with another seed.",
+    CELL | _SEED | {name: column for name, column in BENCHMARK_SCORES.definition.items() if name not in CELL},
+    ("source", "teacher"),
+)
 REFERENCE_SCORES = Table(
     "reference_scores",
     "One item of a benchmark: the score of a model that was not trained here, for comparison with students.",
@@ -77,7 +95,7 @@ def _ranking(by: str) -> Table:
             by: Column(pl.String, f"Name of the {by} in the recipe"),
             "domain": Column(pl.String, "Domain of the sources that were compared, or `all`", default="all", since=2),
             "score": Column(pl.Float64, "Mean score over benchmarks and cells, from 0 to 1", nullable=True),
-            "standard_error": Column(pl.Float64, "Standard error of `score`, clustered by item", nullable=True),
+            "standard_error": Column(pl.Float64, "Standard error of `score`, over items and over seeds", nullable=True),
             "difference_to_next": Column(
                 pl.Float64, "Difference of `score` to the next, on the same items; null in the last row", nullable=True
             ),
@@ -100,6 +118,9 @@ def _ranking(by: str) -> Table:
             "failed": _later(pl.Int64, "Number of samples of the compared items whose requests failed"),
             "truncated": _later(pl.Int64, "Number of samples of the compared items that were cut off"),
             "no_answer": _later(pl.Int64, "Number of samples of the compared items in which no answer was found"),
+            "seeds": _varied(pl.Int64, "Number of training seeds of each cell that were compared"),
+            "error_items": _varied(pl.Float64, "Standard error of `score` over items alone"),
+            "error_seeds": _varied(pl.Float64, "Standard error of `score` over seeds alone; null with one seed"),
         },
     )
 

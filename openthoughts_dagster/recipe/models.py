@@ -209,6 +209,12 @@ class Student(ModelReference):
         "them whole, which takes the memory of the longest.",
     )
     seed: int = Field(0, description="Seed of row sampling and training.")
+    seeds: Annotated[list[int] | None, Identity.NEVER] = Field(
+        None,
+        min_length=1,
+        description="Seeds of the students of each cell, `seed` among them: one student each, and the rankings say how "
+        "much students differ by their seeds. One student when absent. Studies have seeds of their own.",
+    )
     scoring_hardware: Annotated[Hardware | None, Identity.NEVER] = Field(
         None,
         description="What one engine needs that scores the student, where it differs from `hardware`, on which it is "
@@ -219,6 +225,11 @@ class Student(ModelReference):
         """Return this student with the hardware on which it is scored: one machine."""
         hardware = self.scoring_hardware or self.hardware.model_copy(update={"nodes": 1})
         return self.model_copy(update={"hardware": hardware})
+
+    @property
+    def other_seeds(self) -> list[int]:
+        """The seeds of a cell's further students, beside `seed`."""
+        return [seed for seed in self.seeds or [] if seed != self.seed]
 
     def settings(self) -> TrainingPreset:
         """The settings of the preset, or those of the recipe."""
@@ -253,6 +264,9 @@ class Student(ModelReference):
         yield from _refuse_published(raw)
         for _, problem in on_one_machine({"hardware": raw.get("scoring_hardware")}):
             yield ("scoring_hardware", "nodes"), problem
+        seeds, seed = raw.get("seeds"), raw.get("seed", 0)
+        if isinstance(seeds, list) and (seed not in seeds or len(set(map(str, seeds))) < len(seeds)):
+            yield ("seeds",), f"must name each seed once, and `seed` ({seed}) among them, got {seeds}"
         preset, training = raw.get("preset"), raw.get("training")
         if preset is None and training is None:
             yield (), f"name a preset ({', '.join(PRESETS)}) or give training settings, or both"

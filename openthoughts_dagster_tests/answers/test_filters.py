@@ -169,7 +169,7 @@ def _judge(equal: Sequence[set[str]], asked: list[str]) -> Any:
 def test_a_judge_decides_which_results_are_the_same(context: FilterContext) -> None:
     asked: list[str] = []
     judge = _judge([{"It is 4", "4"}], asked)
-    tools = FilterTools(judge=lambda name: judge if name == "j" else None)
+    tools = FilterTools(judge={"j": judge}.__getitem__)
     judged = FilterContext(context.lake, context.answers, context.questions, tools)
     settings = {"match": "judge", "judge": "j"}
     assert {"a2"} == {n for n in _dropped(judged, method="majority", **settings) if n[0] == "a"}

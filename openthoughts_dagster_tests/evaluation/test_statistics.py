@@ -148,6 +148,30 @@ def test_only_what_every_competitor_has_is_compared() -> None:
     ]
 
 
+def test_seeds_that_differ_keep_a_difference_over_items_from_being_significant() -> None:
+    generator = np.random.default_rng(3)
+    difficulty = generator.uniform(size=400)
+    level = {"a": (0.62, 0.38, 0.50), "b": (0.46, 0.60, 0.32)}  # the means differ by 4 points, the seeds by 14
+    parts = [
+        cell(name, "t", [float(x) for x in difficulty < right]).with_columns(seed=pl.lit(seed))
+        for name, rights in level.items()
+        for seed, right in enumerate(rights)
+    ]
+    every = ranking(pl.concat(parts), "source")
+    assert every["seeds"].to_list() == [3, 3] and not every["significant"][0]
+    error, items, seeds = every.select("standard_error", "error_items", "error_seeds").row(0)
+    assert seeds == pytest.approx(np.std(level["a"], ddof=1) / math.sqrt(3), abs=0.02)
+    assert error > items and error > 0.9 * seeds
+
+    one = ranking(pl.concat(parts).filter(seed=0), "source")
+    assert one["significant"][0] and one["error_seeds"].null_count() == 2
+    assert one["standard_error"].to_list() == one["error_items"].to_list()
+    assert one.equals(ranking(pl.concat(parts).filter(seed=0).drop("seed"), "source"))
+
+    lacking = ranking(pl.concat(parts[:-1]), "source").sort("source")  # b has no student of seed 2
+    assert lacking["seeds"].to_list() == [2, 2] and lacking["complete"].to_list() == [True, False]
+
+
 def test_without_anything_in_common_there_are_no_ranks() -> None:
     table = ranking(pl.concat([cell("b", "t1", [1.0]), cell("a", "t2", [0.0])]), "source")
     assert table["source"].to_list() == ["a", "b"]

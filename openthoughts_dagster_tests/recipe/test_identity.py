@@ -7,7 +7,7 @@ from typing import Annotated
 
 import polars as pl
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import ModelIdentity, completion_keys
@@ -76,3 +76,16 @@ def test_prices_hardware_and_speed_are_no_part_of_a_students_identity() -> None:
     )
     assert identity_of(cheap) == identity_of(dear)
     assert identity_of(cheap) != identity_of(cheap.model_copy(update={"system_prompt": "Be brief."}))
+
+
+def test_further_seeds_of_a_cell_leave_its_own_student_what_it_was() -> None:
+    student = {"name": "s", "model": "m", "preset": "micro"}
+    one, three = (Student.model_validate(student | more) for more in ({}, {"seeds": [2, 0, 1]}))
+    assert identity_of(one) == identity_of(three)
+    assert (one.other_seeds, three.other_seeds) == ([], [2, 1])
+    assert identity_of(three.model_copy(update={"seed": 1})) == identity_of(
+        Student.model_validate(student | {"seed": 1})
+    )
+    for seeds in ([1, 2], [0, 1, 1]):
+        with pytest.raises(ValidationError, match=r"must name each seed once, and `seed` \(0\) among them"):
+            Student.model_validate(student | {"seeds": seeds})

@@ -1,9 +1,14 @@
 """The asset reasoning_dataset, run by Dagster on a lake that is filled."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import pytest
 import yaml
 
 from openthoughts_dagster.defs.build import build_definitions
@@ -78,3 +83,27 @@ def _error(run: dg.ExecuteInProcessResult) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return str(error)
+
+
+@pytest.mark.faults
+def test_the_demo_makes_the_release_loads_it_back_and_makes_nothing_new_again(tmp_path: Path) -> None:
+    small_lake(tmp_path / "lake", count=8)
+    small_recipe(tmp_path / "recipe")
+    (tmp_path / "dagster").mkdir()
+    places = {
+        "OPENTHOUGHTS_DATA": str(tmp_path),
+        "OPENTHOUGHTS_RECIPE": str(tmp_path / "recipe"),
+        "DAGSTER_HOME": str(tmp_path / "dagster"),
+    }
+    said = []
+    for _ in range(2):
+        run = [sys.executable, "-m", "openthoughts_dagster.cli.demo_release"]
+        done = subprocess.run(run, env=os.environ | places, capture_output=True, text=True, timeout=170)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+    first, second = (re.search(r"sums of worked, version (\w+): (\w+)", text) for text in said)
+    assert first is not None and second is not None and first[1] == second[1]
+    assert (first[2], second[2]) == ("new", "nothing")
+    assert re.search(r"questions +16 +question_id, ", said[0]) and re.search(
+        r"default +32 +difficulty, source", said[0]
+    )

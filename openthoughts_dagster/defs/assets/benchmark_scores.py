@@ -5,6 +5,7 @@ import time
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.cell_seeds import score_other_seeds
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -36,8 +37,9 @@ def benchmark_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         )
         rows = scored.scores.rows(source=source, teacher=teacher)
         tables.replace(BENCHMARK_SCORES, rows, source=source, teacher=teacher)
+        version = score_other_seeds(models, tables, recipe, entry.name, (source, teacher), context.log.info)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(scores_version(rows)),
+            data_version=dg.DataVersion(version(scores_version(rows))),
             metadata=scores_metadata(scored, f"{source} by {teacher}")
             | items_metadata(tables, BENCHMARK_SCORES, source=source, teacher=teacher)
             | {"seconds": round(time.monotonic() - start, 1)},

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.cell_seeds import cell_scores
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.metadata import bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
@@ -18,7 +19,7 @@ from openthoughts_dagster.evaluation import (
     reported_scores,
     teacher_facts,
 )
-from openthoughts_dagster.lake import BENCHMARK_SCORES, Lake, frame_hash
+from openthoughts_dagster.lake import Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.reported_scores import NOTE as REPORTED_NOTE
 
@@ -34,13 +35,13 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
     @dg.asset(
         **entry.arguments(recipe),
         description=f"Which {by} of the recipe makes the better student, overall and by domain: mean benchmark scores "
-        "with standard errors over items, and for each neighbour whether the paired difference is significant after "
-        "Holm's correction.",
+        "with standard errors over items and training seeds, and for each neighbour whether the paired difference is "
+        "significant after Holm's correction.",
     )
     @resumable
     def ranked(lake: LakeResource) -> dg.MaterializeResult:
         tables = lake.open()
-        scores = tables.scan(BENCHMARK_SCORES).collect()
+        scores = cell_scores(tables, recipe.student)
         result = rank_by_domain(scores, by, RankingScope.of_recipe(recipe, scores["source"].unique()))
         rows = result.rows.select(list(written.columns))
         tables.replace(written, rows)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from openthoughts_dagster.answers import publish_training_set, sample_rows
 from openthoughts_dagster.defs.asset_entry import AssetEntry
+from openthoughts_dagster.defs.cell_seeds import train_other_seeds
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -38,9 +39,12 @@ def student_checkpoint_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> 
         trained, version, rows = train_on_set(models, student, tables, name, questions, context.log.info)
         record = student_record(STUDENT_CHECKPOINTS, trained, source=source, teacher=teacher)
         tables.replace(STUDENT_CHECKPOINTS, record, source=source, teacher=teacher)
+        others = train_other_seeds(models, tables, recipe.student, (source, teacher), context.log.info)
+        shown = student_metadata(trained, rows, f"{source} by {teacher}")
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(version),
-            metadata=student_metadata(trained, rows, f"{source} by {teacher}")
+            data_version=dg.DataVersion(others.data_version(version)),
+            metadata=shown
+            | {"students_trained": shown["students_trained"] + others.trained, "seeds": 1 + len(student.other_seeds)}
             | {"answers_in": answers.height, "seconds": round(time.monotonic() - start, 1)},
         )
 

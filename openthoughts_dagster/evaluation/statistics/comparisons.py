@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from openthoughts_dagster.evaluation.statistics.estimates import Estimate, clustered_mean, item_means
+from openthoughts_dagster.evaluation.statistics.estimates import (
+    Estimate,
+    clustered_mean,
+    item_means,
+    mean_over_items_and_seeds,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,20 @@ def paired_difference(a: pl.DataFrame, b: pl.DataFrame) -> Estimate:
         ValueError: No item is shared.
     """
     return clustered_mean(_pairs(a, b, ["item"]).select("item", score="difference"))
+
+
+def paired_difference_over_seeds(a: pl.DataFrame, b: pl.DataFrame) -> Estimate:
+    """The mean of a - b over the items and seeds that both have, with its error over both.
+
+    Args:
+        a: Columns `item`, `seed` and `score`.
+        b: The same of the other. With a single seed this is `paired_difference`.
+
+    Raises:
+        ValueError: No item and seed is shared.
+    """
+    pairs = _pairs(a, b, ["item", "seed"])
+    return mean_over_items_and_seeds(pairs.select("item", "seed", score="difference"))
 
 
 def paired_bootstrap(

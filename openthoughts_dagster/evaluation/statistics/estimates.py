@@ -81,10 +81,10 @@ def mean_over_items_and_seeds(scores: pl.DataFrame) -> Estimate:
     Raises:
         ValueError: There is no row.
     """
+    if scores["seed"].n_unique() < 2 or scores["item"].n_unique() < 2:
+        return clustered_mean(scores)
     means = item_means(scores, ["item", "seed"])
     seeds, items = means["seed"].n_unique(), means["item"].n_unique()
-    if seeds < 2 or items < 2:
-        return clustered_mean(means.select("item", "score"))
     from statsmodels.regression.linear_model import OLS
 
     groups = np.column_stack([means[name].rank("dense").to_numpy().astype(np.int64) for name in ("item", "seed")])

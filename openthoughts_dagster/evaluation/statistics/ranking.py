@@ -1,18 +1,19 @@
 """Ranks sources or teachers by the scores of their students."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
 
-from openthoughts_dagster.evaluation.statistics.comparisons import holm_adjusted, paired_difference
+from openthoughts_dagster.evaluation.statistics.comparisons import holm_adjusted, paired_difference_over_seeds
 from openthoughts_dagster.evaluation.statistics.estimates import (
     Estimate,
     clustered_mean,
     item_means,
     mean_over_benchmarks,
+    mean_over_items_and_seeds,
 )
 from openthoughts_dagster.evaluation.statistics.power import smallest_detectable_difference
 
@@ -20,6 +21,7 @@ By = Literal["source", "teacher"]
 
 ALPHA = 0.05
 _CELL_ITEM = ("benchmark", "item")
+_SEED = "seed"
 _COUNTS = ("failed", "truncated", "no_answer")
 # Ranks must not depend on the order of a floating-point sum.
 _DIGITS = 12
@@ -34,13 +36,15 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
 
     Args:
         scores: Columns source, teacher, benchmark, item, score and untrained_score; failed, truncated and no_answer
-            are added up where they are there.
+            are added up where they are there. Where there is a column seed, students with different seeds are told
+            apart, and only seeds that all competitors have are compared.
         by: "source" or "teacher": what is ranked.
 
     Returns:
         One row for each competitor, ties in the order of names:
 
-        - rank, the competitor's name, score and standard_error (over items);
+        - rank, the competitor's name, score and standard_error: over items, and over seeds where there are several;
+        - seeds, and the two parts of the error: error_items, error_seeds (null with one seed);
         - difference_to_next and difference_standard_error, paired on the same items; p_value of that difference and
           significant (below 0.05), both after Holm's correction over all neighbours; null for the last;
         - best: no other competitor is better by more than chance. A single `best` beats all others significantly;
@@ -55,8 +59,8 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
     if by not in ("source", "teacher"):
         raise ValueError(f"rank by source or teacher, got {by!r}")
     other = "teacher" if by == "source" else "source"
-    key = [other, *_CELL_ITEM]
-    rows = _with_counts(scores)
+    key = [other, *_CELL_ITEM, _SEED]
+    rows = _with_counts(scores if _SEED in scores.columns else scores.with_columns(pl.lit(0).alias(_SEED)))
     means = item_means(rows, [by, *key], ["score", "untrained_score"])
     competitors = means[by].unique().sort().to_list()
     every = means.select(key).n_unique() if competitors else 0
@@ -77,6 +81,7 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
             by: entry.name,
             "score": entry.total.mean,
             "standard_error": entry.total.standard_error,
+            **entry.variation,
             **differences.row(place - 1),
             "z_score": z_scores.get(entry.name),
             "gain_over_untrained": entry.gain,
@@ -110,6 +115,9 @@ def _schema(by: str) -> dict[str, Any]:
         "detectable_difference": pl.Float64,
         "z_score": pl.Float64,
         **dict.fromkeys(_COUNTS, pl.Int64),
+        "seeds": pl.Int64,
+        "error_items": pl.Float64,
+        "error_seeds": pl.Float64,
     }
 
 
@@ -146,22 +154,26 @@ class _Entry:
     total: Estimate
     gain: float | None
     counts: dict[str, int | None]
+    variation: dict[str, float | int | None]
 
     @staticmethod
     def of(name: str, means: pl.DataFrame, rows: pl.DataFrame) -> "_Entry":
-        items = item_means(means, list(_CELL_ITEM))
+        items = item_means(means, [*_CELL_ITEM, _SEED])
         by_benchmark = {str(key[0]): frame for key, frame in items.partition_by("benchmark", as_dict=True).items()}
-        total = mean_over_benchmarks([clustered_mean(frame) for frame in by_benchmark.values()])
+        total = mean_over_benchmarks([mean_over_items_and_seeds(frame) for frame in by_benchmark.values()])
         known = means.filter(pl.col("untrained_score").is_not_null())
         gains = known.with_columns(score=pl.col("score") - pl.col("untrained_score"))
         parts = item_means(gains, list(_CELL_ITEM)).group_by("benchmark", maintain_order=True).agg(pl.mean("score"))
         gain = parts["score"].mean()
         counts = {name: None if rows[name].null_count() else int(rows[name].sum()) for name in _COUNTS}
-        return _Entry(name, by_benchmark, total, gain if isinstance(gain, float) else None, counts)
+        known_gain = gain if isinstance(gain, float) else None
+        return _Entry(name, by_benchmark, total, known_gain, counts, _variation(by_benchmark, total))
 
     def minus(self, other: "_Entry") -> Estimate:
         """Return the paired difference to another competitor."""
-        parts = [paired_difference(frame, other.by_benchmark[name]) for name, frame in self.by_benchmark.items()]
+        parts = [
+            paired_difference_over_seeds(frame, other.by_benchmark[name]) for name, frame in self.by_benchmark.items()
+        ]
         estimate = mean_over_benchmarks(parts)
         return Estimate(
             round(estimate.mean, _DIGITS),
@@ -169,6 +181,18 @@ class _Entry:
             estimate.items,
             estimate.degrees_of_freedom,
         )
+
+
+def _variation(by_benchmark: Mapping[str, pl.DataFrame], total: Estimate) -> dict[str, float | int | None]:
+    """Return the number of seeds, and how much the score varies over items alone and over seeds alone."""
+    if all(frame[_SEED].n_unique() < 2 for frame in by_benchmark.values()):
+        return {"seeds": 1, "error_items": total.standard_error, "error_seeds": None}
+    items = mean_over_benchmarks([clustered_mean(frame) for frame in by_benchmark.values()])
+    of_seeds = [frame.group_by(_SEED).agg(pl.col("score").mean()) for frame in by_benchmark.values()]
+    means = pl.concat(of_seeds).group_by(_SEED).agg(pl.col("score").mean())["score"]
+    deviation = means.std()
+    error = deviation / math.sqrt(len(means)) if isinstance(deviation, float) else None
+    return {"seeds": len(means), "error_items": items.standard_error, "error_seeds": error}
 
 
 @dataclass(frozen=True)
