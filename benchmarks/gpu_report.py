@@ -129,6 +129,32 @@ def train_ours(model: str, rows: str, folder: str, length: str, steps: str, sett
     return _timed(trainer, int(length)) | {"attention": trainer.attention}
 
 
+def train_sharded(model: str, rows: str, folder: str, length: str, steps: str, processes: str) -> dict[str, Any]:
+    """Train as the asset does, with FSDP2 in several processes; the first steps count as well."""
+    import polars as pl
+
+    from openthoughts_dagster.generation.model import locate
+    from openthoughts_dagster.recipe import Student
+    from openthoughts_dagster.training import Students, train_student
+
+    training = {
+        "global_batch_size": max(BATCH, int(processes)),
+        "learning_rate": 1e-5,
+        "steps": int(steps),
+        "max_length": int(length),
+        "sharding": "fsdp",
+        "shown_answers": 0,
+    }
+    raw = {"name": "s", "model": model, "too_long": "truncate", "engine": "transformers", "training": training}
+    student, students = (
+        Student.model_validate(raw),
+        Students(f"{folder}/students", Path(folder), Path(folder) / "cache"),
+    )
+    base, data = locate(student, Path()), pl.scan_parquet(rows)
+    trained = train_student(student, base, data, students, lambda _: None, processes=int(processes))
+    return {"tokens_per_second": trained.train_tokens / trained.seconds, "attention": trained.attention}
+
+
 def train_trl(model: str, rows: str, folder: str, length: str, steps: str, _: str) -> dict[str, Any]:
     """Train with SFTTrainer, the same batches and no setting of ours."""
     import polars as pl
@@ -185,6 +211,13 @@ def _timed(trainer: Any, length: int) -> dict[str, Any]:
     }
 
 
+def accelerators() -> int:
+    """Return the number of accelerators of this machine."""
+    import torch
+
+    return int(torch.cuda.device_count()) if _accelerated() else 0
+
+
 def _accelerated() -> bool:
     import torch
 
@@ -198,12 +231,18 @@ def measure(name: str, length: int, function: str, *arguments: Any) -> Figure:
         command = [sys.executable, __file__, "--measure", function, model, rows, folder, str(length), *rest]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.returncode}"]
-        figure = Figure(name, length, error=last[0][:300])
+        figure = Figure(name, length, error=_reason(done))
     else:
         figure = Figure(name, length, **json.loads(done.stdout.strip().splitlines()[-1]))
     print(f"{name}, {length:,}: {_shown(figure)}", file=sys.stderr, flush=True)
     return figure
+
+
+def _reason(done: "subprocess.CompletedProcess[str]") -> str:
+    """Return the end of what a process that failed wrote: its error without the module of its class."""
+    last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+    kind, _, says = last.partition(": ")
+    return f"{kind.rpartition('.')[2]}: {says}"[:300] if says else last[:300]
 
 
 def measure_trainings(model: Path, folder: Path, size: Size) -> list[Figure]:
@@ -217,6 +256,12 @@ def measure_trainings(model: Path, folder: Path, size: Size) -> list[Figure]:
             measure(name, length, "train_ours", model, rows, size.steps, json.dumps(settings))
             for name, settings in SETTINGS.items()
         ]
+        count = accelerators() or 2  # without accelerators, two processes of the CPU
+        name = f"fsdp in {count} processes"
+        if count > 1:
+            figures.append(measure(name, length, "train_sharded", model, rows, size.steps, count))
+        else:
+            figures.append(Figure(name, length, error="it needs two accelerators"))
     return figures
 
 
@@ -227,8 +272,7 @@ def measure_generation(model: Path, size: Size) -> list[Figure]:
     command = [sys.executable, str(HERE / "generation_engines.py"), "vllm", str(model), *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.returncode}"]
-        return [Figure("vLLM through the ledger", size.answer_tokens, error=last[0][:300])]
+        return [Figure("vLLM through the ledger", size.answer_tokens, error=_reason(done))]
     measured = json.loads(done.stdout.strip().splitlines()[-1])
     return [
         Figure("bare vLLM", size.answer_tokens, measured["bare"]),
@@ -251,9 +295,7 @@ def machine() -> str:
     """Return the name of the accelerators, or that there is none."""
     import torch
 
-    if not _accelerated():
-        return "no accelerator"
-    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{accelerators()} x {torch.cuda.get_device_name()}" if _accelerated() else "no accelerator"
 
 
 def page(figures: Sequence[Figure], tiny: bool) -> str:

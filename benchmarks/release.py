@@ -108,7 +108,7 @@ def measure_release(root: str, folder: str) -> dict[str, float]:
             "description": "None.",
             "sources": [source | {"name": name} for name in SOURCES],
             "teachers": [{"name": TEACHER, "model": "model"}],
-            "student": {"name": "student", "model": "model"},
+            "student": {"name": "student", "model": "model", "preset": "tiny"},
             "evaluation": {"benchmarks": [{"name": "b", "kind": "file", "path": "none.jsonl"}]},
             "release": {"name": "r", "title": "R", "licence": "Apache-2.0", "sources": list(SOURCES)},
         }

@@ -213,7 +213,7 @@ def _difficulty(questions: pl.DataFrame, recipe: Recipe) -> pl.Series:
         if name is not None:
             own = pl.col("scores").str.json_path_match(f"$['{name}']").cast(pl.Float64, strict=False)
             rating = pl.when(pl.col("domain") == domain).then(own).otherwise(rating)
-    return questions.select(rating.round().cast(pl.Int64).alias("difficulty")).to_series()
+    return questions.with_columns(difficulty=rating.round().cast(pl.Int64))["difficulty"]
 
 
 def _agreement(lake: LakeReader, pool: Pool, release: Release) -> list[pl.Series]:

@@ -74,7 +74,7 @@ def memory_savers(settings: TrainingPreset, log: Callable[[str], None]) -> dict[
 
     wanted = [name for name in ("liger", "activation_offloading") if getattr(settings, name)]
     if wanted and not torch.cuda.is_available():
-        log(f"student: {' and '.join(wanted)} has no effect on a CPU")
+        log(f"student: on a CPU there is no effect of {' and '.join(wanted)}")
         return {}
     if settings.liger and find_spec("liger_kernel") is None:
         raise TrainingError(

@@ -95,8 +95,9 @@ def _train(
             trainer.train(resume_from_checkpoint=str(last) if last else None)
             break
         except Exception as error:
-            if last is None or trainer.begun or isinstance(error, TrainingError | torch.OutOfMemoryError):
-                raise
+            known = isinstance(error, TrainingError | torch.OutOfMemoryError) or "CUDA" in str(error)
+            if last is None or trainer.begun or known:
+                raise  # it does not come from what is in the checkpoint
             last = _checkpoint_before(last, processes, error, log, partial, sharded)
     final = partial / FINAL
     save_whole_model(trainer, final)

@@ -1,6 +1,7 @@
 """Answers that a student gives before and after its training to a few questions, for people to read."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,14 @@ def show_answers(
     questions = _first_questions(rows, settings.shown_answers)
     if not questions:
         return []
-    prompts = [base.render(messages_for(student, question)) for question in questions]
     longest = min(_MOST_TOKENS, settings.max_length)
     try:
+        prompts = [base.render(messages_for(student, question)) for question in questions]
         before, after = (
             answer_greedily(address, revision, base.tokenizer(), prompts, longest, settings.bf16)
             for address, revision in ((base.address, base.reference.revision), (str(trained), None))
         )
-    except (RuntimeError, ValueError, OSError) as error:  # such as too little memory for two models
+    except Exception as error:  # such as too little memory, or a template that needs template_date
         log(f"student: it is trained, and answers before and after cannot be shown: {error}")
         return []
     return [
@@ -60,15 +61,22 @@ def answer_greedily(
     dtype = torch.bfloat16 if bf16 and device.type == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(address, revision=revision, dtype=dtype).to(device)
     ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-    width, end = max(map(len, ids)), tokenizer.eos_token_id
-    padded = torch.tensor([[end] * (width - len(each)) + each for each in ids], device=device)
+    ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    ends = set(ends) if isinstance(ends, list) else {ends}
+    width, pad = max(map(len, ids)), min(ends)
+    padded = torch.tensor([[pad] * (width - len(each)) + each for each in ids], device=device)
     mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in ids], device=device)
     with torch.inference_mode():
         made = model.generate(
-            padded, attention_mask=mask, do_sample=False, max_new_tokens=longest, eos_token_id=end, pad_token_id=end
+            padded,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=longest,
+            eos_token_id=sorted(ends),
+            pad_token_id=pad,
         )
-    answers = made[:, width:].tolist()
-    return [tokenizer.decode(each[: each.index(end)] if end in each else each) for each in answers]
+    answers = [list(takewhile(lambda token: token not in ends, each)) for each in made[:, width:].tolist()]
+    return [tokenizer.decode(answer) for answer in answers]
 
 
 def _first_questions(rows: Path, count: int) -> list[str]:

@@ -173,3 +173,6 @@ def test_every_row_says_domain_licence_and_content(tmp_path: Path) -> None:
     assert set(rows["licence"]) == {"Apache-2.0"} and set(rows["domain"]) == {"math"}
     assert set(rows["difficulty"]) == {1, 2} and rows["content"].n_unique() == 8
     assert text_hash("What is 1000 + 1001?") in set(rows["question_id"])
+    unrated = small_recipe(tmp_path / "recipe").model_copy(update={"scores": []})
+    without = choose_rows(small_lake(tmp_path / "lake", count=2), unrated, TEACHER, NOTHING).rows
+    assert without["difficulty"].null_count() == without.height == 8

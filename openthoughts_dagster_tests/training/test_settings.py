@@ -1,6 +1,7 @@
 """Settings of speed and memory change no student; adapters are a student of their own; people see what it answers."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_how_attention_is_computed_is_reported_and_no_part_of_the_fingerprint(
 
     assert (chosen.attention, named.attention) == ("sdpa", "eager") and chosen.fingerprint == named.fingerprint
     assert "student: attention is computed by sdpa" in lines
-    assert "student: liger and activation_offloading has no effect on a CPU" in lines
+    assert "student: on a CPU there is no effect of liger and activation_offloading" in lines
     theirs = weights(named.path)
     assert max(float((one - theirs[name]).abs().max()) for name, one in weights(chosen.path).items()) < 1e-5
     with pytest.raises(TrainingError, match=r"training\.attention is flash_attention_2, which cannot be used"):
@@ -112,3 +113,14 @@ def test_people_see_what_the_student_answers_before_and_after_and_where_its_rows
     (folder / "scores.md").unlink()
     again = locate(Student(name="student", model=trained.path, preset="tiny"), Path())
     assert located.identity == again.identity and folder_hash(folder, ignore=("scores.md",)) == hashed
+
+
+def test_answers_that_cannot_be_shown_cost_no_training(untrained_model: Path, tmp_path: Path) -> None:
+    dated = tmp_path / "dated"
+    shutil.copytree(untrained_model, dated)
+    template = dated / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%Y') }} " + template.read_text())
+    lines: list[str] = []
+    trained = train(dated, tmp_path / "students", lines, shown_answers=1)
+    assert trained.answers == [] and (Path(trained.path) / "README.md").is_file()
+    assert any("answers before and after cannot be shown" in line and "template_date" in line for line in lines)
