@@ -48,7 +48,7 @@ def _students_of(at: Partition) -> Table:
 
 
 def _scores_of(at: Partition) -> Table:
-    if "reference" in at.labels:
+    if "compared_model" in at.labels:
         return REFERENCE_SCORES
     if "arm_student" in at.labels:
         return ARM_SCORES
