@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from openthoughts_dagster.answers.answer_set import AnswerSet
-from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, rates
+from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, measure_rates
 from openthoughts_dagster.generation.ledger import missing_samples
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.rendering import render_all
@@ -75,7 +75,7 @@ def plan_answers(
     wanted = wanted_samples(questions["first_sample"], samples)
     missing = missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
     missing_count = missing.list.len().cast(pl.Int64)
-    known = rates(lake, model, sampling, answers.label)
+    known = measure_rates(lake, model, sampling, answers.label)
     expected = (
         _expect_tokens(lake, model, questions, known)
         if (missing_count > 0).any()

@@ -1,13 +1,13 @@
 """Launching the backfill of a teacher through the webserver, as the UI does."""
 
-import json
-import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
 
 import click
 
 from openthoughts_dagster.defs.retry_tag import RETRY_TAG
+from openthoughts_dagster.generation.servers.http_client import post_json
+from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
 
 _LAUNCH = """mutation ($parameters: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $parameters) {
@@ -41,17 +41,19 @@ def launch(ui: str, teacher: str, sources: Sequence[str], retry_before: datetime
         "title": f"{'Failed answers' if retry_before else 'Answers'} of {teacher}",
         "tags": [{"key": name, "value": value} for name, value in tags.items()],
     }
-    body = json.dumps({"query": _LAUNCH, "variables": {"parameters": parameters}}).encode()
-    request = urllib.request.Request(f"{ui.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})
+    body = {"query": _LAUNCH, "variables": {"parameters": parameters}}
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            answer = json.load(reply)
-    except (OSError, ValueError) as error:
+        reply = post_json(f"{ui.rstrip('/')}/graphql", body, seconds=60)
+        problem = "" if reply.status == 200 and reply.object() else f"HTTP {reply.status}, {reply.text[:200]}"
+    except (RequestFailed, ValueError) as error:
+        problem = str(error)
+    if problem:
         raise click.ClickException(
-            f"the UI at {ui} does not answer ({error}): start it with `make ui`, or name it with --ui"
-        ) from error
+            f"the UI at {ui} does not answer ({problem}): start it with `make ui`, or name it with --ui"
+        )
+    answer = reply.object()
     launched = (answer.get("data") or {}).get("launchPartitionBackfill") or {}
     if launched.get("__typename") != "LaunchBackfillSuccess":
-        problem = launched.get("message") or launched.get("__typename") or answer.get("errors")
-        raise click.ClickException(f"the backfill was not launched: {problem}")
+        why = launched.get("message") or launched.get("__typename") or answer.get("errors")
+        raise click.ClickException(f"the backfill was not launched: {why}")
     return f"{ui.rstrip('/')}/runs/b/{launched['backfillId']}"

@@ -29,7 +29,7 @@ from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 
-def findings(settings: Settings, read_all: bool = False) -> list[Finding]:
+def run_checks(settings: Settings, read_all: bool = False) -> list[Finding]:
     """Run all checks. A check that raises an error does not stop the others.
 
     Args:

@@ -112,7 +112,7 @@ def _names(references: list[ModelReference]) -> str:
 def _roles(recipe: Recipe) -> list[tuple[str, ModelReference]]:
     return [
         *(("judge", judge) for judge in recipe.judges),
-        *(("teacher", teacher) for teacher in recipe.teachers),
+        *(("teacher", recipe.teacher(teacher.name)) for teacher in recipe.teachers),
         *(("reference", reference) for reference in recipe.evaluation.references),
         ("student", recipe.student),
     ]

@@ -11,8 +11,12 @@ from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.files import write_page
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.evaluation import benchmark_items, compare_items
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.inspection.item_pages import OLD_ROWS, comparison_page, count_solved, items_page
 from openthoughts_dagster.inspection.students import ScoredStudent, StudentNotFound, find_student
+from openthoughts_dagster.lake import COMPLETIONS
+from openthoughts_dagster.storage import StorageError
 
 _CHARACTERS = 60
 
@@ -54,7 +58,7 @@ def items(
         counts = ", ".join(f"{count:,} {verdict}" for verdict, count in rows["verdict"].value_counts().iter_rows())
         click.echo(f"{shown.height:,} of {rows.height:,} answers of {found.label}: {counts or 'none'}")
     if old := rows["completion_id"].null_count():
-        click.echo(f"{old:,} items: {OLD_ROWS}", err=True)
+        click.echo(f"{old:,} items: {OLD_ROWS} {_describe_kept(here, found)}", err=True)
 
 
 @click.command()
@@ -84,7 +88,7 @@ def compare(
         raise click.ClickException(f"{one.label} and {other.label} share no benchmark item")
     shown = rows.head(limit) if limit else rows
     if html is not None:
-        write_page(html, comparison_page(one.label, other.label, shown, rows.height))
+        write_page(html, comparison_page(one.label, other.label, rows, limit))
     elif as_json:
         _print_json(shown)
     else:
@@ -99,6 +103,20 @@ def _find(here: Deployment, name: str) -> ScoredStudent:
         return find_student(here.lake, name)
     except StudentNotFound as error:
         raise click.ClickException(str(error)) from error
+
+
+def _describe_kept(here: Deployment, found: ScoredStudent) -> str:
+    """Say how many answers of a student are in the ledger, from which its scores can be made again."""
+    if found.students is None:
+        return ""
+    path = here.lake.scan(found.students, **found.partition).select("path").head(1).collect()
+    try:
+        trained = here.recipe.student.model_copy(update={"model": path.item(), "revision": None})
+        model = locate(trained, here.recipe.folder, here.folders, weights=False)
+    except (EngineError, StorageError, ValueError) as error:
+        return f"How many of them are kept is not known: {str(error).splitlines()[0]}"
+    answered = here.lake.scan(COMPLETIONS, model=model.identity.partition).filter(pl.col("error").is_null())
+    return f"The ledger has {answered.select(pl.len()).collect().item():,} answers of this student."
 
 
 def _rows(here: Deployment, student: ScoredStudent, benchmark: str | None) -> pl.DataFrame:

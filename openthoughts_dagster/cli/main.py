@@ -10,19 +10,19 @@ import click
 
 from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
-from openthoughts_dagster.cli.doctor import findings
+from openthoughts_dagster.cli.doctor import run_checks
 from openthoughts_dagster.cli.doctor_lake import check_readings
 from openthoughts_dagster.cli.drop import drop, in_words_of_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.lock import lock
-from openthoughts_dagster.cli.maintain import maintained
-from openthoughts_dagster.cli.plan import plan, planned
+from openthoughts_dagster.cli.maintain import maintain_lake
+from openthoughts_dagster.cli.plan import estimate_missing_answers, plan
 from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
-from openthoughts_dagster.cli.status import states, waiting
+from openthoughts_dagster.cli.status import count_states, waiting
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cli.trace import trace_command
@@ -89,7 +89,7 @@ def _with_launch_options(command: Callable[..., None]) -> Callable[..., None]:
 def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
     """Launch the answers of one teacher to all sources: the same backfill as from the UI's dialog."""
     [teacher], names = here.teachers([teacher]), here.sources(sources)
-    rows, total = planned(here.recipe, here.lake, names, [teacher], here.folders)
+    rows, total = estimate_missing_answers(here.recipe, here.lake, names, [teacher], here.folders)
     click.echo(table(rows))
     click.echo(total)
     if not yes:
@@ -122,7 +122,7 @@ def status(context: click.Context) -> None:
     """Show the partitions of every asset by state, their rows, and what they cost."""
     here: Deployment = context.obj
     with open_instance(here.settings) as instance:
-        rows, problems = states(here.recipe, here.lake, instance)
+        rows, problems = count_states(here.recipe, here.lake, instance)
         waits = waiting(here.recipe, instance)
     click.echo(table(rows))
     for line in waits:
@@ -139,7 +139,7 @@ def status(context: click.Context) -> None:
 @click.pass_obj
 def maintain(here: Deployment, files: int) -> None:
     """Merge the small files of all tables, delete old files and leftovers, and say what that freed."""
-    rows, total = maintained(here.lake, files, here.settings)
+    rows, total = maintain_lake(here.lake, files, here.settings)
     click.echo(table(rows))
     click.echo(total)
 
@@ -208,7 +208,7 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 @click.pass_context
 def doctor(context: click.Context, read_all: bool) -> None:
     """Check recipe, lake, landing place, Dagster, engines, servers, keys and accelerators, and say what to do."""
-    found = findings(context.obj.settings, read_all)
+    found = run_checks(context.obj.settings, read_all)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]
         click.echo(f"{mark} {finding.what}: {finding.says}")

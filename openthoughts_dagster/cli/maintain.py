@@ -7,7 +7,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake, describe_maintenance
 
 
-def maintained(lake: Lake, files: int, settings: Settings) -> tuple[list[dict[str, Any]], str]:
+def maintain_lake(lake: Lake, files: int, settings: Settings) -> tuple[list[dict[str, Any]], str]:
     """Maintain all tables of the lake, and delete leftovers.
 
     Args:

@@ -57,7 +57,7 @@ def plan(
     click.echo(f"in all: {totals(rows)}")
 
 
-def planned(
+def estimate_missing_answers(
     recipe: Recipe, lake: Lake, sources: Sequence[str], teachers: Sequence[str], folders: Folders
 ) -> tuple[list[dict[str, Any]], str]:
     """Estimate what the missing answers cost, for people who are about to launch them.

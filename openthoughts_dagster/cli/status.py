@@ -25,7 +25,7 @@ def waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
     ]
 
 
-def states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[list[dict[str, Any]], list[str]]:
+def count_states(recipe: Recipe, lake: Lake, instance: dg.DagsterInstance) -> tuple[list[dict[str, Any]], list[str]]:
     """Count the partitions of every asset by state.
 
     Returns:

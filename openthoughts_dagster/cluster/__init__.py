@@ -2,7 +2,7 @@
 
 from openthoughts_dagster.cluster.fitting import check_fits
 from openthoughts_dagster.cluster.loading import ClusterError, load_cluster
-from openthoughts_dagster.cluster.pods import PodConfig, cpu_pod, merged, model_pod, pod_template
+from openthoughts_dagster.cluster.pods import PodConfig, cpu_pod, merge_settings, model_pod, pod_template
 from openthoughts_dagster.cluster.settings import Accelerator, Cluster, Images, Kind, WorkSettings
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "check_fits",
     "cpu_pod",
     "load_cluster",
-    "merged",
+    "merge_settings",
     "model_pod",
     "pod_template",
 ]

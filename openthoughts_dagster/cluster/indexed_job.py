@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from openthoughts_dagster.cluster.pods import PodConfig, merged, pod_template
+from openthoughts_dagster.cluster.pods import PodConfig, merge_settings, pod_template
 
 MASTER_PORT = 29500
 """The port at which the other pods reach the first one."""
@@ -100,10 +100,10 @@ def indexed_job(
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     # `config` wins for variables that both have, such as those of the scratch disk and of the models.
-    known = merged({"container_config": parent.environment()}, config)
+    known = merge_settings({"container_config": parent.environment()}, config)
     template = pod_template(known, container, {"labels": labels})
     template["spec"] |= {"subdomain": name, **parent.account()}
-    meta = merged(config.get("job_metadata", {}), {"name": name, "labels": labels})
+    meta = merge_settings(config.get("job_metadata", {}), {"name": name, "labels": labels})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from openthoughts_dagster.cluster.settings import Cluster
-from openthoughts_dagster.recipe.documents import read_yaml, shown
-from openthoughts_dagster.recipe.problems import described
+from openthoughts_dagster.recipe.documents import read_yaml, shorten_path
+from openthoughts_dagster.recipe.problems import describe_problems
 
 
 class ClusterError(ValueError):
@@ -27,15 +27,17 @@ def load_cluster(path: Path) -> Cluster:
     """
     if not path.is_file():
         raise ClusterError(
-            f"{shown(path)}: there is no such file: OPENTHOUGHTS_CLUSTER names the cluster's description, which the "
-            "chart mounts at /etc/openthoughts/cluster.yaml; docs/kubernetes.md has an example"
+            f"{shorten_path(path)}: there is no such file: OPENTHOUGHTS_CLUSTER names the cluster's description, which "
+            "the chart mounts at /etc/openthoughts/cluster.yaml; docs/kubernetes.md has an example"
         )
     document = read_yaml(path, ClusterError)
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
-        raise ClusterError(f"{shown(path)}: a cluster's description is a mapping of names to settings, got {found}")
+        raise ClusterError(
+            f"{shorten_path(path)}: a cluster's description is a mapping of names to settings, got {found}"
+        )
     try:
         return Cluster.model_validate(document)
     except ValidationError as error:
-        lines = [f"{shown(path)}: {problem}" for _, problem in described(error, document, Cluster)]
+        lines = [f"{shorten_path(path)}: {problem}" for _, problem in describe_problems(error, document, Cluster)]
         raise ClusterError("\n".join(lines)) from error

@@ -99,11 +99,11 @@ def pod_template(
     """Turn a configuration into a Pod template. `container` (name, command, ...) is merged over its own."""
     spec = dict(config.get("pod_spec_config", {}))
     spec.setdefault("restartPolicy", "Never")
-    spec["containers"] = [merged(config.get("container_config", {}), container), *spec.pop("containers", [])]
-    return {"metadata": merged(config.get("pod_template_spec_metadata", {}), metadata or {}), "spec": spec}
+    spec["containers"] = [merge_settings(config.get("container_config", {}), container), *spec.pop("containers", [])]
+    return {"metadata": merge_settings(config.get("pod_template_spec_metadata", {}), metadata or {}), "spec": spec}
 
 
-def merged(onto: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(onto: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Merge `over` over `onto`: mappings by key, lists of named entries by name. Other lists are joined.
 
     dagster-k8s appends lists, so that a pod would get two volumes or two variables of one name.
@@ -112,7 +112,7 @@ def merged(onto: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         held = result.get(key)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(held, value)
+            result[key] = merge_settings(held, value)
         elif isinstance(held, Sequence) and not isinstance(held, str) and isinstance(value, Sequence):
             result[key] = _merge_lists(key, held, value)
         else:
@@ -177,7 +177,7 @@ def _with_common_settings(cluster: Cluster, kind: Kind, shape: PodConfig, disk: 
     }
     if work.priority_class is not None:
         base["pod_spec_config"]["priorityClassName"] = work.priority_class
-    return merged(merged(base, shape), work.pod)
+    return merge_settings(merge_settings(base, shape), work.pod)
 
 
 def _requests_and_limits(amounts: Mapping[str, str]) -> dict[str, dict[str, str]]:

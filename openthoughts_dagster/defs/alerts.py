@@ -1,12 +1,12 @@
 """Sending a message about a failed run to a webhook: Slack's incoming webhooks, or any server that accepts JSON."""
 
-import json
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+
+from openthoughts_dagster.generation.servers.http_client import post_json
+from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
 
 WEBHOOK = "OPENTHOUGHTS_ALERT_WEBHOOK"
 ADDRESS = "OPENTHOUGHTS_UI"
@@ -61,19 +61,17 @@ def send(address: str, body: Mapping[str, object], wait: float = 1.0) -> None:
     host = address.split("/")[2] if "://" in address else ""
     if not re.match(r"https?://[^/]", address):
         raise AlertError(f"{WEBHOOK} is no http or https address")
-    headers = {"Content-Type": "application/json"}
     problem, refused = "", False
     for attempt in range(_ATTEMPTS):
-        request = urllib.request.Request(address, json.dumps(body).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=10):
+            status = post_json(address, body, seconds=10).status
+            if status < 300:
                 return
-        except urllib.error.HTTPError as error:
-            problem, refused = f"HTTP {error.code}", error.code in _REFUSED
-            if error.code < 500 and error.code != 429:
+            problem, refused = f"HTTP {status}", status in _REFUSED
+            if status < 500 and status != 429:
                 break
-        except OSError as error:
-            problem, refused = f"{type(error).__name__}: {error}", False
+        except RequestFailed as error:
+            problem, refused = str(error), False
         if attempt + 1 < _ATTEMPTS:
             time.sleep(wait * 2**attempt)
     says = f"{WEBHOOK}: {host} did not take the message: {problem}; the failed run is in the UI"

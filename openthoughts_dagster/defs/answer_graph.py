@@ -15,7 +15,7 @@ import polars as pl
 
 from openthoughts_dagster.answers import AnswerSet, FilterTools, Published, answer_shard, plan_answers, publish_answers
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, counts, estimated, histogram, sample_rows
+from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts, show_estimate
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
@@ -96,7 +96,7 @@ def answer_graph(
             "questions": planned.rows.height,
             "shards": planned.shards,
         }
-        yield dg.Output(summary, "planned", metadata=estimated(planned.estimate))
+        yield dg.Output(summary, "planned", metadata=show_estimate(planned.estimate))
         for shard in range(planned.shards):
             yield dg.DynamicOutput(shard, mapping_key=str(shard), output_name="shards")
 
@@ -194,7 +194,7 @@ def _metadata(lake: Lake, asked: AnswerRequest, planned: Mapping[str, Any], publ
         "shards": planned["shards"],
         "dagster/row_count": published.answers.height,
         "answers_rejected": published.rejected.height,
-        "rejected_by_reason": counts(published.rejected, "reason"),
+        "rejected_by_reason": show_counts(published.rejected, "reason"),
         "truncated_answers": published.truncated,
         "tokens_per_answer": histogram(published.lengths.to_list(), "Tokens per answer"),
         **cost(spent),

@@ -15,7 +15,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, runs_a_model
 from openthoughts_dagster.lake import Table
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.storage import joined
+from openthoughts_dagster.storage import join_address
 
 QUICKSTART_MODELS = "quickstart_models"
 PAPER = "https://arxiv.org/abs/2506.04178"
@@ -140,6 +140,6 @@ class AssetEntry:
             return {}
         return {
             "dagster/table_name": self.table.name,
-            "dagster/uri": joined(settings.lake, self.table.name),
+            "dagster/uri": join_address(settings.lake, self.table.name),
             "dagster/column_schema": column_schema(self.table),
         }

@@ -21,7 +21,7 @@ from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS, StepOutputs
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.landing import WatchedSources
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.storage import joined
+from openthoughts_dagster.storage import join_address
 
 
 def build_definitions(
@@ -55,7 +55,7 @@ def build_definitions(
         ],
         resources={
             "lake": LakeResource(root=settings.lake),
-            STEP_OUTPUTS: StepOutputs(address=joined(settings.files, "step_outputs")),
+            STEP_OUTPUTS: StepOutputs(address=join_address(settings.files, "step_outputs")),
             "readers": ReadersResource(staging=str(settings.data / "staging"), copies=settings.datasets),
             "models": ModelsResource(recipe_folder=str(recipe.folder), data=str(settings.data), files=settings.files),
         },

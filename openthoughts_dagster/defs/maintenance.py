@@ -8,7 +8,7 @@ from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.lake import describe_maintenance
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.storage import Deleted, delete_leftovers, joined
+from openthoughts_dagster.storage import Deleted, delete_leftovers, join_address
 
 MAINTENANCE = "maintain_lake"
 
@@ -31,7 +31,7 @@ def maintain_tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
 
 def delete_leftovers_of(settings: Settings) -> list[Deleted]:
     """Delete the leftovers of killed processes on this machine, and old step outputs of the deployment."""
-    return delete_leftovers(settings.data, settings.cache, joined(settings.files, STEP_OUTPUTS))
+    return delete_leftovers(settings.data, settings.cache, join_address(settings.files, STEP_OUTPUTS))
 
 
 @dg.job(name=MAINTENANCE, description="Merge the small files of the lake's tables, and delete files that nobody reads.")

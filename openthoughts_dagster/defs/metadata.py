@@ -47,7 +47,7 @@ def table(rows: pl.DataFrame, units: Mapping[str, Unit] | None = None) -> dg.Met
     )
 
 
-def counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataValue:
+def show_counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataValue:
     """Show how often each value occurs, the most frequent first, as a table with the columns `name` and count.
 
     Args:
@@ -60,7 +60,7 @@ def counts(values: Mapping[str, int] | pl.DataFrame, name: str) -> dg.MetadataVa
     return table(pl.DataFrame(rows, schema={name: pl.String, "count": pl.Int64}, orient="row"))
 
 
-def steps(counts_by_step: Mapping[str, int]) -> dg.MetadataValue:
+def show_steps(counts_by_step: Mapping[str, int]) -> dg.MetadataValue:
     """Show how many rows each step left and removed, in order. `recorded_steps` reads this table."""
     left = list(counts_by_step.values())
     removed = [0, *(before - after for before, after in pairwise(left))]
@@ -103,11 +103,11 @@ def cost(spent: Usage) -> dict[str, Any]:
     if spent.currency:
         shown["currency"] = spent.currency
     if spent.finish_reasons:
-        shown["finish_reasons"] = counts(spent.finish_reasons, "finish_reason")
+        shown["finish_reasons"] = show_counts(spent.finish_reasons, "finish_reason")
     return shown
 
 
-def estimated(estimate: Estimate) -> dict[str, Any]:
+def show_estimate(estimate: Estimate) -> dict[str, Any]:
     """Show the expected completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_to_generate": estimate.completions,
@@ -141,7 +141,7 @@ def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> d
     return _embed_picture(figure)
 
 
-def bars(names: Sequence[str], values: Sequence[float], errors: Sequence[float], title: str) -> dg.MetadataValue:
+def draw_bars(names: Sequence[str], values: Sequence[float], errors: Sequence[float], title: str) -> dg.MetadataValue:
     """Plot scores with two standard errors to each side, the best one on top."""
     figure, axes = _figure(0.9 + 0.35 * len(names))
     axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)

@@ -97,7 +97,7 @@ BY_CELL = PartitionKind(
 BY_ARM = static_kind("arm", arm_keys)
 BY_ARM_STUDENT = static_kind("arm_student", student_keys)
 BY_STUDY = static_kind("study", lambda recipe: [study.name for study in recipe.studies])
-BY_REFERENCE = static_kind("reference", lambda recipe: list(recipe.references()))
+BY_REFERENCE = static_kind("compared_model", lambda recipe: list(recipe.references()))
 BY_TEACHER = static_kind(TEACHER, lambda recipe: [teacher.name for teacher in recipe.teachers])
 
 

@@ -18,7 +18,7 @@ from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling
 from openthoughts_dagster.sources import ReaderContext
-from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.storage import Folders, join_address, local_path
 from openthoughts_dagster.training.students import Students
 
 
@@ -74,7 +74,7 @@ class ModelsResource(dg.ConfigurableResource):
 
     def address(self, *below: str) -> str:
         """Return the address of something in the store, such as `address("evaluations", source, teacher)`."""
-        return joined(self.files or self.data, *below)
+        return join_address(self.files or self.data, *below)
 
     def workplace(self, *below: str) -> Path:
         """Return the local folder in which something is made: its address when this is a folder, else one in `data`."""

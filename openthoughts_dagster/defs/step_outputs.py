@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from openthoughts_dagster.storage import joined
+from openthoughts_dagster.storage import join_address
 from openthoughts_dagster.storage.objects import read_object, write_object
 
 STEP_OUTPUTS = "step_outputs"
@@ -52,4 +52,4 @@ class StepOutputs(dg.ConfigurableIOManager):
 
     def _place(self, context: dg.OutputContext | dg.InputContext) -> str:
         *folders, name = context.get_identifier()
-        return joined(self.address, *folders, f"{name}.json")
+        return join_address(self.address, *folders, f"{name}.json")

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.metadata import bars, cost, side_by_side, table
+from openthoughts_dagster.defs.metadata import cost, draw_bars, side_by_side, table
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.evaluation import StudentScores, example_items, score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -92,7 +92,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "samples_truncated": int(summary["truncated"].sum()),
         "samples_without_answer": int(summary["no_answer"].sum()),
         **({"confinement": scored.scores.confinement} if scored.scores.confinement else {}),
-        "plot": bars(
+        "plot": draw_bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),
             summary["standard_error"].to_list(),

@@ -13,7 +13,7 @@ Judge = Callable[[Sequence[tuple[Any, str]]], list[Verdict]]
 """Verdicts of (document, text of the answer) pairs."""
 
 
-def matched(match: str, repeats: int) -> Any:
+def make_match_metric(match: str, repeats: int) -> Any:
     """Return the metric that compares answers with references in one of the ways of `reading.MATCHES`."""
 
     def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:

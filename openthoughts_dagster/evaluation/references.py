@@ -54,12 +54,12 @@ def reference_means(lake: Lake, recipe: Recipe) -> pl.DataFrame:
     """
     scope = RankingScope.of_recipe(recipe, [])
     names = list(recipe.references())
-    scores = lake.scan(REFERENCE_SCORES).filter(pl.col("reference").is_in(names)).collect()
+    scores = lake.scan(REFERENCE_SCORES).filter(pl.col("compared_model").is_in(names)).collect()
     rows: list[dict[str, Any]] = []
     for name in names:
         parts = []
         for benchmark, items in scope.benchmarks.items():
-            own = scores.filter(reference=name, benchmark=benchmark)
+            own = scores.filter(compared_model=name, benchmark=benchmark)
             own = own if items is None else own.filter(pl.col("position") < items)
             if len(own):
                 parts.append(clustered_mean(own))

@@ -66,7 +66,7 @@ class Estimate:
         )
 
 
-def rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
+def measure_rates(lake: Lake, model: Model, sampling: Sampling, source: str) -> Rates:
     """Measure the length and speed of a model's completions in the ledger.
 
     Args:

@@ -11,7 +11,7 @@ import polars as pl
 from openthoughts_dagster.generation.batch_journal import BatchJournal
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
-from openthoughts_dagster.generation.estimate import Estimate, estimate, rates
+from openthoughts_dagster.generation.estimate import Estimate, estimate, measure_rates
 from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
@@ -216,7 +216,7 @@ def ledger_client(
         if planned.missing:
             total = len(planned.missing)
             if most is not None and total > most:
-                known = rates(lake, model, sampling, purpose.source)
+                known = measure_rates(lake, model, sampling, purpose.source)
                 tokens, letters = known.completion_tokens * total, sum(len(one.prompt) for one in planned.missing)
                 expected = estimate(model, known, total, planned.reused, tokens, letters)
                 raise TooManyMissing(model.reference.name, total, most, expected)

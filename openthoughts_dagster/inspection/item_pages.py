@@ -41,23 +41,24 @@ def items_page(label: str, items: pl.DataFrame, total: int) -> str:
     )
 
 
-def comparison_page(first: str, second: str, rows: pl.DataFrame, total: int) -> str:
+def comparison_page(first: str, second: str, rows: pl.DataFrame, limit: int = 0) -> str:
     """Return a page with the answers of two students side by side.
 
     Args:
         first: The name of one student.
         second: The name of the other.
-        rows: Rows of `compare_items`.
-        total: How many rows there are; the page says when it has fewer.
+        rows: Rows of `compare_items`; all of them are counted.
+        limit: How many of them are shown; 0 shows all.
     """
+    shown = rows.head(limit) if limit else rows
     names = {"first": first, "second": second}
     return page(
         f"{first} and {second}",
         heading(f"{first} and {second}", 1),
         note("; ".join(f"{count:,} solved by {who}" for who, count in count_solved(rows, first, second).items())),
-        _describe_part(rows.height, total, "items"),
-        _filters({"benchmark": rows["benchmark"], "verdict": rows["solved"]}, names),
-        *(_comparison_section(row, names) for row in rows.iter_rows(named=True)),
+        _describe_part(shown.height, rows.height, "items"),
+        _filters({"benchmark": shown["benchmark"], "verdict": shown["solved"]}, names),
+        *(_comparison_section(row, names) for row in shown.iter_rows(named=True)),
         script=_FILTER,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, expected_rates, rates
+from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, expected_rates, measure_rates
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, RAW_SOURCES, SCORED_QUESTIONS, Lake
@@ -69,7 +69,7 @@ class Prices:
     def measured(self, model: Model, problem: str, sampling: Sampling, source: str) -> Rates:
         """Return the measured rates of a model, or the recipe's expectations where it could not be found."""
         if not problem:
-            return rates(self.lake, model, sampling, source)
+            return measure_rates(self.lake, model, sampling, source)
         known = expected_rates(model.reference, sampling)
         return replace(known, basis=f"{known.basis}; {problem}")
 

@@ -42,12 +42,14 @@ def answers_to(lake: Lake, question_id: str) -> list[Row]:
     """
     own = pl.col("question_id") == question_id
     kept = [
-        lake.scan(table).filter(own).select(_owner(table), "sample_index", "completion_id")
+        lake.scan(table).filter(own).select(_owner(table), "sample_index", "completion_id", of_model="model")
         for table in (TEACHER_ANSWERS, ARM_ANSWERS)
     ]
     rows = pl.concat(kept).with_columns(decision=pl.lit("kept"), evidence=pl.lit(None, dtype=pl.String)).collect()
-    texts = lake.scan(COMPLETIONS).filter(pl.col("completion_id").is_in(rows["completion_id"].unique().to_list()))
-    found = rows.join(texts.select(_SHOWN).collect(), on="completion_id", how="left")
+    # The ledger is partitioned by model, so the files of other models are not opened.
+    models, ids = rows["of_model"].unique().to_list(), rows["completion_id"].unique().to_list()
+    texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models), pl.col("completion_id").is_in(ids))
+    found = rows.drop("of_model").join(texts.select(_SHOWN).collect(), on="completion_id", how="left")
     rejected = [
         lake.scan(table).filter(own).select(_owner(table), "sample_index", "key", "evidence", decision="reason")
         for table in (REJECTED_ANSWERS, REJECTED_ARM_ANSWERS)

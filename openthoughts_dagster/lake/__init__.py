@@ -1,5 +1,14 @@
 """The tables of a deployment, on a disk or in an object store."""
 
+from openthoughts_dagster.lake.answer_tables import (
+    ANSWER_PLANS,
+    COMPLETIONS,
+    GENERATION_COSTS,
+    REJECTED_ANSWERS,
+    REQUEST_BATCHES,
+    TEACHER_ANSWERS,
+    TRAINING_SETS,
+)
 from openthoughts_dagster.lake.errors import LakeError, SchemaError
 from openthoughts_dagster.lake.hashing import (
     batches_hash,
@@ -13,50 +22,48 @@ from openthoughts_dagster.lake.hashing import (
 )
 from openthoughts_dagster.lake.lake import Lake
 from openthoughts_dagster.lake.maintenance import Maintenance, describe_maintenance
-from openthoughts_dagster.lake.recipe_uses import RecipeUse, other_recipes, record_recipe_use
-from openthoughts_dagster.lake.rows import conform
-from openthoughts_dagster.lake.schemas import (
-    ANSWER_PLANS,
-    ARM_ANSWERS,
-    ARM_PLANS,
-    ARM_QUESTIONS,
-    ARM_SCORES,
-    ARM_STUDENTS,
-    BENCHMARK_SCORES,
-    COMPLETIONS,
+from openthoughts_dagster.lake.question_tables import (
     DEDUPED_QUESTIONS,
     EMBEDDINGS,
-    GENERATION_COSTS,
-    LAKE_RECIPES,
     RAW_SOURCES,
-    REASONING_DATASET,
-    REFERENCE_SCORES,
-    REJECTED_ANSWERS,
-    REJECTED_ARM_ANSWERS,
     REJECTED_QUESTIONS,
+    SCORED_QUESTIONS,
+    SOURCE_READINGS,
+    WATCHED_SOURCES,
+)
+from openthoughts_dagster.lake.recipe_uses import RecipeUse, other_recipes, record_recipe_use
+from openthoughts_dagster.lake.release_tables import (
+    REASONING_DATASET,
     REJECTED_RELEASE,
     RELEASE_FUNNEL,
     RELEASE_SCORES,
     RELEASE_STUDENTS,
     RELEASE_VERSIONS,
-    REQUEST_BATCHES,
-    SCORED_QUESTIONS,
+)
+from openthoughts_dagster.lake.rows import conform
+from openthoughts_dagster.lake.schemas import TABLES
+from openthoughts_dagster.lake.student_tables import (
+    BENCHMARK_SCORES,
+    LAKE_RECIPES,
+    REFERENCE_SCORES,
     SEED_SCORES,
     SEED_STUDENTS,
     SOURCE_RANKING,
-    SOURCE_READINGS,
     STUDENT_CHECKPOINTS,
+    TEACHER_RANKING,
+)
+from openthoughts_dagster.lake.study_tables import (
+    ARM_ANSWERS,
+    ARM_PLANS,
+    ARM_QUESTIONS,
+    ARM_SCORES,
+    ARM_STUDENTS,
+    REJECTED_ARM_ANSWERS,
     STUDY_COMPARISONS,
     STUDY_RESULTS,
     STUDY_VERSIONS,
-    TABLES,
-    TEACHER_ANSWERS,
-    TEACHER_RANKING,
-    TRAINING_SETS,
-    WATCHED_SOURCES,
-    Column,
-    Table,
 )
+from openthoughts_dagster.lake.table import Column, Table
 
 __all__ = [
     "ANSWER_PLANS",

@@ -32,7 +32,8 @@ from openthoughts_dagster.lake.rows import (
     content_sum,
     rows_of_partition,
 )
-from openthoughts_dagster.lake.schemas import TABLES, Table
+from openthoughts_dagster.lake.schemas import TABLES
+from openthoughts_dagster.lake.table import Table
 from openthoughts_dagster.lake.versions import add_columns, has_more_columns, version_properties
 
 _ATTEMPTS = 20

@@ -11,8 +11,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from openthoughts_dagster.lake import damage
+from openthoughts_dagster.lake.answer_tables import COMPLETIONS, TEACHER_ANSWERS
 from openthoughts_dagster.lake.errors import LakeError, table_error
-from openthoughts_dagster.lake.schemas import COMPLETIONS, TEACHER_ANSWERS, Table
+from openthoughts_dagster.lake.table import Table
 from openthoughts_dagster.lake.versions import check_columns, known_columns
 
 _PLAIN = "/-._~!$&'()*+,;=:@[]|^"  # signs that a URL of a folder has as they are
@@ -59,7 +60,7 @@ class LakeReader:
         """Read a table lazily.
 
         Args:
-            table: One of the tables in `lake/schemas.py`.
+            table: One of the tables in `lake/*_tables.py`.
             **partition: Columns and the values that rows must have there. Where the table is partitioned by them, no
                 other partition's files are opened.
 

@@ -13,7 +13,7 @@ from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.errors import LakeError
 from openthoughts_dagster.lake.hashing import text_hash
 from openthoughts_dagster.lake.lake import Lake
-from openthoughts_dagster.lake.schemas import LAKE_RECIPES
+from openthoughts_dagster.lake.student_tables import LAKE_RECIPES
 
 _AFRESH = timedelta(days=1)  # without this interval every start would add a version to the table
 _ERRORS = (LakeError, pl.exceptions.PolarsError, OSError)

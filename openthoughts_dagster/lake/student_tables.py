@@ -80,9 +80,9 @@ SEED_SCORES = Table(
 REFERENCE_SCORES = Table(
     "reference_scores",
     "One item of a benchmark: the score of a model that was not trained here, for comparison with students.",
-    {"reference": Column(pl.String, "Name of a teacher, of one of `evaluation.references`, or `untrained`")}
+    {"compared_model": Column(pl.String, "Name of a teacher, of one of `evaluation.references`, or `untrained`")}
     | {name: column for name, column in BENCHMARK_SCORES.definition.items() if name not in (*CELL, "untrained_score")},
-    ("reference",),
+    ("compared_model",),
 )
 
 

@@ -15,7 +15,7 @@ from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks, without
 from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
 from openthoughts_dagster.questions.matching.instructions import CommonNgram
-from openthoughts_dagster.questions.matching.similar import Edges, similar_pairs
+from openthoughts_dagster.questions.matching.similar import Edges, find_similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.questions.select import (
     OutOfRange,
@@ -37,7 +37,7 @@ class Finder:
     """Finds leaks and similar pairs, by default on this machine."""
 
     leaks: Callable[[Texts, Decontamination, pl.DataFrame, Texts], Leaks] = find_leaks
-    pairs: Callable[[Texts, float], Edges] = similar_pairs
+    pairs: Callable[[Texts, float], Edges] = find_similar_pairs
 
 
 def distributed_finder(address: str) -> Finder:

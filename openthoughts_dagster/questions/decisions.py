@@ -22,6 +22,6 @@ class Decision:
     evidence: Mapping[str, object]
 
 
-def shown(text: str, characters: int = _EVIDENCE) -> str:
+def shorten_evidence(text: str, characters: int = _EVIDENCE) -> str:
     """Cut a text to the length that evidence has."""
     return text if len(text) <= characters else text[:characters] + "…"

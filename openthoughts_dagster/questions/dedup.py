@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
-from openthoughts_dagster.questions.decisions import Decision, shown
+from openthoughts_dagster.questions.decisions import Decision, shorten_evidence
 from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
-from openthoughts_dagster.questions.matching.similar import Edges, Positions, similar_pairs
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, find_similar_pairs
 from openthoughts_dagster.questions.matching.texts import Texts
 from openthoughts_dagster.recipe import Dedup
 from openthoughts_dagster.sources.columns import text_of
@@ -27,7 +27,7 @@ def deduplicate(
     rank: Positions,
     settings: Dedup,
     accepted: pl.DataFrame | None = None,
-    pairs: Callable[[Texts, float], Edges] = similar_pairs,
+    pairs: Callable[[Texts, float], Edges] = find_similar_pairs,
 ) -> dict[int, Decision]:
     """Find the duplicates among texts.
 
@@ -64,7 +64,7 @@ def deduplicate(
     ):
         if position < known:
             continue  # duplicates among the accepted questions do not matter
-        evidence = {"of": _id(of, ids, accepted, known), "similarity": ratio, "text": shown(every[of])}
+        evidence = {"of": _id(of, ids, accepted, known), "similarity": ratio, "text": shorten_evidence(every[of])}
         if kept != of:
             evidence["kept"] = _id(kept, ids, accepted, known)
         if kept < known and accepted is not None:

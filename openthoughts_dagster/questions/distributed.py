@@ -96,23 +96,23 @@ def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
 
     def entries(texts: Texts, base: int) -> Keys:
         nothing = np.empty((len(texts), 0), np.uint64)
-        return similar.entries_of(texts, wanted, common, bits, base, 0, 1 << (64 - bits), nothing)
+        return similar.sample_entries(texts, wanted, common, bits, base, 0, 1 << (64 - bits), nothing)
 
     def bands(texts: Texts, base: int) -> Keys:
         keys = np.zeros((len(texts), similar.BANDS), np.uint64)
-        similar.entries_of(texts, wanted, common, bits, base, 0, 0, keys)
+        similar.sample_entries(texts, wanted, common, bits, base, 0, 0, keys)
         return keys.ravel()
 
     def pairs(values: Keys) -> Keys:
-        return similar.raw_pairs(values.copy(), lengths, letters, bits, similarity)
+        return similar.find_raw_pairs(values.copy(), lengths, letters, bits, similarity)
 
     keyed = _mapped(chunks, entries, DataType.uint64()).explode("value")
     found = np.asarray(_by_key(keyed, 1 << bits, pairs).explode("value").to_pydict()["value"] or [], dtype=object)
     known = np.array([value for value in found if value is not None], np.uint64)
     keys = _gathered(chunks, bands, DataType.uint64()).reshape(-1, similar.BANDS)
-    neighbours = similar.band_neighbours(keys, lengths, letters, bits, similarity)
-    candidates = similar.distinct([known, *neighbours])
-    return _verified(rows, *similar.unpacked(candidates, bits), similarity)
+    neighbours = similar.find_band_neighbours(keys, lengths, letters, bits, similarity)
+    candidates = similar.sort_distinct([known, *neighbours])
+    return _verified(rows, *similar.unpack_pairs(candidates, bits), similarity)
 
 
 def leaks(rows: Any, settings: Decontamination, benchmarks: pl.DataFrame, source: Texts, chunk: int = _CHUNK) -> Leaks:
@@ -154,7 +154,9 @@ def _common(chunks: Any, wanted: float) -> Keys:
     if not first["chunk"]:
         return np.zeros(1, np.uint64)
     order = np.argsort(first["position"][0], kind="stable")
-    return similar.common_grams(Texts.of(pl.Series(first["question"][0], dtype=pl.String).gather(order)), wanted)[0]
+    return similar.find_common_grams(Texts.of(pl.Series(first["question"][0], dtype=pl.String).gather(order)), wanted)[
+        0
+    ]
 
 
 def _mapped(chunks: Any, work: Callable[[Texts, int], Any], kind: Any) -> Any:
@@ -204,7 +206,7 @@ def _verified(rows: Any, ones: npt.NDArray[np.int64], others: npt.NDArray[np.int
     def ratio(one: Any, other: Any) -> Any:
         texts, more = (Texts.of(pl.Series(column.to_pylist(), dtype=pl.String)) for column in (one, other))
         places = np.arange(len(texts))
-        edges = similar.verified(texts, more, texts.lengths(), more.lengths(), places, places, similarity)
+        edges = similar.verify_pairs(texts, more, texts.lengths(), more.lengths(), places, places, similarity)
         out = np.full(len(texts), np.nan)
         out[edges.ones] = edges.ratios
         return out

@@ -18,6 +18,8 @@ from openthoughts_dagster.recipe import EmbeddingScore, Retry
 
 Vectors = npt.NDArray[np.float32]
 _TOKENS = 512
+_BATCHES = 16  # embedded together, sorted by length
+_POOLING: dict[str, Any] = {"mean": "mean", "first": "cls", "last": "lasttoken"}
 _RETRY = Retry(attempts=5, request_seconds=300)
 _AT_ONCE = 4096  # vectors in memory at the same time
 _COMMIT_SECONDS = 15
@@ -48,7 +50,7 @@ def embedding_scores(
     Raises:
         EmbeddingError: The model cannot be loaded, or its server does not answer.
     """
-    encoder = _Transformers(settings) if settings.engine == "transformers" else _Server(settings)
+    encoder = local_encoder(settings) if settings.engine == "transformers" else _Server(settings)
     keep(lake, encoder, [*questions, *positives, *negatives])
     # The mean of dot products with many unit vectors is the dot product with their mean, so memory stays constant.
     wanted, unwanted = (_mean(lake, encoder, texts) for texts in (positives, negatives))
@@ -134,12 +136,17 @@ def _mean(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     return total / max(1, number)
 
 
+def local_encoder(settings: EmbeddingScore) -> Encoder:
+    """Return the encoder of the hub or of a folder that the settings name; it runs in this process."""
+    return _LocalEncoder(settings)
+
+
 def _unit(vectors: Any) -> Vectors:
     array = np.asarray(vectors, np.float32)
     return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
 
 
-class _Transformers:
+class _LocalEncoder:
     """An encoder of the hub or of a folder that runs in this process."""
 
     def __init__(self, settings: EmbeddingScore) -> None:
@@ -153,37 +160,40 @@ class _Transformers:
         self.name = f"{settings.model}@{revision} {settings.pooling}"
 
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
-        """Embed in batches, on a GPU if there is one."""
+        """Embed in blocks of batches, on a GPU if there is one."""
+        model, size = self._load(), self._settings.batch_size
+        for start in range(0, len(texts), _BATCHES * size):
+            block = list(texts[start : start + _BATCHES * size])
+            yield _unit(model.encode(block, batch_size=size, show_progress_bar=False))
+
+    def _load(self) -> Any:
+        """Load the encoder as the settings describe it, whatever its files say of pooling, prompts and templates.
+
+        Texts are embedded as they are. Without `modality_config` the library would put them into the chat template of
+        a model that has one, and give other vectors. Padding on the right keeps the positions of causal models.
+        """
         import torch
-        from transformers import AutoModel, AutoTokenizer
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
         settings = self._settings
+        pinned = {"revision": settings.revision} if settings.revision else {}
         with _named(settings):
-            tokenizer = AutoTokenizer.from_pretrained(settings.model, revision=settings.revision)
-            model = AutoModel.from_pretrained(settings.model, revision=settings.revision).eval()
-        tokenizer.padding_side = "right"
+            encoder = Transformer(
+                settings.model,
+                model_kwargs=dict(pinned),
+                config_kwargs=dict(pinned),
+                processor_kwargs={"padding_side": "right", **pinned},
+                modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+                module_output_name="token_embeddings",
+            )
+        tokenizer = encoder.tokenizer
+        encoder.max_seq_length = min(_TOKENS, tokenizer.model_max_length)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
+        pooling = Pooling(encoder.get_embedding_dimension(), _POOLING[settings.pooling])
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model.to(device)
-        for start in range(0, len(texts), settings.batch_size):
-            batch = tokenizer(
-                list(texts[start : start + settings.batch_size]),
-                padding=True,
-                truncation=True,
-                max_length=min(_TOKENS, tokenizer.model_max_length),
-                return_tensors="pt",
-            ).to(device)
-            with torch.inference_mode():
-                states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-            if settings.pooling == "mean":
-                pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-            elif settings.pooling == "first":
-                pooled = states[:, 0]
-            else:
-                pooled = states[torch.arange(len(states)), (batch["attention_mask"].sum(1) - 1).clamp(min=0)]
-            yield _unit(pooled.float().cpu().numpy())
+        return SentenceTransformer(modules=[encoder, pooling], device=device)
 
 
 @contextmanager

@@ -31,11 +31,11 @@ def read_yaml(path: Path, error: type[ValueError]) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _OneKeyEach)
     except OSError as problem:
-        raise error(f"{shown(path)}: cannot be read: {problem.strerror}; check its permissions") from problem
+        raise error(f"{shorten_path(path)}: cannot be read: {problem.strerror}; check its permissions") from problem
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        raise error(f"{shown(path)}: not YAML that can be read: {problem}") from problem
+        raise error(f"{shorten_path(path)}: not YAML that can be read: {problem}") from problem
 
 
-def shown(path: Path) -> Path:
+def shorten_path(path: Path) -> Path:
     """Return the path relative to the working directory when the file is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

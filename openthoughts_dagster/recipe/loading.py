@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from openthoughts_dagster.recipe.composing import Composed
 from openthoughts_dagster.recipe.cross_references import reference_problems
-from openthoughts_dagster.recipe.documents import read_yaml, shown
+from openthoughts_dagster.recipe.documents import read_yaml, shorten_path
 from openthoughts_dagster.recipe.lock import LockError, apply_lock, read_lock
 from openthoughts_dagster.recipe.models import Hardware
-from openthoughts_dagster.recipe.problems import Location, described, named_location
+from openthoughts_dagster.recipe.problems import Location, describe_problems, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.release_references import card_problems
 from openthoughts_dagster.recipe.score_prompts import find_prompt_problems
@@ -96,11 +96,11 @@ def load_recipe(
         recipe._folder = path.parent
         found += [(path, problem) for problem in find_prompt_problems(recipe.scores, recipe.path)]
     except ValidationError as error:
-        unset += described(error, document, Recipe)
+        unset += describe_problems(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
     found += [(path, problem) for problem in [*reference_problems(document), *card_problems(document, path.parent)]]
     if found:
-        raise RecipeError("\n".join(f"{shown(file)}: {problem}" for file, problem in found))
+        raise RecipeError("\n".join(f"{shorten_path(file)}: {problem}" for file, problem in found))
     try:
         lock = read_lock(path) if locked else None
     except LockError as error:
@@ -117,7 +117,7 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         found = "an empty file" if document is None else f"a {type(document).__name__}"
         raise RecipeError(
-            f"{shown(path)}: a recipe is a mapping of names to settings, got {found}; "
+            f"{shorten_path(path)}: a recipe is a mapping of names to settings, got {found}; "
             "copy the folder of the quickstart recipe to start one"
         )
     return document

@@ -30,7 +30,9 @@ _KINDS = {
 }
 
 
-def described(error: ValidationError, document: Mapping[str, Any], root: type[BaseModel]) -> list[tuple[Location, str]]:
+def describe_problems(
+    error: ValidationError, document: Mapping[str, Any], root: type[BaseModel]
+) -> list[tuple[Location, str]]:
     """Describe each problem in a line such as `teachers.qwq-32b.sampling.top_p: must be at most 1, got 1.5`.
 
     Args:

@@ -164,8 +164,12 @@ class Recipe(RecipeModel):
         return _find_named(self.judges, name, "judge", self.name)
 
     def references(self) -> dict[str, ModelReference]:
-        """Return the models that students are compared with, by name: the untrained student, teachers and others."""
-        named: list[ModelReference] = [*self.teachers, *self.evaluation.references]
+        """Return the models that students are compared with, by name: the untrained student, teachers and others.
+
+        A teacher whose answers are published is left out, since nobody can ask it the benchmarks.
+        """
+        asked = [teacher for teacher in self.teachers if teacher.engine != PUBLISHED]
+        named: list[ModelReference] = [*asked, *self.evaluation.references]
         return {UNTRAINED: self.student.for_scoring()} | {model.name: model for model in named}
 
     def domain(self, name: str) -> DomainQuestions:

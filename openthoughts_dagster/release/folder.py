@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.record import RECORD
-from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.storage import Folders, join_address, local_path
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReleasePlace:
 
     def address_of(self, name: str, teacher: str, version: str) -> str:
         """Return the address of a version."""
-        return joined(self.address, name, teacher, version)
+        return join_address(self.address, name, teacher, version)
 
     def has(self, address: str) -> bool:
         """Return whether a complete version is at an address that `address_of` gave."""

@@ -9,7 +9,7 @@ from openthoughts_dagster.questions import QuestionSetError
 from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions
 from openthoughts_dagster.questions.question_sets import read_question_sets
 from openthoughts_dagster.release.errors import ReleaseError
-from openthoughts_dagster.storage import Folders, StorageError, joined, local_path
+from openthoughts_dagster.storage import Folders, StorageError, join_address, local_path
 
 _COLUMNS = ["release", "question_id", "question"]
 
@@ -51,4 +51,4 @@ def _files_of_release(address: str) -> str | None:
         found = (folder / "release.json").is_file() and (folder / "questions").is_dir()
         return str(folder / "questions" / "*.parquet") if found else None
     manifest = Folders().manifest(address)
-    return None if manifest is None else joined(address, manifest.content, "questions", "*.parquet")
+    return None if manifest is None else join_address(address, manifest.content, "questions", "*.parquet")

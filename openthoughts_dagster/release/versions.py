@@ -18,7 +18,7 @@ from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.files import MANIFEST, manifest_of, version_of
 from openthoughts_dagster.release.record import read_record
-from openthoughts_dagster.storage import Folders, StorageError, joined, local_path
+from openthoughts_dagster.storage import Folders, StorageError, join_address, local_path
 
 _ROW = ["source", "question_id", "sample_index", "model", "completion_id", "content"]
 
@@ -138,9 +138,9 @@ def _rows_of_files(entry: ReleaseVersion, folders: Folders) -> pl.DataFrame:
     if folder is None:
         folder = folders.fetch(entry.path)
     rows = pl.read_parquet(folder / MANIFEST)
-    about = pl.read_parquet(joined(str(folder), "metadata", "*.parquet")).select(
+    about = pl.read_parquet(join_address(str(folder), "metadata", "*.parquet")).select(
         "domain", "licence", "agreement", "majority"
     )
-    difficulty = pl.read_parquet(joined(str(folder), "data", "*.parquet"), columns=["difficulty"])
+    difficulty = pl.read_parquet(join_address(str(folder), "data", "*.parquet"), columns=["difficulty"])
     full = pl.concat([rows.select("position", *_ROW), about, difficulty], how="horizontal")
     return full.with_columns(teacher=pl.lit(entry.teacher)).select(list(REASONING_DATASET.columns))

@@ -104,7 +104,7 @@ class ReaderContext:
     log: Callable[[str], None] = lambda _: None
 
 
-def quoted(value: str | bytes) -> str:
+def quote(value: str | bytes) -> str:
     """Quote the beginning of a bad value as evidence. Bytes and characters that no table can hold are escaped."""
     start = value[:EVIDENCE]
     text = start.decode("utf-8", "backslashreplace") if isinstance(start, bytes) else start

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import FilesSource
-from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quoted
+from openthoughts_dagster.sources.contract import EVIDENCE, LONGEST_ROW, Row, SourceError, quote
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
 _MOST_READ_AGAIN = 2**30  # bytes that may be read again after quotation marks that are never closed
@@ -109,16 +109,16 @@ def _row_of_unclosed_line(
     fields = line.rstrip("\r\n").split(delimiter)
     if delimiter == "\t" and whole and len(fields) == len(header):
         return _row(header, fields, record, origin)
-    return Row({}, origin, ("not_csv", f"{error}: {quoted(line.rstrip())}; {_REMEDY}"))
+    return Row({}, origin, ("not_csv", f"{error}: {quote(line.rstrip())}; {_REMEDY}"))
 
 
 def _row(header: list[str], row: list[str], record: list[tuple[str, bool]], origin: dict[str, object]) -> Row:
     if not all(whole for _, whole in record):
-        return Row({}, origin, ("too_long", f"a line longer than {LONGEST_ROW:,} bytes: {quoted(','.join(row))}"))
+        return Row({}, origin, ("too_long", f"a line longer than {LONGEST_ROW:,} bytes: {quote(','.join(row))}"))
     if len(row) != len(header):
         lines_read = f" in {len(record):,} lines" if len(record) > 1 else ""
-        found = f"{len(row)} fields{lines_read}, the header has {len(header)}: {quoted(','.join(row))}"
+        found = f"{len(row)} fields{lines_read}, the header has {len(header)}: {quote(','.join(row))}"
         return Row({}, origin, ("not_csv", found))
     if any(map(has_lone_surrogate, row)):
-        return Row({}, origin, ("not_utf8", f"a broken byte in {quoted(ascii(','.join(row)))}"))
+        return Row({}, origin, ("not_utf8", f"a broken byte in {quote(ascii(','.join(row)))}"))
     return Row(dict(zip(header, row, strict=True)), origin)

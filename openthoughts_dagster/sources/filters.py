@@ -8,7 +8,7 @@ from openthoughts_dagster.sources.columns import text_of, value_of
 from openthoughts_dagster.sources.patterns import search
 
 
-def fits(condition: RowFilter, values: Mapping[str, Any]) -> bool:
+def matches_filter(condition: RowFilter, values: Mapping[str, Any]) -> bool:
     """Whether a row fits a filter. Of a list, one entry has to fit. An absent value never fits.
 
     Raises:

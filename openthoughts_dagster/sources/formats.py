@@ -5,7 +5,7 @@ from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource
 from openthoughts_dagster.sources.columns import needed_columns
-from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quoted
+from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quote
 from openthoughts_dagster.sources.json_documents import DEEPEST, JsonScanner, too_deep, values_at
 from openthoughts_dagster.sources.json_values import parse_json
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
@@ -24,17 +24,17 @@ def json_lines_rows(source: FilesSource, file: File) -> Iterator[Row]:
 def json_line(line: bytes, whole: bool, origin: dict[str, object]) -> Row:
     """Parse one line of JSON Lines. The row has a `problem` when the line is not whole or not a JSON object."""
     if not whole:
-        return Row({}, origin, ("too_long", f"longer than {LONGEST_ROW:,} bytes: {quoted(line)}"))
+        return Row({}, origin, ("too_long", f"longer than {LONGEST_ROW:,} bytes: {quote(line)}"))
     if too_deep(line):
-        return Row({}, origin, ("too_deep", f"lists and objects nested more than {DEEPEST} levels: {quoted(line)}"))
+        return Row({}, origin, ("too_deep", f"lists and objects nested more than {DEEPEST} levels: {quote(line)}"))
     try:
         value = parse_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return Row({}, origin, ("not_utf8", f"{error.reason} at byte {error.start}: {quoted(line)}"))
+        return Row({}, origin, ("not_utf8", f"{error.reason} at byte {error.start}: {quote(line)}"))
     except (ValueError, RecursionError) as error:
-        return Row({}, origin, ("not_json", f"{error}: {quoted(line.decode().strip())}"))
+        return Row({}, origin, ("not_json", f"{error}: {quote(line.decode().strip())}"))
     if not isinstance(value, dict):
-        return Row({}, origin, ("not_an_object", f"a JSON {type(value).__name__}: {quoted(str(value))}"))
+        return Row({}, origin, ("not_an_object", f"a JSON {type(value).__name__}: {quote(str(value))}"))
     return Row(value, origin)
 
 
@@ -58,7 +58,7 @@ def _list_rows(source: FilesSource, file: File, scanner: JsonScanner) -> Iterato
         for number, (text, problem) in enumerate(values_at(scanner, source.records or "")):
             origin: dict[str, object] = {"file": file.name, "item": number}
             if problem == "too_deep":
-                yield Row({}, origin, (problem, f"lists and objects nested more than {DEEPEST} levels: {quoted(text)}"))
+                yield Row({}, origin, (problem, f"lists and objects nested more than {DEEPEST} levels: {quote(text)}"))
             else:
                 yield json_line(text, problem is None, origin)
     except KeyError as error:
@@ -109,7 +109,10 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | tuple[str, str]]:
         try:
             yield batch.slice(row, 1).to_pylist()[0]
         except UnicodeDecodeError as error:
-            yield "not_utf8", f"column {_broken_column(batch, row)!r}: {error.reason} in {quoted(bytes(error.object))}"
+            yield (
+                "not_utf8",
+                f"column {_broken_column(batch, row)!r}: {error.reason} in {quote(bytes(error.object))}",
+            )
 
 
 def _broken_column(batch: Any, row: int) -> str:

@@ -8,7 +8,7 @@ from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Columns, Source
 from openthoughts_dagster.sources.columns import empty_field, fields_of, json_of, text_of, value_of
-from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, quoted
+from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, quote
 from openthoughts_dagster.sources.patterns import PatternTimeout, search
 from openthoughts_dagster.sources.text import clean_text
 
@@ -34,16 +34,19 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
         try:
             found = search(columns.part, value, dot_matches_lines=True)
         except PatternTimeout as error:
-            return "pattern_too_slow", f"{error}: {quoted(value)}"
+            return "pattern_too_slow", f"{error}: {quote(value)}"
         if found is None:
-            return "no_part", f"{columns.part!r} is not in {quoted(value)}"
+            return "no_part", f"{columns.part!r} is not in {quote(value)}"
         value = found[1]
     if problem := _find_problem(columns.question, value, row.values):
         return problem
     clean = str if source.verbatim else clean_text
     question, (answer, unstored) = clean(value), _reference_answer(columns, row.values)
     if not question.strip():
-        return "no_question", f"{columns.question!r} holds no text but invisible characters: {quoted(ascii(value))}"
+        return (
+            "no_question",
+            f"{columns.question!r} holds no text but invisible characters: {quote(ascii(value))}",
+        )
     rest = _metadata_values(columns, row.values) | ({ANSWER_PROBLEM: unstored} if unstored else {})
     return {
         "source": source.name,
@@ -85,7 +88,7 @@ def _reference_answer(columns: Columns, values: Mapping[str, Any]) -> tuple[str 
     text = text_of(value)
     if not text.strip():
         return None, None
-    return (None, f"half of a surrogate pair in {quoted(ascii(text))}") if has_lone_surrogate(text) else (text, None)
+    return (None, f"half of a surrogate pair in {quote(ascii(text))}") if has_lone_surrogate(text) else (text, None)
 
 
 def _metadata_values(columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,11 +102,11 @@ def _find_problem(column: str, value: Any, values: Mapping[str, Any]) -> tuple[s
     """Return the reason and the evidence when a value is no question, and None when it is one."""
     if isinstance(value, str) and value.strip():
         if has_lone_surrogate(value):
-            return "not_utf8", f"half a surrogate pair or a broken byte in {quoted(ascii(value))}"
+            return "not_utf8", f"half a surrogate pair or a broken byte in {quote(ascii(value))}"
         if len(value) > LONGEST_ROW:
-            return "too_long", f"{len(value):,} characters in {column!r}: {quoted(value)}"
+            return "too_long", f"{len(value):,} characters in {column!r}: {quote(value)}"
         return None
     what = "nothing" if value is None else "no text" if isinstance(value, str) else f"a {type(value).__name__}"
     field = empty_field(column, values)
     empty = f", since {field!r} is empty or absent" if field not in (None, column) else ""
-    return "no_question", f"{column!r} holds {what}{empty}; the row is {quoted(json_of(dict(values)))}"
+    return "no_question", f"{column!r} holds {what}{empty}; the row is {quote(json_of(dict(values)))}"

@@ -10,9 +10,9 @@ from typing import Any
 
 from openthoughts_dagster.generation.json_replies import read_json_replies
 from openthoughts_dagster.generation.requests import AskModel
-from openthoughts_dagster.sources.contract import Row, quoted
+from openthoughts_dagster.sources.contract import Row, quote
 from openthoughts_dagster.sources.judging import judge_problem
-from openthoughts_dagster.sources.prompts import filled
+from openthoughts_dagster.sources.prompts import fill_fields
 
 _TEXT = {"type": "string"}
 _PAIR = {
@@ -95,21 +95,19 @@ def _extract_pairs(
     groups: Sequence[Group], template: str, attempts: int, ask: AskModel
 ) -> tuple[list[_Pair], list[Row]]:
     replies = read_json_replies(
-        [filled(template, text=group.text) for group in groups], ask, _PAIRS, _parse_pairs, attempts
+        [fill_fields(template, text=group.text) for group in groups], ask, _PAIRS, _parse_pairs, attempts
     )
     pairs, dropped, found = list[_Pair](), list[Row](), set[str]()
     for group, reply in zip(groups, replies, strict=True):
         if reply.value is None:
             dropped.append(Row({}, group.origin, judge_problem(reply)))
         elif not reply.value:
-            dropped.append(Row({}, group.origin, ("no_pair", f"the judge found none in: {quoted(group.text)}")))
+            dropped.append(Row({}, group.origin, ("no_pair", f"the judge found none in: {quote(group.text)}")))
         else:
             for question, answer in reply.value:
                 pair = _Pair(question, answer, group.origin)
                 if question in found:  # overlapping groups share pages
-                    dropped.append(
-                        pair.row(("found_twice", f"another group has the same question: {quoted(question)}"))
-                    )
+                    dropped.append(pair.row(("found_twice", f"another group has the same question: {quote(question)}")))
                 else:
                     found.add(question)
                     pairs.append(pair)
@@ -138,12 +136,12 @@ def _filter_pairs(pairs: list[_Pair], template: str, attempts: int, ask: AskMode
         elif reply.value:
             kept.append(pair)
         else:
-            dropped.append(pair.row(("judged_unfit", f"the judge says no to: {quoted(pair.question)}")))
+            dropped.append(pair.row(("judged_unfit", f"the judge says no to: {quote(pair.question)}")))
     return kept, dropped
 
 
 def _fill_prompt(template: str, pair: _Pair) -> str:
-    return filled(template, question=pair.question, answer=pair.answer)
+    return fill_fields(template, question=pair.question, answer=pair.answer)
 
 
 def _parse_pairs(value: Any) -> list[tuple[str, str]] | None:

@@ -10,9 +10,9 @@ from openthoughts_dagster.generation.json_replies import read_json_replies
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import text_hash, value_hash
 from openthoughts_dagster.recipe import Columns, Recipe, TableSource, identity_of
-from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError, quoted
+from openthoughts_dagster.sources.contract import ReaderContext, Reading, Row, Shard, SourceError, quote
 from openthoughts_dagster.sources.judging import judge_problem
-from openthoughts_dagster.sources.prompts import filled, read_prompt
+from openthoughts_dagster.sources.prompts import fill_fields, read_prompt
 from openthoughts_dagster.sources.staged import StagedSource
 
 WRITTEN_COLUMNS = Columns(question="question")
@@ -76,16 +76,14 @@ def _slice_documents(documents: StagedSource, start: int) -> pl.DataFrame:
 def _write_questions(
     documents: pl.DataFrame, prompt: str, attempts: int, ask: AskModel, noted: dict[str, Any]
 ) -> Iterator[Row]:
-    prompts = [filled(prompt, text=text) for text in documents["question"]]
+    prompts = [fill_fields(prompt, text=text) for text in documents["question"]]
     replies = read_json_replies(prompts, ask, _QUESTION, _parse_question, attempts)
     for document, reply in zip(documents.iter_rows(named=True), replies, strict=True):
         origin = json.loads(document["origin"]) | {"document": document["question_id"], **noted}
         if reply.value is None:
             yield Row({}, origin, judge_problem(reply))
         elif not reply.value:
-            yield Row(
-                {}, origin, ("nothing_written", f"the judge found no question in: {quoted(document['question'])}")
-            )
+            yield Row({}, origin, ("nothing_written", f"the judge found no question in: {quote(document['question'])}"))
         else:
             yield Row(_kept_columns(json.loads(document["metadata"])) | {"question": reply.value}, origin)
 

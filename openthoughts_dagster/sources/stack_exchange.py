@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.recipe import Recipe, StackExchangeSource
-from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, quoted
+from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, quote
 from openthoughts_dagster.sources.html_text import HtmlError, html_text
 from openthoughts_dagster.sources.opening import File, find_files, reading
 from openthoughts_dagster.sources.posts import read_posts
@@ -109,7 +109,7 @@ def _convert_html(values: dict[str, Any], origin: dict[str, Any]) -> Row:
         try:
             texts[name] = None if values[name] is None else html_text(values[name])
         except HtmlError as error:
-            return Row({}, origin, (error.reason, f"{name}: {error}: {quoted(values[name])}"))
+            return Row({}, origin, (error.reason, f"{name}: {error}: {quote(values[name])}"))
     return Row(values | texts, origin)
 
 

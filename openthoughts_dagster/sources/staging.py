@@ -18,7 +18,7 @@ import polars as pl
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, value_hash
 from openthoughts_dagster.recipe import Columns, RowFilter, Source, identity_of
 from openthoughts_dagster.sources.contract import Row, Shard
-from openthoughts_dagster.sources.filters import describe_filter, fits
+from openthoughts_dagster.sources.filters import describe_filter, matches_filter
 from openthoughts_dagster.sources.normalize import question_of, rejection_of
 from openthoughts_dagster.sources.patterns import PatternTimeout
 from openthoughts_dagster.sources.sampling import Lottery
@@ -146,7 +146,7 @@ class Stage:
 
     def _failed_filter(self, values: Any) -> str | None:
         for condition in self.where:
-            if not fits(condition, values):
+            if not matches_filter(condition, values):
                 return describe_filter(condition)
         return None
 

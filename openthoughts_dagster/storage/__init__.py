@@ -1,6 +1,6 @@
 """Folders of files, such as checkpoints, on disk or in an object store."""
 
-from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, open_file_system
+from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_file_system
 from openthoughts_dagster.storage.folders import DEFAULT_CACHE, Folders
 from openthoughts_dagster.storage.leftovers import TEMPORARY_PREFIX, Deleted, delete_leftovers
 from openthoughts_dagster.storage.manifest import Manifest
@@ -13,7 +13,7 @@ __all__ = [
     "Manifest",
     "StorageError",
     "delete_leftovers",
-    "joined",
+    "join_address",
     "local_path",
     "open_file_system",
 ]

@@ -21,7 +21,7 @@ def local_path(address: str) -> Path | None:
     return None if "://" in address else Path(address)
 
 
-def joined(address: str, *parts: str) -> str:
+def join_address(address: str, *parts: str) -> str:
     """Append parts to an address, separated by slashes."""
     return "/".join([address.rstrip("/"), *(part.strip("/") for part in parts)])
 
@@ -53,7 +53,7 @@ def open_file_system(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def reached(address: str, doing: str) -> Iterator[tuple[Any, str]]:
+def open_address(address: str, doing: str) -> Iterator[tuple[Any, str]]:
     """Open the file system of an address, and turn every error of the block into a StorageError.
 
     The error has no cause on purpose: the store's own message may repeat keys, and Dagster shows the causes of errors

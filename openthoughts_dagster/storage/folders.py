@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openthoughts_dagster.lake import file_digest
 from openthoughts_dagster.lake.credentials import without_credentials
-from openthoughts_dagster.storage.addresses import StorageError, joined, local_path, reached
+from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_address
 from openthoughts_dagster.storage.manifest import NAME, Manifest
 from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
 
@@ -63,7 +63,7 @@ class Folders:
             raise StorageError(f"{folder}: an empty folder cannot be put at {without_credentials(address)}")
         if (there := self.manifest(address)) is not None and (not replace or there.content == manifest.content):
             return there
-        with reached(address, "written") as (system, root):
+        with open_address(address, "written") as (system, root):
             body = f"{root}/{manifest.content}"
             system.invalidate_cache(body)
             sent = {path: info["size"] for path, info in find_objects(system, body).items()}
@@ -89,7 +89,7 @@ class Folders:
         Raises:
             StorageError: The store cannot be read, or the file is not a valid manifest.
         """
-        with reached(address, "read") as (system, root):
+        with open_address(address, "read") as (system, root):
             try:
                 return Manifest.from_json(system.cat_file(f"{root}/{NAME}"))
             except FileNotFoundError:
@@ -170,19 +170,19 @@ class Folders:
         if (path := local_path(address)) is not None:
             return (path / name).read_bytes()
         manifest = self.complete(address)
-        with reached(address, "read") as (system, root):
+        with open_address(address, "read") as (system, root):
             return bytes(system.cat_file(f"{root}/{manifest.content}/{name}"))
 
     def names(self, address: str) -> list[str]:
         """List the names of the complete folders directly below an address, sorted."""
-        with reached(address, "listed") as (system, root):
+        with open_address(address, "listed") as (system, root):
             system.invalidate_cache(root)
             found = [path.removeprefix(f"{root}/").split("/") for path in find_objects(system, root)]
         return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == NAME)
 
     def remove(self, address: str) -> None:
         """Delete everything at and below an address. Manifests go first, so that no reader sees half a folder."""
-        with reached(address, "deleted") as (system, root):
+        with open_address(address, "deleted") as (system, root):
             system.invalidate_cache(root)
             paths = list(find_objects(system, root))
             manifests = [path for path in paths if path.endswith(f"/{NAME}")]
@@ -196,7 +196,7 @@ class Folders:
             StorageError: One of these fails, or the store overwrites an object although the write was conditional.
         """
         name = f"tried-{uuid.uuid4().hex}"
-        with reached(address, "used") as (system, root):
+        with open_address(address, "used") as (system, root):
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
             if list(find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
@@ -232,9 +232,9 @@ class Folders:
         names = [path.relative_to(folder).as_posix() for path in files]
         if local_path(address) == folder:
             return [str(folder / name) for name in names]
-        with reached(address, "written") as (system, root):
+        with open_address(address, "written") as (system, root):
             run_in_threads(lambda name: upload_file(system, folder / name, f"{root}/{name}"), names)
-        return [joined(address, name) for name in names]
+        return [join_address(address, name) for name in names]
 
     def _download(self, address: str, content: str, manifest: Manifest, target: Path) -> None:
         free = shutil.disk_usage(self.cache).free
@@ -247,7 +247,7 @@ class Folders:
         try:
             for name in manifest.files:
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-            with reached(address, "fetched") as (system, root):
+            with open_address(address, "fetched") as (system, root):
 
                 def fetch(name: str) -> None:
                     system.get_file(f"{root}/{content}/{name}", str(unfinished / name))

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage.addresses import local_path, reached
+from openthoughts_dagster.storage.addresses import local_path, open_address
 
 TEMPORARY_PREFIX = "openthoughts-"
 """How the names of our folders for temporary files begin."""
@@ -113,7 +113,7 @@ def _delete_runs(address: str, before: float) -> Deleted:
     what = "step outputs of runs"
     if (folder := local_path(address)) is not None:
         return _delete(what, (path for path in folder.glob("*") if path.is_dir()), before)
-    with reached(address, "cleaned") as (system, root):
+    with open_address(address, "cleaned") as (system, root):
         runs: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         found = system.find(root, detail=True) if system.exists(root) else {}
         for path, info in found.items():

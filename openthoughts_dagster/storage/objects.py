@@ -4,14 +4,14 @@ import uuid
 from pathlib import Path
 
 from openthoughts_dagster.lake.credentials import without_credentials
-from openthoughts_dagster.storage.addresses import StorageError, local_path, reached
+from openthoughts_dagster.storage.addresses import StorageError, local_path, open_address
 
 
 def write_object(address: str, data: bytes) -> None:
     """Write `data` to the file at an address, in place of what was there. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return _write_file(path, data)
-    with reached(address, "written") as (system, path_in_store):
+    with open_address(address, "written") as (system, path_in_store):
         system.pipe_file(path_in_store, data)
     return None
 
@@ -20,7 +20,7 @@ def read_object(address: str) -> bytes | None:
     """Read the file at an address, or return None when there is none. Raises StorageError."""
     if (path := local_path(address)) is not None:
         return path.read_bytes() if path.is_file() else None
-    with reached(address, "read") as (system, path_in_store):
+    with open_address(address, "read") as (system, path_in_store):
         try:
             return bytes(system.cat_file(path_in_store))
         except FileNotFoundError:

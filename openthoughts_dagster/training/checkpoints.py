@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage import StorageError, joined
+from openthoughts_dagster.storage import StorageError, join_address
 from openthoughts_dagster.training.students import Students
 
 _KEPT = 2
@@ -43,7 +43,9 @@ class StoredTraining:
         """
         folders = self.students.folders
         here = max((step_of(path.name) for path in partial.glob(f"{_PREFIX}*")), default=-1)
-        stored = [(step_of(name), joined(place, name)) for place in self._partials() for name in folders.names(place)]
+        stored = [
+            (step_of(name), join_address(place, name)) for place in self._partials() for name in folders.names(place)
+        ]
         for step, address in sorted(stored, reverse=True):
             if step <= here:
                 return
@@ -68,9 +70,9 @@ class StoredTraining:
     def upload(self, checkpoint: Path) -> None:
         """Upload a checkpoint, and delete all but the newest two."""
         folders = self.students.folders
-        folders.put(checkpoint, joined(self._partial, checkpoint.name))
+        folders.put(checkpoint, join_address(self._partial, checkpoint.name))
         for name in sorted(folders.names(self._partial), key=step_of)[:-_KEPT]:
-            folders.remove(joined(self._partial, name))
+            folders.remove(join_address(self._partial, name))
 
     def uploads(self, partial: Path, log: Callable[[str], None]) -> Any:
         """Make a TrainerCallback that uploads each checkpoint that the trainer saves below `partial`.
@@ -112,11 +114,11 @@ class StoredTraining:
 
     @property
     def _job(self) -> str:
-        return joined(self.students.root, f"{self.fingerprint}.job")
+        return join_address(self.students.root, f"{self.fingerprint}.job")
 
     @property
     def _partial(self) -> str:
-        return joined(self.students.root, f"{self.fingerprint}.partial")
+        return join_address(self.students.root, f"{self.fingerprint}.partial")
 
     def _partials(self) -> list[str]:
         """Return the addresses of checkpoints: beside the student, and where an earlier version left them."""

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage import StorageError, joined
-from openthoughts_dagster.storage.addresses import reached
+from openthoughts_dagster.storage import StorageError, join_address
+from openthoughts_dagster.storage.addresses import open_address
 
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -70,7 +70,7 @@ def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
 
     def renew() -> None:
         while not ended.wait(RENEW_SECONDS):
-            with suppress(StorageError), reached(address, "written") as (system, root):
+            with suppress(StorageError), open_address(address, "written") as (system, root):
                 system.pipe_file(f"{root}/{number}", uuid.uuid4().bytes)
 
     renewing = threading.Thread(target=renew, daemon=True)
@@ -80,7 +80,7 @@ def hold_claim(address: str, waiting: Callable[[], None]) -> Iterator[None]:
     finally:
         ended.set()
         renewing.join()
-        with suppress(StorageError), reached(address, "deleted") as (system, root):
+        with suppress(StorageError), open_address(address, "deleted") as (system, root):
             for old in range(1, number + 1):
                 with suppress(FileNotFoundError):
                     system.rm_file(f"{root}/{old}")
@@ -93,7 +93,7 @@ def _acquire_claim(address: str, waiting: Callable[[], None]) -> int:
         if newest != known:
             known, since = newest, time.monotonic()
         if not newest[0] or time.monotonic() - since > STALE_SECONDS:
-            if _try_create(joined(address, str(newest[0] + 1))):
+            if _try_create(join_address(address, str(newest[0] + 1))):
                 return newest[0] + 1
             continue
         if not said:
@@ -104,7 +104,7 @@ def _acquire_claim(address: str, waiting: Callable[[], None]) -> int:
 
 def _newest_claim(address: str) -> tuple[int, bytes]:
     """Return the number of the current claim, 0 if there is none, and what its owner wrote last."""
-    with reached(address, "read") as (system, root):
+    with open_address(address, "read") as (system, root):
         system.invalidate_cache(root)
         try:
             numbers = [int(path.rpartition("/")[2]) for path in system.find(root)]
@@ -115,7 +115,7 @@ def _newest_claim(address: str) -> tuple[int, bytes]:
 
 
 def _try_create(address: str) -> bool:
-    with reached(address, "written") as (system, path):
+    with open_address(address, "written") as (system, path):
         options: dict[str, Any] = {"mode": "create"}
         try:
             system.pipe_file(path, uuid.uuid4().bytes, **options)

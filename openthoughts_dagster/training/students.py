@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage import Folders, joined, local_path
-from openthoughts_dagster.storage.addresses import reached
+from openthoughts_dagster.storage import Folders, join_address, local_path
+from openthoughts_dagster.storage.addresses import open_address
 from openthoughts_dagster.training.claims import hold_claim, hold_file
 
 REPORT = "training.json"
@@ -55,7 +55,7 @@ class Students:
 
     def address(self, fingerprint: str) -> str:
         """Return the address at which a new student is put."""
-        return joined(self.root, fingerprint)
+        return join_address(self.root, fingerprint)
 
     def find(self, fingerprint: str) -> str | None:
         """Return the address of a finished student; None if there is none. Raises StorageError."""
@@ -73,9 +73,9 @@ class Students:
 
     def old_addresses(self, name: str) -> list[str]:
         """Return the addresses ROOT/SOURCE/TEACHER/NAME, which earlier versions used in the store."""
-        with reached(self.root, "listed") as (system, root):
+        with open_address(self.root, "listed") as (system, root):
             cells = [cell for source in _subfolders(system, root) for cell in _subfolders(system, source)]
-            return [joined(self.root, cell.removeprefix(root), name) for cell in cells]
+            return [join_address(self.root, cell.removeprefix(root), name) for cell in cells]
 
     def adopt_interrupted(self, fingerprint: str, log: Callable[[str], None]) -> None:
         """Move a training that an earlier version left unfinished in a folder of its cell on this machine."""
@@ -95,7 +95,7 @@ class Students:
         with ExitStack() as held:
             held.enter_context(hold_file(self.workplace / f".{fingerprint}.lock", waiting))
             if self.in_store:
-                held.enter_context(hold_claim(joined(self.root, f"{fingerprint}.claim"), waiting))
+                held.enter_context(hold_claim(join_address(self.root, f"{fingerprint}.claim"), waiting))
             yield
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.cluster import cpu_pod, merged, model_pod, pod_template
+from openthoughts_dagster.cluster import cpu_pod, merge_settings, model_pod, pod_template
 from openthoughts_dagster.recipe import Hardware
 from openthoughts_dagster.recipe.hardware import SHAPES
 from openthoughts_dagster_tests.cluster.helpers import CLUSTER, cluster
@@ -148,7 +148,7 @@ def test_lists_without_names_are_joined_and_commands_replaced() -> None:
     one = {"tolerations": [{"key": "a"}], "args": ["x"], "volumes": [{"name": "v", "emptyDir": {}}]}
     two = {"tolerations": [{"key": "a"}, {"key": "b"}], "args": ["y"], "volumes": [{"name": "v", "secret": {}}]}
 
-    assert merged(one, two) == {
+    assert merge_settings(one, two) == {
         "tolerations": [{"key": "a"}, {"key": "b"}],
         "args": ["y"],
         "volumes": [{"name": "v", "secret": {}}],

@@ -6,7 +6,7 @@ import pytest
 
 from openthoughts_dagster.cli.tables import table as text_table
 from openthoughts_dagster.defs.leaderboard import NOTHING_COMMON, leaderboard_rows
-from openthoughts_dagster.defs.metadata import counts, recorded_steps, steps, table
+from openthoughts_dagster.defs.metadata import recorded_steps, show_counts, show_steps, table
 
 
 def _records(value: dg.MetadataValue) -> list[dict[str, object]]:
@@ -24,12 +24,12 @@ def test_a_table_rounds_its_numbers_and_shows_their_units() -> None:
 
 @pytest.mark.parametrize("values", [{"a": 1, "b": 2}, pl.DataFrame({"reason": ["b", "a", "b"]})])
 def test_counts_of_a_mapping_and_of_rows_are_one_table(values: dict[str, int] | pl.DataFrame) -> None:
-    assert _records(counts(values, "reason")) == [{"reason": "b", "count": 2}, {"reason": "a", "count": 1}]
+    assert _records(show_counts(values, "reason")) == [{"reason": "b", "count": 2}, {"reason": "a", "count": 1}]
 
 
 def test_steps_are_read_back_also_from_what_earlier_versions_recorded() -> None:
     left = {"scored": 50, "selected": 45, "deduplicated": 45}
-    shown = steps(left)
+    shown = show_steps(left)
     assert [row["removed"] for row in _records(shown)] == [0, 5, 0]
     assert recorded_steps(shown) == recorded_steps([list(pair) for pair in left.items()]) == left
     assert recorded_steps(None) == {}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from openthoughts_dagster.generation.engines.finishing import finished
+from openthoughts_dagster.generation.engines.finishing import make_completion
 from openthoughts_dagster.generation.generate import ledger_client, plan
 from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -68,7 +68,7 @@ def test_what_was_cut_off_is_continued_and_only_the_rest_is_paid_for(lake: Lake,
         cap, begun = request.sampling.max_tokens, len(request.written)
         new = f"<think>{'a' * 100}"[begun:cap]
         reason = "length" if request.messages[-1]["content"] != "3?" else "stop"
-        return finished(request, new, reason, 3, len(new), 0.1, written_tokens=begun)
+        return make_completion(request, new, reason, 3, len(new), 0.1, written_tokens=begun)
 
     def ask(sampling: Sampling, *prompts: Prompt) -> list[Answer]:
         client = ledger_client(lake, FaultyPool(goes_on), model, sampling, Usage(), Purpose("a", "s"), print)

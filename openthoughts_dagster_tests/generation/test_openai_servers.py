@@ -12,7 +12,7 @@ from aiohttp import web
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.openai_engine import start_openai
-from openthoughts_dagster.generation.estimate import estimate, rates
+from openthoughts_dagster.generation.estimate import estimate, measure_rates
 from openthoughts_dagster.generation.generate import generate, plan
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import locate
@@ -175,7 +175,7 @@ def test_a_ledger_without_any_tokens_can_be_planned_with(lake: Lake) -> None:
     planned = plan(lake, model, prompts, Sampling())
     pool = FaultyPool(lambda _, request: Completion(request, "4", "stop", 0, 0, 0.1))
     generate(lake, pool, model, iter([planned.missing]), 30, Purpose("a", "s"), print)
-    known = rates(lake, model, Sampling(), "s")
+    known = measure_rates(lake, model, Sampling(), "s")
     assert "unknown" in estimate(model, known, 10, 0, 100.0, 100.0).says()
 
 

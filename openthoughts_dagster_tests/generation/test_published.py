@@ -128,7 +128,7 @@ def test_only_a_teacher_may_be_published_and_a_copy_comes_before_the_hub(tmp_pat
     path.write_text(yaml.safe_dump(document))
     (copies / "owner" / "answers").mkdir(parents=True)
     recipe = load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(tmp_path)})
-    assert recipe.teacher("p").model == "owner/answers"
+    assert recipe.teacher("p").model == "owner/answers" and "p" not in recipe.references()
     assert recipe.with_copies(copies).teacher("p").model == str(copies / "owner" / "answers")
 
     document["student"]["engine"] = "published"

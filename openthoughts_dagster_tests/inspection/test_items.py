@@ -60,10 +60,11 @@ def test_repeats_have_a_row_and_a_verdict_each_and_two_students_are_compared(tmp
         return right(question, index) if index == 1 and question[0] == "3" else "Answer: 50"
 
     score(lake, BENCHMARK_SCORES, evaluation, first_two_right, tmp_path, source="s", teacher="t")
-    score(lake, REFERENCE_SCORES, evaluation, once, tmp_path, reference="other")
+    score(lake, REFERENCE_SCORES, evaluation, once, tmp_path, compared_model="other")
     one, other = (find_student(lake, name) for name in ("s/t", "other"))
     rows = [benchmark_items(lake, each.scores, **each.partition).collect() for each in (one, other)]
     assert rows[1].height == 8 and rows[1]["verdict"].to_list()[-2:] == ["wrong", "right"]
+    assert rows[1]["reference"].to_list() == rows[0]["reference"].to_list() == [str(n // 2 + 1) for n in range(8)]
     compared = compare_items(*rows)
     assert compared.select("solved", "position").rows() == [
         ("first", 0),
@@ -81,13 +82,15 @@ def test_pages_escape_answers_and_can_be_filtered_without_a_network(tmp_path: Pa
     rows = [benchmark_items(lake, BENCHMARK_SCORES, source="s", teacher=t).collect() for t in "tu"]
     for made, sections in (
         (items_page("s/u", rows[1].head(3), 4), 3),
-        (comparison_page("s/t", "s/u", compare_items(*rows), 4), 4),
+        (comparison_page("s/t", "s/u", compare_items(*rows)), 4),
     ):
         read = PageParser(made)
         assert read.tags.count("section") == sections and read.tags.count("script") == 1
         assert EVIL in read.text and EVIL not in made
         assert read.loads == [] and read.handlers == []
         assert {value for name, value in read.attributes if name == "data-benchmark"} == {"sums"}
+    short = PageParser(comparison_page("s/t", "s/u", compare_items(*rows), 1))
+    assert "2 solved by s/t alone" in short.text and short.tags.count("section") == 1
     assert "The page has the first 3 of 4 answers." in items_page("s/u", rows[1].head(3), 4)
 
 

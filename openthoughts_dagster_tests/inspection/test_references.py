@@ -51,11 +51,11 @@ def test_a_teachers_own_score_stands_beside_its_answers_and_its_students(tmp_pat
     house = make_house(tmp_path, evaluation={"benchmarks": benchmarks})
     assert teacher_facts(house.lake, house.recipe)["own_score"].to_list() == [None]
     rows = [
-        {"reference": TEACHER, "benchmark": benchmark, "metric": "m", "item": str(n), "score": score, "repeats": 1}
+        {"compared_model": TEACHER, "benchmark": benchmark, "metric": "m", "item": str(n), "score": score, "repeats": 1}
         for benchmark, score in (("b", 0.75), ("hidden", 0.0))
         for n in range(4)
     ]
-    house.write(REFERENCE_SCORES, *rows, reference=TEACHER)
+    house.write(REFERENCE_SCORES, *rows, compared_model=TEACHER)
     means = reference_means(house.lake, house.recipe)
     assert means.select("reference", "benchmark", "score", "items").rows() == [
         (TEACHER, "b", 0.75, 4),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.questions import Texts, curate, distributed, find_leaks
-from openthoughts_dagster.questions.matching.similar import similar_pairs
+from openthoughts_dagster.questions.matching.similar import find_similar_pairs
 from openthoughts_dagster.recipe import Decontamination, Dedup, DomainQuestions
 from openthoughts_dagster_tests.questions.test_engine import corpus
 
@@ -38,7 +38,7 @@ def test_a_cluster_finds_what_one_machine_finds(cluster: None) -> None:
 
     texts = list(dict.fromkeys(corpus(4, 1_500, 4, 40)))
     rows = daft.from_pydict({"position": list(range(len(texts))), "question": texts}).into_partitions(4)
-    here, there = similar_pairs(Texts.of(pl.Series(texts)), 85), distributed.similar_pairs(rows, 85, chunk=200)
+    here, there = find_similar_pairs(Texts.of(pl.Series(texts)), 85), distributed.similar_pairs(rows, 85, chunk=200)
     order = np.lexsort((here.others, here.ones))
     assert len(here.ones) > 100
     assert (here.ones[order] == there.ones).all() and (here.others[order] == there.others).all()

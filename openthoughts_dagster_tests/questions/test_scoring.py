@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -15,7 +17,7 @@ from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import EMBEDDINGS, RAW_SOURCES, Lake
 from openthoughts_dagster.questions.classifier import fasttext_scores
 from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions
-from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores
+from openthoughts_dagster.questions.embeddings import EmbeddingError, embedding_scores, local_encoder
 from openthoughts_dagster.questions.examples import ExamplesError, read_examples
 from openthoughts_dagster.questions.scoring import ScoringContext, score_questions
 from openthoughts_dagster.recipe import (
@@ -58,6 +60,27 @@ def test_embeddings_of_a_local_encoder_are_nearer_to_what_is_alike(untrained_mod
     assert embedding_scores(asked, SUMS[2:12], POEMS[2:12], settings, lake) == scores
     with pytest.raises(EmbeddingError, match=r"scores\.e\.model: '/nowhere' could not be loaded"):
         embedding_scores(["a"], ["b"], ["c"], settings.model_copy(update={"model": "/nowhere"}), lake)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_vectors_are_those_of_the_plain_text_though_the_model_has_a_chat_template(
+    untrained_model: Path, pooling: Literal["mean", "first", "last"]
+) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["What is 2 + 3?", "two roses and a pen " * 300, "x", "ünïcode 💔 " * 3]
+    settings = EmbeddingScore(
+        name="e", method="embedding", model=str(untrained_model), positives=ANY, negatives=ANY, pooling=pooling
+    )
+    vectors = np.concatenate(list(local_encoder(settings).embed(texts)))
+    tokenizer, model = AutoTokenizer.from_pretrained(untrained_model), AutoModel.from_pretrained(untrained_model).eval()
+    for text, vector in zip(texts, vectors, strict=True):  # one by one: nothing is padded
+        tokens = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            states = model(input_ids=tokens).last_hidden_state[0]
+        wanted = {"mean": states.mean(0), "first": states[0], "last": states[-1]}[pooling]
+        assert np.abs(vector - (wanted / wanted.norm()).numpy()).max() < 1e-5
 
 
 class _Embeddings(ThreadingHTTPServer):

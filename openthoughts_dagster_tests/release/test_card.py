@@ -48,6 +48,8 @@ def test_the_card_says_what_the_tables_say(tmp_path: Path) -> None:
     assert str(tmp_path) not in card
 
     plot = (Path(made.path) / "funnel.svg").read_text()
+    places = re.findall(r'<text x="([\d.]+)"[^>]*"start">([^<]*)</text>', plot)
+    assert all(float(x) + 6.5 * len(text) < 920 for x, text in places) and len(places) == 7
     assert plot.startswith("<svg xmlns=") and ">30 questions, 60 answers</text>" in plot and "<script" not in plot
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.storage import Folders, joined
+from openthoughts_dagster.storage import Folders, join_address
 from openthoughts_dagster.training import Students, Trained, claims, sft, train_student
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.claims import hold_claim, hold_file
@@ -56,7 +56,7 @@ def test_a_student_at_the_old_place_is_used_where_it_is(
     students: Students, untrained_model: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     made = train(str(untrained_model), students, [])
-    name, old = made.fingerprint, joined(students.root, "sums", "noise", made.fingerprint)
+    name, old = made.fingerprint, join_address(students.root, "sums", "noise", made.fingerprint)
     if students.in_store:
         move(request.getfixturevalue("store"), f"students/{name}", f"students/sums/noise/{name}")
     else:
@@ -93,7 +93,7 @@ def test_a_training_that_an_earlier_version_left_unfinished_goes_on(
     trained = train(str(untrained_model), elsewhere(students, tmp_path / "other"), lines)
 
     assert "student: going on from checkpoint-4" in lines
-    assert (trained.steps, trained.path) == (4, joined(students.root, trained.fingerprint))
+    assert (trained.steps, trained.path) == (4, join_address(students.root, trained.fingerprint))
     assert students.old_addresses(begun.name) == [] if students.in_store else not begun.exists()
 
 

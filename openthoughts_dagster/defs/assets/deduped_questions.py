@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, side_by_side, steps
+from openthoughts_dagster.defs.metadata import funnel, sample_rows, show_counts, show_steps, side_by_side
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -63,8 +63,8 @@ def _metadata(curated: Curated, unchecked: Sequence[str]) -> dict[str, Any]:
     examples = curated.examples(20)
     return {
         "funnel": funnel(curated.funnel),
-        "steps": steps(curated.funnel),
-        "rejected_by_reason": counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
+        "steps": show_steps(curated.funnel),
+        "rejected_by_reason": show_counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
         "leaks_side_by_side": side_by_side(leaks_of(examples)),
         "duplicates_side_by_side": side_by_side(duplicates_of(examples)),
         "instructions_that_are_no_leaks": sample_rows(pl.DataFrame([asdict(run) for run in curated.instructions]), 20),

@@ -23,7 +23,7 @@ def generation_costs_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
     @dg.asset(**entry.arguments(recipe))
     @resumable
     def costs(lake: LakeResource) -> dg.MaterializeResult:
-        """Completions, tokens, engine time and money by day, asset, source and model, summed from the ledger.
+        """Completions, tokens, engine time and money by day, asset, source, teacher and model, from the ledger.
 
         Failed requests count, and so does what a process committed before it died. Money is at the price of the day.
         """

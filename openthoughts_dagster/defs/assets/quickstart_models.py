@@ -15,7 +15,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.lake import folder_hash, text_hash
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.storage import joined, local_path
+from openthoughts_dagster.storage import join_address, local_path
 
 if TYPE_CHECKING:  # loads torch
     from openthoughts_dagster.quickstart.tiny_models import TinyModel
@@ -38,7 +38,7 @@ def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> d
 
         def keep(model: TinyModel) -> None:
             if local_path(address) is None:
-                models.folders.put(model.path, joined(address, model.name), replace=True)
+                models.folders.put(model.path, join_address(address, model.name), replace=True)
 
         built = build_tiny_models(_workplace(address, models), context.log.info, finished=keep)
         revisions = [folder_hash(Path(model.path), ignore=("training.json",)) for model in built.values()]
@@ -73,5 +73,5 @@ def _workplace(address: str, models: ModelsResource) -> Path:
     folder = Path(models.data) / "tiny_models"
     for name in models.folders.names(address):
         shutil.rmtree(folder / name, ignore_errors=True)
-        shutil.copytree(models.folders.fetch(joined(address, name)), folder / name)
+        shutil.copytree(models.folders.fetch(join_address(address, name)), folder / name)
     return folder

@@ -7,7 +7,7 @@ import dagster as dg
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.cell_seeds import cell_scores
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
-from openthoughts_dagster.defs.metadata import bars, sample_rows, table
+from openthoughts_dagster.defs.metadata import draw_bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -84,7 +84,7 @@ def _metadata(result: Ranked, by: By) -> dict[str, Any]:
         "items_compared": int(overall["items"].max() or 0),  # type: ignore[arg-type]
         "cells_compared": int(overall["cells"].max() or 0),  # type: ignore[arg-type]
         "with_cells_missing": ", ".join(sorted(overall.filter(~overall["complete"])[by])) or "none",
-        "plot": bars(
+        "plot": draw_bars(
             scored[by].to_list(),
             scored["score"].to_list(),
             scored["standard_error"].fill_null(0).to_list(),

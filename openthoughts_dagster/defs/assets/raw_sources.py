@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, counts, histogram, sample_rows
+from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -54,9 +54,9 @@ def _metadata(lake: Lake, source: str, read: StagedSource, sample: pl.DataFrame,
         "rows_in": read.rows_in,
         "dagster/row_count": read.kept,
         "rows_rejected": read.rows_in - read.kept,
-        "rejected_by_reason": counts(read.reasons, "reason"),
+        "rejected_by_reason": show_counts(read.reasons, "reason"),
         "rows_read": read.counts.rows,
-        "filtered_by": counts(read.counts.filtered, "filter"),
+        "filtered_by": show_counts(read.counts.filtered, "filter"),
         "shards": len(read.shards),
         "question_characters": histogram(characters["question"], "Characters per question", characters["len"]),
         "sample": sample_rows(sample.select("question", "reference_answer", "origin")),

@@ -7,13 +7,13 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import counts, funnel, sample_rows, steps, table
+from openthoughts_dagster.defs.metadata import funnel, sample_rows, show_counts, show_steps, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release import MadeRelease, ReleasePlace, make_release
-from openthoughts_dagster.storage import joined
+from openthoughts_dagster.storage import join_address
 
 _PLACES = ("OPENTHOUGHTS_DATA", "OPENTHOUGHTS_FILES", "OPENTHOUGHTS_LAKE")
 
@@ -54,16 +54,16 @@ def _metadata(made: MadeRelease) -> dict[str, Any]:
     return {
         "version": made.version,
         "folder": dg.MetadataValue.path(made.path),
-        "card": dg.MetadataValue.path(joined(made.path, "README.md")),
+        "card": dg.MetadataValue.path(join_address(made.path, "README.md")),
         "new_files": made.new,
         "dagster/row_count": made.record["rows"],
         "questions": made.record["questions"],
         "short": "\n".join(chosen.shortfalls) or "no",
         "funnel": funnel(questions),
-        "steps": steps(questions),
+        "steps": show_steps(questions),
         "answers_by_step": table(by_step.select("step", "answers")),
         "steps_by_source": table(chosen.funnel.drop("teacher", "order")),
-        "rejected_by_reason": counts(chosen.rejected, "reason"),
+        "rejected_by_reason": show_counts(chosen.rejected, "reason"),
         "rejected_sample": sample_rows(chosen.rejected.drop("teacher"), 10),
         "files": table(pl.DataFrame(configs).with_columns(mebibytes), {"bytes": "MiB", "file_bytes": "MiB"}),
         "tables": table(pl.DataFrame(list(made.record["tables"].items()), schema=["table", "version"], orient="row")),

@@ -38,13 +38,13 @@ def reference_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         folder, address = models.workplace(*below), models.address(*below)
         scores = score_reference(recipe.evaluation, recipe.path, ask, folder)
         files = models.folders.put_files(folder, scores.files, address)
-        rows = scores.items.with_columns(reference=pl.lit(name)).select(list(REFERENCE_SCORES.columns))
-        tables.replace(REFERENCE_SCORES, rows, reference=name)
+        rows = scores.items.with_columns(compared_model=pl.lit(name)).select(list(REFERENCE_SCORES.columns))
+        tables.replace(REFERENCE_SCORES, rows, compared_model=name)
         scored = Scored(scores, usage, address, sorted(file.removeprefix(f"{address}/") for file in files))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(scores_version(rows)),
             metadata=scores_metadata(scored, name)
-            | items_metadata(tables, REFERENCE_SCORES, reference=name)
+            | items_metadata(tables, REFERENCE_SCORES, compared_model=name)
             | {"model": model.model, "seconds": round(time.monotonic() - start, 1)},
         )
 

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import bars, table
+from openthoughts_dagster.defs.metadata import draw_bars, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -62,7 +62,7 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                 "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
                 "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
-                "plot": bars(
+                "plot": draw_bars(
                     result.arms["arm_name"].to_list(),
                     result.arms["score"].to_list(),
                     result.arms["error"].to_list(),

@@ -19,7 +19,7 @@ from openthoughts_dagster.lake import (
     TEACHER_RANKING,
     Table,
 )
-from openthoughts_dagster.storage import Folders, joined, local_path
+from openthoughts_dagster.storage import Folders, join_address, local_path
 from openthoughts_dagster.training import TrainingError
 from openthoughts_dagster.training.callbacks import check_finite_weights
 
@@ -30,10 +30,10 @@ def tiny_models_are_able(at: Partition) -> Finding:
     """The quickstart's models load as checkpoints, and each solves most of the held-out problems of its own task."""
     folder, files = at.recipe.path(at.recipe.tiny_models or ""), Folders()
     names = ["student", "worked", "direct", "judge"]
-    missing = [name for name in names if "training.json" not in files.listed(joined(folder, name))]
+    missing = [name for name in names if "training.json" not in files.listed(join_address(folder, name))]
     if missing:
         return Finding(False, f"{folder} lacks {', '.join(missing)}")
-    reports = {name: json.loads(files.read(joined(folder, name), "training.json")) for name in names}
+    reports = {name: json.loads(files.read(join_address(folder, name), "training.json")) for name in names}
     accuracy = {name: float(report["accuracy"]) for name, report in reports.items()}
     weak = [name for name in ("worked", "judge") if accuracy[name] < _ABLE]
     says = ", ".join(f"{name}: {share:.0%}" for name, share in accuracy.items())
@@ -48,7 +48,7 @@ def _students_of(at: Partition) -> Table:
 
 
 def _scores_of(at: Partition) -> Table:
-    if "reference" in at.labels:
+    if "compared_model" in at.labels:
         return REFERENCE_SCORES
     if "arm_student" in at.labels:
         return ARM_SCORES

@@ -6,7 +6,7 @@ from typing import Any
 
 from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 
-from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merged
+from openthoughts_dagster.cluster import Cluster, ClusterError, check_fits, merge_settings
 from openthoughts_dagster.cluster.step_work import (
     StepWork,
     reading_work,
@@ -56,7 +56,7 @@ def over_launcher(
     if "node_selector" in ours["pod_spec_config"]:
         base["pod_spec_config"] = {k: v for k, v in base["pod_spec_config"].items() if k not in _PLACES}
     return UserDefinedDagsterK8sConfig.from_dict(
-        {k: merged(base[k], v) if isinstance(v, Mapping) else v for k, v in ours.items()}
+        {k: merge_settings(base[k], v) if isinstance(v, Mapping) else v for k, v in ours.items()}
     )
 
 

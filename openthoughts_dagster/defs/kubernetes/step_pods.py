@@ -14,7 +14,7 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 
-from openthoughts_dagster.cluster import Cluster, ClusterError, merged
+from openthoughts_dagster.cluster import Cluster, ClusterError, merge_settings
 from openthoughts_dagster.cluster import pod_state as k8s
 from openthoughts_dagster.defs.kubernetes.job_client import JobClient
 from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher, step_work
@@ -79,7 +79,7 @@ class StepPods(K8sStepHandler):
         if work.kind == "teacher":  # the scaler that starts a served teacher from zero looks for this label
             asked = run_tags.get("dagster/partition") if step.op_name == "reference_scores" else None
             label = {"openthoughts/teacher": asked or run_tags.get("dagster/partition/teacher", "")}
-            pod = merged(pod, {"pod_template_spec_metadata": {"labels": label}})
+            pod = merge_settings(pod, {"pod_template_spec_metadata": {"labels": label}})
         over = context._replace(run_k8s_config=over_launcher(context.run_k8s_config, pod))
         return cast(K8sContainerContext, over)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.evaluation.errors import BenchmarkError
-from openthoughts_dagster.evaluation.judged import judged_metric, matched
+from openthoughts_dagster.evaluation.judged import judged_metric, make_match_metric
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.metrics import item_metrics
 from openthoughts_dagster.evaluation.program_tests import judge_programs, lighteval_tests, private_tests
@@ -91,5 +91,5 @@ def _metrics(benchmark: LightevalBenchmark, config: Any, context: TaskContext) -
         judge = judge_programs(context.programs(), lighteval_tests)
         return [judged_metric("codegen_pass@1", benchmark.repeats, judge)]
     if benchmark.match is not None:
-        return [matched(benchmark.match, benchmark.repeats)]
+        return [make_match_metric(benchmark.match, benchmark.repeats)]
     return item_metrics(config.metrics, benchmark.repeats)

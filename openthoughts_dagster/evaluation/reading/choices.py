@@ -2,7 +2,7 @@
 
 import re
 
-from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, undecorated
+from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, remove_decoration
 
 _FIRST = re.compile(r"\W*(?:(?:is|option|choice)\b\W*)*([A-Za-z])(?![A-Za-z0-9'])(.*)", re.IGNORECASE | re.DOTALL)
 _ANOTHER = re.compile(r"\W*(?:\b(?:or|and|and/or)\b|[,/&])\W*(?:option\W*)?[A-Za-z](?![A-Za-z])", re.IGNORECASE)
@@ -18,15 +18,15 @@ def chosen_letters(text: str) -> str | None:
     """
     box = last_box(text)
     if box is not None:
-        return _boxed(undecorated(box))
+        return _boxed(remove_decoration(box))
     said = after_answer(text)
     if said is not None:
-        return _said(undecorated(said))
+        return _said(remove_decoration(said))
     lines = [line for line in text.splitlines() if line.strip()]
     found = _LINE.fullmatch(lines[-1]) if lines else None
     if found is not None:
         return found[1]
-    alone = undecorated(text)
+    alone = remove_decoration(text)
     return alone.upper() if len(alone) == 1 and alone.isalpha() else None
 
 

@@ -26,7 +26,7 @@ def after_answer(text: str) -> str | None:
     """Return the rest of the line after the last "answer", "Answer:" or "the answer is"; None if it is empty."""
     for found in reversed(list(_ANSWER.finditer(text))):
         rest = text[found.end() :].lstrip(" \t*_:").partition("\n")[0]
-        if undecorated(rest):
+        if remove_decoration(rest):
             return rest
     return None
 
@@ -37,12 +37,12 @@ def final_answer(text: str) -> str:
     A box takes precedence over the word "answer", and that over the whole text.
     """
     for found in (last_box(text), after_answer(text)):
-        if found is not None and undecorated(found):
-            return undecorated(found)
-    return undecorated(text)
+        if found is not None and remove_decoration(found):
+            return remove_decoration(found)
+    return remove_decoration(text)
 
 
-def undecorated(text: str) -> str:
+def remove_decoration(text: str) -> str:
     """Without emphasis, dollar signs, wrappers such as \\text{}, brackets of LaTeX and a full stop at the end."""
     before = None
     while before != text:

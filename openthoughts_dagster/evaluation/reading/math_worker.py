@@ -14,7 +14,7 @@ import sysconfig
 from typing import Any
 
 from openthoughts_dagster.evaluation.confined import kernel
-from openthoughts_dagster.evaluation.reading.final import last_box, undecorated
+from openthoughts_dagster.evaluation.reading.final import last_box, remove_decoration
 
 SECONDS = 0.9  # of processor time for one pair
 _MEMORY = 2 * 2**30
@@ -49,9 +49,9 @@ def compare(gold: str, text: str) -> tuple[bool, str | None]:
     box = last_box(text)
     gold, said = _cleaned(gold), _cleaned(text if box is None else box)
     if box is not None and _word(gold) and _word(gold) == _word(said):
-        return True, undecorated(said)
+        return True, remove_decoration(said)
     answer = parse(said if box is None else f"${said}$")
-    extracted = undecorated(box) if box is not None else str(answer[-1]) if answer else None
+    extracted = remove_decoration(box) if box is not None else str(answer[-1]) if answer else None
     if not extracted:
         return False, None
     if verify(parse(f"${gold}$"), answer):
@@ -70,7 +70,7 @@ def _cleaned(text: str) -> str:
 
 def _word(text: str) -> str | None:
     """A text of words only, in one letter case; None for anything with a number or a sign."""
-    plain = undecorated(text)
+    plain = remove_decoration(text)
     return plain.casefold() if re.fullmatch(r"[A-Za-z][A-Za-z \-]+", plain) else None
 
 
@@ -109,4 +109,4 @@ def _in_child(pair: list[str], filter_program: Any) -> list[Any]:
 
 def _shown(text: str) -> str | None:
     box = last_box(text)
-    return undecorated(box)[:1000] if box is not None else None
+    return remove_decoration(box)[:1000] if box is not None else None

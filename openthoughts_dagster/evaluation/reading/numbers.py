@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, undecorated
+from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, remove_decoration
 
 _PLAIN = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
 _NUMBER = re.compile(rf"(?<![\w.]){_PLAIN}(?:/\d+(?:\.\d+)?)?%?")
@@ -14,7 +14,7 @@ _CHOICE_OF_TWO = re.compile(rf"{_PLAIN}%?\s+or\s+{_PLAIN}%?\s*$")
 
 def parse_number(text: str) -> Fraction | None:
     """The number that a text is, exactly: 1,000, 3.50, 1/3, \\frac{1}{3}, 50%, 2e3; None when it is something else."""
-    text = _plain_signs(undecorated(text)).replace(" ", "")
+    text = _plain_signs(remove_decoration(text)).replace(" ", "")
     found = _WHOLE.fullmatch(text)
     if found is None or not re.search(r"\d", found[1]):
         return None
@@ -35,8 +35,8 @@ def last_number(text: str) -> str | None:
         if place is None:
             continue
         if parse_number(place) is not None:
-            return undecorated(place)
-        plain = _plain_signs(undecorated(place))
+            return remove_decoration(place)
+        plain = _plain_signs(remove_decoration(place))
         if _CHOICE_OF_TWO.search(plain):
             return None
         found = [match for match in _NUMBER.findall(plain) if re.search(r"\d", match)]

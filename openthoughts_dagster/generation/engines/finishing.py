@@ -7,7 +7,7 @@ from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Request
 
 
-def finished(
+def make_completion(
     request: Request,
     text: str,
     reason: str,
@@ -67,7 +67,7 @@ def finished(
     )
 
 
-def failed(
+def make_failure(
     request: Request,
     problem: str,
     seconds: float = 0.0,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from openthoughts_dagster.generation.batch_journal import BatchJournal, custom_id_of
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
-from openthoughts_dagster.generation.engines.finishing import failed
+from openthoughts_dagster.generation.engines.finishing import make_failure
 from openthoughts_dagster.generation.engines.openai_engine import OpenaiEngine, describe_refusal
 from openthoughts_dagster.generation.engines.openai_replies import read_reply
 from openthoughts_dagster.generation.engines.prompts import InvalidPrompt
@@ -115,7 +115,7 @@ class OpenaiBatchEngine(OpenaiEngine):
                 bodies[name] = self._parameters.apply(self._body(request))
                 new[name] = request
             except InvalidPrompt as error:
-                completions.append(failed(request, str(error), prompt_tokens=error.tokens, permanent=True))
+                completions.append(make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True))
         for names, content in self._files(bodies):
             batch = await self._submit(names, content)
             batches[batch] = _Batch(batch, {name: new[name] for name in names})
@@ -185,7 +185,9 @@ class OpenaiBatchEngine(OpenaiEngine):
                     again.append(request)
                 else:
                     (failures if completion.error else answers).append(completion)
-        failures += [failed(request, f"batch {batch.id} {problem}, without it", seconds) for request in left.values()]
+        failures += [
+            make_failure(request, f"batch {batch.id} {problem}, without it", seconds) for request in left.values()
+        ]
         counts = f"{len(answers):,} answers, {len(failures):,} failed"
         self._journal.log(f"{self._model.reference.name}: batch {batch.id} {problem}: {counts}")
         marks = {"batch": batch.id}
@@ -204,7 +206,9 @@ class OpenaiBatchEngine(OpenaiEngine):
         if not isinstance(response, dict):
             error = line.get("error")
             said = error if isinstance(error, dict) else {}
-            return failed(request, f"the batch gave no answer: {said.get('code')}: {said.get('message')}", seconds)
+            return make_failure(
+                request, f"the batch gave no answer: {said.get('code')}: {said.get('message')}", seconds
+            )
         body = response.get("body")
         status = response.get("status_code")
         reply = HttpReply(status if isinstance(status, int) else 0, {}, json.dumps(body)[:4000], body)
@@ -215,9 +219,9 @@ class OpenaiBatchEngine(OpenaiEngine):
                 raise failure_of(reply, answers_others=True)
             return self._completion_of(request, self._body(request), read_reply(reply), seconds)
         except FatalServerError as error:
-            return failed(request, str(error), seconds)
+            return make_failure(request, str(error), seconds)
         except RequestFailed as error:
-            return failed(request, str(error), seconds, permanent=error.permanent, reason=error.reason)
+            return make_failure(request, str(error), seconds, permanent=error.permanent, reason=error.reason)
 
     async def _list(self, files: set[str]) -> dict[str, str]:
         """Return the ids of the server's batches that were made from `files`, by file."""

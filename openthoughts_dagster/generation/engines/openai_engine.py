@@ -8,7 +8,7 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
-from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.openai_replies import Reply, join_events, read_reply
 from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body
 from openthoughts_dagster.generation.engines.prompts import (
@@ -145,7 +145,7 @@ class OpenaiEngine:
         try:
             body = self._body(request)
         except InvalidPrompt as error:
-            return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
+            return make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True)
         try:
             reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
         except FatalServerError as error:
@@ -155,7 +155,7 @@ class OpenaiEngine:
             if error.kind is FailureKind.UNREACHABLE:
                 name, address = self._model.reference.name, self._client.address
                 raise EngineDied(f"{name}: the server at {address} is gone: {problem}") from None
-            return failed(
+            return make_failure(
                 request, problem, seconds, permanent=error.permanent, retries=error.retries, reason=error.reason
             )
         return self._completion_of(request, body, reply, time.monotonic() - start, retries)
@@ -165,7 +165,7 @@ class OpenaiEngine:
     ) -> Completion:
         """Return the completion in a server's reply."""
         prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
-        return finished(
+        return make_completion(
             request,
             reply.text,
             reply.reason,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
-from openthoughts_dagster.generation.servers.failures import failure_of, shown
+from openthoughts_dagster.generation.servers.failures import failure_of, shorten_reply
 from openthoughts_dagster.generation.servers.http_client import HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import FailureKind, RequestFailed
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
@@ -184,7 +184,7 @@ def _usage(usage: Any) -> tuple[int | None, int | None, int]:
 
 
 def _unusable(problem: str, reply: HttpReply) -> RequestFailed:
-    text = f"the server's reply cannot be used: {problem}: {shown(reply.text)}"
+    text = f"the server's reply cannot be used: {problem}: {shorten_reply(reply.text)}"
     return RequestFailed(text, FailureKind.ATTEMPT_FAILED)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
-from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.prompts import estimated_tokens
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.published import PublishedIndex
@@ -68,9 +68,9 @@ class PublishedEngine:
             problem = (
                 f"the data set {self._model.reference.model} has {self._index.count(question)} answers to this question"
             )
-            return failed(request, problem, permanent=True)
+            return make_failure(request, problem, permanent=True)
         parts = split_reasoning(text, request.prompt)
         reason = "length" if parts.reasoning is not None and not parts.answer.strip() else "stop"
         tokens = estimated_tokens(text)
         served = {"token_counts": "estimated"}
-        return finished(request, text, reason, 0, tokens, time.monotonic() - start, served=served)
+        return make_completion(request, text, reason, 0, tokens, time.monotonic() - start, served=served)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.logit_rules import Endings, binding_processor, grammar_maker
 from openthoughts_dagster.generation.engines.prompts import Beginning, InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.engines.seeded_sampling import sampling_processors
@@ -92,7 +92,7 @@ class TransformersEngine:
                 beginnings.append(self._prompts.beginning(request))
                 asked.append(request)
             except InvalidPrompt as error:
-                completions.append(failed(request, str(error), prompt_tokens=error.tokens, permanent=True))
+                completions.append(make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True))
         if asked:
             completions += await self._sampled(asked, beginnings)
         return completions
@@ -112,7 +112,7 @@ class TransformersEngine:
             raise
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory, a broken checkpoint, ...
             problem = f"{type(error).__name__}: {error}"
-            return [failed(request, problem, time.monotonic() - start) for request in requests]
+            return [make_failure(request, problem, time.monotonic() - start) for request in requests]
         seconds, ends = time.monotonic() - start, self._ends()
         completions = []
         for row, (request, beginning) in enumerate(zip(requests, beginnings, strict=True)):
@@ -122,7 +122,9 @@ class TransformersEngine:
             thought = self._prompts.thinking_tokens(request.prompt, tokens)
             length = len(beginning.tokens) - written
             completions.append(
-                finished(request, text, reason, length, count, seconds, thinking_tokens=thought, written_tokens=written)
+                make_completion(
+                    request, text, reason, length, count, seconds, thinking_tokens=thought, written_tokens=written
+                )
             )
         return completions
 

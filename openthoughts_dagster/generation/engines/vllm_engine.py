@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
-from openthoughts_dagster.generation.engines.finishing import failed, finished
+from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.prompts import InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
@@ -122,7 +122,7 @@ class VllmEngine:
         try:
             beginning = self._prompts.beginning(request)
         except InvalidPrompt as error:
-            return failed(request, str(error), prompt_tokens=error.tokens, permanent=True)
+            return make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True)
         final, limit = None, self._model.reference.retry.request_seconds
         prompt_tokens = len(beginning.tokens) - beginning.written_tokens
         try:
@@ -137,20 +137,20 @@ class VllmEngine:
             raise EngineDied(f"{self._model.reference.name}: the vLLM engine died: {error}") from error
         except TimeoutError:
             problem = f"vLLM gave no answer within {limit:g} s (retry.request_seconds)"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
+            return make_failure(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
         except (VLLMClientError, ValueError) as error:  # vLLM refuses this request every time
             problem = f"{type(error).__name__}: {error}"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens, permanent=True)
+            return make_failure(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens, permanent=True)
         except Exception as error:
             problem = f"{type(error).__name__}: {error.__cause__ or error}"
-            return failed(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
+            return make_failure(request, problem, time.monotonic() - start, prompt_tokens=prompt_tokens)
         seconds = time.monotonic() - start
         sample = final.outputs[0] if final is not None and final.outputs else None
         if final is None or sample is None or sample.finish_reason not in ("stop", "length", "repetition"):
             problem = f"vLLM ended the request without an answer ({sample and sample.finish_reason})"
-            return failed(request, problem, seconds, prompt_tokens=prompt_tokens)
+            return make_failure(request, problem, seconds, prompt_tokens=prompt_tokens)
         budget = request.sampling.thinking_budget
-        return finished(
+        return make_completion(
             request,
             sample.text,
             sample.finish_reason,

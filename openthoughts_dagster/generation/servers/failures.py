@@ -88,7 +88,7 @@ def error_text(reply: HttpReply) -> str:
     return _message_of(reply, _error_in(reply.body))
 
 
-def shown(text: str) -> str:
+def shorten_reply(text: str) -> str:
     """Return the beginning of a reply's text, for an error."""
     return text[:_SHOWN].strip() or "(empty)"
 
@@ -108,7 +108,7 @@ def _error_in(body: Any) -> dict[str, Any]:
 
 
 def _message_of(reply: HttpReply, error: dict[str, Any]) -> str:
-    message = error.get("message") or error.get("detail") or shown(reply.text)
+    message = error.get("message") or error.get("detail") or shorten_reply(reply.text)
     metadata = error.get("metadata")  # OpenRouter has here what the provider said, and why a prompt was moderated
     if isinstance(metadata, dict):
         more = [str(metadata[name]) for name in ("raw", "reasons") if metadata.get(name)]

@@ -180,6 +180,23 @@ class HttpClient:
             raise RequestFailed(problem, FailureKind.ATTEMPT_FAILED) from None
 
 
+def post_json(url: str, body: Any, seconds: float) -> HttpReply:
+    """Post JSON to an address once, without a key, retries or redirects, from code that is not asynchronous.
+
+    Raises:
+        RequestFailed: The reply does not come in time.
+    """
+
+    async def post() -> HttpReply:
+        client = HttpClient(url, None, seconds)
+        try:
+            return await client.post("/" if url.endswith("/") else "", body)
+        finally:
+            await client.close()
+
+    return asyncio.run(post())
+
+
 class BlockingHttpClient:
     """The client with its retry policy for code that is not asynchronous; a context manager.
 

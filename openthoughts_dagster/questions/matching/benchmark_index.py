@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.questions.decisions import shown
+from openthoughts_dagster.questions.decisions import shorten_evidence
 from openthoughts_dagster.questions.matching import instructions as common
 from openthoughts_dagster.questions.matching.instructions import CHUNK, CommonNgram, RunTable, hash_table, run_table
-from openthoughts_dagster.questions.matching.normalizing import normalized
+from openthoughts_dagster.questions.matching.normalizing import normalize_texts
 from openthoughts_dagster.questions.matching.resemblance import Resemblance
 from openthoughts_dagster.questions.matching.similar import Edges
 from openthoughts_dagster.questions.matching.texts import Texts, in_parallel
@@ -93,12 +93,12 @@ class BenchmarkIndex:
     def _shown(self) -> list[tuple[dict[str, object], str]]:
         """Benchmark, split and text of each question, which a million leaks share."""
         return [
-            ({"benchmark": row["benchmark"], "split": row.get("split")}, shown(row["question"], 1000))
+            ({"benchmark": row["benchmark"], "split": row.get("split")}, shorten_evidence(row["question"], 1000))
             for row in self.questions.iter_rows(named=True)
         ]
 
     def _prepared(self, texts: Texts) -> Texts:
-        return normalized(texts) if self.settings.normalize else texts
+        return normalize_texts(texts) if self.settings.normalize else texts
 
     @cached_property
     def _known(self) -> Texts:

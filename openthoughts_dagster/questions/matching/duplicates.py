@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openthoughts_dagster.questions.matching.differences import same_problems
-from openthoughts_dagster.questions.matching.similar import Edges, Positions, measured, similar_pairs
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, find_similar_pairs, measure_pairs
 from openthoughts_dagster.questions.matching.texts import WORKERS, Texts
 from openthoughts_dagster.recipe import Dedup
 
@@ -30,7 +30,7 @@ class Duplicates:
 
 
 def find_duplicates(
-    texts: Texts, rank: Positions, settings: Dedup, pairs: Callable[[Texts, float], Edges] = similar_pairs
+    texts: Texts, rank: Positions, settings: Dedup, pairs: Callable[[Texts, float], Edges] = find_similar_pairs
 ) -> Duplicates:
     """Find the texts that repeat another one; the text with the smallest `rank` of a component stays.
 
@@ -126,7 +126,7 @@ def _components(
     kept = best[positions]
     of, ratios = kept.copy(), _ratios(edges, positions, kept, len(texts))
     rest = np.nonzero(ratios == 0)[0]  # joined to what stays by way of others, and perhaps similar to it all the same
-    more = measured(texts, texts, positions[rest], kept[rest], settings.similarity)
+    more = measure_pairs(texts, texts, positions[rest], kept[rest], settings.similarity)
     if settings.same_numbers:
         more = same_problems(texts, more)
     ratios[np.searchsorted(positions, more.ones)] = more.ratios

@@ -21,7 +21,7 @@ _LINES = r"[ \t\r\x0B\x0C]*\n\s*"
 _BLANKS = r"[ \t\r\x0B\x0C]{2,}|[\t\r\x0B\x0C]"
 
 
-def normalized(texts: Texts) -> Texts:
+def normalize_texts(texts: Texts) -> Texts:
     """Return the texts in the form in which they are compared, in the same order."""
     return Texts.concatenated(
         in_parallel(lambda _, part: Texts.of(_normal(part.series())), texts.chunks(_CHUNK)), len(texts)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from openthoughts_dagster.questions.matching.instructions import CHUNK, hash_table
-from openthoughts_dagster.questions.matching.similar import Edges, Positions, distinct, measured, verified
+from openthoughts_dagster.questions.matching.similar import Edges, Positions, measure_pairs, sort_distinct, verify_pairs
 from openthoughts_dagster.questions.matching.texts import WORKERS, Texts, in_parallel
 
 _GRAM, _GRAM_BITS = 3, 2048
@@ -40,7 +40,7 @@ class Resemblance:
 
     def measured(self, texts: Texts, ones: Positions, others: Positions) -> Edges:
         """Those of the pairs that are similar."""
-        return measured(texts, self.known, ones, others, self.similarity)
+        return measure_pairs(texts, self.known, ones, others, self.similarity)
 
     def _compared(self, texts: Texts) -> Edges:
         """All similar pairs, by comparing every text with every question."""
@@ -72,7 +72,9 @@ class Resemblance:
         chunks = list(texts.chunks(CHUNK))
         for start in range(0, len(chunks), 4 * WORKERS):
             for first, ones, others in in_parallel(work, chunks[start : start + 4 * WORKERS]):
-                found.append(verified(texts, self.known, lengths, known_lengths, ones + first, others, self.similarity))
+                found.append(
+                    verify_pairs(texts, self.known, lengths, known_lengths, ones + first, others, self.similarity)
+                )
         nothing = np.empty(0, np.int64)
         return Edges(
             np.concatenate([nothing, *(edges.ones for edges in found)]),
@@ -133,7 +135,7 @@ class Resemblance:
             *(bits, filled, lengths, *known, shortest, _FEW, _LEAST_ALIKE, _ALIKE, _LIKELY), same, patterns
         )
         number = len(self.known)
-        every = distinct([ones[:found] * number + others[:found], same[:more] * number + order[patterns[:more]]])
+        every = sort_distinct([ones[:found] * number + others[:found], same[:more] * number + order[patterns[:more]]])
         return every // number, every % number
 
 

@@ -39,7 +39,7 @@ class Edges:
     ratios: npt.NDArray[np.float64]
 
 
-def similar_pairs(texts: Texts, similarity: float) -> Edges:
+def find_similar_pairs(texts: Texts, similarity: float) -> Edges:
     """Find the pairs of texts whose Indel similarity (rapidfuzz ratio, 0-100) is `similarity` or more.
 
     It finds at least 99% of the pairs at 90 and above (benchmarks/questions.py measures this), and fewer below 80.
@@ -54,19 +54,19 @@ def similar_pairs(texts: Texts, similarity: float) -> Edges:
     """
     lengths, prose = texts.lengths(), similarity < _PROSE
     letters = np.empty((0, 64), np.uint8) if prose else texts.letters()
-    candidates = candidate_pairs(texts, lengths, letters, similarity, grams_of(len(texts)))
-    ones, others = unpacked(candidates, text_bits(len(texts)))
+    candidates = find_candidate_pairs(texts, lengths, letters, similarity, grams_of(len(texts)))
+    ones, others = unpack_pairs(candidates, text_bits(len(texts)))
     if prose:
-        return verified(texts, texts, lengths, lengths, ones, others, similarity)
-    return measured(texts, texts, ones, others, similarity)
+        return verify_pairs(texts, texts, lengths, lengths, ones, others, similarity)
+    return measure_pairs(texts, texts, ones, others, similarity)
 
 
-def candidate_pairs(
+def find_candidate_pairs(
     texts: Texts, lengths: Positions, letters: npt.NDArray[np.uint8], similarity: float, wanted: float
 ) -> npt.NDArray[np.uint64]:
     """Pairs worth a comparison, each once, earlier << text_bits | later, sorted."""
     bits, short = text_bits(len(texts)), lengths.astype(np.int32)
-    common, rest = common_grams(texts, wanted)
+    common, rest = find_common_grams(texts, wanted)
     passes = max(1, -(-int(rest * np.minimum(np.diff(texts.offsets), wanted).sum()) // _ENTRIES))
     edges = [(1 << (64 - bits)) * number // passes for number in range(passes + 1)]
     bands = np.zeros((len(texts), BANDS), np.uint64)
@@ -75,18 +75,20 @@ def candidate_pairs(
 
         def work(first: int, part: Texts, number: int = number) -> Parted:
             own = bands[first : first + len(part)] if number == 0 else bands[:0, :0]
-            return parted(entries_of(part, wanted, common, bits, first, edges[number], edges[number + 1], own))
+            return divide_into_parts(
+                sample_entries(part, wanted, common, bits, first, edges[number], edges[number + 1], own)
+            )
 
         found = in_parallel(work, texts.chunks(_BLOCK))
         pairs += in_parallel(
-            lambda part, found=found: raw_pairs(part_of(found, part), short, letters, bits, similarity), _EACH
+            lambda part, found=found: find_raw_pairs(join_part(found, part), short, letters, bits, similarity), _EACH
         )
         del found
     texts.release()
-    return distinct(pairs + band_neighbours(bands, short, letters, bits, similarity))
+    return sort_distinct(pairs + find_band_neighbours(bands, short, letters, bits, similarity))
 
 
-def band_neighbours(
+def find_band_neighbours(
     bands: npt.NDArray[np.uint64],
     lengths: npt.NDArray[np.int32],
     letters: npt.NDArray[np.uint8],
@@ -104,7 +106,7 @@ def band_neighbours(
     return in_parallel(neighbours, [(band,) for band in range(bands.shape[1])])
 
 
-def distinct(parts: list[npt.NDArray[Number]]) -> npt.NDArray[Number]:
+def sort_distinct(parts: list[npt.NDArray[Number]]) -> npt.NDArray[Number]:
     """All values of the parts, each once, sorted: numpy's own `unique` takes ten times as long."""
     every = np.concatenate(parts)
     every.sort()
@@ -123,7 +125,7 @@ def text_bits(number: int) -> int:
     return max(1, (number - 1).bit_length())
 
 
-def common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], float]:
+def find_common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], float]:
     """A hash table of sampled grams that more than `_CAP` of the first texts have, and the share that all others are.
 
     They are in too many texts to make a pair, however many texts follow: leaving them out early changes nothing.
@@ -131,7 +133,7 @@ def common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], f
     from openthoughts_dagster.questions.matching import hash_table
 
     first, nothing = Texts(texts.data, texts.offsets[: _SAMPLE + 1]), np.zeros(1, np.uint64)
-    entries = entries_of(first, wanted, nothing, _KEY_BITS, 0, 0, 1 << 64, np.empty((0, 0), np.uint64))
+    entries = sample_entries(first, wanted, nothing, _KEY_BITS, 0, 0, 1 << 64, np.empty((0, 0), np.uint64))
     grams, times = np.unique(entries >> np.uint64(_KEY_BITS), return_counts=True)
     often = times > _CAP
     table = np.zeros(1 << (4 * int(often.sum()) + 1).bit_length(), np.uint64)
@@ -139,7 +141,7 @@ def common_grams(texts: Texts, wanted: float) -> tuple[npt.NDArray[np.uint64], f
     return table, 1 - float(times[often].sum()) / max(1, len(entries))
 
 
-def entries_of(
+def sample_entries(
     texts: Texts,
     wanted: float,
     common: npt.NDArray[np.uint64],
@@ -179,7 +181,7 @@ class Parted:
     edges: Positions
 
 
-def parted(values: npt.NDArray[np.uint64]) -> Parted:
+def divide_into_parts(values: npt.NDArray[np.uint64]) -> Parted:
     """Values in parts small enough for a processor's cache."""
     from openthoughts_dagster.questions.matching import pair_kernels
 
@@ -188,13 +190,13 @@ def parted(values: npt.NDArray[np.uint64]) -> Parted:
     return Parted(out, edges)
 
 
-def part_of(many: list[Parted], part: int) -> npt.NDArray[np.uint64]:
+def join_part(many: list[Parted], part: int) -> npt.NDArray[np.uint64]:
     """One part of all of them."""
     pieces = [one.values[one.edges[part] : one.edges[part + 1]] for one in many]
     return np.concatenate([np.empty(0, np.uint64), *pieces])
 
 
-def raw_pairs(
+def find_raw_pairs(
     entries: npt.NDArray[np.uint64],
     lengths: npt.NDArray[np.int32],
     letters: npt.NDArray[np.uint8],
@@ -209,16 +211,16 @@ def raw_pairs(
     following = np.empty(len(entries), np.int32)
     out = np.empty(pair_kernels.chained(entries, bits, _CAP, keys, heads, counts, following), np.uint64)
     found = pair_kernels.gram_pairs(entries, bits, lengths, letters, similarity, _CAP, heads, counts, following, out)
-    return distinct([out[:found]])
+    return sort_distinct([out[:found]])
 
 
-def unpacked(pairs: npt.NDArray[np.uint64], bits: int) -> tuple[Positions, Positions]:
+def unpack_pairs(pairs: npt.NDArray[np.uint64], bits: int) -> tuple[Positions, Positions]:
     """The two positions of every pair."""
     low = np.uint64((1 << bits) - 1)
     return (pairs >> np.uint64(bits)).astype(np.int64), (pairs & low).astype(np.int64)
 
 
-def verified(
+def verify_pairs(
     texts: Texts,
     other_texts: Texts,
     lengths: Positions,
@@ -249,10 +251,10 @@ def verified(
         )
 
     in_parallel(work, split(len(ones), 8 * WORKERS))
-    return measured(texts, other_texts, ones[keep], others[keep], similarity)
+    return measure_pairs(texts, other_texts, ones[keep], others[keep], similarity)
 
 
-def measured(texts: Texts, other_texts: Texts, ones: Positions, others: Positions, similarity: float) -> Edges:
+def measure_pairs(texts: Texts, other_texts: Texts, ones: Positions, others: Positions, similarity: float) -> Edges:
     """The pairs whose ratio is `similarity` or more: what rapidfuzz says."""
     from rapidfuzz import fuzz, process
 

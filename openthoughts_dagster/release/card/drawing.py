@@ -9,7 +9,7 @@ FUNNEL_PLOT = "funnel.svg"
 """Name of the plot's file beside README.md."""
 
 _COLOURS = ("#4f6bed", "#2a9d8f", "#e9a23b", "#c8553d", "#7d5ba6", "#5c677d", "#8ab17d", "#b56576")
-_WIDTH, _LABEL, _NUMBER, _BAR, _GAP = 860, 190, 150, 22, 10
+_WIDTH, _LABEL, _NUMBER, _BAR, _GAP = 920, 170, 270, 22, 10
 
 
 def draw_funnel(funnel: pl.DataFrame) -> str:

@@ -46,3 +46,11 @@ def format_table(rows: pl.DataFrame | Sequence[dict[str, Any]], titles: Sequence
 def format_share(value: float) -> str:
     """Format a share from 0 to 1 in percent."""
     return f"{value:.1%}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a duration in the unit in which it is short."""
+    for unit, factor in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * factor:
+            return f"{seconds / factor:,.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,6 +1,7 @@
 """The sections of the card, each from the facts."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 import yaml
@@ -9,7 +10,7 @@ from openthoughts_dagster.evaluation import clustered_mean
 from openthoughts_dagster.landing.escaping import escape_markdown
 from openthoughts_dagster.release.card.drawing import FUNNEL_PLOT
 from openthoughts_dagster.release.card.facts import CardFacts
-from openthoughts_dagster.release.card.markdown import format_share, format_table
+from openthoughts_dagster.release.card.markdown import format_seconds, format_share, format_table
 from openthoughts_dagster.release.card.responsible import describe_responsible_use
 
 
@@ -51,7 +52,7 @@ _DECIDING = ("answers_per_question", "answer_filter", "decontamination")
 
 
 def _recipe(facts: CardFacts) -> str:
-    """Show the settings that differ from their defaults, from the record, which names no place of a machine."""
+    """Show the settings from the record, which names no place of a machine."""
     recipe = facts.record.get("recipe") or facts.recipe.model_dump(mode="json", exclude_defaults=True)
     domains = set(facts.sources["domain"])
     teacher = next(each for each in recipe["teachers"] if each["name"] == facts.teacher)
@@ -65,8 +66,16 @@ def _recipe(facts: CardFacts) -> str:
         "domains": {name: value for name, value in recipe.get("domains", {}).items() if name in domains},
         "release": {k: v for k, v in recipe["release"].items() if k not in ("hub", "card", "student", "title")},
     }
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).replace("```", "` ` `")
-    return f"The settings that decided the rows, where they are not the defaults:\n```yaml\n{text}```"
+    text = yaml.safe_dump(_without_unset(settings), sort_keys=False, allow_unicode=True).replace("```", "` ` `")
+    return f"The settings that decided the rows:\n```yaml\n{text}```"
+
+
+def _without_unset(value: Any) -> Any:
+    """Leave out settings that are null or empty, except of decontamination, where null switches a rule off."""
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: inner if name == "decontamination" else _without_unset(inner) for name, inner in value.items()}
+    return {name: inner for name, inner in kept.items() if inner is not None and inner != [] and inner != {}}
 
 
 def _funnel(facts: CardFacts) -> str:
@@ -180,8 +189,8 @@ def _cost(facts: CardFacts) -> str:
             "model": row["model"],
             "completions": row["completions"],
             "tokens": row["tokens"],
-            "hours of engines": row["engine_seconds"] / 3600,
-            "cost": f"{row['cost']:,.2f} {row['currency']}" if row["currency"] else "no price in the recipe",
+            "time of engines": format_seconds(row["engine_seconds"]),
+            "cost": f"{row['cost']:,.2f} {row['currency']}" if row["cost"] else "no price in the recipe",
         }
         for row in facts.costs.iter_rows(named=True)
     ]

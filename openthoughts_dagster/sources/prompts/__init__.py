@@ -37,7 +37,7 @@ def read_prompt(name_or_path: str, fields: tuple[str, ...], resolve: Callable[[s
     return text
 
 
-def filled(template: str, **values: str) -> str:
+def fill_fields(template: str, **values: str) -> str:
     """Fill in the fields of a prompt in one pass, so that braces inside the values stay text."""
     return fill_slots(template, values)
 
