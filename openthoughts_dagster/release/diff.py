@@ -129,8 +129,8 @@ def _why_gone(lake: Lake, went: pl.DataFrame, after: ReleaseVersion) -> pl.DataF
         .collect()
     )
     known = pl.col("source").is_in(list(after.record["sources"]))
-    rest = pl.when(known).then(pl.lit("it is no longer among deduped_questions"))
-    rest = rest.otherwise(pl.lit("its source is no longer in the release"))
+    unselected, left = "it is no longer among deduped_questions", "its source is no longer in the release"
+    rest = pl.when(known).then(pl.lit(unselected)).otherwise(pl.lit(left))
     return (
         went.select(QUESTION)
         .join(rejected, on=QUESTION, how="left")

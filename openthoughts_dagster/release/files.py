@@ -106,20 +106,32 @@ def write_files(
     questions = _questions(lake, rows)
     named = rows.join(_ledger(lake, rows), on="completion_id", how="left", maintain_order="left")
     named = named.with_columns(pl.col(name).cast(pl.Categorical) for name in _REPEATED)
-    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+    with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
         writers = {
             name: stack.enter_context(shard_writer(folder / config.folder, config, shard_bytes))
             for name, config in CONFIGS.items()
         }
+        by_question = threads.submit(_write_questions, writers["questions"], lake, rows, named, questions, scratch)
         for page in ordered_texts(lake, named, scratch):
             full = page.with_columns(text=published_text()).drop("reasoning", "answer")
             full = _with_questions(full, questions)
             list(threads.map(lambda name: _write(writers[name], full), ("default", "messages", "metadata")))  # noqa: B023
-        for page in ordered_texts(lake, _by_question(rows, named), scratch, together=QUESTION):
-            _write(writers["questions"], _whole_questions(page, questions))
+        by_question.result()
         _write(writers["rejected"], rejected.sort("step", *QUESTION, "sample_index"))
     manifest_of(rows).write_parquet(folder / MANIFEST, compression="zstd")
     return {name: _size_of(writer) for name, writer in writers.items() if writer.rows}
+
+
+def _write_questions(
+    writer: ShardWriter,
+    lake: LakeReader,
+    rows: pl.DataFrame,
+    named: pl.DataFrame,
+    questions: pl.DataFrame,
+    scratch: Path,
+) -> None:
+    for page in ordered_texts(lake, _by_question(rows, named), scratch, together=QUESTION):
+        _write(writer, _whole_questions(page, questions))
 
 
 def _write(writer: ShardWriter, rows: pl.DataFrame) -> None:
