@@ -66,7 +66,7 @@ def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
     path = tmp_path / "recipe" / "benchmarks" / "two_digit_sums" / "test.jsonl"
     path.write_text('{"question": "What is 84 + 26?", "answer": "110"}\n')
     failed = _check("contamination", lake, recipe)
-    assert failed.says.startswith("1 of 6 questions leak from 41 benchmark questions")
+    assert failed.says.startswith("1 of 6 questions leak from ")
     assert failed.rows["source"].to_list() == [SUMS] and "materialize deduped_questions" in failed.remedy
     assert _check("contamination", lake, _recipe(tmp_path, gates=_waive("contamination", SUMS))).passed
 
