@@ -1,5 +1,7 @@
 """The release on the hub, where a person pushes it."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
@@ -48,7 +50,7 @@ def hub_dataset_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
     return hub_dataset
 
 
-def refuse_automation(tags: dict[str, str]) -> None:
+def refuse_automation(tags: Mapping[str, str]) -> None:
     """Refuse a run that no person launched.
 
     Raises:
