@@ -55,6 +55,13 @@ def test_short_questions_with_one_long_instruction_are_no_leaks() -> None:
     assert len(_leaks(texts, known, common_share=None)) == 200
 
 
+def test_a_copy_whose_instruction_cannot_be_recognized_is_a_leak() -> None:
+    rng = random.Random(4)
+    known = [SOLVE + _prose(rng, 20) for _ in range(30)]
+    garbled = "".join("q" if at % 9 == 4 else letter for at, letter in enumerate(known[3]))
+    assert _leaks([_prose(rng, 30), garbled], known, ngram=None) == [1]
+
+
 def test_signs_in_a_row_counting_and_stock_phrases_are_no_leaks() -> None:
     table = "| a | b |\n|---|---|---|---|---|---|---|\n| 1 | 2 |\n"
     rng = random.Random(3)

@@ -10,10 +10,9 @@ import polars as pl
 
 from openthoughts_dagster.questions.decisions import shorten_evidence
 from openthoughts_dagster.questions.matching import instructions as common
+from openthoughts_dagster.questions.matching.benchmark_similarity import BenchmarkSimilarity, CutTexts
 from openthoughts_dagster.questions.matching.instructions import CHUNK, CommonNgram, RunTable, hash_table, run_table
 from openthoughts_dagster.questions.matching.normalizing import normalize_texts
-from openthoughts_dagster.questions.matching.resemblance import Resemblance
-from openthoughts_dagster.questions.matching.similar import Edges
 from openthoughts_dagster.questions.matching.texts import Texts, in_parallel
 from openthoughts_dagster.questions.matching.tokens import (
     WORD_WEIGHT,
@@ -54,7 +53,7 @@ class BenchmarkIndex:
         """
         found: list[Leak] = []
         for first, block in texts.chunks(_BLOCK) if len(self.questions) else ():
-            found += self._leaks_of_block(first, self._prepared(block), instructions)
+            found += self._leaks_of_block(first, block, instructions)
             texts.release()
         return found
 
@@ -182,9 +181,9 @@ class BenchmarkIndex:
         rows = self.questions.select("question").with_row_index("owner").with_columns(pl.col("owner").cast(pl.Int64))
         return rows.unique("question", keep="first", maintain_order=True).select("owner")
 
-    def _leaks_of_block(self, base: int, texts: Texts, instructions: RunTable) -> list[Leak]:
-        """The leaks among prepared texts of which the first is number `base`."""
-        told = len(instructions.keys) > 0
+    def _leaks_of_block(self, base: int, raw: Texts, instructions: RunTable) -> list[Leak]:
+        """The leaks among texts of which the first is number `base`."""
+        texts, told = self._prepared(raw), len(instructions.keys) > 0
         parts = list(texts.chunks(CHUNK))
         if self.settings.ngram is not None:
             _ = self._runs, self._short  # once, before threads ask for them
@@ -198,7 +197,7 @@ class BenchmarkIndex:
         if self.settings.similarity is not None:
             rest = Texts.concatenated(rests, len(texts)) if told else texts
             open_ = np.setdiff1d(np.arange(len(texts)), np.fromiter(found, np.int64, len(found)) - base)
-            for leak in self._similar(texts, rest, open_, instructions):
+            for leak in self._similar(raw, texts, rest, open_, instructions):
                 found[base + leak.position] = Leak(base + leak.position, leak.question, similarity=leak.similarity)
         return [found[position] for position in sorted(found)]
 
@@ -231,31 +230,14 @@ class BenchmarkIndex:
                     leaks.append(Leak(base + int(text), owner, shared))
         return leaks, _uncovered(texts, tokens, covered) if told else texts
 
-    def _similar(self, texts: Texts, rest: Texts, open_: Positions, instructions: RunTable) -> list[Leak]:
-        """The most similar question of each of the texts at `open_`, without the instructions of both.
-
-        Where both had instructions, the whole texts are similar as well: other instructions make other questions.
-        """
-        assert self.settings.similarity is not None
-        known, resemblance = self._known, Resemblance(self._known, self.settings.similarity)
-        if len(instructions.keys):
-            known = _uncovered(known, self._tokens, _covered(self._tokens, instructions))
-            resemblance = Resemblance(known, self.settings.similarity)
-        else:
-            resemblance = self._whole
-        some = rest if len(open_) == len(rest) else rest.subset(open_)
-        edges = resemblance.edges(some, self.settings.brute_force)
-        ones = open_[edges.ones]
-        if len(instructions.keys):
-            both = (np.diff(rest.offsets) < np.diff(texts.offsets))[ones]
-            both &= (np.diff(known.offsets) < np.diff(self._known.offsets))[edges.others]
-            whole = self._whole.measured(texts, ones[both], edges.others[both])
-            pairs = set(zip(whole.ones.tolist(), whole.others.tolist(), strict=True))
-            cut = zip(both.tolist(), ones.tolist(), edges.others.tolist(), strict=True)
-            kept = np.array([not either or (one, other) in pairs for either, one, other in cut], np.bool_)
-            edges, ones = Edges(edges.ones[kept], edges.others[kept], edges.ratios[kept]), ones[kept]
+    def _similar(self, raw: Texts, texts: Texts, rest: Texts, open_: Positions, told: RunTable) -> list[Leak]:
+        """The most similar question of each of the texts at `open_`."""
+        known = self._known
+        if len(told.keys):
+            known = _uncovered(known, self._tokens, _covered(self._tokens, told))
+        edges = self._similarity.find(CutTexts(raw, texts, rest), known, open_, self.settings.brute_force)
         best: dict[int, Leak] = {}
-        for one, other, ratio in zip(ones.tolist(), edges.others.tolist(), edges.ratios.tolist(), strict=True):
+        for one, other, ratio in zip(edges.ones.tolist(), edges.others.tolist(), edges.ratios.tolist(), strict=True):
             leak = best.get(one)
             # Of equally similar questions the first one, whichever candidate came first.
             if leak is None or (-ratio, other) < (-(leak.similarity or 0), leak.question):
@@ -263,9 +245,10 @@ class BenchmarkIndex:
         return list(best.values())
 
     @cached_property
-    def _whole(self) -> Resemblance:
+    def _similarity(self) -> BenchmarkSimilarity:
         assert self.settings.similarity is not None
-        return Resemblance(self._known, self.settings.similarity)
+        raw = Texts.of(self.questions["question"]) if self.settings.normalize else self._known
+        return BenchmarkSimilarity(raw, self._known, self.settings.similarity)
 
     def _text_of(self, question: int, begin: int, end: int) -> str:
         tokens = self._tokens
