@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.answers import AnswerSet, FilterTools, Published, answer_shard, plan_answers, publish_answers
+from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, plan_answers, publish_answers
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts, show_estimate
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
@@ -24,7 +24,7 @@ from openthoughts_dagster.defs.waiting import wait_for_person
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.usage import Usage, spent_since
+from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe, Student
 
@@ -128,12 +128,8 @@ def answer_graph(
         tables = lake.open()
         asked = request_of(tables, context.partition_key)
         model = models.locate(asked.model, weights=False)
-        spent, purpose = Usage(), Purpose(asked.answers.asset, asked.answers.label)
-        tools = FilterTools(
-            judge=models.judges(tables, recipe, spent, purpose, context.log.info),
-            resolve=recipe.path,
-            student=lambda: models.locate(asked.student or recipe.student),
-        )
+        purpose = Purpose(asked.answers.asset, asked.answers.label)
+        tools = models.filter_tools(tables, recipe, purpose, context.log.info, asked.student)
         published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
         return dg.Output(

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from openthoughts_dagster.answers import FilterTools
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -16,7 +17,7 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling
+from openthoughts_dagster.recipe import ModelReference, Recipe, Sampling, Student
 from openthoughts_dagster.sources import ReaderContext
 from openthoughts_dagster.storage import Folders, join_address, local_path
 from openthoughts_dagster.training.students import Students
@@ -144,3 +145,10 @@ class ModelsResource(dg.ConfigurableResource):
             return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log, most)
 
         return judge
+
+    def filter_tools(
+        self, lake: Lake, recipe: Recipe, purpose: Purpose, log: Callable[[str], None], student: Student | None = None
+    ) -> FilterTools:
+        """Return what answer filters ask: the recipe's judges, and the student before training."""
+        judges = self.judges(lake, recipe, Usage(), purpose, log)
+        return FilterTools(judge=judges, resolve=recipe.path, student=lambda: self.locate(student or recipe.student))

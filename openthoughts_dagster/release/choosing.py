@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from openthoughts_dagster.answers import FilterTools
 from openthoughts_dagster.answers.agreement import majority_of
 from openthoughts_dagster.answers.filters import FilterContext, dropped_answers
 from openthoughts_dagster.evaluation import RankingError, benchmark_questions, best_sources
@@ -40,7 +41,13 @@ class ReleaseRows:
     shortfalls: tuple[str, ...]
 
 
-def choose_rows(lake: LakeReader, recipe: Recipe, teacher: str, benchmarks: pl.DataFrame | None = None) -> ReleaseRows:
+def choose_rows(
+    lake: LakeReader,
+    recipe: Recipe,
+    teacher: str,
+    benchmarks: pl.DataFrame | None = None,
+    tools: FilterTools | None = None,
+) -> ReleaseRows:
     """Choose the rows of the recipe's release from the answers of one teacher.
 
     The steps follow OpenThoughts3 (arXiv 2506.04178, section 3: filter, deduplicate, sample) over all sources together:
@@ -56,6 +63,7 @@ def choose_rows(lake: LakeReader, recipe: Recipe, teacher: str, benchmarks: pl.D
         teacher: Name of the teacher.
         benchmarks: Columns benchmark, question and split: the questions that may not be trained on. By default those of
             the recipe's benchmarks and decontamination.
+        tools: Judges and the student, for a filter that asks them.
 
     Returns:
         The rows, and a reason for each question and answer that is not among them.
@@ -73,7 +81,7 @@ def choose_rows(lake: LakeReader, recipe: Recipe, teacher: str, benchmarks: pl.D
     domains = {name: recipe.source(name).domain for name in release_sources(lake, recipe)}
     pool = read_pool(lake, recipe.teacher(teacher).name, domains)
     samples = release.answers_per_question or recipe.answers_per_question
-    _filter_answers(lake, pool, release.answer_filter)
+    _filter_answers(lake, pool, release.answer_filter, tools or FilterTools())
     _drop_older(pool, recipe, release)
     _drop_leaks(lake, pool, recipe, benchmarks)
     _drop_duplicates(pool, release.dedup)
@@ -116,12 +124,12 @@ def release_sources(lake: LakeReader, recipe: Recipe) -> list[str]:
         raise ReleaseError(f"release.sources: {error}") from None
 
 
-def _filter_answers(lake: LakeReader, pool: Pool, settings: AnswerFilter | None) -> None:
+def _filter_answers(lake: LakeReader, pool: Pool, settings: AnswerFilter | None, tools: FilterTools) -> None:
     """Apply the release's own filter. The recipe's was applied when the answers were published."""
     if settings is None:
         return
     questions = pool.questions.lazy().select(*QUESTION, "question")
-    pool.drop_answers("answer_filter", dropped_answers(settings, FilterContext(lake, pool.answers, questions)))
+    pool.drop_answers("answer_filter", dropped_answers(settings, FilterContext(lake, pool.answers, questions, tools)))
 
 
 def _drop_older(pool: Pool, recipe: Recipe, release: Release) -> None:

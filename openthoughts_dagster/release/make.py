@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.answers import FilterTools
 from openthoughts_dagster.lake import (
     REASONING_DATASET,
     REJECTED_RELEASE,
@@ -60,6 +61,7 @@ def make_release(
     place: ReleasePlace,
     places: Mapping[str, str] | None = None,
     benchmarks: pl.DataFrame | None = None,
+    tools: FilterTools | None = None,
 ) -> MadeRelease:
     """Make the version of the recipe's release that the tables have now. A version that is there is not made again.
 
@@ -70,6 +72,7 @@ def make_release(
         place: Where its folder goes.
         places: Names of variables and the addresses that stand for them in the recipe; the record has the names.
         benchmarks: The questions that may not be trained on, as in `choose_rows`.
+        tools: Judges and the student, for a filter that asks them.
 
     Returns:
         The version.
@@ -84,7 +87,7 @@ def make_release(
     """
     release, made_at = release_of(recipe), datetime.now(UTC)
     tables = table_versions(lake)
-    chosen = choose_rows(lake.at(tables), recipe, teacher, benchmarks)
+    chosen = choose_rows(lake.at(tables), recipe, teacher, benchmarks, tools)
     manifest = manifest_of(chosen.rows)
     version = version_of(manifest)
     tables |= _write_tables(lake, teacher, chosen)

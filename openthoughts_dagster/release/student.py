@@ -13,6 +13,7 @@ from openthoughts_dagster.recipe.presets import with_overrides
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.texts import scan_rows
+from openthoughts_dagster.training import SourceRows
 
 
 def student_of_release(recipe: Recipe) -> Student:
@@ -52,6 +53,14 @@ def rows_of_release(lake: Lake, recipe: Recipe, teacher: str) -> pl.DataFrame:
     count = release_of(recipe).student.get("rows")
     names = rows.select("source", "question_id", "sample_index", "model", "completion_id")
     return (names if count is None else names.head(count)).collect()
+
+
+def sources_of_release(lake: Lake, recipe: Recipe, teacher: str) -> list[SourceRows]:
+    """Count the rows that the student learns from by source and licence, for its model card."""
+    count = release_of(recipe).student.get("rows")
+    rows = scan_rows(lake, teacher).sort("position").select("source", "licence")
+    counted = (rows if count is None else rows.head(count)).group_by("source", "licence").agg(pl.len())
+    return [SourceRows(*row) for row in counted.sort("source", "licence").collect().iter_rows()]
 
 
 def scan_training_rows(folder: Path, count: int) -> pl.LazyFrame:

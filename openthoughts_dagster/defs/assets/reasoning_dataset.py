@@ -11,6 +11,7 @@ from openthoughts_dagster.defs.metadata import funnel, sample_rows, show_counts,
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release import MadeRelease, ReleasePlace, make_release
 from openthoughts_dagster.storage import join_address
@@ -34,7 +35,9 @@ def reasoning_dataset_asset(entry: AssetEntry, recipe: Recipe, settings: Setting
         start, variables = time.monotonic(), settings.variables()
         place = ReleasePlace(models.address("releases"), models.workplace("releases"), models.folders)
         places = {name: variables[name] for name in _PLACES}
-        made = make_release(lake.open(), recipe, context.partition_key, place, places)
+        tables, purpose = lake.open(), Purpose(entry.name, context.partition_key)
+        tools = models.filter_tools(tables, recipe, purpose, context.log.info)
+        made = make_release(tables, recipe, context.partition_key, place, places, tools=tools)
         for sentence in made.chosen.shortfalls:
             context.log.warning(sentence)
         context.log.info(f"version {made.version} is {'new' if made.new else 'there already'}: {made.path}")

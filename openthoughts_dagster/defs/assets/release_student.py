@@ -17,6 +17,7 @@ from openthoughts_dagster.release.gates import require_version
 from openthoughts_dagster.release.student import (
     rows_of_release,
     scan_training_rows,
+    sources_of_release,
     student_of_release,
     training_set_of_release,
 )
@@ -40,7 +41,8 @@ def release_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.
         chosen = rows_of_release(tables, recipe, teacher)
         publish_training_set(tables, training_set_of_release(recipe, teacher), chosen)
         rows = scan_training_rows(models.folders.fetch(version["path"]), chosen.height)
-        trained, data_version = train_on_rows(models, student, rows, context.log.info)
+        sources = sources_of_release(tables, recipe, teacher)
+        trained, data_version = train_on_rows(models, student, rows, context.log.info, sources)
         record = student_record(RELEASE_STUDENTS, trained, teacher=teacher, version=version["version"])
         tables.replace(RELEASE_STUDENTS, record, teacher=teacher)
         return dg.MaterializeResult(
