@@ -73,6 +73,7 @@ def test_a_student_of_the_whole_is_trained_scored_and_on_the_card_of_the_next_pu
     [student] = lake.scan(RELEASE_STUDENTS).collect().to_dicts()
     scores = lake.scan(RELEASE_SCORES).collect()
     assert student["rows"] == 48 and scores.height == 4
+    assert "Apache-2.0" in (Path(student["path"]) / "README.md").read_text()
     assert set(scores["version"]) == {student["version"]} and set(scores["teacher"]) == {TEACHER}
     named = lake.scan(TRAINING_SETS).filter(pl.col("training_set") == f"release.sums.{TEACHER}").collect()
     assert named.height == 48
