@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here, silence_libraries
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
@@ -100,14 +100,7 @@ def _needs(piece: Piece, failed: Piece) -> bool:
 
 def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
-    # The progress bars and warnings of other libraries would stand between the lines of the demo.
-    for name, value in {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }.items():
-        os.environ.setdefault(name, value)
+    silence_libraries()
     start = time.monotonic()
     try:
         from openthoughts_dagster.definitions import defs, recipe, settings

@@ -3,7 +3,6 @@
 A second run finds the same rows in the tables, and makes nothing new.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -11,7 +10,7 @@ import time
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here, silence_libraries
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import RELEASE
 from openthoughts_dagster.lake import RELEASE_FUNNEL, Lake
@@ -24,8 +23,7 @@ from openthoughts_dagster.storage import Folders
 
 def main() -> int:
     """Make the release of the first teacher, or of the one named as the argument. Exit status 1 when that failed."""
-    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(name, "1")
+    silence_libraries()
     start = time.monotonic()
     try:
         from openthoughts_dagster.definitions import defs, recipe, settings

@@ -10,7 +10,7 @@ import time
 
 import dagster as dg
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, silence_libraries
 from openthoughts_dagster.cli.study_runs import run_study
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import Lake
@@ -20,8 +20,7 @@ from openthoughts_dagster.studies import StudyError, study_named
 
 def main() -> int:
     """Run the studies that are named, or every one, and print the decisions. Exit status 1 when a part failed."""
-    for name, value in {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}.items():
-        os.environ.setdefault(name, value)
+    silence_libraries()
     start = time.monotonic()
     try:
         from openthoughts_dagster.definitions import defs, recipe, settings

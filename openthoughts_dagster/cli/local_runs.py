@@ -15,7 +15,21 @@ from pathlib import Path
 import dagster as dg
 
 _PID = "openthoughts/demo_pid"
+_QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TORCH_LOGS": "-all",  # errors only; it warns on every CPU that there is no Triton
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
 _ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+
+
+def silence_libraries() -> None:
+    """Keep the progress bars and warnings of other libraries from standing between the lines of a command."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True)

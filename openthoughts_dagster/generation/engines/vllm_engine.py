@@ -58,6 +58,7 @@ def engine_arguments(model: Model) -> dict[str, Any]:
         "max_num_seqs": min(reference.max_in_flight, 1024),
         "enforce_eager": on_cpu,  # compiling pays off on accelerators only
         "disable_log_stats": True,
+        "use_tqdm_on_load": not on_cpu,  # what a CPU can serve is loaded at once
     }
     if Prompts(tokenizer, None).tags:  # a thinking budget closes the reasoning with these tags
         arguments["reasoning_config"] = ReasoningConfig(reasoning_start_str=OPEN, reasoning_end_str=CLOSE)
