@@ -1,7 +1,7 @@
 """Answers of models to sets of questions: plans, shards, publishing, and training sets."""
 
 from openthoughts_dagster.answers.answer_set import AnswerSet, cell_answers
-from openthoughts_dagster.answers.filter_context import FilterTools
+from openthoughts_dagster.answers.filter_context import AnswerToTest, FilterTools, ProgramVerdict
 from openthoughts_dagster.answers.plan import AnswerPlan, plan_answers
 from openthoughts_dagster.answers.publish import AnswersMissing, Published, publish_answers
 from openthoughts_dagster.answers.shards import answer_shard
@@ -16,8 +16,10 @@ from openthoughts_dagster.answers.training_sets import (
 __all__ = [
     "AnswerPlan",
     "AnswerSet",
+    "AnswerToTest",
     "AnswersMissing",
     "FilterTools",
+    "ProgramVerdict",
     "Published",
     "answer_shard",
     "cell_answers",

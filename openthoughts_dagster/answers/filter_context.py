@@ -1,8 +1,8 @@
 """The data that answer filters read: answers, their texts, references, and models to ask."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import polars as pl
 
@@ -20,8 +20,43 @@ _PAGE = 5_000  # answers whose texts are in memory at the same time
 
 def _nothing_to_ask(*_: object) -> NoReturn:
     raise ValueError(
-        "this filter asks a judge or the student, and there is none here: use another filter, or pass FilterTools"
+        "this filter asks a judge or the student, or runs programs, and there is nothing here that does: use another "
+        "filter, or pass FilterTools"
     )
+
+
+@dataclass(frozen=True)
+class AnswerToTest:
+    """An answer with a program, and where the tests of its question are.
+
+    Args:
+        answer: The text of the answer.
+        question: The question, as its source has it.
+        reference: The reference answer of the question, which may be the tests as JSON.
+        metadata: The question's other columns as JSON, which may hold the tests.
+    """
+
+    answer: str
+    question: str
+    reference: str | None
+    metadata: str
+
+
+@dataclass(frozen=True)
+class ProgramVerdict:
+    """Whether a program passed its tests.
+
+    Args:
+        reason: None if it passed every test; not_verified, or no_tests if its question has none that can be run.
+        evidence: Which test failed and how, or why there is no test.
+    """
+
+    reason: Literal["not_verified", "no_tests"] | None
+    evidence: str = ""
+
+
+RunTests = Callable[[Sequence[AnswerToTest], float], list[ProgramVerdict]]
+"""Runs the programs of answers against the tests of their questions; the number is the seconds that a test may take."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +67,13 @@ class FilterTools:
         judge: Opens a judge of the recipe by its name.
         resolve: Makes a path of the recipe absolute.
         student: Finds the student before training, with its weights.
+        run_tests: Runs the programs of answers in confinement.
     """
 
     judge: Callable[[str], AskModel] = _nothing_to_ask
     resolve: Callable[[str], str] = str
     student: Callable[[], Model] = _nothing_to_ask
+    run_tests: RunTests = _nothing_to_ask
 
 
 @dataclass(frozen=True)
@@ -89,6 +126,13 @@ class FilterContext:
         sources = self.answers["source"].unique().implode()
         raw = self.lake.scan(RAW_SOURCES).filter(pl.col("source").is_in(sources))
         return raw.select(*QUESTION, "reference_answer").unique(QUESTION).collect()
+
+    def tests(self) -> pl.DataFrame:
+        """The columns source, question_id, raw_question, reference_answer and metadata of the answered questions."""
+        asked = self.answers.lazy().select(QUESTION).unique()
+        raw = self.lake.scan(RAW_SOURCES).join(asked, on=QUESTION, how="semi")
+        shown = raw.select(*QUESTION, "reference_answer", "metadata", raw_question="question")
+        return shown.unique(QUESTION).collect()
 
 
 def select_dropped(rows: pl.DataFrame, reason: str, evidence: pl.Expr) -> pl.DataFrame:

@@ -12,11 +12,13 @@ from openthoughts_dagster.answers import text_filters
 from openthoughts_dagster.answers.agreement import majority_of, result_of, same_result
 from openthoughts_dagster.answers.filter_context import QUESTION, ROW, FilterContext, select_dropped
 from openthoughts_dagster.answers.judging import judged_majorities, judged_same
+from openthoughts_dagster.answers.program_filters import drop_failing_programs
 from openthoughts_dagster.lake import text_hashes
 from openthoughts_dagster.recipe import AnswerFilter
 from openthoughts_dagster.recipe.answers import (
     LongestAnswers,
     MajorityAnswers,
+    Match,
     RandomAnswers,
     ShortestAnswers,
     VerifiedAnswers,
@@ -77,6 +79,9 @@ def _majority(settings: MajorityAnswers, context: FilterContext) -> pl.DataFrame
 
 
 def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame:
+    if settings.match == "tests":
+        return drop_failing_programs(settings.seconds, context)
+    match: Match = settings.match
     rows = context.results().join(context.references(), on=QUESTION, how="left", maintain_order="left")
     references = [None if text is None else result_of(text) for text in rows["reference_answer"]]
     pairs = list(zip(rows["result"], references, strict=True))
@@ -85,7 +90,7 @@ def _verified(settings: VerifiedAnswers, context: FilterContext) -> pl.DataFrame
         asked = [(text, first, second or "") for text, (first, second) in zip(texts, pairs, strict=True)]
         right = judged_same(asked, context.tools.judge(settings.judge))
     else:
-        right = [second is not None and same_result(first, second, settings.match) for first, second in pairs]
+        right = [second is not None and same_result(first, second, match) for first, second in pairs]
     wrong = rows.filter(~pl.Series(right, dtype=pl.Boolean))
     unknown = pl.col("reference_answer").is_null()
     reason = pl.when(unknown).then(pl.lit("no_reference")).otherwise(pl.lit("not_verified"))

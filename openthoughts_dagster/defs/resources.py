@@ -1,7 +1,7 @@
 """The resources of assets: the lake, the readers, and the models with their engines."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 
 from openthoughts_dagster.answers import FilterTools
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.evaluation.reference_tests import run_reference_tests
 from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
@@ -149,6 +150,10 @@ class ModelsResource(dg.ConfigurableResource):
     def filter_tools(
         self, lake: Lake, recipe: Recipe, purpose: Purpose, log: Callable[[str], None], student: Student | None = None
     ) -> FilterTools:
-        """Return what answer filters ask: the recipe's judges, and the student before training."""
-        judges = self.judges(lake, recipe, Usage(), purpose, log)
-        return FilterTools(judge=judges, resolve=recipe.path, student=lambda: self.locate(student or recipe.student))
+        """Return what answer filters ask: the recipe's judges, the student before training, and tests of programs."""
+        return FilterTools(
+            judge=self.judges(lake, recipe, Usage(), purpose, log),
+            resolve=recipe.path,
+            student=lambda: self.locate(student or recipe.student),
+            run_tests=partial(run_reference_tests, confinement=recipe.evaluation.confinement),
+        )

@@ -38,11 +38,21 @@ _PRELUDE = "".join(
 
 @dataclass(frozen=True)
 class ProgramTest:
-    """One run of a program, and whether what came of it is right."""
+    """One run of a program, and whether what came of it is right.
+
+    Attributes:
+        task: The run.
+        passes: Whether its outcome is right.
+        limits: The limits of the run.
+        count: How many tests the run is, such as calls of a function.
+        right: How many of them were right before the first that failed.
+    """
 
     task: Task
     passes: Callable[[Outcome], bool]
     limits: Limits
+    count: int = 1
+    right: Callable[[Outcome], int] = lambda _: 0
 
 
 TestsOf = Callable[[Any, str], list[ProgramTest]]
@@ -104,10 +114,17 @@ def call_test(
     """A function has to return `expected`, one value for each of `calls`; tuples count as lists."""
     owner = "Solution()." if re.search(r"^class Solution\b", program, re.MULTILINE) else ""
     right = [_listed(value) for value in expected]
+
+    def count_right(outcome: Outcome) -> int:
+        equal = [_listed(ours) == theirs for ours, theirs in zip(outcome.values, right, strict=False)]
+        return [*equal, False].index(False)
+
     return ProgramTest(
         CallTask(program, owner + function, tuple(tuple(call) for call in calls)),
         lambda outcome: outcome.status == "ok" and [_listed(value) for value in outcome.values] == right,
         limits,
+        len(right),
+        count_right,
     )
 
 

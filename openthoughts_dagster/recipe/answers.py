@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, Slug
+from openthoughts_dagster.recipe.identity import Identity
 
 Match = Literal["exact", "math", "judge"]
 
@@ -38,13 +39,9 @@ class ShortestAnswers(RecipeModel):
     count: Positive = Field(description="Answers kept of each question.")
 
 
-class AgreementFilter(RecipeModel):
-    """How the results of answers are compared."""
+class JudgedFilter(RecipeModel):
+    """A filter that can ask a judge whether two results are the same."""
 
-    match: Match = Field(
-        "math",
-        description="When two results are equal: exact text, math (math-verify), or as a judge of the recipe says.",
-    )
     judge: Slug | None = Field(None, description="Name of the judge that compares results, for match: judge.")
 
     @classmethod
@@ -57,20 +54,32 @@ class AgreementFilter(RecipeModel):
             yield ("judge",), "is only asked with match: judge; set that, or remove the judge"
 
 
-class MajorityAnswers(AgreementFilter):
+class MajorityAnswers(JudgedFilter):
     """Answers that agree with the largest group of answers to their question are kept."""
 
+    match: Match = Field(
+        "math",
+        description="When two results are equal: exact text, math (math-verify), or as a judge of the recipe says.",
+    )
     method: Literal["majority"] = Field(
         description="Keep the answers whose result is the most frequent one of their question; a tie keeps none."
     )
 
 
-class VerifiedAnswers(AgreementFilter):
-    """Answers that agree with the source's reference answer are kept."""
+class VerifiedAnswers(JudgedFilter):
+    """Answers that agree with the source's reference answer, or whose program passes the question's tests, are kept."""
 
+    match: Match | Literal["tests"] = Field(
+        "math",
+        description="When an answer is right: its result is the reference as exact text, by math (math-verify), or as "
+        "a judge of the recipe says; or its program passes the question's tests.",
+    )
     method: Literal["verified"] = Field(
-        description="Keep the answers whose result is the source's reference answer; a question without a reference "
-        "loses its answers."
+        description="Keep the answers whose result is the source's reference answer, or whose program passes its "
+        "tests; a question without a reference or tests loses its answers."
+    )
+    seconds: Annotated[float, Identity.UNLESS_DEFAULT] = Field(
+        10.0, gt=0, description="Longest time of one test of match: tests, wall clock and processor alike."
     )
 
 

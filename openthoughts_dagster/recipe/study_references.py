@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _SUMMARY_METRICS = ("mean", "z_mean")
+_CHECK = {"entry_point", "test"}  # a test as HumanEval has it; its prompt may be the question
 
 
 def study_problems(document: Mapping[str, Any]) -> list[str]:
@@ -23,8 +24,9 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
     ]
     for study in studies:
         problems += _metric_problems(study, document)
+        asked = _get_field(study.get("base"), "sources")
         for where, settings in _settings(study):
-            problems += _arm_problems(where, settings, document)
+            problems += _arm_problems(where, settings, document, asked)
     return problems
 
 
@@ -43,7 +45,7 @@ def _settings(study: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
             yield f"{where}.grid", {str(name): value}
 
 
-def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str, Any], of_base: Any) -> Iterator[str]:
     known = {
         "sources": [
             *_names_of(document, "sources"),
@@ -60,7 +62,8 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
         "selection.by": [_get_field(settings.get("selection"), "by")],
         "selection.within": list(within) if isinstance(within, Mapping) else [],
     }
-    yield from filter_problems(f"{where}.answer_filter", settings.get("answer_filter"), document)
+    asked = settings.get("sources", of_base)
+    yield from filter_problems(f"{where}.answer_filter", settings.get("answer_filter"), document, asked)
     for setting, values in used.items():
         for value in values:
             if isinstance(value, str) and value not in known[setting]:
@@ -68,13 +71,39 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
                 yield f"{where}.{setting}: the recipe has no {value!r}; there are {there}"
 
 
-def filter_problems(where: str, settings: Any, document: Mapping[str, Any]) -> Iterator[str]:
-    """Find judges of an answer filter, or of the one that it is the control of, that the recipe does not have."""
+def filter_problems(where: str, settings: Any, document: Mapping[str, Any], asked: Any = None) -> Iterator[str]:
+    """Find judges and tests that an answer filter, or the one that it is the control of, needs and does not have.
+
+    Args:
+        where: The location of the filter in the recipe.
+        settings: The filter.
+        document: The raw document.
+        asked: Names of the sources whose answers are filtered; all when it is no list.
+    """
     judge, judges = _get_field(settings, "judge"), _names_of(document, "judges")
     if isinstance(judge, str) and judge not in judges:
         yield f"{where}.judge: no judge is called {judge!r}; there are {', '.join(judges) or 'none'}"
+    if _get_field(settings, "match") == "tests":
+        entries = [entry for entry in _as_list(document.get("sources")) if isinstance(entry, Mapping)]
+        filtered = [entry for entry in entries if not isinstance(asked, list) or entry.get("name") in asked]
+        if filtered and not any(map(_may_have_tests, filtered)):
+            names = ", ".join(str(entry.get("name")) for entry in filtered)
+            yield (
+                f"{where}.match: tests needs tests beside the questions, and {names} can have none: map columns.answer "
+                "or columns.metadata of a source to its tests, or use another match"
+            )
     if (other := _get_field(settings, "as_many_as")) is not None:
-        yield from filter_problems(f"{where}.as_many_as", other, document)
+        yield from filter_problems(f"{where}.as_many_as", other, document, asked)
+
+
+def _may_have_tests(source: Mapping[str, Any]) -> bool:
+    """Whether a source's reference answers or metadata may have tests; only its rows can tell for sure."""
+    if source.get("reader") in ("pdf", "procedural", "stack_exchange"):
+        return False
+    columns = source.get("columns")
+    metadata = _get_field(columns, "metadata")
+    kept = set(map(str, metadata)) if isinstance(metadata, list) else None
+    return kept is None or _get_field(columns, "answer") is not None or "tests" in kept or kept >= _CHECK
 
 
 def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from openthoughts_dagster.answers.filters import FILTERS, dropped_answers
 from openthoughts_dagster.answers.judging import judged_majorities, judged_same
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import COMPLETIONS, RAW_SOURCES, Lake
-from openthoughts_dagster.recipe import AnswerFilter
+from openthoughts_dagster.recipe import AnswerFilter, identity_of
 from openthoughts_dagster_tests.answers.rows import completion_rows
 
 ENDS = ["4", "\\boxed{4}", "5", "It is 4", "7", "7", "8", "9"]
@@ -199,6 +199,13 @@ def test_a_comparison_by_a_judge_needs_one_and_only_that() -> None:
     for settings in ({"match": "judge"}, {"judge": "j"}):
         with pytest.raises(ValidationError, match="judge"):
             TypeAdapter(AnswerFilter).validate_python({"method": "majority"} | settings)
+
+
+def test_only_a_verification_runs_tests() -> None:
+    with pytest.raises(ValidationError, match=r"majority\.match"):
+        TypeAdapter(AnswerFilter).validate_python({"method": "majority", "match": "tests"})
+    default = TypeAdapter(AnswerFilter).validate_python({"method": "verified"})
+    assert identity_of(default) == {"method": "verified", "match": "math"}  # no student is trained again for `seconds`
 
 
 def test_the_random_control_keeps_as_many_and_others(context: FilterContext) -> None:

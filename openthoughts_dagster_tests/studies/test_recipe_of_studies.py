@@ -44,6 +44,10 @@ def _recipe(folder: Path, study: dict[str, Any]) -> Recipe:
         ({"arms": None, "grid": {"questions": list(range(1, 60)), "rows": list(range(1, 60))}}, r"makes 3,481 arms"),
         ({"arms": {"a": {"questionss": 5}}}, r"questionss: is not a setting here; did you mean 'questions'"),
         ({"decision": "simplest_within_margin"}, "margin"),
+        (
+            {"base": {"sources": ["two-digit-sums"], "answer_filter": {"method": "verified", "match": "tests"}}},
+            r"studies\.s\.base\.answer_filter\.match: tests needs tests .* two-digit-sums can have none: map columns",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(

@@ -12,13 +12,8 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.judged import judged_metric
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.own_task import make_task
-from openthoughts_dagster.evaluation.program_tests import (
-    ProgramTest,
-    call_test,
-    check_test,
-    judge_programs,
-    stdin_test,
-)
+from openthoughts_dagster.evaluation.program_tests import ProgramTest, judge_programs
+from openthoughts_dagster.evaluation.tested_problems import find_tests_problem, has_check, make_tests
 from openthoughts_dagster.recipe import ProgramsBenchmark
 
 _COMPLETE = "Complete this Python function. Answer with the whole function in one block of code.\n\n```python\n{}```\n"
@@ -34,7 +29,7 @@ def make_tasks(benchmark: ProgramsBenchmark, context: TaskContext) -> list[Any]:
     )
 
     def tests_of(doc: Any, program: str) -> list[ProgramTest]:
-        return _tests(json.loads(doc.specific["problem"]), program, limits)
+        return make_tests(json.loads(doc.specific["problem"]), program, limits)
 
     judge = judge_programs(context.programs(), tests_of)
     asked = [{"question": _question(row), "answer": "", "problem": json.dumps(row)} for row in rows]
@@ -49,15 +44,6 @@ def read_questions(benchmark: ProgramsBenchmark, resolve: Callable[[str], str]) 
 
 def _question(row: dict[str, Any]) -> str:
     return str(row["question"]) if "question" in row else _COMPLETE.format(row["prompt"])
-
-
-def _tests(row: dict[str, Any], program: str, limits: Limits) -> list[ProgramTest]:
-    if "prompt" in row:
-        return [check_test(row["prompt"], row["entry_point"], row["test"], program, limits)]
-    given, right = ([test[name] for test in row["tests"]] for name in ("input", "output"))
-    if "function" in row:
-        return [call_test(program, row["function"], given, right, limits)]
-    return [stdin_test(program, *pair, limits) for pair in zip(given, right, strict=True)]
 
 
 def _read_problems(path: Path) -> list[dict[str, Any]]:
@@ -75,17 +61,10 @@ def _problem(line: str, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise BenchmarkError(f"{where}: not JSON: {error}") from error
-    if isinstance(row, dict) and all(isinstance(row.get(name), str) for name in ("prompt", "entry_point", "test")):
-        return row
+    if has_check(row):
+        return dict(row)
     if not isinstance(row, dict) or not isinstance(row.get("question"), str):
         raise BenchmarkError(f"{where}: a problem has prompt, entry_point and test, or question and tests")
-    tests, kind = row.get("tests"), list if "function" in row else str
-    if not isinstance(tests, list) or not tests:
-        raise BenchmarkError(f"{where}: `tests` must be a list of at least one object with input and output")
-    for test in tests:
-        if not isinstance(test, dict) or not isinstance(test.get("input"), kind) or "output" not in test:
-            raise BenchmarkError(
-                f"{where}: a test has input and output; input is a list of arguments where the problem names a "
-                f"function, else a text, got {test!r}"
-            )
+    if problem := find_tests_problem(row):
+        raise BenchmarkError(f"{where}: {problem}")
     return row
