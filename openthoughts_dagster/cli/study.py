@@ -19,10 +19,10 @@ from openthoughts_dagster.studies import (
     arm_answer_set,
     arms_of,
     decision_of,
+    p_value,
     study_named,
 )
 from openthoughts_dagster.studies.arms import study_version
-from openthoughts_dagster.studies.results import p_value
 
 
 @click.group()

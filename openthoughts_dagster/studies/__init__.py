@@ -13,9 +13,10 @@ from openthoughts_dagster.studies.arms import (
     study_version,
 )
 from openthoughts_dagster.studies.comparison import chance_among_best, compare_arms, estimate_mean
+from openthoughts_dagster.studies.costs import arm_costs
 from openthoughts_dagster.studies.design import arm_answer_set, arm_questions, question_texts, student_rows
 from openthoughts_dagster.studies.report import adopted_settings, reported_cells, study_report
-from openthoughts_dagster.studies.results import StudyResult, decision_of, freeze_study, study_result
+from openthoughts_dagster.studies.results import StudyResult, decision_of, freeze_study, p_value, study_result
 
 __all__ = [
     "Arm",
@@ -23,6 +24,7 @@ __all__ = [
     "StudyResult",
     "adopted_settings",
     "arm_answer_set",
+    "arm_costs",
     "arm_keys",
     "arm_named",
     "arm_questions",
@@ -34,6 +36,7 @@ __all__ = [
     "decision_of",
     "estimate_mean",
     "freeze_study",
+    "p_value",
     "question_texts",
     "reported_cells",
     "student_keys",

@@ -30,7 +30,11 @@ def adopted_settings(study: Study, arm: str) -> str:
 
 
 def study_report(
-    study: Study, result: StudyResult, versions: pl.DataFrame, older: Sequence[str] = (), costs: str = ""
+    study: Study,
+    result: StudyResult,
+    versions: pl.DataFrame,
+    older: Sequence[str] = (),
+    costs: pl.DataFrame | None = None,
 ) -> str:
     """Return the report as HTML. Every text from the recipe or the tables is escaped.
 
@@ -39,7 +43,7 @@ def study_report(
         result: Its result.
         versions: Rows of study_versions of this study.
         older: Decisions of older versions, as sentences.
-        costs: What the study cost, in words.
+        costs: What the arms took, as `arm_costs` returns it; the report says nothing of it when None.
     """
     return page(
         study.name,
@@ -60,7 +64,7 @@ def study_report(
         table(_comparison_cells(result.comparisons)),
         heading("What was held equal"),
         paragraph(_describe_match(study, result.arms)),
-        *((heading("Cost"), paragraph(costs)) if costs else ()),
+        *_format_costs(costs),
         heading("What to change in the recipe"),
         *_format_adoption(study, result.winner),
         heading("Versions"),
@@ -90,6 +94,28 @@ def _arm_cells(arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
             "steps": f"{row['steps'] or 0:,.0f}",
             "cut off": f"{row['truncated']:.1%}",
         }
+
+
+def _format_costs(costs: pl.DataFrame | None) -> Sequence[Html]:
+    if costs is None:
+        return []
+    cells = [
+        {
+            "arm": row["arm"],
+            "answers generated": f"{row['completions']:,}",
+            "tokens": f"{row['completion_tokens']:,}",
+            "engine seconds": f"{row['engine_seconds']:,.1f}",
+            "cost": row["cost"],
+            "students": str(row["students"]),
+            "training seconds": f"{row['training_seconds']:,.1f}",
+        }
+        for row in costs.iter_rows(named=True)
+    ]
+    return [
+        heading("Cost"),
+        note("What the arms share is counted in each of them, and once in all arms. Evaluations are not counted."),
+        table(cells),
+    ]
 
 
 def _format_reported(study: Study) -> Iterable[Html]:

@@ -11,6 +11,13 @@ from openthoughts_dagster.recipe.loading import SHIPPED
 
 COURSES_OF_THE_TEST = {name: Course(steps=20, learning_rate=course.learning_rate) for name, course in COURSES.items()}
 NEW_TEACHER = "newcomer"
+STUDY: dict[str, Any] = {
+    "name": "sizes",
+    "question": "Do more rows help?",
+    "base": {"sources": ["two-digit-sums"], "teacher": "direct"},
+    "arms": {"as-the-cell": {"rows": 32}, "fewer": {"rows": 16, "questions": 12, "answers_per_question": 1}},
+    "seeds": 2,
+}
 GSM8K = Path(__file__).parent / "data" / "gsm8k_sample.jsonl"
 
 
@@ -40,6 +47,13 @@ def with_a_new_teacher(path: Path) -> Path:
     recipe = yaml.safe_load(path.read_text())
     recipe["teachers"].append(recipe["teachers"][1] | {"name": NEW_TEACHER, "sampling": {"max_tokens": 48}})
     recipe["teachers"] = [teacher | {"engine": "transformers"} for teacher in recipe["teachers"]]
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+def with_study(path: Path, **changes: Any) -> Path:
+    """Add the study; `changes` replace its settings."""
+    recipe = yaml.safe_load(path.read_text()) | {"studies": [STUDY | changes]}
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
 

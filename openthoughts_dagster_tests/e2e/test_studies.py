@@ -31,15 +31,9 @@ from openthoughts_dagster.lake import (
     STUDY_RESULTS,
     STUDY_VERSIONS,
 )
+from openthoughts_dagster.studies import arm_costs
 from openthoughts_dagster_tests.e2e.conftest import House
-
-STUDY = {
-    "name": "sizes",
-    "question": "Do more rows help?",
-    "base": {"sources": ["two-digit-sums"], "teacher": "direct"},
-    "arms": {"as-the-cell": {"rows": 32}, "fewer": {"rows": 16, "questions": 12, "answers_per_question": 1}},
-    "seeds": 2,
-}
+from openthoughts_dagster_tests.e2e.small_recipe import with_study
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +54,7 @@ def unasked(house: House, first_run: Outcome, tmp_path: Path) -> Iterator[House]
 def _copy_with_study(house: House, folder: Path) -> Iterator[House]:
     shutil.copytree(house.data, folder / "data")
     shutil.copytree(house.recipe_file.parent, folder / "recipe")
-    recipe_file = folder / "recipe" / house.recipe_file.name
-    recipe_file.write_text(
-        yaml.safe_dump(yaml.safe_load(recipe_file.read_text()) | {"studies": [STUDY]}, sort_keys=False)
-    )
+    recipe_file = with_study(folder / "recipe" / house.recipe_file.name)
     with dg.DagsterInstance.from_config(str(folder / "data" / "dagster")) as instance:
         yield House(recipe_file, folder / "data", instance)
 
@@ -106,7 +97,19 @@ def test_the_report_is_a_file_beside_the_asset_with_the_decision_in_it(asked: Ho
     assert made is not None and made.asset_materialization is not None
     metadata = made.asset_materialization.metadata
     assert metadata["decision"].value == outcome.decision
-    assert escape(outcome.decision) in Path(str(metadata["report"].value)).read_text()
+    report = Path(str(metadata["report"].value)).read_text()
+    assert escape(outcome.decision) in report and "training seconds" in report
+
+
+@pytest.mark.timeout(300)
+def test_what_arms_share_is_counted_once_for_all_of_them(asked: House, outcome: StudyRun) -> None:
+    [version] = asked.lake.scan(STUDY_VERSIONS).collect()["version"]
+    costs = {row["arm"]: row for row in arm_costs(asked.lake, asked.recipe.studies[0], version).to_dicts()}
+    whole, fewer, both = costs["as-the-cell"], costs["fewer"], costs["all arms"]
+    assert fewer["completions"] == 12 and both["completions"] == whole["completions"] > 12
+    assert both["students"] == 4 and both["training_seconds"] > max(
+        whole["training_seconds"], fewer["training_seconds"]
+    )
 
 
 @pytest.mark.timeout(300)

@@ -14,6 +14,8 @@ from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies import (
     StudyResult,
     adopted_settings,
+    arm_costs,
+    p_value,
     reported_cells,
     study_named,
     study_report,
@@ -44,7 +46,8 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         folder = models.workplace("studies", name)
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / "report.html"
-        report.write_text(study_report(study, result, versions, older))
+        costs = arm_costs(tables, study, str(result.arms["version"][0]))
+        report.write_text(study_report(study, result, versions, older, costs))
         [address] = models.folders.put_files(folder, [report], models.address("studies", name))
         _replace_version(tables, name, result)
         context.log.info(f"{name}: {result.decision}")
@@ -55,10 +58,11 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                 "report": dg.MetadataValue.path(address),
                 "arms": table(result.arms.select(_SHOWN), _POINTS),
                 "differences": table(
-                    result.comparisons.drop("study", "version"),
+                    _shown_comparisons(result.comparisons),
                     dict.fromkeys(("difference", "error", "detectable"), "%"),
                 ),
                 **_reported(study),
+                "costs": table(costs, {"engine_seconds": "s", "training_seconds": "s"}),
                 "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
                 "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
@@ -72,6 +76,11 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         )
 
     return study_results
+
+
+def _shown_comparisons(comparisons: pl.DataFrame) -> pl.DataFrame:
+    shown = pl.col("p_holm", "p_equivalent").map_elements(lambda p: p_value(p).removeprefix("= "), pl.String)
+    return comparisons.drop("study", "version").with_columns(shown)
 
 
 def _reported(study: Study) -> dict[str, dg.MetadataValue]:
