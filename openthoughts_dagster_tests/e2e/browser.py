@@ -34,7 +34,7 @@ class Browser:
 
     def choose(self, dimension: int, partition: str) -> None:
         """Pick a partition in the dialog's list of one dimension."""
-        self.page.get_by_text("Select a partition or create one").nth(dimension).click()
+        self.page.get_by_text("Select a partition").nth(dimension).click()  # "or create one", of dynamic partitions
         self.page.get_by_text(partition, exact=True).filter(visible=True).last.click()
         self.text("Launch runs to materialize").click()  # closes the list
 
@@ -55,10 +55,29 @@ class Browser:
         self.text("raw_sources").wait_for()
         self.page.wait_for_function("() => !document.body.innerText.includes('Loading')")
 
-    def picture(self, name: str) -> None:
-        """Keep what the page shows, and go back to the usual size."""
+    def open_job(self, job: str) -> None:
+        """Open the dialog in which partitions of a job are picked."""
+        self.open(f"/locations/openthoughts/jobs/{job}", "Materialize")
+        self.page.get_by_role("button", name="Materialize").first.click()
+        self.text("Launch runs to materialize").wait_for()
+
+    def open_file(self, path: Path, shows: str) -> list[str]:
+        """Open a file and wait until it shows a text. Returns the addresses of all else that the page asked for."""
+        asked: list[str] = []
+
+        def note(request: Any) -> None:
+            asked.append(str(request.url))
+
+        self.page.on("request", note)
+        self.page.goto(path.as_uri())
+        self.text(shows).wait_for()
+        self.page.remove_listener("request", note)
+        return [address for address in asked if address != path.as_uri()]
+
+    def picture(self, name: str, whole: bool = False) -> None:
+        """Keep what the page shows, or the whole page, and go back to the usual size."""
         self.page.wait_for_timeout(500)  # animations
-        self.page.screenshot(path=self._pictures / f"{name}.png")
+        self.page.screenshot(path=self._pictures / f"{name}.png", full_page=whole)
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 

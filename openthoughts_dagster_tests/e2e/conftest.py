@@ -18,7 +18,12 @@ from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.quickstart import tiny_models
 from openthoughts_dagster.recipe import Recipe, load_recipe
 from openthoughts_dagster_tests.e2e.servers import Deployment
-from openthoughts_dagster_tests.e2e.small_recipe import COURSES_OF_THE_TEST, small_recipe, with_a_new_teacher
+from openthoughts_dagster_tests.e2e.small_recipe import (
+    COURSES_OF_THE_TEST,
+    small_recipe,
+    with_a_new_teacher,
+    with_study,
+)
 
 HOUSE = Path(__file__).parents[2]
 
@@ -119,7 +124,7 @@ class Live(House):
 
 @pytest.fixture(scope="package")  # its daemon ticks: not beside the tests of other folders
 def live(house: House, first_run: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A copy of the house after its first run, with one teacher more, and its servers."""
+    """A copy of the house after its first run, with one teacher more, a study that nobody started, and its servers."""
     folder = tmp_path_factory.mktemp("live")
     shutil.copytree(house.data, folder / "data")
     shutil.copytree(house.recipe_file.parent, folder / "recipe")
@@ -127,7 +132,7 @@ def live(house: House, first_run: Outcome, tmp_path_factory: pytest.TempPathFact
     settings = yaml.safe_load((HOUSE / "dagster.yaml").read_text())
     settings["concurrency"]["runs"]["tag_concurrency_limits"][0]["limit"] = 2  # tiny models share a machine well
     (folder / "data" / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    recipe_file = with_a_new_teacher(folder / "recipe" / house.recipe_file.name)
+    recipe_file = with_study(with_a_new_teacher(folder / "recipe" / house.recipe_file.name), seeds=1)
     with dg.DagsterInstance.from_config(str(folder / "data" / "dagster")) as instance:
         environment = House(recipe_file, folder / "data", instance).environment
         with Deployment(environment, folder / "logs") as deployment:

@@ -12,6 +12,7 @@ from openthoughts_dagster.cli import main as openthoughts
 from openthoughts_dagster.cli.local_runs import run_here
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.jobs import RELEASE
+from openthoughts_dagster.lake import STUDY_RESULTS
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.e2e.browser import CHROMIUM, Browser, browser_at
 from openthoughts_dagster_tests.e2e.conftest import Live
@@ -102,6 +103,33 @@ def test_a_release_shows_its_funnel_and_what_its_gates_found(live: Live, browser
     browser.open("/assets/reasoning_dataset?view=checks", "release_licences_agree")
     browser.text("release_has_no_personal_data").wait_for()
     browser.picture("gates")
+
+
+@pytest.mark.faults
+def test_a_study_is_launched_watched_and_its_report_opened(live: Live, browser: Browser) -> None:
+    for job, asset, keys in (
+        ("study_answers", "arm_answers", {"sizes.as-the-cell", "sizes.fewer"}),
+        ("study_students", "arm_scores", {"sizes.as-the-cell.0", "sizes.fewer.0"}),
+        ("study_decision", "study_results", {"sizes"}),
+    ):
+        browser.open_job(job)
+        browser.page.get_by_role("button", name="All", exact=True).first.click()
+        browser.picture(job)
+        browser.launch()
+        wait_for(lambda asset=asset, keys=keys: live.materialized(asset) == keys, 240, f"{asset}; {live.log()}")  # type: ignore[misc]
+    [run] = live.instance.get_runs(dg.RunsFilter(job_name="study_decision"))
+    browser.open(f"/runs/{run.run_id}", "RUN_SUCCESS")
+    browser.picture("study_run")
+
+    [decision] = set(live.lake.scan(STUDY_RESULTS).collect()["decision"])
+    browser.open("/assets/study_results?view=partitions&partition=sizes", decision)
+    browser.text("[Show Table]").wait_for()
+    browser.text("[Show Markdown]").click()
+    browser.page.locator("img[src^='data:image/png']").first.wait_for()
+    browser.picture("study_results")
+    assert browser.open_file(live.data / "studies" / "sizes" / "report.html", decision) == []
+    assert browser.page.locator("svg").count() == 1
+    browser.picture("study_report", whole=True)
 
 
 def test_a_person_trains_and_scores_a_student_of_the_new_teacher(live: Live, browser: Browser) -> None:
