@@ -123,7 +123,8 @@ def test_a_study_is_launched_watched_and_its_report_opened(live: Live, browser: 
 
     [decision] = set(live.lake.scan(STUDY_RESULTS).collect()["decision"])
     browser.open("/assets/study_results?view=partitions&partition=sizes", decision)
-    browser.text("[Show Table]").wait_for()
+    browser.text("chance_best").wait_for()  # the table of arms
+    browser.text("as-the-cell").wait_for()
     browser.text("[Show Markdown]").click()
     browser.page.locator("img[src^='data:image/png']").first.wait_for()
     browser.picture("study_results")
