@@ -8,7 +8,7 @@ from openthoughts_dagster.cli.findings import Finding
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate, read_config
-from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply
+from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply, run_to_end
 from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
 from openthoughts_dagster.recipe import ModelReference, Recipe, Student
 from openthoughts_dagster.recipe.engines import ENGINES, engine_entry, is_served
@@ -69,7 +69,7 @@ def check_servers(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
             if key or not reference.api_key_env:
                 asked.setdefault((reference.base_url, key), []).append(reference)
     for (url, key), references in asked.items():
-        yield asyncio.run(_ask(url, key, references, elsewhere=settings.executor == "kubernetes"))
+        yield run_to_end(_ask(url, key, references, elsewhere=settings.executor == "kubernetes"))
 
 
 async def _ask(url: str, key: str | None, references: list[ModelReference], elsewhere: bool) -> Finding:

@@ -126,6 +126,31 @@ class Api:
             return []
         return str(text.decode(errors="replace")).splitlines()
 
+    def whole_log_of(self, pod: str, most_bytes: int) -> str | None:
+        """Read a Pod's log from its beginning, up to `most_bytes`; None when it cannot be read. Never raises."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            data = self._core.read_namespaced_pod_log(
+                pod, self.namespace, limit_bytes=most_bytes, _request_timeout=_TIMEOUT, _preload_content=False
+            ).data
+        except (ApiException, HTTPError, OSError):
+            return None
+        return str(data.decode(errors="replace"))
+
+    def create_config_map(self, config_map: Mapping[str, Any]) -> bool:
+        """Create a ConfigMap. Returns False when a ConfigMap of this name exists."""
+        return self._create(
+            lambda: self._core.create_namespaced_config_map(self.namespace, config_map, _request_timeout=_TIMEOUT)
+        )
+
+    def delete_config_map(self, name: str) -> None:
+        """Delete a ConfigMap. A ConfigMap that is gone already is no error."""
+        self._call_or_none(
+            lambda: self._core.delete_namespaced_config_map(name, self.namespace, _request_timeout=_TIMEOUT)
+        )
+
     def create_job(self, job: Any) -> bool:
         """Create a Job.
 
@@ -194,7 +219,8 @@ class Api:
                 if error.status in (400, 401, 403, 422):
                     raise ClusterError(
                         f"Kubernetes refused: {error.status} {error.reason}: {_message(error)}. The chart's Roles have "
-                        "the rights of runs, for students on several nodes with severalNodes.enabled: true"
+                        "the rights of runs, for students on several nodes with severalNodes.enabled: true, and for "
+                        "programs in pods with programPods.enabled: true"
                     ) from error
                 lost, says = error, f"{error.status} {_message(error)}"
             except (HTTPError, OSError) as error:

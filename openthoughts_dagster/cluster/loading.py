@@ -1,5 +1,6 @@
 """Loading cluster.yaml, the description of a cluster. An error lists every mistake in the file at once."""
 
+import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,3 +42,13 @@ def load_cluster(path: Path) -> Cluster:
     except ValidationError as error:
         lines = [f"{shorten_path(path)}: {problem}" for _, problem in describe_problems(error, document, Cluster)]
         raise ClusterError("\n".join(lines)) from error
+
+
+def cluster_of_steps() -> Cluster | None:
+    """Return the cluster on which steps run, by this process's environment; None when they run in a process.
+
+    Raises:
+        ClusterError: The description of the cluster cannot be used.
+    """
+    path = os.environ.get("OPENTHOUGHTS_CLUSTER")
+    return load_cluster(Path(path)) if path and os.environ.get("OPENTHOUGHTS_EXECUTOR") == "kubernetes" else None

@@ -98,6 +98,26 @@ class Work(RecipeModel):
     )
 
 
+class ProgramPods(RecipeModel):
+    """Pods in which programs that models write run: without token and network, in a sandbox of their own."""
+
+    runtime_class: str | None = Field(
+        description="RuntimeClass of the pods, such as gvisor. null, in so many words: the nodes' own runtime, where "
+        "only Landlock and seccomp inside the pod separate programs from the kernel.",
+    )
+    pods: Positive = Field(4, description="Pods of one benchmark at the same time.")
+    cpus: Positive = Field(2, description="CPU cores of a pod, and programs that run in it at the same time.")
+    memory: Quantity = Field("10Gi", description="Memory of a pod. A program may use up to 4 GiB.")
+    disk: Quantity = Field("1Gi", description="Ephemeral storage of a pod, which is its log: programs write no files.")
+    deadline_minutes: Positive = Field(
+        60, description="Minutes after which a pod is stopped. Programs that did not run by then get another pod."
+    )
+    node_selector: dict[str, str] = Field(default={}, description="Labels of the nodes of these pods.")
+    tolerations: list[dict[str, str | int]] = Field(
+        default=[], description="Taints of these nodes that the pods tolerate, as in a Pod."
+    )
+
+
 class Cluster(RecipeModel):
     """A cluster: its images, its accelerators, and how each kind of work runs on it."""
 
@@ -109,6 +129,9 @@ class Cluster(RecipeModel):
         default={}, description="Named shapes of hardware. A shape with the name of a built-in one replaces it."
     )
     work: Work = Field(default=Work(), description="Settings by kind of work.")
+    programs: ProgramPods | None = Field(
+        None, description="Pods for programs that models write (`evaluation.confinement: pod`). Absent: there are none."
+    )
     queue: str | None = Field(None, description="Kueue LocalQueue that admits our Jobs. Without it Kueue is not used.")
     pod_group_label: str | None = Field(
         None,

@@ -17,10 +17,12 @@ from openthoughts_dagster.evaluation.confined import (
     CheckTask,
     Limits,
     Outcome,
-    ProgramPool,
+    Programs,
     StdinTask,
 )
 from openthoughts_dagster.evaluation.confined.limits import Task
+from openthoughts_dagster.evaluation.confined.pod_messages import PodTest
+from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
 from openthoughts_dagster.evaluation.reading import Verdict
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
@@ -41,9 +43,10 @@ class ProgramTest:
     """One run of a program, and whether what came of it is right.
 
     Attributes:
-        task: The run.
-        passes: Whether its outcome is right.
+        task: The task.
+        passes: Whether an outcome is right. An outcome whose status is not "ok" never is.
         limits: The limits of the run.
+        characters: About how many characters the right output has; at least as many are read from a pod.
         count: How many tests the run is, such as calls of a function.
         right: How many of them were right before the first that failed.
     """
@@ -51,6 +54,7 @@ class ProgramTest:
     task: Task
     passes: Callable[[Outcome], bool]
     limits: Limits
+    characters: int = 0
     count: int = 1
     right: Callable[[Outcome], int] = lambda _: 0
 
@@ -60,7 +64,7 @@ TestsOf = Callable[[Any, str], list[ProgramTest]]
 
 
 def judge_programs(
-    pool: ProgramPool, tests_of: TestsOf, extract: Callable[[str], str | None] | None = None
+    pool: Programs, tests_of: TestsOf, extract: Callable[[str], str | None] | None = None
 ) -> Callable[[Sequence[tuple[Any, str]]], list[Verdict]]:
     """The judge of a code benchmark: a program is right when it passes every test; the first failure ends its run.
 
@@ -70,6 +74,8 @@ def judge_programs(
         extract: Finds the program in an answer; `extract_program` by default.
     """
     read = extract or extract_program
+    if isinstance(pool, PodPool):
+        return _judge_in_pods(pool, tests_of, read)
 
     def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
         def judged(entry: tuple[Any, str]) -> Verdict:
@@ -84,6 +90,51 @@ def judge_programs(
             return list(threads.map(judged, asked))
 
     return judge
+
+
+def _judge_in_pods(
+    pool: PodPool, tests_of: TestsOf, read: Callable[[str], str | None]
+) -> Callable[[Sequence[tuple[Any, str]]], list[Verdict]]:
+    """All programs go into pods at once. The outcomes that come back are compared here."""
+
+    def judge(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
+        programs = [read(text) for _, text in asked]
+        docs = [doc for doc, _ in asked]
+        tests = [tests_of(doc, own) if own is not None else [] for doc, own in zip(docs, programs, strict=True)]
+        verdicts = []
+        for program, own, outcomes in zip(programs, tests, run_until_wrong(pool, tests), strict=True):
+            # A pod ends an item at the first outcome that is not "ok", which does not pass.
+            right = all(test.passes(outcome) for test, outcome in zip(own, outcomes, strict=False))
+            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program))
+        return verdicts
+
+    return judge
+
+
+def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> list[list[Outcome]]:
+    """Run the tests of several programs, those of each program in order.
+
+    Args:
+        pool: Runs the programs.
+        tests: The tests of each program.
+
+    Returns:
+        The outcomes of each program's tests. They may end with the first that does not pass.
+    """
+    if isinstance(pool, PodPool):
+        wanted = [[PodTest(each.task, each.limits, 2 * each.characters) for each in own] for own in tests]
+        return pool.run_items(wanted)
+
+    def run(own: Sequence[ProgramTest]) -> list[Outcome]:
+        outcomes = list[Outcome]()
+        for test in own:
+            outcomes.append(pool.run_one(test.task, test.limits))
+            if not test.passes(outcomes[-1]):
+                break
+        return outcomes
+
+    with ThreadPoolExecutor(pool.workers) as threads:
+        return list(threads.map(run, tests))
 
 
 def extract_program(text: str) -> str | None:
@@ -105,6 +156,7 @@ def stdin_test(program: str, given: str, expected: str, limits: Limits) -> Progr
         StdinTask(program, given),
         lambda outcome: outcome.status == "ok" and same_output(outcome.stdout, expected),
         limits,
+        len(expected),
     )
 
 
@@ -123,6 +175,7 @@ def call_test(
         CallTask(program, owner + function, tuple(tuple(call) for call in calls)),
         lambda outcome: outcome.status == "ok" and [_listed(value) for value in outcome.values] == right,
         limits,
+        3 * len(repr(right)),  # with the tags of values
         len(right),
         count_right,
     )

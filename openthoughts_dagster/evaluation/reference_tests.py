@@ -3,13 +3,12 @@
 import json
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from openthoughts_dagster.answers import AnswerToTest, ProgramVerdict
-from openthoughts_dagster.evaluation.confined import Limits, Outcome, ProgramPool
-from openthoughts_dagster.evaluation.confined.pool import Confinement
-from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_program
+from openthoughts_dagster.evaluation.confined import Limits, Outcome, start_programs
+from openthoughts_dagster.evaluation.confined.starting import RecipeConfinement
+from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_program, run_until_wrong
 from openthoughts_dagster.evaluation.tested_problems import find_tests_problem, make_tests
 
 _SHOWN = 60  # characters of what a program printed that the evidence shows
@@ -22,7 +21,7 @@ _ENDED = {
 
 
 def run_reference_tests(
-    asked: Sequence[AnswerToTest], seconds: float, confinement: Confinement = "auto"
+    asked: Sequence[AnswerToTest], seconds: float, confinement: RecipeConfinement = "auto"
 ) -> list[ProgramVerdict]:
     """Run the program of each answer against the tests of its question, in confinement.
 
@@ -45,12 +44,10 @@ def run_reference_tests(
     if not unique:
         return [run for run in runs if isinstance(run, ProgramVerdict)]
     limits = Limits(seconds=seconds, cpu_seconds=max(1, math.ceil(seconds)))
-    with ProgramPool(confinement) as pool, ThreadPoolExecutor(pool.workers) as threads:
-
-        def judge(run: tuple[str, str]) -> ProgramVerdict:
-            return _judge_program(pool, make_tests(json.loads(run[0]), run[1], limits))
-
-        verdicts = dict(zip(unique, threads.map(judge, unique), strict=True))
+    tests = [make_tests(json.loads(problem), program, limits) for problem, program in unique]
+    with start_programs(confinement) as pool:
+        outcomes = run_until_wrong(pool, tests)
+    verdicts = dict(zip(unique, map(_judge_program, tests, outcomes), strict=True))
     return [run if isinstance(run, ProgramVerdict) else verdicts[run] for run in runs]
 
 
@@ -91,16 +88,17 @@ def _read_json(text: str) -> Any:
         return None
 
 
-def _judge_program(pool: ProgramPool, tests: Sequence[ProgramTest]) -> ProgramVerdict:
+def _judge_program(tests: Sequence[ProgramTest], outcomes: Sequence[Outcome]) -> ProgramVerdict:
     right, count = 0, sum(test.count for test in tests)
-    for test in tests:
-        outcome = pool.run_one(test.task, test.limits)
+    for test, outcome in zip(tests, outcomes, strict=False):  # those after the first that failed did not run
         if not test.passes(outcome):
             right += test.right(outcome)
             how = _describe_failure(test, outcome)
             return ProgramVerdict("not_verified", f"test {right + 1} of {count} fails: {how}")
         right += test.count
-    return ProgramVerdict(None)
+    return (
+        ProgramVerdict(None) if right == count else ProgramVerdict("not_verified", f"only {right} of {count} tests ran")
+    )
 
 
 def _describe_failure(test: ProgramTest, outcome: Outcome) -> str:

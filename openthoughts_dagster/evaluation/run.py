@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.evaluation.confined import ProgramPool
+from openthoughts_dagster.evaluation.confined import Programs, start_programs
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
@@ -79,11 +79,12 @@ def evaluate(
     """
     before = _list_files(output)
     with contextlib.ExitStack() as stack, MATH_WORKERS, seeded(), _gradients_kept():
-        pools: list[ProgramPool] = []
+        pools: list[Programs] = []
 
-        def programs() -> ProgramPool:
+        def programs() -> Programs:
             if not pools:
-                pools.append(stack.enter_context(ProgramPool(evaluation.confinement)))
+                pools.append(start_programs(evaluation.confinement))
+                stack.callback(pools[0].close)
             return pools[0]
 
         tasks = _all_tasks(evaluation, TaskContext(resolve, programs))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from openthoughts_dagster.evaluation.confined import ConfinementError, ProgramPool
+from openthoughts_dagster.evaluation.confined import ConfinementError, start_programs
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.recipe import Benchmark, Evaluation
 
@@ -31,7 +31,7 @@ def require_confinement(evaluation: Evaluation) -> str | None:
     if not names:
         return None
     try:
-        with ProgramPool(evaluation.confinement, workers=1) as pool:
+        with start_programs(evaluation.confinement, workers=1) as pool:
             return pool.way
     except ConfinementError as error:
         raise BenchmarkError(f"evaluation.benchmarks.{', '.join(names)}: {error}") from error
@@ -50,6 +50,8 @@ def benchmark_needs(evaluation: Evaluation, resolve: Callable[[str], str]) -> li
         token = "; it is gated: accept its terms and set HF_TOKEN" if dataset in _GATED else ""
         says = f"its data comes from the hub, {dataset}, or from a copy below OPENTHOUGHTS_DATASETS{token}"
         needs.append((benchmark.name, None, says))
+    if evaluation.confinement == "pod":  # only the pod of a step may start others
+        return [*needs, ("confinement", None, "programs run in pods of their own, which steps try out and start")]
     confined: tuple[Literal[True, False], str]
     try:
         way = require_confinement(evaluation)

@@ -140,8 +140,9 @@ class Evaluation(RecipeModel):
         description="Share of a benchmark's answers that may be missing because their requests failed; they count as "
         "wrong. With more of them nothing is published: materialize again to ask only for these.",
     )
-    confinement: Literal["auto", "bubblewrap", "landlock", "none"] = Field(
+    confinement: Literal["auto", "bubblewrap", "landlock", "pod", "none"] = Field(
         "auto",
         description="How programs that students write are confined: auto takes the best way that the machine allows. "
+        "pod starts pods without network and token, with the runtime class of the cluster's settings. "
         "none runs them with all rights of this process.",
     )

@@ -27,7 +27,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from openthoughts_dagster.generation.engines.fan_out import fan_out
-from openthoughts_dagster.generation.engines.finishing import finished
+from openthoughts_dagster.generation.engines.finishing import make_completion
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Completion, Request
 
@@ -54,7 +54,7 @@ class EchoEngine:
         words = text.split()
         cut = " ".join(words[: request.sampling.max_tokens])
         reason = "stop" if cut == " ".join(words) else "length"
-        return finished(request, cut, reason, len(words), len(cut.split()), time.monotonic() - start)
+        return make_completion(request, cut, reason, len(words), len(cut.split()), time.monotonic() - start)
 '''
 
 

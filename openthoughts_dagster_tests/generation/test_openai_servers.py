@@ -19,6 +19,7 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, completion_keys
+from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, post_json
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference, Price, RequestParameters, Retry, Sampling
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
@@ -31,6 +32,7 @@ from openthoughts_dagster_tests.generation.faulty_server import (
     scripted,
     served_model,
     serving,
+    serving_in_thread,
 )
 
 MANY = [Prompt(f"{n} + {n}?") for n in range(12)]
@@ -346,3 +348,15 @@ def test_headers_of_many_kilobytes_are_read() -> None:
     reply.headers["Content-Security-Policy"] = "x" * 20_000
     [completion], _ = ask(scripted(reply))
     assert completion.error is None
+
+
+def test_clients_for_code_that_is_not_asynchronous_work_inside_an_event_loop() -> None:
+    """A notebook runs one, and so does a browser that a test drives."""
+
+    async def as_in_a_notebook(url: str) -> list[int]:
+        with BlockingHttpClient(url, None, BRIEF) as server:
+            first = server.post("/chat/completions", {})
+        return [first.status, post_json(f"{url}/chat/completions", {}, 5).status]
+
+    with serving_in_thread(scripted(chat())) as (url, asked):
+        assert asyncio.run(as_in_a_notebook(url)) == [200, 200] and asked == [{}, {}]

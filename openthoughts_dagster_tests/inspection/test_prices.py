@@ -26,18 +26,18 @@ RELEASE = {"name": "r", "title": "t", "licence": "MIT", "sources": [SOURCE]}
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def filled(tmp_path: Path) -> House:
     benchmark = json_lines(tmp_path / "b.jsonl", [{"question": f"{n}?", "answer": n} for n in range(7)])
     evaluation = {"benchmarks": [{"name": "b", "kind": "file", "path": str(benchmark), "repeats": 3}]}
     return make_house(tmp_path, evaluation=evaluation, studies=[STUDY], release=RELEASE)
 
 
-def prices_of(house: House) -> Prices:
-    return Prices(house.recipe, house.lake, Folders())
+def prices_of(filled: House) -> Prices:
+    return Prices(filled.recipe, filled.lake, Folders())
 
 
-def test_nothing_is_missing_where_everything_is_there(house: House) -> None:
-    prices = prices_of(house)
+def test_nothing_is_missing_where_everything_is_there(filled: House) -> None:
+    prices = prices_of(filled)
     [judge] = judge_prices(prices, [SOURCE])
     assert (judge.completions, judge.reused, judge.basis) == (0, 6, "nothing is missing")
     [teacher] = teacher_prices(prices, [SOURCE], [TEACHER])
@@ -46,50 +46,50 @@ def test_nothing_is_missing_where_everything_is_there(house: House) -> None:
     assert list(evaluation_prices(prices, [SOURCE], [TEACHER])) == []
 
 
-def test_questions_that_came_later_are_priced_by_what_was_measured(house: House) -> None:
-    raw = house.lake.scan(RAW_SOURCES).collect().to_dicts()
+def test_questions_that_came_later_are_priced_by_what_was_measured(filled: House) -> None:
+    raw = filled.lake.scan(RAW_SOURCES).collect().to_dicts()
     more = [raw[0] | {"question_id": f"new {n}", "question": "x" * 40} for n in range(4)]
-    house.write(RAW_SOURCES, *raw, *more, source=SOURCE)
-    [judge] = judge_prices(prices_of(house), [SOURCE])
+    filled.write(RAW_SOURCES, *raw, *more, source=SOURCE)
+    [judge] = judge_prices(prices_of(filled), [SOURCE])
     # four questions, up to 16,384 tokens each: six replies are too few to measure; a million costs 1 USD
     assert (judge.completions, judge.tokens, judge.cost) == (4, 4 * 16384, pytest.approx(0.065536))
     assert "max_tokens, an upper bound" in judge.basis
 
 
-def test_a_source_is_priced_before_it_was_read_or_curated(house: House) -> None:
-    house.lake.replace(DEDUPED_QUESTIONS, DEDUPED_QUESTIONS.schema.to_frame(), source=SOURCE)
-    [read] = teacher_prices(prices_of(house), [SOURCE], [TEACHER])
+def test_a_source_is_priced_before_it_was_read_or_curated(filled: House) -> None:
+    filled.lake.replace(DEDUPED_QUESTIONS, DEDUPED_QUESTIONS.schema.to_frame(), source=SOURCE)
+    [read] = teacher_prices(prices_of(filled), [SOURCE], [TEACHER])
     assert (read.completions, read.reused) == (5 * 2, 0) and "at most, before curation: questions that" in read.basis
     for table in (RAW_SOURCES, SCORED_QUESTIONS):
-        house.lake.replace(table, table.schema.to_frame(), source=SOURCE)
-    [unread] = judge_prices(prices_of(house), [SOURCE])
+        filled.lake.replace(table, table.schema.to_frame(), source=SOURCE)
+    [unread] = judge_prices(prices_of(filled), [SOURCE])
     assert unread.completions == 24 and "the recipe's limit of the source" in unread.basis
 
 
-def test_trainings_take_the_hours_of_earlier_ones_and_have_no_price_without_one(house: House) -> None:
-    prices = prices_of(house)
+def test_trainings_take_the_hours_of_earlier_ones_and_have_no_price_without_one(filled: House) -> None:
+    prices = prices_of(filled)
     [row] = student_prices(prices, [SOURCE], ["another"])
-    rows = house.recipe.student.rows  # the student of the house took 8 s for 4 rows, and has no price
+    rows = filled.recipe.student.rows  # the student of the house took 8 s for 4 rows, and has no price
     assert row.hours == pytest.approx(rows * 2 / 3600) and row.cost is None and row.trainings == 1
     assert "by 1 trainings in student_checkpoint: 2 s a row; no price an hour for student" in row.basis
-    priced = house.recipe.student.model_copy(
+    priced = filled.recipe.student.model_copy(
         update={
-            "price": house.recipe.student.price.model_validate({"accelerator_hour": 3}),
-            "hardware": house.recipe.student.hardware.model_validate({"accelerator": "h100", "count": 2}),
+            "price": filled.recipe.student.price.model_validate({"accelerator_hour": 3}),
+            "hardware": filled.recipe.student.hardware.model_validate({"accelerator": "h100", "count": 2}),
         }
     )
-    costly = Prices(house.recipe.model_copy(update={"student": priced}), house.lake, Folders())
+    costly = Prices(filled.recipe.model_copy(update={"student": priced}), filled.lake, Folders())
     [row] = student_prices(costly, [SOURCE], ["another"])
     assert row.cost == pytest.approx(2 * rows * 2 / 3600 * 3)
 
 
-def test_benchmarks_references_studies_and_the_release_have_rows(house: House) -> None:
-    prices = prices_of(house)
+def test_benchmarks_references_studies_and_the_release_have_rows(filled: House) -> None:
+    prices = prices_of(filled)
     [row] = evaluation_prices(prices, [SOURCE], ["another"])
     assert row.completions == 7 * 3 and row.cost is None and "no price for student" in row.basis
-    references = list(reference_prices(prices, house.recipe.references()))
+    references = list(reference_prices(prices, filled.recipe.references()))
     assert [row.of for row in references] == ["untrained", TEACHER] and references[1].cost is not None
-    study = list(study_prices(prices, house.recipe.studies[0]))
+    study = list(study_prices(prices, filled.recipe.studies[0]))
     assert [(row.of, row.completions, row.trainings) for row in study[:3]] == [
         ("s.a", 4, 0),
         ("s.a", None, 2),
@@ -108,7 +108,7 @@ def test_sums_leave_out_what_is_unknown_and_say_so() -> None:
     assert totals([unknown]).endswith("the cost is unknown") and totals([]).endswith("nothing")
 
 
-def test_plan_prints_every_stage_and_json(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_prints_every_stage_and_json(filled: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", str(tmp_path / "recipe"))
     monkeypatch.setenv("OPENTHOUGHTS_DATA", str(tmp_path))
     done = run("plan")
@@ -121,8 +121,8 @@ def test_plan_prints_every_stage_and_json(house: House, tmp_path: Path, monkeypa
     assert "no study 'x'; there are s" in run("plan", "--study", "x").output
 
 
-def test_costs_have_the_teacher_and_older_rows_that_of_the_answers(house: House) -> None:
-    costs = generation_costs(house.lake)
+def test_costs_have_the_teacher_and_older_rows_that_of_the_answers(filled: House) -> None:
+    costs = generation_costs(filled.lake)
     assert set(costs.select("asset", "source", "teacher").rows()) == {
         (TEACHER_ANSWERS.name, SOURCE, TEACHER),
         (SCORED_QUESTIONS.name, SOURCE, None),

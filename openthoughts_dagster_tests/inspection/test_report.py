@@ -19,9 +19,9 @@ RELEASE = {"name": "r", "title": "t", "licence": "MIT", "sources": [SOURCE]}
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    house = make_house(tmp_path, studies=[STUDY], release=RELEASE, description=EVIL)
-    house.write(
+def filled(tmp_path: Path) -> House:
+    filled = make_house(tmp_path, studies=[STUDY], release=RELEASE, description=EVIL)
+    filled.write(
         TEACHER_RANKING, {"rank": 1, "teacher": TEACHER, "domain": "all", "score": 0.5, "best": True, "items": 4}
     )
     made = {
@@ -31,15 +31,15 @@ def house(tmp_path: Path) -> House:
         "rows": 9,
         "questions": 5,
     }
-    house.write(RELEASE_VERSIONS, made, teacher=TEACHER)
+    filled.write(RELEASE_VERSIONS, made, teacher=TEACHER)
     steps = [{"teacher": TEACHER, "order": n, "step": step, "source": SOURCE, "questions": 5 - n} for n, step in
              enumerate(("curated", "across sources"))]  # fmt: skip
-    house.write(RELEASE_FUNNEL, *steps, teacher=TEACHER)
-    return house
+    filled.write(RELEASE_FUNNEL, *steps, teacher=TEACHER)
+    return filled
 
 
-def test_every_section_has_what_the_tables_have(house: House) -> None:
-    sections = {section.title: section.rows for section in report_sections(house.lake, house.recipe)}
+def test_every_section_has_what_the_tables_have(filled: House) -> None:
+    sections = {section.title: section.rows for section in report_sections(filled.lake, filled.recipe)}
     [funnel] = sections["From questions to students"]
     assert funnel == {
         "source": SOURCE,
@@ -64,19 +64,19 @@ def test_every_section_has_what_the_tables_have(house: House) -> None:
     assert [row["questions"] for row in sections["How the release was chosen"]] == ["5", "4"]
 
 
-def test_the_page_escapes_everything_loads_nothing_and_links_into_the_ui(house: House) -> None:
-    read = PageParser(report_page(house.lake, house.recipe, "https://ui.example/"))
+def test_the_page_escapes_everything_loads_nothing_and_links_into_the_ui(filled: House) -> None:
+    read = PageParser(report_page(filled.lake, filled.recipe, "https://ui.example/"))
     assert "script" not in read.tags and read.loads == [] and read.handlers == []
     assert read.text.count(EVIL) == 2
     links = {value for name, value in read.attributes if name == "href" and not value.startswith("#")}
     assert {"https://ui.example/assets/teacher_ranking", "https://ui.example/assets/reasoning_dataset"} <= links
 
 
-def test_a_lake_without_anything_has_a_report_too(house: House, tmp_path: Path) -> None:
-    assert "nothing yet" in PageParser(report_page(Lake(tmp_path / "none"), house.recipe, "http://ui")).text
+def test_a_lake_without_anything_has_a_report_too(filled: House, tmp_path: Path) -> None:
+    assert "nothing yet" in PageParser(report_page(Lake(tmp_path / "none"), filled.recipe, "http://ui")).text
 
 
-def test_the_command_prints_it_or_writes_a_page(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_it_or_writes_a_page(filled: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", str(tmp_path / "recipe"))
     monkeypatch.setenv("OPENTHOUGHTS_DATA", str(tmp_path))
     monkeypatch.setenv("OPENTHOUGHTS_UI", "http://ui:1")

@@ -18,15 +18,15 @@ from openthoughts_dagster_tests.pages.parsing import PageParser
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def filled(tmp_path: Path) -> House:
     benchmark = json_lines(tmp_path / "b.jsonl", [{"question": text, "answer": 1} for text in (QUESTIONS[2], "Why?")])
     return make_house(tmp_path, evaluation={"benchmarks": [{"name": "b", "kind": "file", "path": str(benchmark)}]})
 
 
-def test_a_question_is_followed_from_its_file_to_the_students_that_learned_it(house: House) -> None:
-    asked_before = house.lake.scan(COMPLETIONS).collect().height
+def test_a_question_is_followed_from_its_file_to_the_students_that_learned_it(filled: House) -> None:
+    asked_before = filled.lake.scan(COMPLETIONS).collect().height
     traced = trace(
-        house.lake, house.recipe, IDS[1], lambda row: judge_replies(house.lake, house.recipe, Folders(), row)
+        filled.lake, filled.recipe, IDS[1], lambda row: judge_replies(filled.lake, filled.recipe, Folders(), row)
     )
     [question] = traced["questions"]
     assert question["origins"][0]["origin"] == {"file": "sums.jsonl", "line": 1}
@@ -46,46 +46,46 @@ def test_a_question_is_followed_from_its_file_to_the_students_that_learned_it(ho
     [student] = question["students"]
     assert student["fingerprint"] == "f" * 32 and student["scores"] == {"b": 0.5}
     assert [row["position"] for row in question["release"]] == [0, 1]
-    assert house.lake.scan(COMPLETIONS).collect().height == asked_before  # looking asks no model
+    assert filled.lake.scan(COMPLETIONS).collect().height == asked_before  # looking asks no model
 
 
-def test_a_question_that_went_says_why_and_an_answer_that_was_dropped_too(house: House) -> None:
-    [question] = trace(house.lake, house.recipe, IDS[0])["questions"]
+def test_a_question_that_went_says_why_and_an_answer_that_was_dropped_too(filled: House) -> None:
+    [question] = trace(filled.lake, filled.recipe, IDS[0])["questions"]
     assert question["decisions"][0]["decision"] == "below_cut" and question["answers"] == []
-    [question] = trace(house.lake, house.recipe, IDS[5])["questions"]
+    [question] = trace(filled.lake, filled.recipe, IDS[5])["questions"]
     assert [(row["decision"], row["evidence"]) for row in question["answers"]] == [("kept", None), ("language", "zh")]
     assert question["answers"][1]["answer"]
 
 
-def test_an_answer_and_a_row_of_the_release_lead_to_their_question(house: House) -> None:
-    row = house.lake.scan(TEACHER_ANSWERS).collect().row(3, named=True)
-    traced = trace(house.lake, house.recipe, row["completion_id"])
+def test_an_answer_and_a_row_of_the_release_lead_to_their_question(filled: House) -> None:
+    row = filled.lake.scan(TEACHER_ANSWERS).collect().row(3, named=True)
+    traced = trace(filled.lake, filled.recipe, row["completion_id"])
     assert traced["completion"]["asked_as"] == TEACHER
     assert traced["questions"][0]["question"]["question_id"] == row["question_id"]
-    released = trace_release_row(house.lake, house.recipe, TEACHER, 3)
+    released = trace_release_row(filled.lake, filled.recipe, TEACHER, 3)
     assert released["completion"]["completion_id"] == released["release_row"]["completion_id"]
     with pytest.raises(NothingTraced, match="no row 99 of a release by 'slow'; there are releases by slow"):
-        trace_release_row(house.lake, house.recipe, TEACHER, 99)
+        trace_release_row(filled.lake, filled.recipe, TEACHER, 99)
     with pytest.raises(NothingTraced, match="no question and no completion has the id"):
-        trace(house.lake, house.recipe, "nothing")
+        trace(filled.lake, filled.recipe, "nothing")
 
 
-def test_a_benchmarks_item_leads_to_the_training_questions_that_are_like_it(house: House) -> None:
-    traced = trace_item(house.lake, house.recipe, "b", "0", count=2)
+def test_a_benchmarks_item_leads_to_the_training_questions_that_are_like_it(filled: House) -> None:
+    traced = trace_item(filled.lake, filled.recipe, "b", "0", count=2)
     first = traced["training_questions"][0]
     assert (first["question"], first["similarity"]) == (QUESTIONS[2], 100.0)
     assert first["shared"] == QUESTIONS[2].casefold() and first["training_sets"] == ["sums|slow"]
     assert [row["question"] for row in traced["dropped_as_leaks"]] == [LEAKED]
-    by_id = trace_item(house.lake, house.recipe, "b", IDS[2][:12], count=2)
+    by_id = trace_item(filled.lake, filled.recipe, "b", IDS[2][:12], count=2)
     assert by_id["question"] == traced["question"]
     with pytest.raises(NothingTraced, match="no benchmark 'c'; it has b"):
-        trace_item(house.lake, house.recipe, "c", "0")
+        trace_item(filled.lake, filled.recipe, "c", "0")
     with pytest.raises(NothingTraced, match="b has no item 'ffff'"):
-        trace_item(house.lake, house.recipe, "b", "ffff")
+        trace_item(filled.lake, filled.recipe, "b", "ffff")
 
 
 def test_traces_are_shown_as_text_json_and_one_page(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENTHOUGHTS_RECIPE", str(tmp_path / "recipe"))
     monkeypatch.setenv("OPENTHOUGHTS_DATA", str(tmp_path))
@@ -98,13 +98,13 @@ def test_traces_are_shown_as_text_json_and_one_page(
     assert refused.exit_code == 2 and "--benchmark with --item" in refused.output
 
 
-def test_pages_of_traces_escape_what_models_wrote(house: House) -> None:
+def test_pages_of_traces_escape_what_models_wrote(filled: House) -> None:
     evil = "<script>alert(1)</script>"
-    traced = trace(house.lake, house.recipe, IDS[1])
+    traced = trace(filled.lake, filled.recipe, IDS[1])
     traced["questions"][0]["question"]["question"] = evil
     traced["questions"][0]["answers"][0] |= {"answer": evil, "reasoning": evil}
     read = PageParser(trace_page(traced))
     assert "script" not in read.tags and read.text.count(evil) == 3
     assert "\x1b" not in trace_text(traced | {"completion": {"completion_id": "c", "answer": "\x1b[31m"}})
-    like = trace_item(house.lake, house.recipe, "b", "0") | {"question": evil}
+    like = trace_item(filled.lake, filled.recipe, "b", "0") | {"question": evil}
     assert "script" not in PageParser(item_page(like)).tags and evil in item_text(like)

@@ -11,7 +11,7 @@ from helm_python import HelmError, lint
 from pydantic import BaseModel
 
 from openthoughts_dagster.cluster import check_fits, load_cluster
-from openthoughts_dagster.cluster.settings import Accelerator, Cluster, WorkSettings
+from openthoughts_dagster.cluster.settings import Accelerator, Cluster, ProgramPods, WorkSettings
 from openthoughts_dagster.recipe import Hardware, load_recipe
 from openthoughts_dagster_tests.kubernetes.rendering import (
     CHART,
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.kubernetes
 # Objects of what is installed beside Kubernetes: no schema comes with it.
 OTHERS = {"ScaledObject", "ServiceMonitor", "CiliumNetworkPolicy"}
 SERVED = {"model": "Qwen/QwQ-32B", "count": 1, "cpus": 8, "memory": "64Gi", "disk": "50Gi"}
+PROGRAMS = {"programPods": {"enabled": True}, "cluster": {"programs": {"runtime_class": "gvisor"}}}
 DOCS = CHART.parents[1] / "docs" / "kubernetes.md"
 
 
@@ -115,6 +116,8 @@ def test_the_schema_of_the_cluster_is_that_of_the_code() -> None:
     models: dict[str, type[BaseModel]] = {"work": WorkSettings, "accelerator": Accelerator, "hardware": Hardware}
     for name, model in models.items():
         assert set(schema["$defs"][name]["properties"]) == set(model.model_fields)
+    programs = schema["properties"]["cluster"]["properties"]["programs"]["properties"]
+    assert set(programs) == set(ProgramPods.model_fields)
 
 
 def test_a_recipe_in_the_values_is_what_runs_and_steps_read(tmp_path: Path) -> None:
@@ -167,6 +170,10 @@ def test_a_changed_recipe_or_cluster_restarts_the_code_location() -> None:
         ({"recipe": {"files": {"other.yaml": ""}}}, "has no recipe.yaml"),
         ({"cluster": {"work": {"judge": {"priority_class": "openthoughts-judging"}}}}, "openthoughts-judging"),
         ({"servedTeachers": {"a": SERVED | {"accelerator": "h100"}}}, "servedTeachers.a.accelerator"),
+        ({"programPods": {"enabled": True}}, "programPods.enabled without cluster.programs"),
+        ({"programPods": {"enabled": True}, "cluster": {"programs": {"pods": 2}}}, "runtime_class"),
+        ({"cluster": {"programs": {"runtime_class": "gvisor"}}}, "cluster.programs without programPods.enabled"),
+        ({"networkPolicy": {"enabled": False}, **PROGRAMS}, "programPods.enabled without networkPolicy.enabled"),
     ],
 )
 def test_a_mistake_in_the_values_is_refused_by_name(mistake: dict[str, Any], said: str) -> None:

@@ -11,6 +11,7 @@ import yaml
 from dagster_k8s.job import DagsterK8sJobConfig, construct_dagster_k8s_job
 from helm_python import HelmError, package
 
+from openthoughts_dagster.cluster import load_cluster
 from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher
 from openthoughts_dagster_tests.kubernetes.chart_readme import README, readme
 from openthoughts_dagster_tests.kubernetes.rendering import (
@@ -160,6 +161,24 @@ def test_runs_and_steps_without_accelerators_go_where_the_values_say() -> None:
     job = construct_dagster_k8s_job(config, [], "run", given)  # the client's models refuse unknown names
     assert job.spec.template.spec.affinity.pod_anti_affinity is not None
     assert job.spec.template.spec.topology_spread_constraints[0].max_skew == 5
+
+
+@pytest.mark.parametrize("runtime_class", ("gvisor", None))
+def test_programs_in_pods_are_described_to_steps_which_get_the_rights_for_them(
+    runtime_class: str | None, tmp_path: Path
+) -> None:
+    given = yaml.safe_load(CI["program-pods"].read_text())
+    given["cluster"]["programs"]["runtime_class"] = runtime_class
+    manifests = rendered(overrides=given)
+    (tmp_path / "cluster.yaml").write_text(find(manifests, "ConfigMap", "openthoughts-cluster")["data"]["cluster.yaml"])
+    programs = load_cluster(tmp_path / "cluster.yaml").programs
+    assert programs is not None and programs.model_dump() == given["cluster"]["programs"]
+    rules = find(manifests, "Role", "openthoughts-program-pods")["rules"]
+    granted = {(what, verb) for rule in rules for what in rule["resources"] for verb in rule["verbs"]}
+    assert granted == {("configmaps", "create"), ("configmaps", "delete"), ("pods", "get"), ("pods/log", "get")}
+    (account,) = find(manifests, "RoleBinding", "openthoughts-program-pods")["subjects"]
+    assert account["name"] == "openthoughts-run"
+    assert not [each for each in rendered() if each["metadata"]["name"] == "openthoughts-program-pods"]
 
 
 def test_accounts_that_are_there_already_get_the_rights_and_are_not_made() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from openthoughts_dagster.evaluation.confined.pod_manifests import WORK_LABEL
 from openthoughts_dagster_tests.kubernetes.rendering import VALUE_SETS, Manifest, rendered
 
 pytestmark = pytest.mark.kubernetes
@@ -71,6 +72,19 @@ def test_people_come_in_through_the_login_and_steps_reach_served_teachers() -> N
     assert not allowed(policies, LOGIN, CODE, 3030) and not allowed(policies, LOGIN, DATABASE, 5432)
 
 
+def test_programs_that_models_write_reach_nobody_and_nobody_reaches_them() -> None:
+    values = {"programPods": {"enabled": True}, "cluster": {"programs": {"runtime_class": "gvisor"}}}
+    policies = [
+        each for each in rendered([VALUE_SETS["production"]], overrides=values) if each["kind"] == "NetworkPolicy"
+    ]
+    programs = {**WORK_LABEL, "batch.kubernetes.io/job-name": "programs-1"}
+    for other, port in ((DNS, 53), (INTERNET, 443), (API, 443), (DATABASE, 5432), (METADATA, 80), (CODE, 3030)):
+        assert not allowed(policies, programs, other, port)
+        assert not allowed(policies, other, programs, port) or isinstance(other, str)
+    assert not allowed(policies, programs, programs, 8000) and not allowed(policies, STEP, programs, 22)
+    assert allowed(policies, STEP, INTERNET, 443) and allowed(policies, CODE, DNS, 53)  # others lose nothing
+
+
 def allowed(policies: list[Manifest], who: Peer, whom: Peer, port: int) -> bool:
     """Whether a connection from `who` to `whom` is let out there and in here."""
     return _passes(policies, who, whom, port, "Egress") and _passes(policies, whom, who, port, "Ingress")
@@ -110,7 +124,10 @@ def _is(peer: dict[str, Any], other: Peer) -> bool:
 
 
 def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    assert not selector.get("matchExpressions"), "not understood here"
+    for each in selector.get("matchExpressions", []):
+        assert each["operator"] == "NotIn", "not understood here"
+        if labels.get(each["key"]) in each["values"]:
+            return False
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 

@@ -68,7 +68,7 @@ def test_models_of_the_shipped_settings_that_earlier_versions_made_are_kept(tmp_
         (tmp_path / name).mkdir()
         (tmp_path / name / "training.json").write_text(json.dumps({"fingerprint": fingerprint} | made))
     lines: list[str] = []
-    assert list(build_tiny_models(tmp_path, lines.append)) == list(COURSES)
+    assert list(build_tiny_models(tmp_path, lines.append, 0, COURSES, 100)) == list(COURSES)
     assert len(lines) == 4 and all("complete" in line for line in lines)
 
 

@@ -9,5 +9,16 @@ from openthoughts_dagster.evaluation.confined.limits import (
     StdinTask,
 )
 from openthoughts_dagster.evaluation.confined.pool import ProgramPool
+from openthoughts_dagster.evaluation.confined.starting import Programs, start_programs
 
-__all__ = ["CallTask", "CheckTask", "ConfinementError", "Limits", "Outcome", "ProgramPool", "StdinTask"]
+__all__ = [
+    "CallTask",
+    "CheckTask",
+    "ConfinementError",
+    "Limits",
+    "Outcome",
+    "ProgramPool",
+    "Programs",
+    "StdinTask",
+    "start_programs",
+]

@@ -37,12 +37,14 @@ from openthoughts_dagster.evaluation.confined.ways import (
     readable_by_nobody,
 )
 
-Confinement = Literal["auto", "bubblewrap", "landlock", "none"]
+Confinement = Literal["auto", "bubblewrap", "landlock", "sandboxed", "none"]
 
 _PACKAGE = __name__.rpartition(".")[0]
 _START_SECONDS, _GRACE_SECONDS = 20.0, 10.0
 _MOST_THREADS = 64  # processes of programs, in addition to those that their user runs already
 _INSIDE = ("kernel", "values", "restrictions", "child", "watching", "runner")  # in the order of their imports
+# What a program can do without Landlock. In a pod it finds the system's files there, and other programs' inputs.
+_FILES_OF_A_SANDBOX = ("reads /etc/passwd", "lists /etc", "reads processes")
 _LOST = "the confined interpreter ended"
 
 
@@ -51,7 +53,8 @@ class ProgramPool:
 
     Args:
         confinement: "auto" takes the best way that works here: bubblewrap, then Landlock with seccomp. "none" runs
-            programs with this process's rights, with limits only of time, memory and output.
+            programs with this process's rights, with limits only of time, memory and output. "sandboxed" is "auto"
+            inside a pod whose kernel is its own: where neither works, seccomp alone, and no `CheckTask`s.
         workers: Programs at once; by default the number of processors that this process may use.
         interpreter: The Python that runs the programs; by default that of this process.
 
@@ -113,7 +116,13 @@ class ProgramPool:
         self.close()
 
     def _best_way(self, confinement: Confinement) -> tuple[Way, "_Interpreter"]:
-        ways: list[Way] = possible_ways() if confinement == "auto" else [confinement]
+        ways: list[Way] = (
+            [*possible_ways(), "seccomp"]
+            if confinement == "sandboxed"
+            else possible_ways()
+            if confinement == "auto"
+            else [confinement]
+        )
         reasons = (
             [] if "bubblewrap" in ways or confinement != "auto" else ["bubblewrap: the command bwrap is not there"]
         )
@@ -158,7 +167,7 @@ class _Interpreter:
     def __init__(self, way: Way, python: Interpreter) -> None:
         options = {
             "system_calls": way != "none",
-            "files": way != "none" and _landlock(),
+            "files": way not in ("seccomp", "none") and _landlock(),
             "readable": list(python.readable),
             "packages": list(python.packages),
             "user": NOBODY if way == "landlock" and readable_by_nobody((*python.readable, python.executable)) else None,
@@ -187,10 +196,12 @@ class _Interpreter:
         except ConfinementError as error:
             self.close()
             raise ConfinementError(self._reason() or str(error)) from error
-        if hello["escapes"]:
+        escapes = [each for each in hello["escapes"] if way != "seccomp" or each not in _FILES_OF_A_SANDBOX]
+        if escapes:
             self.close()
-            raise ConfinementError(f"a program there still {', '.join(hello['escapes'])}")
-        parts: list[str] = [way] if way != "landlock" else []
+            raise ConfinementError(f"a program there still {', '.join(escapes)}")
+        self._way = way
+        parts: list[str] = [way] if way not in ("landlock", "seccomp") else []
         parts += ["Landlock"] if options["files"] else []
         self.words = " + ".join([*parts, *(["seccomp"] if options["system_calls"] else []), "limits"])
 
@@ -209,6 +220,8 @@ class _Interpreter:
             self._send(first | {"kind": "call"})
             self._send({"calls": [dump_value((task.function, call)) for call in task.calls]})
         elif isinstance(task, CheckTask):
+            if self._way == "seccomp":  # the program could read the test code's verdict out of the pod's files
+                raise ConfinementError("test code beside a program needs Landlock or bubblewrap, also inside a pod")
             self._send(first | {"kind": "check"})
             self._send({"function": task.function, "check": task.check})
         reply = self._receive(time.monotonic() + limits.seconds + _GRACE_SECONDS)

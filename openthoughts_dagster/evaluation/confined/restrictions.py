@@ -60,7 +60,7 @@ def _escapes() -> list[str]:
         "reads /etc/passwd": lambda: open("/etc/passwd").close(),
         "lists /etc": lambda: os.listdir("/etc"),
         "reads processes": lambda: open("/proc/self/environ").close(),
-        "writes to /tmp": lambda: os.open("/tmp/escaped", os.O_CREAT | os.O_WRONLY | os.O_EXCL),
+        "writes to /tmp": lambda: os.open("/tmp/escaped", os.O_CREAT | os.O_WRONLY),
         "opens sockets": lambda: socket.socket().close(),
         "starts processes": lambda: os.fork() or os._exit(0),
         "runs commands": lambda: os.execv("/bin/true", ["/bin/true"]),

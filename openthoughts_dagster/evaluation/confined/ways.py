@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-Way = Literal["bubblewrap", "landlock", "none"]
+Way = Literal["bubblewrap", "landlock", "seccomp", "none"]
 
 # Packages that programs may import beside the standard library, where they are installed.
 _PACKAGES = ("numpy",)

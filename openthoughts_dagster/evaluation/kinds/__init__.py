@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from openthoughts_dagster.evaluation.confined import ProgramPool
+from openthoughts_dagster.evaluation.confined import Programs
 from openthoughts_dagster.recipe import Benchmark
 
 
@@ -25,7 +25,7 @@ class TaskContext:
     """
 
     resolve: Callable[[str], str]
-    programs: Callable[[], ProgramPool]
+    programs: Callable[[], Programs]
 
 
 class BenchmarkKind(Protocol):

@@ -144,7 +144,7 @@ def _printed(program: str, given: str, wanted: str, seconds: float, same: Callab
     def passes(outcome: Outcome) -> bool:
         return outcome.status == "ok" and same(outcome.stdout, wanted)
 
-    return ProgramTest(StdinTask(program, given), passes, _limits(seconds))
+    return ProgramTest(StdinTask(program, given), passes, _limits(seconds), len(wanted))
 
 
 def _never(program: str) -> ProgramTest:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -194,7 +195,13 @@ def post_json(url: str, body: Any, seconds: float) -> HttpReply:
         finally:
             await client.close()
 
-    return asyncio.run(post())
+    return run_to_end(post())
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from code that is not asynchronous, in a thread: a notebook has an event loop in its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class BlockingHttpClient:
@@ -207,7 +214,7 @@ class BlockingHttpClient:
 
     def __init__(self, url: str, key: str | None, retry: Retry) -> None:
         self._url, self._key, self._retry = url, key, retry
-        self._runner = asyncio.Runner()
+        self._runner, self._thread = asyncio.Runner(), ThreadPoolExecutor(1)
 
     def __enter__(self) -> "BlockingHttpClient":
         async def opened() -> tuple[HttpClient, RetryPolicy]:
@@ -221,7 +228,8 @@ class BlockingHttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._run(self._client.close())
-        self._runner.close()
+        self._thread.submit(self._runner.close).result()
+        self._thread.shutdown()
 
     def post(self, path: str, body: Any) -> HttpReply:
         """Return the reply of status 200 to a JSON body; retries as the settings say.
@@ -241,7 +249,7 @@ class BlockingHttpClient:
         return self._run(self._policy.ask(attempt))[0]
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(work)
+        return self._thread.submit(self._runner.run, work).result()
 
 
 async def _lines(content: Any) -> AsyncIterator[bytes]:

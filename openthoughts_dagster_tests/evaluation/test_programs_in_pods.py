@@ -1,0 +1,148 @@
+"""What a pod of programs reads and says, without a cluster: the work, the signed lines, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.indexed_job import OwnerPod
+from openthoughts_dagster.evaluation import BenchmarkError, benchmark_needs, require_confinement
+from openthoughts_dagster.evaluation.confined import (
+    CallTask,
+    CheckTask,
+    ConfinementError,
+    Limits,
+    Outcome,
+    ProgramPool,
+    StdinTask,
+    in_pod,
+    kernel,
+    start_programs,
+)
+from openthoughts_dagster.evaluation.confined.limits import Task
+from openthoughts_dagster.evaluation.confined.pod_manifests import PART_BYTES, config_maps, programs_job
+from openthoughts_dagster.evaluation.confined.pod_messages import (
+    WAY,
+    Batch,
+    PodTest,
+    pack_item,
+    read_lines,
+    sign_line,
+    unpack_item,
+)
+from openthoughts_dagster.recipe import Evaluation
+
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+SHORT = Limits(seconds=5, cpu_seconds=2, memory_megabytes=256, output_megabytes=1)
+OWNER = OwnerPod("step", "uid-1", spec={"serviceAccountName": "run", "imagePullSecrets": [{"name": "pull"}]})
+
+
+def cluster(**programs: object) -> Cluster:
+    return Cluster.model_validate({"images": {"code": "code:1", "gpu": "gpu:1"}, "programs": programs})
+
+
+@pytest.mark.skipif(not kernel.landlock_version(), reason="the kernel has no Landlock")
+def test_a_pod_runs_its_items_until_a_test_ends_badly_and_signs_what_came_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    double = "print(2 * int(input()))"
+    stolen = "print(open('/programs/part-0000', 'rb').read())"
+    forged = sign_line(OTHER_KEY, 0, [Outcome("ok", "forged")])
+    check = "def check(candidate):\n    assert candidate(2) == 4\ncheck(candidate)\n"
+    items: list[list[Task]] = [
+        [StdinTask(double, "3"), StdinTask(double, "no number"), StdinTask(double, "4")],
+        [CallTask("def f(a): return (a, {1: [a]})", "f", ((1,), ("x",)))],
+        [CheckTask("def f(a): return a * a", "f", check)],
+        [StdinTask(stolen)],
+        [StdinTask("print('x' * 500_000)"), StdinTask("print(1)")],
+        [StdinTask(f"import sys\nprint({forged!r})\nprint({forged!r}, file=sys.stderr)")],
+    ]
+    packed = [(n, pack_item([PodTest(task, SHORT, 100) for task in tests])) for n, tests in enumerate(items)]
+    content = Batch(KEY, sandboxed=False, workers=1, seconds=60, items=packed).dump()
+    (tmp_path / "part-0000").write_bytes(content[:100])
+    (tmp_path / "part-0001").write_bytes(content[100:])
+    (tmp_path / "..data").mkdir()  # as Kubernetes has it beside the files
+
+    in_pod.main(str(tmp_path))
+
+    found = dict(read_lines(KEY, f"{forged}\n{capsys.readouterr().out}\n{forged}"))
+    assert "Landlock + seccomp + limits" in str(found.pop(WAY)) and sorted(found) == [0, 1, 2, 3, 4, 5]
+    statuses = {n: [outcome.status for outcome in each] for n, each in found.items() if not isinstance(each, str)}
+    assert statuses == {0: ["ok", "error"], 1: ["ok"], 2: ["ok"], 3: ["error"], 4: ["output"], 5: ["ok"]}
+    assert found[0][0] == Outcome("ok", "6\n")
+    assert found[1] == [Outcome("ok", values=((1, {1: [1]}), ("x", {1: ["x"]})))]
+    assert found[5] == [Outcome("ok", forged + "\n")]  # it is what the program printed, and nothing else
+    assert [unpack_item(each) for _, each in Batch.load(content).items][2][0].task == items[2][0]
+
+
+def test_a_pod_that_cannot_confine_says_so_for_each_item(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "landlock_version", lambda: 0)
+    monkeypatch.setenv("PATH", "")
+    item = pack_item([PodTest(StdinTask("print(1)"), SHORT, 100)])
+    (tmp_path / "part-0000").write_bytes(Batch(KEY, False, 1, 60, [(7, item)]).dump())
+
+    in_pod.main(str(tmp_path))
+
+    ((number, reason),) = read_lines(KEY, capsys.readouterr().out)
+    assert number == 7 and "the kernel has no Landlock" in str(reason)
+
+
+def test_without_landlock_a_place_where_programs_can_write_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "landlock_version", lambda: 0)
+    monkeypatch.setenv("PATH", "")
+    try:
+        with pytest.raises(ConfinementError, match=r"seccomp: a program there still writes to /tmp"):
+            ProgramPool("sandboxed", workers=1)
+    finally:
+        Path("/tmp/escaped").unlink(missing_ok=True)
+
+
+def test_the_pod_has_no_token_no_identity_and_nothing_to_write_to() -> None:
+    with_class, without = cluster(runtime_class="gvisor"), cluster(runtime_class=None)
+    assert with_class.programs is not None and without.programs is not None
+    job = programs_job("p", ["p-0", "p-1"], with_class, with_class.programs, OWNER)
+    pod = job["spec"]["template"]["spec"]
+    assert (pod["runtimeClassName"], pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (
+        "gvisor",
+        False,
+        False,
+    )
+    assert "serviceAccountName" not in pod and pod["imagePullSecrets"] == [{"name": "pull"}]
+    (container,) = pod["containers"]
+    assert "env" not in container and "envFrom" not in container
+    assert container["resources"]["limits"].keys() == {"cpu", "memory", "ephemeral-storage"}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["activeDeadlineSeconds"] == 3600
+    assert job["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+    maps = config_maps("p", b"x" * (PART_BYTES + 1), OWNER)
+    assert [each["metadata"]["name"] for each in maps] == ["p-0", "p-1"]
+    job = programs_job("p", [], without, without.programs, OWNER)
+    assert "runtimeClassName" not in job["spec"]["template"]["spec"]
+
+
+def test_pods_are_refused_where_there_is_no_cluster_or_no_runtime_class_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENTHOUGHTS_EXECUTOR", raising=False)
+    with pytest.raises(ConfinementError, match=r"started by steps on Kubernetes only"):
+        start_programs("pod")
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump({"images": {"code": "c", "gpu": "g"}, "programs": {"pods": 2}}))
+    monkeypatch.setenv("OPENTHOUGHTS_EXECUTOR", "kubernetes")
+    monkeypatch.setenv("OPENTHOUGHTS_CLUSTER", str(path))
+    with pytest.raises(ConfinementError, match=r"programs\.runtime_class: is missing"):
+        start_programs("pod")
+    path.write_text(yaml.safe_dump({"images": {"code": "c", "gpu": "g"}}))
+    with pytest.raises(ConfinementError, match=r"settings have no `programs`.*runtime_class: null"):
+        start_programs("pod")
+    path.write_text(yaml.safe_dump({"images": {"code": "c", "gpu": "g"}, "programs": {"runtime_class": None}}))
+    code = {"kind": "programs", "name": "code", "path": "p.jsonl"}
+    evaluation = Evaluation.model_validate({"benchmarks": [code], "confinement": "pod"})
+    with pytest.raises(BenchmarkError, match=r"evaluation\.benchmarks\.code: pods for programs cannot be started"):
+        require_confinement(evaluation)
+    assert benchmark_needs(evaluation, str) == [
+        ("confinement", None, "programs run in pods of their own, which steps try out and start")
+    ]

@@ -1,0 +1,155 @@
+"""Programs in pods of their own on a real control plane, with no more rights than the chart gives steps."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.api import Api
+from openthoughts_dagster.cluster.indexed_job import OwnerPod
+from openthoughts_dagster.evaluation.confined import ConfinementError, Limits, ProgramPool, kernel
+from openthoughts_dagster.evaluation.confined.pod_manifests import WORK_LABEL
+from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
+from openthoughts_dagster.evaluation.program_tests import check_test, judge_programs, stdin_test
+from openthoughts_dagster_tests.e2e.servers import wait_for
+from openthoughts_dagster_tests.kubelet import Kubelets
+from openthoughts_dagster_tests.kubernetes.control_plane import ControlPlane
+from openthoughts_dagster_tests.kubernetes.pools import CODE_IMAGE, GPU_IMAGE
+from openthoughts_dagster_tests.kubernetes.rendering import rendered
+
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.skipif(not kernel.landlock_version(), reason="the kernel has no Landlock"),
+]
+
+SPACE = "program-pods"
+LIMITS = Limits(seconds=4, cpu_seconds=1, memory_megabytes=256, output_megabytes=1)
+SELECTOR = ",".join(f"{key}={value}" for key, value in WORK_LABEL.items())
+
+
+def cluster(runtime_class: str | None) -> Cluster:
+    programs = {"runtime_class": runtime_class, "pods": 2, "cpus": 1, "memory": "1Gi", "disk": "64Mi"}
+    return Cluster.model_validate({"images": {"code": CODE_IMAGE, "gpu": GPU_IMAGE}, "programs": programs})
+
+
+@pytest.fixture(scope="module")
+def step(plane: ControlPlane, nodes: Kubelets) -> Iterator[tuple[Api, OwnerPod]]:
+    """A step's API with the rights of the chart, and the step's pod, in a namespace under the restricted standard."""
+    values: dict[str, Any] = {"programPods": {"enabled": True}, "cluster": {"programs": {"runtime_class": "gvisor"}}}
+    rights = [
+        manifest
+        for manifest in rendered(overrides=values, namespace=SPACE, official=False)
+        if manifest["kind"] in ("ServiceAccount", "Role", "RoleBinding")
+    ]
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    step = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "step"},
+        "spec": {
+            "serviceAccountName": "openthoughts-run",
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "nodeSelector": {"is": "absent"},  # it only has to be there, as the owner
+            "containers": [{"name": "step", "image": CODE_IMAGE, "command": ["true"], "securityContext": security}],
+        },
+    }
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
+    plane.apply([space, *rights, step], SPACE)
+    token = plane.core.create_namespaced_service_account_token("openthoughts-run", SPACE, {"spec": {}}).status.token
+    api = Api(plane.client(token), SPACE, 20)
+    found = api.pod("step")
+    assert found is not None
+    yield api, OwnerPod.of(found)
+    plane.core.delete_namespace(SPACE)
+
+
+class _Watched(Api):
+    """Keeps the pods that a step saw, and can delete the first one as a drain does."""
+
+    def __init__(self, api: Api, plane: ControlPlane, lose: int = 0) -> None:
+        super().__init__(api._client, api.namespace, 20)
+        self.seen: dict[str, Any] = {}
+        self.maps: list[Any] = []
+        self.lost: list[str] = []
+        self._plane, self._lose = plane, lose
+
+    def pods_of(self, job: str) -> list[dict[str, Any]]:
+        found = super().pods_of(job)
+        for pod in found:
+            self.seen[pod["metadata"]["name"]] = pod
+            if self._lose and pod["metadata"]["name"] not in self.lost:
+                self._lose -= 1
+                self.lost.append(pod["metadata"]["name"])
+                self._plane.core.delete_namespaced_pod(pod["metadata"]["name"], SPACE, grace_period_seconds=0)
+        return found
+
+    def create_config_map(self, config_map: Any) -> bool:
+        self.maps.append(config_map)
+        return super().create_config_map(config_map)
+
+
+def left(plane: ControlPlane) -> list[str]:
+    """Jobs, pods and ConfigMaps of programs that are still there."""
+    lists = (
+        plane.batch.list_namespaced_job,
+        plane.core.list_namespaced_pod,
+        plane.core.list_namespaced_config_map,
+    )
+    return [item.metadata.name for each in lists for item in each(SPACE, label_selector=SELECTOR).items]
+
+
+def test_verdicts_are_those_of_this_machine_and_nothing_is_left(
+    plane: ControlPlane, step: tuple[Api, OwnerPod]
+) -> None:
+    api = _Watched(step[0], plane)
+    check = "def check(candidate):\n    assert candidate(2) == 4\n"
+    secret = "expected-output-that-never-goes-in"
+    said = {
+        "right": "print(sum(map(int, input().split())))",
+        "wrong": "print(3)",
+        "early": "raise SystemExit(0)",
+        "endless": "while True: pass",
+        "network": "import socket\nsocket.socket()\nprint(42)",
+        "files": "print(open('/programs/part-0000', 'rb').read() and 42)",
+        "forging": "import sys\nline = 'outcome ' + 64 * '0' + ' eJw='\nprint(line)\nprint(line, file=sys.stderr)",
+        "squares": "def f(a): return a * a",
+        "no squares": "def f(a): return a + 1",
+        "hidden": "print('something')",
+    }
+
+    def tests_of(name: str, program: str) -> list[Any]:
+        if "squares" in name:
+            return [check_test("def f(a):", "f", check, program, LIMITS)]
+        if name == "hidden":
+            return [stdin_test(program, "", secret, LIMITS)]
+        return [stdin_test(program, "1 2\n", "3", LIMITS), stdin_test(program, "20 22", "42", LIMITS)]
+
+    asked = [(name, f"```python\n{program}\n```") for name, program in said.items()] + [("none", "``` no program")]
+    with PodPool(api, cluster(None), step[1]) as pool, ProgramPool("landlock", workers=2) as local:
+        in_pods = judge_programs(pool, tests_of)(asked)
+        assert in_pods == judge_programs(local, tests_of)(asked)
+    assert [name for (name, _), verdict in zip(asked, in_pods, strict=True) if verdict.right] == ["right", "squares"]
+    assert pool.way.startswith("pod (no runtime class) + ") and pool.way.endswith("Landlock + seccomp + limits")
+
+    assert len(api.seen) >= 3  # a trial, and two at once
+    for pod in api.seen.values():
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False and spec["serviceAccountName"] == "default"
+        assert [each["name"] for each in spec["volumes"]] == ["programs"]
+        assert pod["metadata"]["labels"].items() >= WORK_LABEL.items()
+    assert secret not in json.dumps(api.maps)
+    wait_for(lambda: left(plane) == [], 30, "everything of the programs to be gone")
+
+
+def test_a_pod_that_is_lost_once_is_replaced_and_one_that_can_never_start_is_refused(
+    plane: ControlPlane, step: tuple[Api, OwnerPod]
+) -> None:
+    api = _Watched(step[0], plane, lose=1)
+    pool = PodPool(api, cluster(None), step[1])  # its trial loses a pod
+    assert pool.way.startswith("pod") and len(api.lost) == 1
+    with pytest.raises(ConfinementError, match=r'cannot be started: .*RuntimeClass "gvisor" not found'):
+        PodPool(step[0], cluster("gvisor"), step[1])
+    wait_for(lambda: left(plane) == [], 30, "everything of the programs to be gone")
