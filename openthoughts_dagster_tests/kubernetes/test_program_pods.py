@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from openthoughts_dagster.cluster import Cluster
 from openthoughts_dagster.cluster.api import Api
@@ -26,6 +27,11 @@ pytestmark = [
 
 SPACE = "program-pods"
 LIMITS = Limits(seconds=4, cpu_seconds=1, memory_megabytes=256, output_megabytes=1)
+_STEP = """
+from openthoughts_dagster.evaluation.confined import start_programs
+with start_programs("pod") as pool:
+    print("confined by", pool.way)
+"""
 SELECTOR = ",".join(f"{key}={value}" for key, value in WORK_LABEL.items())
 
 
@@ -45,19 +51,32 @@ def step(plane: ControlPlane, nodes: Kubelets) -> Iterator[tuple[Api, OwnerPod]]
     ]
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    variables = {"OPENTHOUGHTS_EXECUTOR": "kubernetes", "OPENTHOUGHTS_CLUSTER": "/etc/openthoughts/cluster.yaml"}
+    container = {
+        "name": "step",
+        "image": CODE_IMAGE,
+        "command": ["python", "-c", _STEP],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "securityContext": security,
+        "volumeMounts": [{"name": "cluster", "mountPath": "/etc/openthoughts"}],
+    }
     step = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "step"},
         "spec": {
+            "restartPolicy": "Never",
             "serviceAccountName": "openthoughts-run",
+            "automountServiceAccountToken": True,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "nodeSelector": {"is": "absent"},  # it only has to be there, as the owner
-            "containers": [{"name": "step", "image": CODE_IMAGE, "command": ["true"], "securityContext": security}],
+            "containers": [container],
+            "volumes": [{"name": "cluster", "configMap": {"name": "cluster"}}],
         },
     }
+    settings = {"cluster.yaml": yaml.safe_dump(cluster(None).model_dump(mode="json"))}
+    described = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cluster"}, "data": settings}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
-    plane.apply([space, *rights, step], SPACE)
+    plane.apply([space, *rights, described, step], SPACE)
     token = plane.core.create_namespaced_service_account_token("openthoughts-run", SPACE, {"spec": {}}).status.token
     api = Api(plane.client(token), SPACE, 20)
     found = api.pod("step")
@@ -153,3 +172,10 @@ def test_a_pod_that_is_lost_once_is_replaced_and_one_that_can_never_start_is_ref
     with pytest.raises(ConfinementError, match=r'cannot be started: .*RuntimeClass "gvisor" not found'):
         PodPool(step[0], cluster("gvisor"), step[1])
     wait_for(lambda: left(plane) == [], 30, "everything of the programs to be gone")
+
+
+def test_a_step_starts_them_as_its_own_pod(plane: ControlPlane, nodes: Kubelets, step: tuple[Api, OwnerPod]) -> None:
+    """The step of the fixture, which ran beside the other tests."""
+    ended = ("Succeeded", "Failed")
+    wait_for(lambda: plane.core.read_namespaced_pod("step", SPACE).status.phase in ended, 60, "the step's end")
+    assert "confined by pod (no runtime class) + " in nodes.log(SPACE, "step")
