@@ -181,8 +181,9 @@ def p_value(p: float) -> str:
 
 def _describe_comparison(comparison: Comparison) -> str:
     difference = comparison.difference
+    seeds = "1 seed" if difference.seeds == 1 else f"{difference.seeds} seeds"
     return (
-        f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {difference.seeds} seeds, "
+        f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {seeds}, "
         f"{difference.items:,} items, p {p_value(comparison.p_holm)}"
     )
 
