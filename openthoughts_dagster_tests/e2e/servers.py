@@ -21,11 +21,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until `condition` holds; fail with `what` when it does not in time."""
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, log: Callable[[], str] = str) -> None:
+    """Wait until `condition` holds; fail with `what`, and with what `log` says by then, when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s. {log()}"
         time.sleep(0.3)
 
 

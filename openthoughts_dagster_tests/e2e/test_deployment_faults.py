@@ -67,10 +67,10 @@ def _deployed(folder: Path, teacher: SlowTeacher, storage: dict[str, object]) ->
 
 
 def test_a_run_whose_worker_is_killed_is_retried_and_nothing_is_generated_twice(faulty: Faulty) -> None:
-    wait_for(lambda: "sums" in faulty.materialized("deduped_questions"), 120, f"questions; {faulty.log()}")
+    wait_for(lambda: "sums" in faulty.materialized("deduped_questions"), 120, "questions", faulty.log)
     assert faulty.teacher.asked.total() == 0  # nobody has started the teacher
     launch_backfill(faulty.address, ["teacher_answers"], ["sums|slow"])
-    wait_for(lambda: faulty.completions().height >= 10, 60, f"the first commits; {faulty.log()}")
+    wait_for(lambda: faulty.completions().height >= 10, 60, "the first commits", faulty.log)
 
     [run] = faulty.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     os.kill(_worker(faulty, run.run_id), signal.SIGKILL)
@@ -82,7 +82,7 @@ def test_a_run_whose_worker_is_killed_is_retried_and_nothing_is_generated_twice(
         return list(faulty.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "sums|slow"})))
 
     done = ["FAILURE", "SUCCESS"]
-    wait_for(lambda: sorted(r.status.value for r in runs()) == done, 120, f"the retry; {faulty.log()}")
+    wait_for(lambda: sorted(r.status.value for r in runs()) == done, 120, "the retry", faulty.log)
     assert {r.root_run_id for r in runs()} == {None, run.run_id}
     ledger = faulty.completions()
     assert ledger.height == 24 * SAMPLES == ledger.unique(["key", "sample_index"]).height
@@ -101,10 +101,10 @@ def test_a_daemon_that_is_killed_loses_nothing_and_doubles_nothing(faulty: Fault
     (folder / "source.yaml").write_text("{reader: files, domain: puzzle, path: questions.jsonl}")
     (folder / "_SUCCESS").touch()
     for asset in ("raw_sources", "deduped_questions"):
-        wait_for(lambda asset=asset: "more" in faulty.materialized(asset), 120, f"{asset}; {faulty.log()}")  # type: ignore[misc]
+        wait_for(lambda asset=asset: "more" in faulty.materialized(asset), 120, asset, faulty.log)  # type: ignore[misc]
         faulty.deployment.stop("daemon", signal.SIGKILL)
         faulty.deployment.start("daemon")
-    wait_for(lambda: "more|slow" in faulty.materialized("teacher_answers"), 120, f"answers; {faulty.log()}")
+    wait_for(lambda: "more|slow" in faulty.materialized("teacher_answers"), 120, "answers", faulty.log)
 
     made = {name: faulty.times_made(name) for name in ("raw_sources", "scored_questions", "deduped_questions")}
     assert all(counts == {"sums": 1, "more": 1} for counts in made.values())

@@ -24,7 +24,7 @@ ROWS = 40
 def test_a_dropped_source_is_read_scored_curated_and_answered_by_the_teachers_in_use(live: Live) -> None:
     others, paid = _others(live), _completions(live)
     _drop(live, GSM8K.read_text().splitlines()[:30])
-    wait_for(lambda: _cells(live) == {"gsm8k|worked", "gsm8k|direct"}, 240, f"gsm8k answered; {live.log()}")
+    wait_for(lambda: _cells(live) == {"gsm8k|worked", "gsm8k|direct"}, 360, "gsm8k answered", live.log)
 
     assert _partitions(live, RAW_SOURCES).height == _partitions(live, SCORED_QUESTIONS).height == 30
     questions = _partitions(live, DEDUPED_QUESTIONS).height
@@ -42,7 +42,7 @@ def test_rows_appended_to_a_landed_source_are_the_only_ones_scored_and_answered(
         now = live.versions("teacher_answers", "gsm8k")
         return set(now) == set(before) and all(now[cell] != before[cell] for cell in before)
 
-    wait_for(answered, 240, f"the longer gsm8k answered; {live.log()}")
+    wait_for(answered, 360, "the longer gsm8k answered", live.log)
     new = set(_partitions(live, DEDUPED_QUESTIONS)["question_id"]) - questions
     assert new
     assert _completions(live) - paid == 2 + len(new) * 2 * 2

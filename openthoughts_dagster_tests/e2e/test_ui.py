@@ -35,7 +35,7 @@ def test_a_source_is_materialized_from_its_assets_page(live: Live, browser: Brow
     browser.picture("materialize")
     browser.launch()
     more = before | {"shop-sums": before["shop-sums"] + 1}
-    wait_for(lambda: live.times_made("raw_sources") == more, 120, f"the run; {live.log()}")
+    wait_for(lambda: live.times_made("raw_sources") == more, 120, "the run", live.log)
     assert live.versions("raw_sources", "shop-sums") == version  # the same content: nothing downstream moves
 
     browser.open("/assets/raw_sources?view=partitions&partition=shop-sums", "rows_in")
@@ -57,7 +57,7 @@ def test_one_teacher_is_backfilled_over_all_sources_from_the_launch_dialog(live:
     [launched] = _backfills(live, wanted)
     browser.open(f"/runs/b/{launched}", "teacher_answers")
     browser.picture("backfill_running")
-    wait_for(lambda: _succeeded(live, launched), 240, f"the backfill's end; {live.log()}")
+    wait_for(lambda: _succeeded(live, launched), 240, "the backfill's end", live.log)
     browser.open(f"/runs/b/{launched}", "Completed")
     browser.picture("backfill")
 
@@ -116,7 +116,7 @@ def test_a_study_is_launched_watched_and_its_report_opened(live: Live, browser: 
         browser.page.get_by_role("button", name="All", exact=True).first.click()
         browser.picture(job)
         browser.launch()
-        wait_for(lambda asset=asset, keys=keys: live.materialized(asset) == keys, 240, f"{asset}; {live.log()}")  # type: ignore[misc]
+        wait_for(lambda asset=asset, keys=keys: live.materialized(asset) == keys, 240, asset, live.log)  # type: ignore[misc]
     [run] = live.instance.get_runs(dg.RunsFilter(job_name="study_decision"))
     browser.open(f"/runs/{run.run_id}", "RUN_SUCCESS")
     browser.picture("study_run")
