@@ -21,7 +21,7 @@ def _problems(
 
 
 @pytest.mark.parametrize(
-    ("licence", "release", "says"),
+    ("licence", "of_release", "says"),
     [
         ("apache-2.0", "Apache-2.0", ""),
         ("CC-BY-4.0", "Apache-2.0", ""),
@@ -44,11 +44,11 @@ def _problems(
         ("LicenseRef-ours", "Apache-2.0", ""),
     ],
 )
-def test_rows_may_stand_in_a_release_whose_licence_keeps_theirs(licence: str, release: str, says: str) -> None:
-    found = _problems(licence, release)
+def test_rows_may_stand_in_a_release_whose_licence_keeps_theirs(licence: str, of_release: str, says: str) -> None:
+    found = _problems(licence, of_release)
     assert [says in problem.problem for problem in found] == ([True] if says else [])
     assert all(p.source == "forum" and p.rows == 7 and "gate: licence" in p.remedy for p in found)
-    assert _problems(licence, release, forum="the authors allowed it by letter") == []
+    assert _problems(licence, of_release, forum="the authors allowed it by letter") == []
 
 
 def test_the_recipes_list_allows_identifiers_and_one_alternative_is_enough() -> None:
