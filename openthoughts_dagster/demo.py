@@ -5,7 +5,6 @@ process its engines; here one engine serves all cells of a teacher. Everything i
 trained before is reused.
 """
 
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here, silence_libraries
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
@@ -21,7 +20,7 @@ from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
-from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,8 @@ def _needs(piece: Piece, failed: Piece) -> bool:
 
 def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
-    silence_libraries()
     start = time.monotonic()
-    try:
-        from openthoughts_dagster.definitions import defs, recipe, settings
-    except RecipeError as error:
-        sys.exit(f"the recipe cannot be used:\n{error}")
-    except ValueError as error:  # a variable of the environment, which the message names
-        sys.exit(str(error))
-    if recipe.tiny_models:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    defs, recipe, settings = load_for_a_demo()
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         try:
             outcome = run_recipe(defs, recipe, instance)

@@ -10,11 +10,10 @@ import time
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, run_here, silence_libraries
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import RELEASE
 from openthoughts_dagster.lake import RELEASE_FUNNEL, Lake
-from openthoughts_dagster.recipe import RecipeError
 from openthoughts_dagster.release import ReleaseVersion, list_versions
 from openthoughts_dagster.release.columns import CONFIGS
 from openthoughts_dagster.release.make import latest_version
@@ -23,12 +22,8 @@ from openthoughts_dagster.storage import Folders
 
 def main() -> int:
     """Make the release of the first teacher, or of the one named as the argument. Exit status 1 when that failed."""
-    silence_libraries()
     start = time.monotonic()
-    try:
-        from openthoughts_dagster.definitions import defs, recipe, settings
-    except (RecipeError, ValueError) as error:
-        sys.exit(f"the recipe cannot be used:\n{error}")
+    defs, recipe, settings = load_for_a_demo()
     if recipe.release is None:
         sys.exit(f"recipe {recipe.name!r} has no `release`: docs/release.md shows how to write one")
     teacher = recipe.teacher(sys.argv[1]).name if len(sys.argv) > 1 else recipe.teachers[0].name

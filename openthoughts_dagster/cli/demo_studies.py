@@ -4,34 +4,26 @@ It prints what it finds, even when this is the opposite of the paper: a few hund
 reproduce a paper.
 """
 
-import os
 import sys
 import time
 
 import dagster as dg
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, silence_libraries
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo
 from openthoughts_dagster.cli.study_runs import run_study
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import Lake
-from openthoughts_dagster.recipe import RecipeError
 from openthoughts_dagster.studies import StudyError, study_named
 
 
 def main() -> int:
     """Run the studies that are named, or every one, and print the decisions. Exit status 1 when a part failed."""
-    silence_libraries()
     start = time.monotonic()
-    try:
-        from openthoughts_dagster.definitions import defs, recipe, settings
-    except (RecipeError, ValueError) as error:
-        sys.exit(f"the recipe cannot be used:\n{error}")
+    defs, recipe, settings = load_for_a_demo()
     try:
         studies = [study_named(recipe, name) for name in sys.argv[1:]] or recipe.studies
     except StudyError as error:
         sys.exit(str(error))
-    if recipe.tiny_models:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     lake, outcomes = Lake(settings.lake), []
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         fail_orphans(instance)

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.recipe import Recipe, RecipeError
+
 _PID = "openthoughts/demo_pid"
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -24,6 +27,24 @@ _QUIET = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 _ACTIVE = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+
+
+def load_for_a_demo() -> tuple[dg.Definitions, Recipe, Settings]:
+    """Load the deployment that the environment names, without a network where the recipe is the quickstart.
+
+    Raises:
+        SystemExit: The recipe or a variable of the environment cannot be used; the message says why.
+    """
+    silence_libraries()
+    try:
+        from openthoughts_dagster.definitions import defs, recipe, settings
+    except RecipeError as error:
+        sys.exit(f"the recipe cannot be used:\n{error}")
+    except ValueError as error:  # a variable of the environment, which the message names
+        sys.exit(str(error))
+    if recipe.tiny_models:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    return defs, recipe, settings
 
 
 def silence_libraries() -> None:

@@ -137,7 +137,7 @@ class LikelyAnswers(RecipeModel):
     max_tokens: Positive = Field(4096, description="Tokens from the beginning of an answer that are looked at.")
 
 
-FilterOfTexts = Annotated[
+_Choosing = (
     FinishedAnswers
     | LongestAnswers
     | ShortestAnswers
@@ -147,31 +147,16 @@ FilterOfTexts = Annotated[
     | ParagraphAnswers
     | RepetitionAnswers
     | FastTextAnswers
-    | LikelyAnswers,
-    Field(discriminator="method"),
-]
+    | LikelyAnswers
+)
 
 
 class RandomAnswers(RecipeModel):
     """The control for another filter: as many answers as that filter keeps, drawn at random."""
 
     method: Literal["random"] = Field(description="Keep as many answers as another filter keeps, drawn at random.")
-    as_many_as: FilterOfTexts = Field(description="The filter whose number of answers is kept.")
+    as_many_as: _Choosing = Field(discriminator="method", description="The filter whose number of answers is kept.")
     seed: int = Field(0, description="Seed of the draw.")
 
 
-AnswerFilter = Annotated[
-    KeepAllAnswers
-    | FinishedAnswers
-    | LongestAnswers
-    | ShortestAnswers
-    | MajorityAnswers
-    | VerifiedAnswers
-    | LanguageAnswers
-    | ParagraphAnswers
-    | RepetitionAnswers
-    | FastTextAnswers
-    | LikelyAnswers
-    | RandomAnswers,
-    Field(discriminator="method"),
-]
+AnswerFilter = Annotated[KeepAllAnswers | _Choosing | RandomAnswers, Field(discriminator="method")]
