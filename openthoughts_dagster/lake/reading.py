@@ -1,6 +1,6 @@
 """Lazy scans of the lake's tables, and the search for damaged files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,36 @@ class LakeReader:
         for column, value in partition.items():
             frame = frame.filter(pl.col(column) == value)
         return frame.select(known_columns(table, delta))
+
+    def read_files(self, table: Table, columns: Sequence[str], **partition: str) -> Iterator[pl.DataFrame]:
+        """Read columns of a table one data file at a time, so that no more than one file's texts are in memory.
+
+        A scan in batches reads ahead of a slow consumer until it holds the whole table (Polars 2).
+
+        Args:
+            table: The table.
+            columns: Columns that the table had from its first version on, without those that partition it.
+            **partition: Columns that Delta partitions the table by, and the values of one partition.
+
+        Yields:
+            The columns of one file, in no order of files.
+
+        Raises:
+            LakeError: The table or one of its files cannot be read; the message names the file.
+        """
+        if (delta := self._open(table)) is None:
+            return
+        chosen = _partition_filter(table, partition)
+        damage.check_files(delta, self.address(table), chosen)
+        for path, _ in damage.data_files(delta, chosen):
+            try:
+                frame = pl.read_parquet(
+                    path, columns=list(columns), storage_options=self.options or None, hive_partitioning=False
+                )
+            except (pl.exceptions.PolarsError, OSError) as error:
+                says = f"{path}: {error}"
+                raise table_error(self.address(table), "the table is damaged", says, damage.DATA_REMEDY) from None
+            yield frame
 
     def answers(self, **partition: str) -> pl.LazyFrame:
         """Read the teachers' answers joined with their texts.

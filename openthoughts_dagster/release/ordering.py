@@ -12,12 +12,12 @@ from pathlib import Path
 
 import polars as pl
 
-from openthoughts_dagster.lake import COMPLETIONS
 from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.texts import read_answer_texts
 
 BUCKET_BYTES = 128 * 2**20
-_BATCH = 10_000  # completions of the ledger that are in memory at the same time
+_NO_TEXTS = pl.DataFrame(schema=dict.fromkeys(("completion_id", "reasoning", "answer"), pl.String))
 _TOKEN_BYTES, _LEAST_BYTES = 5, 512  # estimated bytes of the text of a token, and of a row
 
 
@@ -47,27 +47,25 @@ def ordered_texts(
     rows = rows.with_columns(bucket=(size.cum_sum() // bucket_bytes).cast(pl.UInt32))
     if together:
         rows = rows.with_columns(pl.col("bucket").first().over(list(together)))
-    models = rows["model"].unique().implode()
-    texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select("completion_id", "reasoning", "answer")
-    wanted = rows.lazy().select("completion_id", "bucket").unique()
-    if rows["bucket"].n_unique() < 2:
-        own = texts.join(wanted.select("completion_id"), on="completion_id", how="semi").collect()
-        yield _joined(rows, own)
+    wanted = rows.select("model", "completion_id", "bucket").unique()
+    texts = read_answer_texts(lake, wanted)
+    if wanted["bucket"].n_unique() < 2:
+        yield _joined(rows, pl.concat([_NO_TEXTS, *(part.drop("bucket") for part in texts)]))
         return
     folder = scratch / f"texts-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     try:
-        _fill_buckets(texts.join(wanted, on="completion_id", how="inner"), folder)
+        _fill_buckets(texts, folder)
         for part in rows.partition_by("bucket", maintain_order=True):
             bucket = folder / str(part["bucket"][0])
-            yield _joined(part, pl.concat([pl.read_ipc(path) for path in sorted(bucket.glob("*"))]))
-            shutil.rmtree(bucket)
+            yield _joined(part, pl.concat([_NO_TEXTS, *(pl.read_ipc(path) for path in sorted(bucket.glob("*")))]))
+            shutil.rmtree(bucket, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill_buckets(texts: pl.LazyFrame, folder: Path) -> None:
-    for number, batch in enumerate(texts.collect_batches(chunk_size=_BATCH, maintain_order=False)):
+def _fill_buckets(texts: Iterator[pl.DataFrame], folder: Path) -> None:
+    for number, batch in enumerate(texts):
         for (bucket,), part in batch.partition_by("bucket", as_dict=True, include_key=False).items():
             (folder / str(bucket)).mkdir(exist_ok=True)
             part.write_ipc(folder / str(bucket) / f"{number:06}.arrow")

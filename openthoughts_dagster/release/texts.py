@@ -16,7 +16,7 @@ def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
 
 
 def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
-    """Scan short columns of the completions of the release's rows; `scan_answer_texts` is for texts.
+    """Scan short columns of the completions of the release's rows; `read_answer_texts` is for texts.
 
     Args:
         lake: The tables.
@@ -39,15 +39,21 @@ def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
     return joined.select("source", "question_id", "sample_index", pl.col("found").fill_null(False), *columns)
 
 
-def scan_answer_texts(lake: LakeReader, teacher: str) -> pl.LazyFrame:
-    """Scan the texts of the release's rows: columns source, question_id, sample_index, reasoning and answer.
+def read_answer_texts(lake: LakeReader, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Read the texts of completions from the ledger, a few thousand at a time.
 
-    The names of rows are held in memory, and the texts pass by them. Rows whose completion is gone are left out.
+    Args:
+        lake: The tables, which have the ledger.
+        rows: Columns model and completion_id, and any others.
+
+    Yields:
+        Columns completion_id, reasoning, answer, and the others of `rows`, a row for each row, in no order. What the
+        ledger does not have any more is left out.
     """
-    rows = scan_rows(lake, teacher).select("source", "question_id", "sample_index", "model", "completion_id")
-    models = rows.select(pl.col("model").unique()).collect()["model"].implode()
-    texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select("completion_id", "reasoning", "answer")
-    return texts.join(rows.drop("model"), on="completion_id", how="inner", maintain_order="left").drop("completion_id")
+    for model, names in rows.partition_by("model", as_dict=True, include_key=False).items():
+        for file in lake.read_files(COMPLETIONS, ("completion_id", "reasoning", "answer"), model=str(model[0])):
+            for part in file.iter_slices(_PART):
+                yield part.join(names, on="completion_id", how="inner")
 
 
 def scan_questions(lake: LakeReader, teacher: str, *more: str) -> pl.LazyFrame:
@@ -61,8 +67,3 @@ def scan_questions(lake: LakeReader, teacher: str, *more: str) -> pl.LazyFrame:
     return names.join(
         kept.select("source", "question_id", "question", "licence", *more), on=["source", "question_id"], how="left"
     )
-
-
-def read_parts(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Read a scan in parts, so that only a few thousand texts are in memory at the same time."""
-    yield from rows.collect_batches(chunk_size=_PART, maintain_order=False)

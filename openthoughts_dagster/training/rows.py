@@ -12,6 +12,7 @@ from openthoughts_dagster.training.templates import is_cut_off
 Rows = pl.DataFrame | pl.LazyFrame
 """Columns question and text, in the order that counts; a LazyFrame is never held in memory as a whole."""
 
+_PART = 2000  # rows that are hashed together
 _GROUP = 1000  # rows in a part; a row of a reasoning data set has up to 100 kB
 
 
@@ -53,5 +54,9 @@ def _parts(rows: Rows) -> Iterator[pl.DataFrame]:
     chosen = rows.select("question", "text")
     if isinstance(chosen, pl.DataFrame):
         yield from chosen.iter_slices(100_000)
-    else:
-        yield from chosen.collect_batches(chunk_size=_GROUP, maintain_order=True)
+        return
+    start, part = 0, chosen.head(_PART).collect()
+    while part.height:  # batches of a scan would be read ahead of the hash until all rows are in memory (Polars 2)
+        yield part
+        start += part.height
+        part = chosen.slice(start, _PART).collect()

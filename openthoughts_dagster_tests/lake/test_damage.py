@@ -18,6 +18,17 @@ def folder(lake: Lake) -> Path:
     return Path(lake.address(EMBEDDINGS))
 
 
+def test_tables_are_read_file_by_file_and_a_damaged_file_is_named(lake: Lake, folder: Path) -> None:
+    parts = list(lake.read_files(EMBEDDINGS, ["text"], encoder="e"))
+    assert [part.height for part in parts] == [40, 40, 40] and parts[0].columns == ["text"]
+    assert set(pl.concat(parts)["text"]) == set(lake.scan(EMBEDDINGS).collect()["text"])
+    assert not list(lake.read_files(EMBEDDINGS, ["text"], encoder="other"))
+    file = _data(folder)
+    file.write_bytes(b"x" * file.stat().st_size)
+    with pytest.raises(LakeError, match=file.name):
+        list(lake.read_files(EMBEDDINGS, ["text"]))
+
+
 def _log(folder: Path, number: int) -> Path:
     return folder / "_delta_log" / f"{number:020}.json"
 

@@ -1,5 +1,7 @@
 """The gates that read every text: leaks of benchmarks, and personal data."""
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from openthoughts_dagster.evaluation import benchmark_questions
@@ -9,7 +11,7 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.gates.result import SHOWN, GateResult, waivers_of
 from openthoughts_dagster.release.personal_data import find_personal_data
-from openthoughts_dagster.release.texts import read_parts, scan_answer_texts, scan_questions
+from openthoughts_dagster.release.texts import read_answer_texts, scan_questions, scan_rows
 
 
 def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
@@ -45,27 +47,29 @@ def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
 def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     """No text has an e-mail address, a phone number or a key. It warns, because detectors err."""
     found, counts = [], dict[tuple[str, str, str], int]()
-    answers = scan_answer_texts(lake, teacher)
-    name = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
-    texts = ["question", "reference_answer", "origin"]
-    questions = scan_questions(lake, teacher, *texts[1:])
-    scans = (
-        (questions.with_columns(row=pl.format("{} {}", "source", "question_id")), texts),
-        (answers.with_columns(row=name), ["reasoning", "answer"]),
-    )
-    for rows, columns in scans:
-        for part in read_parts(rows.select("row", *columns)):
-            for one in find_personal_data(part, "row", columns):
-                key = (one.column, one.kind, one.detector)
-                counts[key] = counts.get(key, 0) + 1
-                if counts[key] <= SHOWN:
-                    found.append({"column": one.column, "kind": one.kind, "row": one.row, "shown": one.excerpt})
+    for part, columns in _named_texts(lake, teacher):
+        for one in find_personal_data(part, "row", columns):
+            key = (one.column, one.kind, one.detector)
+            counts[key] = counts.get(key, 0) + 1
+            if counts[key] <= SHOWN:
+                found.append({"column": one.column, "kind": one.kind, "row": one.row, "shown": one.excerpt})
     shown = pl.DataFrame(found, schema=dict.fromkeys(("column", "kind", "row", "shown"), pl.String))
     by = ", ".join(f"{count:,} x {detector} in {column}" for (column, _, detector), count in sorted(counts.items()))
     says = f"possible personal data: {by}" if counts else "no e-mail address, phone number or key was found"
     remedy = "look at the rows; drop what should not leave with a filter of the source" if counts else ""
     total = sum(counts.values())
     return GateResult("personal_data", not counts, says, remedy, shown, {"findings": total}, blocking=False)
+
+
+def _named_texts(lake: Lake, teacher: str) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """Read the release's texts a part at a time: a column `row` that names each row, and the columns of texts."""
+    texts = ["question", "reference_answer", "origin"]
+    named = scan_questions(lake, teacher, *texts[1:]).with_columns(row=pl.format("{} {}", "source", "question_id"))
+    yield named.select("row", *texts).collect(), texts
+    row = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
+    names = scan_rows(lake, teacher).select("model", "completion_id", row=row).collect()
+    for part in read_answer_texts(lake, names):
+        yield part, ["reasoning", "answer"]
 
 
 def _by_source(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
