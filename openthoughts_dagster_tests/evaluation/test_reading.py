@@ -50,6 +50,8 @@ def test_nothing_that_an_expression_says_is_run() -> None:
         ("1e3", "1000", True),
         ("5", "", False),
         ("5", "1/0", False),
+        ("54", "e4", False),
+        ("54", "step e5 is .54e2", True),
     ],
 )
 def test_numbers_are_compared_by_value(gold: str, text: str, right: bool) -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, remove_decoration
 
-_PLAIN = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
+_PLAIN = r"[-+]?(?=\.?\d)(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
 _NUMBER = re.compile(rf"(?<![\w.]){_PLAIN}(?:/\d+(?:\.\d+)?)?%?")
 _WHOLE = re.compile(rf"({_PLAIN})(?:/(\d+(?:\.\d+)?))?(%?)")
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([-+\d.,]+)\}\s*\{([\d.,]+)\}")
