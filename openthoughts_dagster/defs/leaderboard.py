@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from openthoughts_dagster.studies import p_value
+
 NOTHING_COMMON = "no benchmark item that all of them were scored on"
 
 
@@ -34,5 +36,11 @@ def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
 def _lead(row: dict[str, float | None]) -> str | None:
     if row["difference_to_next"] is None:
         return None
-    verdict = "significant" if row["significant"] else "not significant"
-    return f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error'] or 0.0:.1%}, {verdict}"
+    difference, error = row["difference_to_next"], row["difference_standard_error"] or 0.0
+    p = "" if row["p_value"] is None else f", p {p_value(row['p_value'])}"
+    return f"+{difference:.1%} ± {error:.1%}{p} {errors_over(row['seeds'])}"
+
+
+def errors_over(seeds: float | None) -> str:
+    """Say what the errors of a ranking are over: items alone where each cell has a single student."""
+    return f"over items and {seeds:.0f} seeds" if seeds and seeds > 1 else "over items only; one training seed"
