@@ -158,6 +158,9 @@ def test_what_an_older_release_has_is_dropped_by_name(tmp_path: Path) -> None:
     decisions = deduplicate(texts, pl.Series(["a", "b", "c"]), np.arange(3), Dedup(method="fuzzy"), accepted)
     assert {at: why.reason for at, why in decisions.items()} == {0: "accepted_fuzzy", 2: "duplicate_exact"}
     assert decisions[0].evidence["of"] == "old" and str(decisions[0].evidence["release"]).endswith("v1.parquet")
+    copies = Texts.of(pl.Series(["Which prime comes after the number 7919? ", "something else", "something else"]))
+    decisions = deduplicate(copies, pl.Series(["a", "b", "c"]), np.arange(3), Dedup(method="none"), accepted)
+    assert {at: why.reason for at, why in decisions.items()} == {0: "accepted_exact"}  # a source may keep its own
     with pytest.raises(AcceptedError, match=r"nothing is at .*v2; relative paths start"):
         accepted_questions([str(tmp_path / "v2")])
 

@@ -9,6 +9,7 @@ import pytest
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 from openthoughts_dagster.questions import Curated, NothingLeftError, Texts, curate, find_leaks, score_questions
+from openthoughts_dagster.questions.curated import MissingScoresError
 from openthoughts_dagster.questions.replies import read_rating
 from openthoughts_dagster.questions.scoring import ScoringContext
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
@@ -55,6 +56,9 @@ def test_the_top_is_by_rank_with_ties_by_id_and_failed_scores_last() -> None:
 
     assert curated.questions["question"].to_list() == ["c", "a", "d"]
     assert dict(curated.rejected.select("question", "reason").rows()) == {"e": "below_cut", "b": "no_score"}
+    for none in (_scored(("a", None), ("b", None)), _scored(("a", 3)).with_columns(scores=pl.lit('{"other": 3}'))):
+        with pytest.raises(MissingScoresError, match="has the score 'difficulty' that selection"):
+            curate(none, _settings(3), NOTHING, NO_BENCHMARKS)
 
 
 def test_a_domain_without_a_selection_keeps_all_but_duplicates() -> None:
