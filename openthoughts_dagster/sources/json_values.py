@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from openthoughts_dagster.generation.json_replies import make_object
+
 _MARK = re.compile(r'"\\u0000number (\d+)\\u0000"')
 
 
@@ -26,16 +28,7 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: The text is no JSON, or an object gives one name two different values.
     """
-    return json.loads(text, parse_float=WrittenNumber, object_pairs_hook=_make_object)
-
-
-def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        for name, value in pairs:
-            if made[name] != value:
-                raise ValueError(f"the name {name!r} has two values")
-    return made
+    return json.loads(text, parse_float=WrittenNumber, object_pairs_hook=make_object)
 
 
 def short_float_columns(types: Mapping[str, str]) -> dict[str, type]:
