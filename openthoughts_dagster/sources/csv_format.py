@@ -73,7 +73,7 @@ class _Lines:
 def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
     delimiter = "\t" if file.format == "tsv" else ","
     reader = csv.reader(text, delimiter=delimiter, strict=True)
-    where = f"sources.{source.name}.path: {file.address}"
+    where = f"sources.{source.name}.path: {file.shown}"
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
