@@ -133,7 +133,8 @@ class SplitRows:
         repeated = [each.repeat_interleave(groups, dim=1) for each in whole[1:]]
         expected = torch.nn.functional.scaled_dot_product_attention(whole[0], *repeated, is_causal=True)
         with torch.autocast(torch.device(device).type, enabled=False):
-            found = self.attention(None, *split, attention_mask=None)[0].transpose(1, 2)
+            query, key, value = split
+            found = self.attention(None, query, key, value, None)[0].transpose(1, 2)
         (expected * wanted.float()).sum().backward()
         (found * self.own(wanted, 2)).sum().backward()
         pairs = [(expected.detach(), found.detach())] + [(a.grad, b.grad) for a, b in zip(whole, split, strict=True)]
@@ -224,5 +225,5 @@ def _gather(own: Any, split: SplitRows) -> Sequence[Any]:
             distributed.reduce_scatter(own, [each.contiguous() for each in gradients], group=split.group)
             return own
 
-    gathered: Sequence[Any] = Gather.apply(own.contiguous())  # type: ignore[no-untyped-call]
+    gathered: Sequence[Any] = Gather.apply(own.contiguous())
     return gathered

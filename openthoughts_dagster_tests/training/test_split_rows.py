@@ -33,7 +33,8 @@ def test_a_token_attends_to_all_before_it_whichever_process_has_them(
     monkeypatch.setattr(split_rows, "_gather", gathered)
     for place in PLACES:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
-            found, _ = place.attention(None, *(place.own(each, 2) for each in (query, key, value)), None)
+            queries, keys, values = (place.own(each, 2) for each in (query, key, value))
+            found, _ = place.attention(None, queries, keys, values, None)
         assert found.dtype == getattr(torch, dtype)
         assert torch.allclose(found.float(), place.own(whole, 1), atol=1e-5 if dtype == "float32" else 3e-2)
 
@@ -45,7 +46,7 @@ def test_each_token_of_a_row_is_learned_once_in_its_place() -> None:
     rows = [{"input_ids": list(range(10, 10 + n)), "labels": [-100] * 3 + list(range(13, 10 + n))} for n in (13, 7)]
     collate = DataCollatorForLanguageModeling(pad_token_id=0)
     whole, parts = collate(rows), [place.collator(collate)(rows) for place in PLACES]
-    learned = [[] for _ in rows]
+    learned: list[list[int]] = [[] for _ in rows]
     for part in parts:
         assert {name: tuple(tensor.shape) for name, tensor in part.items()} == dict.fromkeys(part, (2, 6))
         for number, (ids, labels, places) in enumerate(
