@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import click
 
+from openthoughts_dagster.cli.doctor_daemon import check_daemon
 from openthoughts_dagster.cli.doctor_lake import (
     check_lake,
     check_materializations,
@@ -153,9 +154,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
-        beats = instance.get_daemon_heartbeats()
-        if not beats:
-            yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
+        yield from check_daemon(instance)
 
 
 def _accelerator() -> Iterator[Finding]:

@@ -96,6 +96,14 @@ def _time_of(event: Object) -> str:
     return "" if at is None else datetime.fromisoformat(str(at)).astimezone(UTC).isoformat()
 
 
+def is_too_small(reasons: Sequence[Reason]) -> bool:
+    """Whether a pod was ended because it needs more memory or disk than it has, so that the next one would be too."""
+    return any(
+        reason.reason == "OOMKilled" or (reason.reason == "Evicted" and "exceed" in reason.message)
+        for reason in reasons
+    )
+
+
 def runs_undisturbed(pod: Object) -> bool:
     """Whether a pod runs and is neither deleted nor unready, so that its Events need not be read."""
     status = pod.get("status") or {}

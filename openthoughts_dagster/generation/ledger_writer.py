@@ -19,6 +19,7 @@ from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
 _COMMIT_ATTEMPTS = 3
+_LAST_COMMIT_PAUSE = 5.0  # seconds between attempts at the last commit
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class LedgerWriter:
 
     def _run(self) -> None:
         waiting: list[pl.DataFrame] = []  # rows of a commit that failed, for the next commit
+        failed = 0
         while True:
             with self._wake:
                 deadline = time.monotonic() + self._seconds
@@ -97,14 +99,17 @@ class LedgerWriter:
                     waiting.append(self._rows(completions))
                 if waiting:
                     self._lake.append(COMPLETIONS, pl.concat(waiting))
-                waiting = []
+                waiting, failed = [], 0
+                if closing:
+                    return None
             except LakeError as error:
-                if closing or len(waiting) >= _COMMIT_ATTEMPTS:
+                failed += 1
+                if failed >= _COMMIT_ATTEMPTS:
                     return self._stop(error)
+                if closing:  # nothing comes after this commit, and its rows are paid for
+                    time.sleep(min(self._seconds, _LAST_COMMIT_PAUSE))
             except BaseException as error:
                 return self._stop(error)
-            if closing:
-                return None
 
     def _stop(self, error: BaseException) -> None:
         with self._wake:

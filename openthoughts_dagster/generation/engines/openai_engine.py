@@ -10,7 +10,7 @@ from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.openai_replies import Reply, join_events, read_reply
-from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body
+from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body, room_in_refusal
 from openthoughts_dagster.generation.engines.prompts import (
     InvalidPrompt,
     Prompts,
@@ -109,7 +109,7 @@ class OpenaiEngine:
         self._served = served
         self._retry_policy = retry_policy
         self._parameters = ServerParameters(model.reference.parameters)
-        self._gateway_timed_out = False
+        self._timed_out = False
         # ways of asking that the server has answered; a later refusal is then the fault of that request
         self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
@@ -145,7 +145,7 @@ class OpenaiEngine:
         try:
             body = self._body(request)
         except InvalidPrompt as error:
-            return make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True)
+            return make_failure(request, str(error), permanent=True)
         try:
             reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
         except FatalServerError as error:
@@ -165,6 +165,13 @@ class OpenaiEngine:
     ) -> Completion:
         """Return the completion in a server's reply."""
         prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
+        sent = len(body.get("prompt") or ())
+        if 0 < prompt_tokens + reply.cached_tokens < sent:
+            problem = (
+                f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts "
+                "silently; raise its context length, or set max_model_len to it"
+            )
+            return make_failure(request, problem, seconds, prompt_tokens=prompt_tokens, permanent=True, retries=retries)
         return make_completion(
             request,
             reply.text,
@@ -208,7 +215,7 @@ class OpenaiEngine:
         await self._learn_tags(request)
         reply = await self._post(request, body)
         for _ in range(_MOST_LEARNED):
-            shorter = reply.status == 400 and "context length" in reply.text and await self._shortened(body)
+            shorter = reply.status == 400 and "context length" in reply.text and await self._shortened(body, reply.text)
             if not shorter and not self._parameters.learn(reply, request.sampling):
                 break
             reply = await self._post(request, body)
@@ -218,7 +225,7 @@ class OpenaiEngine:
                 raise failure_of(reply, way in self._answered)
             answer = read_reply(reply, way in self._answered)
         except RequestFailed as failure:
-            self._gateway_timed_out |= failure.kind is FailureKind.GATEWAY_TIMEOUT  # the next attempt streams
+            self._timed_out |= failure.kind is FailureKind.TIMED_OUT  # the next attempt streams
             raise
         self._answered.add(way)
         return answer
@@ -236,15 +243,16 @@ class OpenaiEngine:
         wanted = self._model.reference.stream
         if wanted != "auto":
             return wanted == "always"
-        return self._gateway_timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
+        return self._timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
 
-    async def _shortened(self, body: dict[str, Any]) -> bool:
-        """Lower max_tokens to what the prompt leaves; return whether it was lowered. vLLM refuses longer chats."""
-        if "messages" not in body or self._served.longest is None:
+    async def _shortened(self, body: dict[str, Any], refusal: str) -> bool:
+        """Lower max_tokens to what the prompt leaves; return whether it was lowered. Servers refuse longer chats."""
+        if "messages" not in body:
             return False
-        prompt = await self._tokens_of({"messages": body["messages"]})
-        room = self._served.longest - len(prompt)
-        if not prompt or room < 1 or room >= body["max_tokens"]:
+        room = room_in_refusal(refusal)
+        if self._served.longest is not None and (prompt := await self._tokens_of({"messages": body["messages"]})):
+            room = self._served.longest - len(prompt)
+        if room is None or not 0 < room < body["max_tokens"]:
             return False
         body["max_tokens"] = room
         return True
