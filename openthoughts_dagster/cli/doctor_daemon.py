@@ -37,7 +37,7 @@ def check_daemon(instance: dg.DagsterInstance) -> Iterator[Finding]:
         elif tick is not None and tick.status is TickStatus.FAILURE:
             error = " ".join((tick.error.message if tick.error else "").split())[:_SHOWN]
             yield Finding(
-                what, False, f"its last look, {_format_age(time.time() - tick.timestamp)} ago, failed: {error}"
+                what, False, f"its last evaluation, {_format_age(time.time() - tick.timestamp)} ago, failed: {error}"
             )
 
 

@@ -115,7 +115,7 @@ def test_an_instance_whose_materializations_the_lake_lacks_is_named(
     assert "no rows: sums." in line
 
 
-def test_a_silent_daemon_a_stopped_sensor_and_a_look_that_fails_are_named(folder: Path) -> None:
+def test_a_silent_daemon_a_stopped_sensor_and_an_evaluation_that_fails_are_named(folder: Path) -> None:
     home = GrpcServerCodeLocationOrigin("localhost", 1, location_name="ours")
     now, failed = time.time(), SerializableErrorInfo("LakeError: no\nspace", [], None)
     with dg.DagsterInstance.get() as instance:
@@ -129,7 +129,7 @@ def test_a_silent_daemon_a_stopped_sensor_and_a_look_that_fails_are_named(folder
     found = run("doctor").output
     assert "daemon: was heard last 2 h ago: sensors do nothing, and 0 runs wait in the queue" in found
     assert "sensor cheap_assets: was stopped by a person" in found
-    assert "PROBLEM sensor source_landing_sensor: its last look, 2 min ago, failed: LakeError: no space" in found
+    assert "PROBLEM sensor source_landing_sensor: its last evaluation, 2 min ago, failed: LakeError: no space" in found
 
 
 def test_rows_that_were_read_with_other_settings_are_named(folder: Path) -> None:
