@@ -137,7 +137,9 @@ def _landing(settings: Settings) -> Iterator[Finding]:
     except LandingError as error:
         yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    yield Finding(
+        "landing zone", True, f"{settings.landing}: {sum(bool(folder.files) for folder in folders.values())} sources"
+    )
     for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)

@@ -16,6 +16,8 @@ _TOLD = ("Preempted", "TaintManagerEviction", "NodeNotReady")
 _WAITS_FOR_OTHERS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 _SIGNALS = {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)", 139: "crashed (SIGSEGV)"}
 _GONE_AFTER = timedelta(seconds=15)
+MOST_TOO_SMALL = 3
+"""How many pods in a row may run out of memory or disk: the next one would be as small."""
 _REPEATED = timedelta(seconds=150)  # the kubelet tries to mount a volume again after at most two minutes
 
 Object = Mapping[str, Any]

@@ -116,11 +116,7 @@ def generate(
         EngineError: The engine cannot start, died three times without completing a request, or failed too often in a
             row, or every request failed for a reason that is not permanent. Committed completions stay in the ledger.
     """
-    usage, feed, breaker = (
-        Usage(currency=model.reference.price.currency),
-        Feed(continue_pages(lake, model, pages)),
-        CircuitBreaker(model.reference.name),
-    )
+    usage, feed, breaker = Usage(), Feed(continue_pages(lake, model, pages)), CircuitBreaker(model.reference.name)
     start = time.monotonic()
     name, last_error, transient, deaths, ended = model.reference.name, "", 0, 0, -1
 
@@ -158,7 +154,8 @@ def generate(
             if deaths >= _DEATHS:
                 raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
-    usage.cost = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
+    spent = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
+    usage.costs[model.reference.price.currency] = spent  # type: ignore[assignment]  # a Counter of floats
     if total and transient == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
     return usage

@@ -127,6 +127,24 @@ def chosen_completions(
     )
 
 
+def served_models(lake: Lake, partition: str, completion_ids: pl.Series) -> pl.DataFrame:
+    """Count completions by the name that their server gave its model; a server may change what is behind our name.
+
+    Returns:
+        Columns served_model and answers, the most frequent first; no rows if the server gave no names.
+    """
+    return (
+        lake.scan(COMPLETIONS, model=partition)
+        .select("completion_id", served_model=pl.col("engine").str.json_path_match("$.served_model"))
+        .drop_nulls("served_model")
+        .join(pl.LazyFrame({"completion_id": completion_ids}), on="completion_id", how="semi")
+        .group_by("served_model")
+        .agg(answers=pl.len())
+        .sort("answers", "served_model", descending=[True, False])
+        .collect(engine="streaming")
+    )
+
+
 def read_answers(
     lake: Lake,
     model: Model,

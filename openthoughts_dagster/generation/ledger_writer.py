@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import polars as pl
 
+from openthoughts_dagster.generation.engine import EngineDied
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.reasoning import split_reasoning
@@ -65,7 +66,7 @@ class LedgerWriter:
             self._wake.notify()
         self._thread.join()
         if self._error is not None:
-            if error is None:
+            if error is None or isinstance(error, EngineDied):  # a new engine would go on without what was lost
                 raise self._error
             error.add_note(f"and what was generated last could not be committed: {self._error}")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.landing.escaping import escape_control
-from openthoughts_dagster.landing.landed_files import Files, LandedFolder, LandingError, signature
-from openthoughts_dagster.landing.manifest import MANIFEST, MOST_BYTES, ManifestError, read_manifest
+from openthoughts_dagster.landing.landed_files import MANIFEST, Files, LandedFolder, LandingError, signature
+from openthoughts_dagster.landing.manifest import MOST_BYTES, ManifestError, read_manifest
 from openthoughts_dagster.landing.versions import content_of, files_of, hub_commit, moves, signature_of
 from openthoughts_dagster.landing.watched_sources import VANISHED, WatchedSource, new_version_id
 from openthoughts_dagster.landing.zone import LandingZone

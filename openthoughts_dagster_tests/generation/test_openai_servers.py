@@ -415,7 +415,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(scheme: str, monkeyp
 
     with pytest.raises(EngineError, match="407") as caught:
         asyncio.run(run())
-    assert "pa55" not in str(caught.value) and ("the proxy http://127.0.0.1" in str(caught.value) or scheme == "http")
+    assert "pa55" not in str(caught.value) and ("the proxy 127.0.0.1" in str(caught.value) or scheme == "http")
 
 
 def test_headers_of_many_kilobytes_are_read() -> None:

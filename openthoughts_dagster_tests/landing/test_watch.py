@@ -300,3 +300,12 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_read_at_a_later_look(
     assert looking.look() == ["mine"]
     looking.look()
     assert {looking.sources[name].problem for name in ("mine", own.name)} == {""}
+
+
+def test_data_beside_the_folders_of_sources_is_reported_until_it_is_moved(looking: Looking, landing: Path) -> None:
+    (landing / "x.jsonl").write_text('{"question": "1+1?"}')
+    (landing / "README.md").touch()
+    assert looking.look() == [] and "put it into a folder of its own" in looking.sources["x.jsonl"].problem
+    assert "README.md" not in looking.sources
+    (landing / "x.jsonl").unlink()
+    assert looking.look() == [] and "x.jsonl" not in looking.sources

@@ -22,13 +22,13 @@ from dagster._utils.error import SerializableErrorInfo
 from dagster_k8s import K8sRunLauncher
 
 from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.pod_state import MOST_TOO_SMALL
 from openthoughts_dagster.defs.kubernetes.pod_config import check_pods
 from openthoughts_dagster.defs.kubernetes.step_pods import StepPods
 from openthoughts_dagster.recipe import Recipe
 
 _CHECK_SECONDS = 5
 _LONGEST_WAIT = 120
-_TOO_SMALL_PODS = 3
 
 
 def kubernetes_executor(recipe: Recipe, cluster: Cluster) -> dg.ExecutorDefinition:
@@ -107,7 +107,7 @@ class StepsInPods(StepDelegatingExecutor):
         key = step_context.step.key
         lost, overdue = key in self._pods.lost, key in self._pods.overdue
         self._pods.lost.discard(key)
-        if overdue or self._pods.too_small[key] >= _TOO_SMALL_PODS:
+        if overdue or self._pods.too_small[key] >= MOST_TOO_SMALL:
             return DagsterEvent.step_failure_event(step_context, StepFailureData(err_info, user_failure_data=None))
         if not lost or attempts >= self._lost_pods:
             return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)

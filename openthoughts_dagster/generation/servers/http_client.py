@@ -51,13 +51,11 @@ class HttpClient:
         self._url, self._seconds = url.rstrip("/"), request_seconds
         self.address = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "") + parts.path
         proxy = urlsplit("" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme) or "")
-        user, password = unquote(proxy.username or ""), unquote(proxy.password or "")
-        self._scrubber = SecretScrubber([key, password])
+        self._login, _, self._proxy = proxy.netloc.rpartition("@")
+        self._scrubber = SecretScrubber([key, unquote(proxy.password or "")])
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_SECONDS),
-            # Errors of aiohttp repeat the proxy's address, so the password is kept out of it.
-            proxy=proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl() or None,
-            proxy_auth=aiohttp.BasicAuth(user, password) if user else None,
+            proxy=proxy.geturl() or None,
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS),
             max_line_size=_HEADER_BYTES,
@@ -176,7 +174,8 @@ class HttpClient:
         try:
             yield
         except aiohttp.ClientHttpProxyError as error:
-            problem = f"the proxy {error.request_info.url} refuses the connection: HTTP {error.status} {error.message}"
+            # The error itself has the address of the proxy with its password.
+            problem = f"the proxy {self._proxy} refuses the connection: HTTP {error.status} {error.message}"
             raise RequestFailed(self._scrubber.scrub(problem), FailureKind.ATTEMPT_FAILED) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             to = " to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
@@ -184,8 +183,9 @@ class HttpClient:
         except TimeoutError:
             raise RequestFailed(f"no whole answer within {seconds:g} s: retry.request_seconds", in_time) from None
         except (aiohttp.ClientError, OSError) as error:
-            problem = self._scrubber.scrub(f"the connection broke: {type(error).__name__}: {error}")
-            raise RequestFailed(problem, FailureKind.ATTEMPT_FAILED) from None
+            problem = f"the connection broke: {type(error).__name__}: {error}"
+            problem = problem.replace(f"{self._login}@", "") if self._login else problem
+            raise RequestFailed(self._scrubber.scrub(problem), FailureKind.ATTEMPT_FAILED) from None
 
 
 def post_json(url: str, body: Any, seconds: float) -> HttpReply:
