@@ -117,8 +117,9 @@ def test_retry_after_holds_back_every_request_of_the_server(as_date: bool) -> No
     async def busy_at_first(number: int, request: web.Request) -> web.StreamResponse:
         arrivals.append(time.time())
         if number == 0:
-            value = formatdate(time.time() + 2, usegmt=True) if as_date else "1.1"
-            return refusal(429, "slow down", headers={"Retry-After": value})
+            clock = time.time() - 3600  # the server's, which is slow
+            value = formatdate(clock + 2, usegmt=True) if as_date else "1.1"
+            return refusal(429, "slow down", headers={"Retry-After": value, "Date": formatdate(clock, usegmt=True)})
         await asyncio.sleep(0.01)
         return chat()
 

@@ -135,7 +135,10 @@ class RetryPolicy:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a reply's Retry-After asks for; it is given in seconds or as an HTTP date."""
+    """Return the seconds that a reply's Retry-After asks for; it is given in seconds or as an HTTP date.
+
+    A date counts from the reply's own date, because the clocks of server and client may differ.
+    """
     if milliseconds := headers.get("retry-after-ms"):  # Azure and OpenAI send this header
         try:
             return max(0.0, float(milliseconds) / 1000)
@@ -148,7 +151,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, float(value))
     except ValueError:
         pass
+    until, sent = _timestamp(value), _timestamp(headers.get("date", ""))
+    return None if until is None else max(0.0, until - (time.time() if sent is None else sent))
+
+
+def _timestamp(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
