@@ -130,7 +130,8 @@ def answer_graph(
         asked = request_of(tables, context.partition_key)
         model = models.locate(asked.model, weights=False)
         purpose = Purpose(asked.answers.asset, asked.answers.label)
-        tools = models.filter_tools(tables, recipe, purpose, context.log.info, asked.student)
+        before, log = retry_refused_before(context), context.log.info
+        tools = models.filter_tools(tables, recipe, purpose, log, asked.student, before)
         published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
         served = served_models(tables, model.identity.partition, published.answers["completion_id"])

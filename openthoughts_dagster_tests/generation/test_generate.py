@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -207,6 +208,18 @@ def test_a_permanent_failure_is_not_asked_again(lake: Lake, teacher: Model) -> N
 
     _generate(lake, FaultyPool(too_long), teacher, 1, SAMPLING)
     assert plan(lake, teacher, _prompts(1), SAMPLING).missing == []
+
+
+def test_a_judge_can_be_asked_again_for_what_it_refused_for_good(lake: Lake, teacher: Model) -> None:
+    refuses = FaultyPool(lambda _, request: Completion(request, "", "error", 3, 0, 0, error="no", permanent=True))
+    answers, before = FaultyPool(says("4")), datetime.now(UTC)
+
+    def ask(pool: EnginePool, moment: datetime | None) -> list[str | None]:
+        client = ledger_client(lake, pool, teacher, SAMPLING, Usage(), Purpose(), print, retry_refused_before=moment)
+        return [answer.error for [answer] in client(_prompts(1))]
+
+    assert ask(refuses, None) == ask(answers, None) == ask(answers, before) == ["no"] * 4
+    assert ask(answers, datetime.now(UTC)) == ask(refuses, datetime.now(UTC)) == [None] * 4
 
 
 def test_what_was_too_long_is_asked_again_when_the_model_takes_longer_prompts(lake: Lake, teacher: Model) -> None:
