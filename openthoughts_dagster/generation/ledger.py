@@ -135,11 +135,13 @@ def served_models(lake: Lake, partition: str, completion_ids: pl.Series) -> pl.D
     """
     return (
         lake.scan(COMPLETIONS, model=partition)
-        .select("completion_id", served_model=pl.col("engine").str.json_path_match("$.served_model"))
-        .drop_nulls("served_model")
+        .select("completion_id", "engine")
         .join(pl.LazyFrame({"completion_id": completion_ids}), on="completion_id", how="semi")
-        .group_by("served_model")
+        .group_by("engine")
         .agg(answers=pl.len())
+        .group_by(served_model=pl.col("engine").str.json_path_match("$.served_model"))
+        .agg(pl.col("answers").sum())
+        .drop_nulls("served_model")
         .sort("answers", "served_model", descending=[True, False])
         .collect(engine="streaming")
     )
