@@ -350,6 +350,7 @@ ROOM = {
     f"{CONTEXT}. However, you requested 8250 tokens (58 in the messages, 8192 in the completion).": 8134,
     f"'max_tokens' is too large: 8192. {CONTEXT} and your request has 1,058 input tokens.": 7134,
     f"{CONTEXT}. However, you requested about 8250 tokens (58 of text input, 8192 in the output)": 8134,
+    f"{CONTEXT}, however you requested 8250 tokens (58 in your prompt; 8192 for the completion)": 8134,
     f"{CONTEXT}. However, your messages resulted in 9000 tokens": None,
     f"{CONTEXT}. However, you requested 17192 tokens (9000 in the messages, 8192 in the completion)": None,
 }

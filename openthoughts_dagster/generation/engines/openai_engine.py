@@ -246,12 +246,10 @@ class OpenaiEngine:
         return self._timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
 
     async def _shortened(self, body: dict[str, Any], refusal: str) -> bool:
-        """Lower max_tokens to what the prompt leaves; return whether it was lowered. Servers refuse longer chats."""
-        if "messages" not in body:
-            return False
-        room = room_in_refusal(refusal)
-        if self._served.longest is not None and (prompt := await self._tokens_of({"messages": body["messages"]})):
-            room = self._served.longest - len(prompt)
+        """Lower max_tokens to what the prompt leaves; return whether it was lowered. vLLM counts tokens of chats."""
+        room, longest = room_in_refusal(refusal), self._served.longest
+        if longest and "messages" in body and (prompt := await self._tokens_of({"messages": body["messages"]})):
+            room = longest - len(prompt)
         if room is None or not 0 < room < body["max_tokens"]:
             return False
         body["max_tokens"] = room
