@@ -181,7 +181,7 @@ def test_servers_are_asked_whether_they_answer(
 ) -> None:
     with serving_in_thread(scripted(refusal(500)), **options) as (address, _):
         change_teacher(folder, base_url=address, api_key_env="THE_KEY")
-        monkeypatch.setenv("THE_KEY", KEY)
+        monkeypatch.setenv("THE_KEY", f"{KEY}\n")  # as files have them
         output = run("doctor").output
     assert says.format(address=address) in output
     assert KEY not in output

@@ -1,6 +1,5 @@
 """The engine for OpenAI-compatible servers: a `vllm serve` fleet or a hosted API."""
 
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from openthoughts_dagster.generation.servers.retry_policy import (
     RequestFailed,
     RetryPolicy,
 )
+from openthoughts_dagster.generation.servers.secrets import read_api_key
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Sampling
 
@@ -49,12 +49,12 @@ class Served:
 async def start_openai(model: Model) -> "OpenaiEngine":
     """Connect to the server. Raises EngineError if its key is missing or refused, or if nobody answers."""
     reference = model.reference
-    key = os.environ.get(reference.api_key_env, "").strip() if reference.api_key_env else None
-    if key is not None and not (key and key.isascii() and key.isprintable()):
+    try:
+        key = read_api_key(reference.api_key_env)
+    except ValueError as error:
         raise EngineError(
-            f"{reference.name}: the environment variable {reference.api_key_env} holds no API key; set it where "
-            "the code location runs (on Kubernetes: as a secret)"
-        )
+            f"{reference.name}: {error}; set it where the code location runs (on Kubernetes: as a secret)"
+        ) from None
     client = HttpClient(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
     retry_policy = RetryPolicy(reference.retry)
     try:
