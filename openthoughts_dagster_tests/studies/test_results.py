@@ -16,7 +16,11 @@ import polars as pl
 import pytest
 import yaml
 
+from openthoughts_dagster.defs.answer_graph import AnswerRequest, check_price
+from openthoughts_dagster.defs.assets.arm_answers import money_left
 from openthoughts_dagster.defs.check_rules import Partition, arm_is_comparable
+from openthoughts_dagster.generation.engine import EngineError
+from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_SCORES,
@@ -34,6 +38,7 @@ from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.studies import (
     StudyError,
     adopted_settings,
+    arm_answer_set,
     arm_costs,
     arms_of,
     decision_of,
@@ -357,3 +362,24 @@ def test_costs_are_those_of_answers_judges_and_evaluations_and_unknown_prices_st
     # Both students are one, with one answer to the benchmark: it is counted once over all arms.
     assert (both["evaluation_completions"], both["students"], both["training_seconds"]) == (1, 1, 9.0)
     assert both["training_cost"] == "no price" and both["evaluation_completion_tokens"] == 10
+
+
+def test_a_study_stops_before_its_answers_cost_more_than_its_limit(tmp_path: Path, lake: Lake) -> None:
+    recipe = _recipe(tmp_path, price_limit=10.0)
+    arm = next(arms_of(recipe, lake, recipe.studies[0]))
+    asked = {"asset": "arm_answers", "model": "t", "currency": "USD"}
+    spent = (("c0", "s.better", 4.0), ("c1", "other.arm", 100.0))
+    lake.append(
+        COMPLETIONS,
+        pl.concat(_fill(COMPLETIONS, completion_id=c, source=arm, cost=cost, **asked) for c, arm, cost in spent),
+    )
+    left = money_left(lake, arm)
+    assert left == 6.0
+    request = AnswerRequest(arm.teacher, arm_answer_set(lake, arm), arm.keep, 0.0, price_limit=left)
+    estimate = Estimate(100, 0, 0.0, 0.0, None, 6.0, "USD", "")
+    check_price(request, estimate)
+    with pytest.raises(EngineError, match=r"s\.plain: the missing answers cost about 7\.00 USD, and 6\.00 are left"):
+        check_price(request, replace(estimate, cost=7.0))
+    with pytest.raises(EngineError, match="its price is unknown and it has a limit of 6"):
+        check_price(request, replace(estimate, cost=None))
+    check_price(request, replace(estimate, completions=0, cost=None))

@@ -33,7 +33,7 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
             answers=arm_answer_set(lake, arm),
             keep=arm.keep,
             missing_allowed=recipe.missing_answers,
-            price_limit=_left_of_limit(lake, arm),
+            price_limit=money_left(lake, arm),
             student=arm.student,
         )
 
@@ -47,8 +47,8 @@ def _curated(recipe: Recipe, scored: pl.LazyFrame, settings: DomainQuestions) ->
     return curate(scored, settings, recipe.decontamination, known, against).questions
 
 
-def _left_of_limit(lake: Lake, arm: Arm) -> float | None:
-    """Return what the study's answers may still cost: its limit minus the cost of all of its arms."""
+def money_left(lake: Lake, arm: Arm) -> float | None:
+    """Return what a study's answers may still cost: its limit minus the cost of all its arms; None without a limit."""
     limit = arm.study.price_limit
     if limit is None:
         return None
