@@ -232,9 +232,10 @@ def same_output(printed: str, expected: str) -> bool:
 
 def _decimals(line: str) -> list[Decimal] | None:
     try:
-        return [Decimal(word) for word in line.split()]
+        numbers = [Decimal(word) for word in line.split()]
     except InvalidOperation:
         return None
+    return None if any(number.is_nan() for number in numbers) else numbers  # comparing a signaling NaN is an error
 
 
 def _listed(value: Any) -> Any:
