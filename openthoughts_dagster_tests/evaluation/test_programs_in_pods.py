@@ -90,14 +90,34 @@ def test_a_pod_that_cannot_confine_says_so_for_each_item(
     assert number == 7 and "the kernel has no Landlock" in str(reason)
 
 
-def test_without_landlock_a_place_where_programs_can_write_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_landlock_seccomp_alone_keeps_programs_from_writing_and_test_code_from_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in gVisor, where a program may find the pipe of the pod's log below /proc, but must not write to it."""
     monkeypatch.setattr(kernel, "landlock_version", lambda: 0)
     monkeypatch.setenv("PATH", "")
-    try:
-        with pytest.raises(ConfinementError, match=r"seccomp: a program there still writes to /tmp"):
-            ProgramPool("sandboxed", workers=1)
-    finally:
-        Path("/tmp/escaped").unlink(missing_ok=True)
+    tmp_path.chmod(0o777)
+    program = f"""
+import os, socket
+tries = [
+    lambda: open("/proc/1/fd/1", "w"),
+    lambda: open({str(tmp_path / "written")!r}, "w"),
+    lambda: os.open({__file__!r}, os.O_RDONLY | os.O_TRUNC),
+    lambda: os.kill(os.getppid(), 0),
+    lambda: socket.socket(),
+    lambda: os.fork(),
+]
+for number, one in enumerate(tries):
+    try: one()
+    except PermissionError: continue
+    print(number, "worked")
+"""
+    with ProgramPool("sandboxed", workers=1) as pool:
+        assert pool.way == "seccomp + limits"
+        assert pool.run([StdinTask(program)], SHORT) == [Outcome("ok")]
+        with pytest.raises(ConfinementError, match="test code beside a program needs Landlock or bubblewrap"):
+            pool.run([CheckTask("def f(): pass", "f", "candidate()")], SHORT)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_pod_has_no_token_no_identity_and_nothing_to_write_to() -> None:
