@@ -113,7 +113,8 @@ def _judge_in_pods(
         for program, own, outcomes in zip(programs, tests, run_until_wrong(pool, tests), strict=True):
             # A pod ends an item at the first outcome that is not "ok", which does not pass.
             right = all(test.passes(outcome) for test, outcome in zip(own, outcomes, strict=False))
-            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program))
+            lost = next((outcome.detail for outcome in outcomes if outcome.status == "lost"), None)
+            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program, lost=lost))
         return verdicts
 
     return judge
