@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.studies import p_value
 
 NOTHING_COMMON = "no benchmark item that all of them were scored on"
@@ -39,8 +40,3 @@ def _lead(row: dict[str, float | None]) -> str | None:
     difference, error = row["difference_to_next"], row["difference_standard_error"] or 0.0
     p = "" if row["p_value"] is None else f", p {p_value(row['p_value'])}"
     return f"+{difference:.1%} ± {error:.1%}{p} {errors_over(row['seeds'])}"
-
-
-def errors_over(seeds: float | None) -> str:
-    """Say what the errors of a ranking are over: items alone where each cell has a single student."""
-    return f"over items and {seeds:.0f} seeds" if seeds and seeds > 1 else "over items only; one training seed"

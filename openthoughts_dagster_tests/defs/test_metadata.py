@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from openthoughts_dagster.cli.tables import table as text_table
-from openthoughts_dagster.defs.leaderboard import NOTHING_COMMON, errors_over, leaderboard_rows
+from openthoughts_dagster.defs.leaderboard import NOTHING_COMMON, leaderboard_rows
 from openthoughts_dagster.defs.metadata import recorded_steps, show_counts, show_steps, table
+from openthoughts_dagster.evaluation.statistics import errors_over
 
 
 def _records(value: dg.MetadataValue) -> list[dict[str, object]]:

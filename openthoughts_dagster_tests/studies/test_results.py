@@ -282,9 +282,9 @@ def test_the_yaml_of_a_winner_merged_into_the_recipe_is_what_the_arm_was(tmp_pat
 
 def _fill(table: Table, **values: Any) -> pl.DataFrame:
     """A row of a table with empty values for what is not given."""
-    empty = {pl.String: "", pl.Boolean: False, pl.Float64: 0.0}
+    empty: dict[Any, Any] = {pl.String: "", pl.Boolean: False, pl.Float64: 0.0}
     filled = {
-        name: values.get(name, None if column.nullable else empty.get(column.kind, 0))  # type: ignore[call-overload]
+        name: values.get(name, None if column.nullable else empty.get(column.kind, 0))
         for name, column in table.definition.items()
     }
     return pl.DataFrame([filled | {"created_at": datetime.now(UTC)}], schema=table.schema, strict=False)

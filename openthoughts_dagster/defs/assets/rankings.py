@@ -6,7 +6,7 @@ import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.cell_seeds import cell_scores
-from openthoughts_dagster.defs.leaderboard import errors_over, leaderboard_rows
+from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.metadata import draw_bars, sample_rows, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
@@ -19,6 +19,7 @@ from openthoughts_dagster.evaluation import (
     reported_scores,
     teacher_facts,
 )
+from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.lake import Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.reported_scores import NOTE as REPORTED_NOTE

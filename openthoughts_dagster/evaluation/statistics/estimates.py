@@ -165,3 +165,8 @@ def pass_at_k(correct: npt.ArrayLike, samples: npt.ArrayLike, k: int) -> npt.NDA
 def item_means(rows: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ("score",)) -> pl.DataFrame:
     """Means of `values` for each `key`, in the order of keys."""
     return rows.group_by(key).agg(pl.col(value).cast(pl.Float64).mean() for value in values).sort(key)
+
+
+def errors_over(seeds: float | None) -> str:
+    """Say what the errors of a ranking are over: items alone where each cell has a single student."""
+    return f"over items and {seeds:.0f} seeds" if seeds and seeds > 1 else "over items only; one training seed"
