@@ -70,6 +70,9 @@ def _describe_remedy(unclear: Sequence[Comparison]) -> str:
     more_items = max([there.items + 1, *(n for n in items if n)]) if all(items) else None
     if more_seeds:
         return f"{more_seeds} seeds would tell them apart" + (f", or {more_items:,} items" if more_items else "")
+    if some := [c for c in unclear if c.seeds_needed]:
+        count = max(there.seeds + 1, *(c.seeds_needed or 0 for c in some))
+        return f"{count} seeds would tell it from {', '.join(c.second for c in some)}, and 100 not from the others"
     if more_items:
         return f"100 seeds would not be enough; {more_items:,} benchmark items would tell them apart"
     return "neither 100 seeds nor 100 times the benchmark items would be enough alone"
