@@ -1,13 +1,20 @@
 """The YAML head of README.md, by which the hub and `datasets` know the configs, the licence and the sizes."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from openthoughts_dagster.recipe import Recipe, Release
+from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Release
+from openthoughts_dagster.recipe.lock import is_on_hub, parts_of
+from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.columns import CONFIGS
 from openthoughts_dagster.release.files import ConfigFiles
+from openthoughts_dagster.release.record import RECORD
+
+README = "README.md"
 
 _OF_THE_HUB = {
     "Apache-2.0", "MIT", "OpenRAIL", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "C-UDA", "CC0-1.0",
@@ -26,6 +33,22 @@ _SIZES = (
     (10**7, "1M<n<10M"),
     (10**8, "10M<n<100M"),
 )
+
+
+def write_description(folder: Path, recipe: Recipe, sources: list[str], record: Mapping[str, Any], card: str) -> None:
+    """Write the files that describe a version: README.md with its YAML head, and its record.
+
+    Args:
+        folder: Where they go.
+        recipe: The recipe with its release.
+        sources: The sources of the version's rows.
+        record: The record of the version, with the sizes of its configs.
+        card: The text of the card.
+    """
+    sizes = {name: ConfigFiles(**size) for name, size in record["configs"].items()}
+    head = readme_head(recipe, release_of(recipe), sources, sizes)
+    (folder / README).write_text(f"{head}\n{card}", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def readme_head(recipe: Recipe, release: Release, sources: list[str], sizes: Mapping[str, ConfigFiles]) -> str:
@@ -62,16 +85,19 @@ def _licence(expression: str) -> dict[str, str]:
     return {"license": "other", "license_name": expression.lower(), "license_link": link}
 
 
+def head_of(card: str) -> str:
+    """Return the YAML head of a card with its lines of dashes; empty where it has none."""
+    if not card.startswith("---\n"):
+        return ""
+    head, dashes, _ = card.removeprefix("---\n").partition("\n---\n")
+    return f"---\n{head}\n---\n" if dashes else ""
+
+
 def _datasets(recipe: Recipe, sources: list[str]) -> list[str]:
     """List the data sets of the hub that the sources read."""
-    found: dict[str, None] = {}
-    for name in sources:
-        source = recipe.source(name)
-        for part in [source, *(getattr(source, "parts", None) or [])]:
-            dataset = getattr(part, "dataset", None)
-            if isinstance(dataset, str):
-                found[dataset] = None
-    return list(found)
+    named = [source for source in map(recipe.source, sources) if isinstance(source, HuggingFaceSource)]
+    ids = dict.fromkeys(part.dataset for source in named for part in parts_of(source))
+    return [name for name in ids if is_on_hub(recipe, name)]
 
 
 def _config(name: str) -> dict[str, Any]:

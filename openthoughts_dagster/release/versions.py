@@ -57,8 +57,13 @@ class ReleaseVersion:
 
 
 def list_versions(lake: LakeReader) -> list[ReleaseVersion]:
-    """Return every version that was made, the oldest first. One that was made several times is listed once."""
-    rows = lake.scan(RELEASE_VERSIONS).sort("made_at").collect().unique("path", keep="first", maintain_order=True)
+    """Return every version that was made, the oldest first. One that was made several times is listed once.
+
+    Its record is the latest one, which has the present title and licence.
+    """
+    made = lake.scan(RELEASE_VERSIONS).sort("made_at").collect()
+    latest = made.with_columns(pl.col("record").last().over("path"))
+    rows = latest.unique("path", keep="first", maintain_order=True)
     return [
         ReleaseVersion(
             row["version"],

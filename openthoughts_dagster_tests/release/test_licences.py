@@ -31,6 +31,8 @@ def _problems(
         ("CC-BY-ND-4.0", "CC-BY-SA-4.0", "CC-BY-ND-4.0 forbids changed copies"),
         ("CC-BY-SA-4.0", "Apache-2.0", "CC-BY-SA-4.0 has to stay under the same licence, which Apache-2.0 does not"),
         ("CC-BY-SA-4.0", "Apache-2.0 AND CC-BY-SA-4.0", ""),
+        ("CC-BY-SA-4.0", "Apache-2.0 OR CC-BY-SA-4.0", "which Apache-2.0 OR CC-BY-SA-4.0 does not keep"),
+        ("CC-BY-SA-4.0", "(Apache-2.0 OR MIT) AND CC-BY-SA-4.0", ""),
         ("CC-BY-SA-3.0", "CC-BY-SA-4.0", ""),
         ("CC-BY-SA-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0 has to stay"),
         ("CC-BY-SA-4.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-4.0 has to stay"),
