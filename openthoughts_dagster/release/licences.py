@@ -161,8 +161,8 @@ def _find_problem_of(way: frozenset[str], own: str, listed: set[str] | None) -> 
 
 def _agrees(name: str, terms: frozenset[str]) -> bool:
     """Return whether rows under `name` may stand in a release with these terms."""
-    if not _restriction(name):
-        return True
+    if not (_SHARE_ALIKE.fullmatch(name) or _NO_DERIVATIVES.fullmatch(name)):
+        return not _NON_COMMERCIAL.fullmatch(name) or any(map(_NON_COMMERCIAL.fullmatch, terms))
     family, version = _family(name)
     # Creative Commons lets an adaptation take a later version of the same licence.
     return any(_family(term)[0] == family and _family(term)[1] >= version for term in terms)

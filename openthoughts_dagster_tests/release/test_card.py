@@ -116,14 +116,14 @@ def test_title_and_licence_are_those_of_the_present_recipe_and_rows_those_that_w
 
     for _ in range(2):  # before and after the folder has them too
         head, record = pushed()
-        assert (head["license_name"], head["pretty_name"]) == ("mit or apache-2.0", "Sums, again")
+        assert (head["license_name"], head["pretty_name"]) == ("mit-or-apache-2.0", "Sums, again")
         assert (record["licence"], record["version"]) == ("MIT OR Apache-2.0", made.version)
         again = publish(lake, other, tmp_path / "one")
         assert not again.new and again.record["title"] == "Sums, again"
     [entry] = list_versions(lake)
     assert entry.record["licence"] == "MIT OR Apache-2.0" and entry.record["files"] == made.record["files"]
     assert json.loads((Path(made.path) / "release.json").read_text()) == entry.record
-    assert "license_name: mit or apache-2.0" in (Path(made.path) / "README.md").read_text()
+    assert "license_name: mit-or-apache-2.0" in (Path(made.path) / "README.md").read_text()
 
     shard = Path(made.path) / "data" / "train-00000-of-00001.parquet"
     whole = shard.read_bytes()

@@ -100,8 +100,12 @@ def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
 
     rows = lake.scan(REASONING_DATASET, teacher=TEACHER).filter(source=SUMS).collect()
     lake.replace(REASONING_DATASET, rows.with_columns(completion_id=pl.lit("lost")), teacher=TEACHER)
-    says = _check("completeness", lake, recipe).says
-    assert f"no rows of {SHOP}" in says and "20 rows name a question or a completion that the lake does not" in says
+    lost = _check("completeness", lake, recipe)
+    assert f"no rows of {SHOP}" in lost.says
+    assert "20 rows name a question or a completion that the lake does not" in lost.says
+    assert lost.rows.select("source", "sample_index", "lost").row(0) == (SUMS, 0, "completion")
+    without = _check("completeness", lake, _recipe(tmp_path, sources=[SHOP]))  # taken out of the recipe since
+    assert f"rows of {SUMS}, which release.sources does not name" in without.says
 
 
 @pytest.mark.faults

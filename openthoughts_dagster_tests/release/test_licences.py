@@ -28,6 +28,8 @@ def _problems(
         ("ODC-By-1.0", "MIT", ""),
         ("CC-BY-NC-SA-4.0", "Apache-2.0", "CC-BY-NC-SA-4.0 forbids commercial use and has to stay under the same"),
         ("CC-BY-NC-4.0", "Apache-2.0", "CC-BY-NC-4.0 forbids commercial use"),
+        ("CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", ""),
+        ("CC-BY-NC-4.0", "CC-BY-NC-SA-4.0 OR CC-BY-SA-4.0", "CC-BY-NC-4.0 forbids commercial use"),
         ("CC-BY-ND-4.0", "CC-BY-SA-4.0", "CC-BY-ND-4.0 forbids changed copies"),
         ("CC-BY-SA-4.0", "Apache-2.0", "CC-BY-SA-4.0 has to stay under the same licence, which Apache-2.0 does not"),
         ("CC-BY-SA-4.0", "Apache-2.0 AND CC-BY-SA-4.0", ""),

@@ -15,6 +15,7 @@ _FAILURES = ("missing", "error")
 """Reasons in rejected_answers of answers that were asked for and are not there."""
 _QUESTION = ["source", "question_id"]
 _LICENCE_PROBLEMS = {"source": pl.String, "licence": pl.String, "rows": pl.Int64, "problem": pl.String}
+_LOST = (pl.lit("completion"), pl.lit("question"))
 _RENEW = "materialize raw_sources and what follows with the present licence, and then reasoning_dataset"
 
 
@@ -51,21 +52,25 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     release = release_of(recipe)
     waived = list(waivers_of(release, "completeness"))
     counts = _missing_by_source(lake, recipe, teacher).filter(~pl.col("source").is_in(waived))
-    gone = _count_lost_texts(lake, teacher)
+    gone = _find_lost_texts(lake, teacher)
     there = set(scan_rows(lake, teacher).select(pl.col("source").unique()).collect()["source"])
     named = [] if isinstance(release.sources, BestSources) else release.sources
     absent = [name for name in named if name not in {*there, *waived}]
+    strangers = sorted(there - {*named}) if named else []
     missing, wanted = int(counts["missing"].sum()), int(counts["wanted"].sum())
     share = missing / max(1, wanted)
     problems, remedies = [], []
     if absent:
         problems.append(f"no rows of {', '.join(absent)}")
         remedies.append(f"materialize teacher_answers of {', '.join(absent)} with {teacher}, and reasoning_dataset")
+    if strangers:
+        problems.append(f"rows of {', '.join(strangers)}, which release.sources does not name")
+        remedies.append("materialize reasoning_dataset again")
     if wanted == 0:
         problems.append("there are no rows")
         remedies.append("materialize reasoning_dataset")
-    if gone:
-        problems.append(f"{gone:,} rows name a question or a completion that the lake does not have")
+    if gone.height:
+        problems.append(f"{gone.height:,} rows name a question or a completion that the lake does not have")
         remedies.append("materialize reasoning_dataset again")
     if share > release.gates.missing:
         problems.append(
@@ -77,6 +82,7 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
         )
     says = "; ".join(problems) or f"{wanted - missing:,} of {wanted:,} answers are there"
     shown = counts.filter(pl.col("missing") > 0).sort("missing", descending=True).head(SHOWN)
+    shown = pl.concat([gone.head(SHOWN), shown], how="diagonal") if gone.height else shown
     return GateResult(
         "completeness", not problems, says, "\n".join(remedies), shown, {"wanted": wanted, "missing": missing}
     )
@@ -148,11 +154,11 @@ def _sized(recipe: Recipe, release: Release) -> list[str]:
     return [name for name in sources if name in release.sizes or recipe.source(name).domain in release.sizes]
 
 
-def _count_lost_texts(lake: Lake, teacher: str) -> int:
-    """Count the rows whose completion, or whose question, the lake does not have."""
-    answers = scan_answers(lake, teacher).filter(~pl.col("found")).select(pl.len())
-    questions = scan_questions(lake, teacher).filter(pl.col("question").is_null()).select(pl.len())
-    return int(answers.collect().item()) + int(questions.collect().item())
+def _find_lost_texts(lake: Lake, teacher: str) -> pl.DataFrame:
+    """Find the rows whose completion, or whose question, the lake does not have; a question counts once."""
+    answers = scan_answers(lake, teacher).filter(~pl.col("found")).select(*_QUESTION, "sample_index", lost=_LOST[0])
+    questions = scan_questions(lake, teacher).filter(pl.col("question").is_null()).select(*_QUESTION, lost=_LOST[1])
+    return pl.concat([answers, questions], how="diagonal").sort(*_QUESTION, "sample_index").collect()
 
 
 def _licence_in_recipe(recipe: Recipe, source: str) -> str | None:
