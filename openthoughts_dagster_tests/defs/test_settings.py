@@ -1,5 +1,7 @@
 """Where a deployment keeps things follows from few variables, and addresses hold no keys."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,14 @@ def test_the_instance_is_with_the_data_unless_dagster_home_names_another(tmp_pat
     settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path)})
     assert dagster_home(settings, {}) == tmp_path / "dagster"
     assert dagster_home(settings, {"DAGSTER_HOME": "/elsewhere"}) == Path("/elsewhere")
+
+
+def test_make_turns_relative_folders_into_absolute_ones_which_dagster_requires(tmp_path: Path) -> None:
+    shown = tmp_path / "shown.mk"
+    shown.write_text("shown:\n\t@echo $$OPENTHOUGHTS_DATA $$DAGSTER_HOME\n")
+    root = Path(__file__).parents[2]
+    command = ["make", "--silent", "--file", "Makefile", "--file", str(shown), "shown", "OPENTHOUGHTS_DATA=my-data"]
+    places = subprocess.run(
+        command, cwd=root, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
+    assert places.stdout.split() == [f"{root}/my-data", f"{root}/my-data/dagster"]
