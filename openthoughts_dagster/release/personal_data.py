@@ -21,7 +21,8 @@ _EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,
 _PHONE = r"(?:\+\d[\d ().-]{7,18}\d|\(\d{3}\) ?\d{3}[-. ]\d{4}|\b\d{3}[-.]\d{3}[-.]\d{4}\b)"
 _KEY = (
     r"AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|hf_[A-Za-z0-9]{20}|sk-[A-Za-z0-9]|sk_live|xox[abpr]-|AIza|eyJ[A-Za-z0-9_-]{10}"
-    r"|-----BEGIN|glpat-|npm_|pypi-|SG\.|[a-z]+://[^/\s:@]+:[^/\s:@]+@|hooks\.slack\.com|\d{8,10}:[0-9A-Za-z_-]{35}"
+    r"|-----BEGIN|glpat-|npm_|pypi-|SG\.|[a-z]{1,20}://[^/\s:@]{1,200}:[^/\s:@]{1,200}@|hooks\.slack\.com"
+    r"|\d{8,10}:[0-9A-Za-z_-]{35}"
 )
 _CANDIDATES = {"email": _EMAIL, "phone": _PHONE, "key": _KEY}
 _TOP_LEVEL = frozenset(
