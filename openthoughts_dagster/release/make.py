@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ def make_release(
             record |= terms
             place.update(release.name, teacher, version, describe)
     if new or moved or latest_version(lake, teacher) != (version, path):
+        made_at = _after_others(lake, teacher, made_at)
         entry = {"teacher": teacher, "version": version, "made_at": made_at, "path": path, "record": json.dumps(record)}
         entry |= {"rows": more["rows"], "questions": more["questions"]}
         lake.append(RELEASE_VERSIONS, pl.DataFrame([entry], schema=RELEASE_VERSIONS.schema))
@@ -127,6 +128,12 @@ def latest_version(lake: LakeReader, teacher: str) -> tuple[str, str] | None:
     """Return the version that was made last of a teacher's answers, and its path; None when there is none."""
     rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).sort("made_at").tail(1).select("version", "path").collect()
     return rows.row(0) if rows.height else None
+
+
+def _after_others(lake: LakeReader, teacher: str, made_at: datetime) -> datetime:
+    """Return a time after that of every version that was made before, also where the clock was set back."""
+    last = lake.scan(RELEASE_VERSIONS, teacher=teacher).select(pl.col("made_at").max()).collect().item()
+    return made_at if last is None else max(made_at, last + timedelta(microseconds=1))
 
 
 def _known_record(lake: LakeReader, teacher: str, path: str) -> dict[str, Any] | None:

@@ -259,7 +259,7 @@ def _rebuild(facts: CardFacts) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[CardFacts], str]] = {
-    "title": lambda facts: escape_markdown(facts.release.title),
+    "title": lambda facts: escape_markdown(" ".join(facts.release.title.split())),
     "name": lambda facts: facts.release.name,
     "version": lambda facts: facts.version,
     "licence": lambda facts: facts.release.licence,
