@@ -68,6 +68,6 @@ def _most_questions(recipe: Recipe, name: str) -> int | None:
     """Return the largest number of questions that curation can leave of a source; None where no setting bounds it."""
     source = recipe.source(name)
     domain = recipe.domain(source.domain)
-    size = getattr(source, "size", None)
-    bounds = [source.limit, size, domain.selection and domain.selection.count, domain.downsample.get(name)]
+    selected = None if domain.selection is None else domain.selection.count
+    bounds: list[int | None] = [source.limit, getattr(source, "size", None), selected, domain.downsample.get(name)]
     return min((bound for bound in bounds if bound is not None), default=None)

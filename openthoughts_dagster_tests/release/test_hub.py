@@ -31,7 +31,7 @@ def _write(path: Path, version: str, shards: int, first: int = 0) -> ReleaseFold
         file.parent.mkdir(parents=True, exist_ok=True)
         pl.DataFrame({"row": range(first + number, first + number + 50)}).write_parquet(file)
     (path / "README.md").write_text(f"---\nlicense: apache-2.0\n---\n# Sums {version}\n")
-    record = {"name": "sums", "teacher": "worked", "version": version}
+    record: dict[str, Any] = {"name": "sums", "teacher": "worked", "version": version}
     record["files"] = {f"data/{file.name}": "" for file in (path / "data").iterdir()}
     (path / "release.json").write_text(json.dumps(record))
     return ReleaseFolder(path, "sums", "worked", version)

@@ -24,7 +24,8 @@ def draw_funnel(funnel: pl.DataFrame) -> str:
     steps = funnel.group_by("order", "step").agg(pl.col("questions").sum(), pl.col("answers").sum()).sort("order")
     parts = funnel.group_by("order", "domain").agg(pl.col("answers").sum()).sort("order", "domain")
     domains = sorted(funnel["domain"].unique())
-    colours = {domain: _COLOURS[at % len(_COLOURS)] for at, domain in enumerate(domains)}
+    more = (f"hsl({137 * at % 360}, 45%, 70%)" for at in range(len(domains)))  # neighbouring hues are far apart
+    colours = dict(zip(domains, (*_COLOURS, *more), strict=False))
     most = max(1, int(steps["answers"].max() or 0))  # type: ignore[arg-type]
     scale = (_WIDTH - _LABEL - _NUMBER) / most
     lines, y = [], _GAP
