@@ -182,10 +182,10 @@ class OpenaiEngine:
         if prompt_tokens + reply.cached_tokens >= sent:
             return completion
         problem = (
-            f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts silently; "
-            "raise its context length, or set max_model_len to it"
+            f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts "
+            "silently; raise its context length, or set max_model_len to it"
         )
-        return replace(completion, error=problem, permanent=True)
+        return replace(completion, text="", finish_reason="error", error=problem, permanent=True)
 
     def _counted(self, request: Request, body: dict[str, Any], reply: Reply) -> tuple[int, int, dict[str, str]]:
         """Return the tokens of prompt and completion, counted here if the reply has none, and the ledger's remarks."""
