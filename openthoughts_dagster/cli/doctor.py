@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import click
 
+from openthoughts_dagster.cli.doctor_daemon import check_daemon
 from openthoughts_dagster.cli.doctor_lake import (
     check_lake,
     check_materializations,
@@ -23,7 +24,7 @@ from openthoughts_dagster.lake import Lake, LakeError
 from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
-from openthoughts_dagster.recipe.domains import misspelt_domains
+from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.lock import hub_references, lock_path, read_lock
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
@@ -45,7 +46,7 @@ def run_checks(settings: Settings, read_all: bool = False) -> list[Finding]:
         recipe = settings.load_recipe()
         counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
         found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
-        found += [Finding("recipe", None, says) for says in misspelt_domains(recipe)]
+        found += [Finding("recipe", None, says) for says in (*misspelt_domains(recipe), *unknown_samples(recipe))]
     except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [
@@ -136,7 +137,9 @@ def _landing(settings: Settings) -> Iterator[Finding]:
     except LandingError as error:
         yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    yield Finding(
+        "landing zone", True, f"{settings.landing}: {sum(bool(folder.files) for folder in folders.values())} sources"
+    )
     for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)
@@ -153,9 +156,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
-        beats = instance.get_daemon_heartbeats()
-        if not beats:
-            yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
+        yield from check_daemon(instance)
 
 
 def _accelerator() -> Iterator[Finding]:
