@@ -66,7 +66,8 @@ def run_training(
     except torch.OutOfMemoryError as error:
         reason = str(error)
     _free_memory()  # here, because the error holds the model as long as it is handled
-    raise OutOfMemory(f"student: the accelerator's memory is too small: {reason}")
+    rows = split_batch(student.settings(), processes).per_device
+    raise OutOfMemory(f"student: the accelerator's memory is too small for passes of {rows} rows: {reason}")
 
 
 def _train(

@@ -91,7 +91,8 @@ def test_several_processes_train_the_student_that_one_trains(
         alone = train_student(changed, base, ROWS, students_in(tmp_path / "alone"), print, processes=1)
     together = train_student(changed, base, ROWS, students_in(tmp_path), print, processes=processes)
 
-    tolerance = 0.05 if "weights" in settings else 1e-5  # weights in bfloat16 are rounded in every step
+    # bfloat16 rounds what differs in its last bit apart; accelerate's FSDP2 policy differed by three learning rates, and one is 2e-3
+    tolerance = 0.05 if "weights" in settings else 3e-4 if "bf16" in settings else 1e-5
     assert_same(alone, together, tolerance)
     losses = [loss for _, loss in together.losses]
     assert [loss for _, loss in alone.losses] == pytest.approx(losses, abs=10 * tolerance)
