@@ -6,8 +6,9 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from json import dumps as json_dumps
 from json import loads
 from typing import Any, NoReturn
 from zlib import decompress
@@ -23,9 +24,13 @@ from openthoughts_dagster.evaluation.confined import (
 from openthoughts_dagster.evaluation.confined.limits import Task
 from openthoughts_dagster.evaluation.confined.pod_messages import PodTest
 from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
+from openthoughts_dagster.evaluation.confined.values import dump_value
 from openthoughts_dagster.evaluation.reading import Verdict
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^([ \t]*)```([^\n]*)\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_PYTHON = ("python", "python3", "py")
+_STATEMENT = re.compile(r"\b(?:def|class|import|return|print|input|for|while)\b|=")
 # What LiveCodeBench's own runner puts before every program.
 _PRELUDE = "".join(
     f"from {name} import *\n"
@@ -58,6 +63,12 @@ class ProgramTest:
     count: int = 1
     right: Callable[[Outcome], int] = lambda _: 0
 
+    @property
+    def limits_with_room(self) -> Limits:
+        """The limits, with room for the right output: up to four bytes for each character."""
+        room = -(-4 * self.characters // 2**20)
+        return replace(self.limits, output_megabytes=self.limits.output_megabytes + room)
+
 
 TestsOf = Callable[[Any, str], list[ProgramTest]]
 """The tests of a document for a program."""
@@ -83,7 +94,7 @@ def judge_programs(
             program = read(text)
             if program is None:
                 return Verdict(False, None)
-            passed = (test.passes(pool.run_one(test.task, test.limits)) for test in tests_of(doc, program))
+            passed = (test.passes(pool.run_one(test.task, test.limits_with_room)) for test in tests_of(doc, program))
             return Verdict(all(passed), program)
 
         with ThreadPoolExecutor(pool.workers) as threads:
@@ -105,7 +116,8 @@ def _judge_in_pods(
         for program, own, outcomes in zip(programs, tests, run_until_wrong(pool, tests), strict=True):
             # A pod ends an item at the first outcome that is not "ok", which does not pass.
             right = all(test.passes(outcome) for test, outcome in zip(own, outcomes, strict=False))
-            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program))
+            lost = next((outcome.detail for outcome in outcomes if outcome.status == "lost"), None)
+            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program, lost=lost))
         return verdicts
 
     return judge
@@ -122,13 +134,13 @@ def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> l
         The outcomes of each program's tests. They may end with the first that does not pass.
     """
     if isinstance(pool, PodPool):
-        wanted = [[PodTest(each.task, each.limits, 2 * each.characters) for each in own] for own in tests]
+        wanted = [[PodTest(each.task, each.limits_with_room, 2 * each.characters) for each in own] for own in tests]
         return pool.run_items(wanted)
 
     def run(own: Sequence[ProgramTest]) -> list[Outcome]:
         outcomes = list[Outcome]()
         for test in own:
-            outcomes.append(pool.run_one(test.task, test.limits))
+            outcomes.append(pool.run_one(test.task, test.limits_with_room))
             if not test.passes(outcomes[-1]):
                 break
         return outcomes
@@ -138,11 +150,25 @@ def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> l
 
 
 def extract_program(text: str) -> str | None:
-    """The program of an answer: its last whole block of code, or the text itself where there is no block."""
+    """The program of an answer as lighteval reads it: its last whole block of code, or the text where there is none."""
     blocks = _BLOCK.findall(text)
     if blocks:
         return str(blocks[-1]) if blocks[-1].strip() else None
     return text if text.strip() and "```" not in text else None
+
+
+def extract_python(text: str) -> str | None:
+    """The program of an answer as people mean it: its last whole block of Python, which may be indented in a list.
+
+    Blocks with the label of another language, or without a label and a statement, show outputs or commands. Where no
+    block is left it is what `extract_program` finds.
+    """
+    programs = []
+    for indent, label, code in _FENCED.findall(text):
+        word = (label.split() or [""])[0].lower()
+        if word in _PYTHON or (not word and _STATEMENT.search(code)):
+            programs.append(re.sub(f"^{indent}", "", code, flags=re.MULTILINE) if indent else code)
+    return programs[-1] if programs else extract_program(text)
 
 
 def extract_block(text: str) -> str | None:
@@ -175,7 +201,7 @@ def call_test(
         CallTask(program, owner + function, tuple(tuple(call) for call in calls)),
         lambda outcome: outcome.status == "ok" and [_listed(value) for value in outcome.values] == right,
         limits,
-        3 * len(repr(right)),  # with the tags of values
+        sum(len(json_dumps(dump_value(value))) for value in right),  # as values come back
         len(right),
         count_right,
     )
@@ -232,9 +258,10 @@ def same_output(printed: str, expected: str) -> bool:
 
 def _decimals(line: str) -> list[Decimal] | None:
     try:
-        return [Decimal(word) for word in line.split()]
+        numbers = [Decimal(word) for word in line.split()]
     except InvalidOperation:
         return None
+    return None if any(number.is_nan() for number in numbers) else numbers  # comparing a signaling NaN is an error
 
 
 def _listed(value: Any) -> Any:

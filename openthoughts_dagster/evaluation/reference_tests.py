@@ -8,7 +8,7 @@ from typing import Any
 from openthoughts_dagster.answers import AnswerToTest, ProgramVerdict
 from openthoughts_dagster.evaluation.confined import Limits, Outcome, start_programs
 from openthoughts_dagster.evaluation.confined.starting import RecipeConfinement
-from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_program, run_until_wrong
+from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_python, run_until_wrong
 from openthoughts_dagster.evaluation.tested_problems import find_tests_problem, make_tests
 
 _SHOWN = 60  # characters of what a program printed that the evidence shows
@@ -17,6 +17,7 @@ _ENDED = {
     "cpu": "it used more than {seconds:g} s of the processor",
     "output": "its output is too large",
     "killed": "it was killed",
+    "lost": "it could not be run: {detail}",
 }
 
 
@@ -56,7 +57,7 @@ def _find_run(answer: AnswerToTest) -> tuple[str, str] | ProgramVerdict:
     found = _find_problem(answer)
     if isinstance(found, str):
         return ProgramVerdict("no_tests", found)
-    program = extract_program(answer.answer)
+    program = extract_python(answer.answer)
     if program is None:
         return ProgramVerdict("not_verified", "it has no program")
     return json.dumps(found, sort_keys=True), program
@@ -108,7 +109,7 @@ def _describe_failure(test: ProgramTest, outcome: Outcome) -> str:
     if outcome.status == "error":
         lines = outcome.detail.strip().splitlines()
         return _shorten(lines[-1]) if lines else "it ends with an error"
-    return _ENDED[outcome.status].format(seconds=test.limits.seconds)
+    return _ENDED[outcome.status].format(seconds=test.limits.seconds, detail=outcome.detail)
 
 
 def _shorten(text: str) -> str:

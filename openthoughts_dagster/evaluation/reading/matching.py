@@ -14,12 +14,14 @@ from openthoughts_dagster.evaluation.reading.numbers import last_number, parse_n
 class Verdict:
     """Whether an answer is right, and the text that was read as the answer; None if there was none.
 
-    `credit` is the score of a partly right answer. Without it a right answer scores 1 and a wrong one 0.
+    `credit` is the score of a partly right answer. Without it a right answer scores 1 and a wrong one 0. `lost` says
+    why nothing is known of the answer, such as that the pod of its program was lost: it counts as a failed sample.
     """
 
     right: bool
     extracted: str | None
     credit: float | None = None
+    lost: str | None = None
 
     @property
     def score(self) -> float:
@@ -92,7 +94,7 @@ def _auto(pairs: Pairs) -> list[Verdict]:
         gold = pair[0].strip()
         if parse_number(gold) is not None:
             verdicts += _number([pair])
-        elif re.fullmatch(r"[A-Z]{1,4}", gold):
+        elif re.fullmatch(r"[A-Z]|[A-J]{2,4}", gold) and list(gold) == sorted(set(gold)):
             chosen = _choice([pair])
             verdicts += chosen if chosen[0].right else _exact([pair])
         else:
