@@ -117,6 +117,11 @@ def test_boxes_are_read_with_their_braces() -> None:
     assert last_box(r"\boxed{never closed") is None
 
 
+def test_letters_of_a_word_are_no_choice() -> None:
+    pairs = [("GO", r"\boxed{OG}"), ("GO", r"\boxed{GO}"), ("BD", r"\boxed{D, B}"), ("NO", "No.")]
+    assert [verdict.right for verdict in judge_all("auto", pairs)] == [False, True, True, True]
+
+
 def test_exact_answers_lose_their_decoration_only() -> None:
     pairs = [
         ("Lima", "**Lima.**"),
