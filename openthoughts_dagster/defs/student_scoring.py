@@ -61,7 +61,7 @@ def score_on_benchmarks(
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
     usage, sampling = Usage(), recipe.evaluation.sampling
     after = models.ledger_client(lake, trained, sampling, usage, Purpose(asset, label, teacher), log)
-    before = models.ledger_client(lake, student, sampling, usage, Purpose(asset), log)
+    before = models.ledger_client(lake, student, sampling, usage, Purpose(asset), lambda line: log(f"untrained {line}"))
     below = ("evaluations", *folder_name.split("|"))
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)

@@ -73,5 +73,6 @@ def _stage_shards(stage: Stage, reading: Reading, context: ReaderContext) -> Sta
     stage.clear_others(reading.shards)
     for number, shard in enumerate(reading.shards, 1):
         state = "read" if stage.put(shard) else "kept from an earlier attempt"
-        context.log(f"{stage.source.name}: shard {number:,} of {len(reading.shards):,} {state}: {shard.name}")
+        name = "" if shard.name.isdigit() else f": {shard.name}"  # shards of generated questions only have numbers
+        context.log(f"{stage.source.name}: shard {number:,} of {len(reading.shards):,} {state}{name}")
     return StagedSource(stage, reading.shards, stage.counts(reading.shards))
