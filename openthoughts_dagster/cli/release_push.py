@@ -37,7 +37,8 @@ def push(here: Deployment, teacher: str, dry_run: bool, yes: bool) -> None:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(plan.describe()))
     if failed:
-        raise click.ClickException(f"{len(failed)} gates stop the release: docs/release.md has what each means")
+        stop = "1 gate stops" if len(failed) == 1 else f"{len(failed)} gates stop"
+        raise click.ClickException(f"{stop} the release: docs/release.md has what each means")
     if dry_run:
         return
     if not yes:

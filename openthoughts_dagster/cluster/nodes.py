@@ -75,7 +75,9 @@ class NodesOfCluster:
                     raise
                 fruitless = 0 if progress() != before else fruitless + 1
                 if fruitless > self.cluster.lost_pods:
-                    raise JobFailed(f"{fruitless} times without a new checkpoint, the last time: {failed}") from failed
+                    raise JobFailed(
+                        f"its pods ended {fruitless} times without a new checkpoint; the last time: {failed}"
+                    ) from failed
                 self.log(f"student: lost a pod, all start again from the last checkpoint: {failed}")
             wait_until_gone(self.api, name, self._grace)
             attempt += 1

@@ -89,7 +89,7 @@ def find_version(lake: LakeReader, version: str) -> ReleaseVersion:
         return found[0]
     listed = ", ".join(f"{each.version} ({each.name} of {each.teacher})" for each in found or known) or "none"
     if found:
-        raise ReleaseError(f"several versions begin with {version!r}: {listed}. Write more of it")
+        raise ReleaseError(f"several versions begin with {version!r}: {listed}. Give more of its characters")
     raise ReleaseError(f"no release has the version {version!r}; there are {listed}")
 
 
@@ -119,8 +119,8 @@ def rows_of_version(lake: Lake, entry: ReleaseVersion, folders: Folders | None =
     except (OSError, StorageError, pl.exceptions.PolarsError) as error:
         raise ReleaseError(
             f"the rows of version {entry.version} are gone: reasoning_dataset no longer has its version "
-            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} cannot be read ({error}). Nothing of it can "
-            "be rebuilt by name; choose the rows again with the recipe in its record: openthoughts release show "
+            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} cannot be read ({error}). So it "
+            "cannot be rebuilt. You can choose rows again with the recipe in its record: openthoughts release show "
             f"{entry.version}"
         ) from None
 

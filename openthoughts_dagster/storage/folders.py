@@ -96,7 +96,7 @@ class Folders:
                 return None
             except (ValueError, KeyError, TypeError) as error:
                 raise StorageError(
-                    f"{without_credentials(address)}: its {NAME} is not one of ours: {error}. Delete the folder and "
+                    f"{without_credentials(address)}: its {NAME} cannot be used: {error}. Delete the folder and "
                     "make it again"
                 ) from None
 
@@ -200,7 +200,10 @@ class Folders:
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
             if list(find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
-                raise StorageError(f"{without_credentials(address)}: what was written is not listed")
+                raise StorageError(
+                    f"{without_credentials(address)}: the store does not list a file that was just written: use a "
+                    "store whose reads and lists see the last write"
+                )
             try:
                 system.pipe_file(f"{root}/{name}/file", b"2", mode="create")
             except FileExistsError:

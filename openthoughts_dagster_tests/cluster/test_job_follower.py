@@ -122,7 +122,7 @@ def test_pods_that_are_lost_again_and_again_without_a_new_checkpoint_end_the_ste
     lost = ({"failed": 1}, [failed("OOMKilled", 137)], "")
     api = Scripted(*[[lost] for _ in range(3)])
 
-    with pytest.raises(JobFailed, match=r"3 times without a new checkpoint, the last time: OOMKilled"):
+    with pytest.raises(JobFailed, match=r"3 times without a new checkpoint; the last time: OOMKilled"):
         train(api, lost_pods=2)
     assert api.there == []
 
@@ -169,6 +169,6 @@ def test_pods_that_wait_for_what_is_not_there_are_said_and_given_up() -> None:
     api = Scripted([({}, [waiting("ErrImagePull")] * 2, "")])
     said: list[str] = []
 
-    with pytest.raises(JobFailed, match="waits for what may never be there: ErrImagePull"):
+    with pytest.raises(JobFailed, match="its pods cannot start: ErrImagePull"):
         said += train(api, patience_minutes=0.0001, lost_pods=0)
     assert api.there == []
