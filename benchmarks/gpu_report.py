@@ -57,6 +57,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bfloat16 weights": {"weights": "bfloat16"},
     "lora": {"lora": {"rank": 32}},
 }
+TOGETHER: dict[str, dict[str, Any]] = {
+    "fsdp": {"sharding": "fsdp"},
+    "context parallelism of 2": {"context_parallel": 2, "sharding": "fsdp"},
+}
 BATCH = 4  # rows of a step, in passes of one
 FIRST = 2  # steps that are not counted: kernels are chosen and memory is allocated in them
 
@@ -129,8 +133,10 @@ def train_ours(model: str, rows: str, folder: str, length: str, steps: str, sett
     return _timed(trainer, int(length)) | {"attention": trainer.attention}
 
 
-def train_sharded(model: str, rows: str, folder: str, length: str, steps: str, processes: str) -> dict[str, Any]:
-    """Train as the asset does, with FSDP2 in several processes; the first steps count as well."""
+def train_together(
+    model: str, rows: str, folder: str, length: str, steps: str, processes: str, settings: str
+) -> dict[str, Any]:
+    """Train as the asset does, in several processes, under the settings in JSON; the first steps count as well."""
     import polars as pl
 
     from openthoughts_dagster.generation.model import locate
@@ -142,8 +148,8 @@ def train_sharded(model: str, rows: str, folder: str, length: str, steps: str, p
         "learning_rate": 1e-5,
         "steps": int(steps),
         "max_length": int(length),
-        "sharding": "fsdp",
         "shown_answers": 0,
+        **json.loads(settings),
     }
     raw = {"name": "s", "model": model, "too_long": "truncate", "engine": "transformers", "training": training}
     student, students = (
@@ -257,11 +263,13 @@ def measure_trainings(model: Path, folder: Path, size: Size) -> list[Figure]:
             for name, settings in SETTINGS.items()
         ]
         count = accelerators() or 2  # without accelerators, two processes of the CPU
-        name = f"fsdp in {count} processes"
-        if count > 1:
-            figures.append(measure(name, length, "train_sharded", model, rows, size.steps, count))
-        else:
-            figures.append(Figure(name, length, error="it needs two accelerators"))
+        for each, settings in TOGETHER.items():
+            name = f"{each} in {count} processes"
+            if count > 1:
+                told = json.dumps(settings)
+                figures.append(measure(name, length, "train_together", model, rows, size.steps, count, told))
+            else:
+                figures.append(Figure(name, length, error="it needs two accelerators"))
     return figures
 
 

@@ -55,6 +55,11 @@ class TrainingPreset(RecipeModel):
         description="Where several accelerators train: the whole model on each, or with fsdp a part of it on each, for "
         "models that do not fit one.",
     )
+    context_parallel: Annotated[Positive, Identity.NEVER] = Field(
+        1,
+        description="Accelerators that share every row, each with a part of its tokens, for rows that are too long for "
+        "one. Without packing, and with attention auto or sdpa.",
+    )
     activation_offloading: Annotated[bool, Identity.NEVER] = Field(
         False, description="Keep activations in host memory until they are needed again; on a CPU it has no effect."
     )
@@ -102,6 +107,17 @@ class TrainingPreset(RecipeModel):
                 ("attention",),
                 f"{raw.get('attention')} computes in bfloat16 only: set bf16 to true, or attention to auto",
             )
+        if isinstance(shared := raw.get("context_parallel"), int) and shared > 1:
+            if raw.get("packing") is True:
+                yield (
+                    ("context_parallel",),
+                    f"{shared} does not go with packing: remove it, or set packing to false (another student)",
+                )
+            if raw.get("attention", "auto") not in ("auto", "sdpa"):
+                yield (
+                    ("attention",),
+                    f"{raw.get('attention')} does not go with context_parallel: set attention to auto",
+                )
         if raw.get("lora") is not None and raw.get("sharding") == "fsdp":
             yield (
                 ("sharding",),

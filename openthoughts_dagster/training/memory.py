@@ -90,8 +90,11 @@ def needed_memory(config: Mapping[str, Any], settings: TrainingPreset, accelerat
     copies: float = 0 if number == computed else computed * weights  # autocast keeps them for a whole pass
     if settings.sharding == "fsdp" and accelerators > 1:
         state, copies = state / accelerators, 2 * computed * weights / layers  # two layers are gathered at once
-    tokens = settings.per_device_batch_size * settings.max_length
+    row_tokens = settings.per_device_batch_size * settings.max_length
+    tokens = row_tokens // (settings.context_parallel if accelerators > 1 else 1)
     inside = 17 * computed * tokens * hidden  # of one layer: inputs of its products, norms and activations
+    if tokens < row_tokens:
+        inside += 4 * computed * row_tokens * hidden  # keys and values of whole rows, and their gradients
     kept = computed * tokens * hidden * layers  # the input of every layer
     if not settings.gradient_checkpointing:
         kept = inside * layers

@@ -131,13 +131,13 @@ def _train_here(
 def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -> Student:
     """Halve the rows of a pass and double the passes; raise `error` if a pass has a single row."""
     settings = student.settings()
-    per_device = split_batch(settings, processes).per_device
-    if per_device == 1:
+    batches = split_batch(settings, processes)
+    if (per_device := batches.per_device) == 1:
         raise TrainingError(
             f"{error}. A pass has one row already: set training.sharding to fsdp on more accelerators, "
             "training.gradient_checkpointing to true, or a smaller training.max_length"
         ) from error
-    share = settings.global_batch_size // processes
+    share = per_device * batches.accumulation
     smaller = next(count for count in range(per_device // 2, 0, -1) if share % count == 0)
     return student.model_copy(update={"training": settings.model_copy(update={"per_device_batch_size": smaller})})
 

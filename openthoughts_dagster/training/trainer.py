@@ -6,6 +6,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.kernels import attention_of, load_weights, lora_config, memory_savers
 from openthoughts_dagster.training.prepare import Prepared
 from openthoughts_dagster.training.sharding import check_sharded, memory_arguments, shard_on_cpu
+from openthoughts_dagster.training.split_rows import SplitRows, repeat_batches, share_rows
 from openthoughts_dagster.training.tokens import pack_rows, trainer_dataset
 
 _NO_STEPS = 10**9  # steps between checkpoints if only time decides
@@ -40,7 +42,9 @@ def build_trainer(
     settings, tokens = student.settings(), prepared.tokens
     check_trackers(settings.report_to)
     adapters, savers = lora_config(settings), memory_savers(settings, log)
-    model = load_weights(base, settings, log)
+    shared = batches.sharing > 1
+    model = load_weights(base, settings.model_copy(update={"attention": "sdpa"}) if shared else settings, log)
+    attention = attention_of(model) + (f", each row by {batches.sharing} processes" if shared else "")
     packs = None
     if settings.packing:
         packs = pack_rows(tokens.lengths, max(settings.max_length, int(tokens.lengths.max())))
@@ -62,8 +66,11 @@ def build_trainer(
         callbacks=callbacks,
     )
     _check_together(trainer, batches)
+    if shared:
+        trainer.split = share_rows(model, batches.sharing, settings.bf16, trainer.accelerator.device)
+        trainer.data_collator = trainer.split.collator(trainer.data_collator)
     trainer.items, trainer.order, trainer.tokens, trainer.tokens_after = items, order, tokens, count
-    trainer.batch, trainer.attention = settings.global_batch_size, attention_of(model)
+    trainer.batch, trainer.attention = settings.global_batch_size, attention
     trainer.padding = -len(items) % trainer.batch if batches.processes > 1 else 0
     trainer.remove_callback(PrinterCallback)  # prints dicts to stdout, past Dagster's log
     return trainer
@@ -129,6 +136,7 @@ def _student_trainer() -> Any:
         items: list[list[int]]
         padding = 0
         begun = False
+        split: SplitRows | None = None
         _losses: tuple[Any, ...] = ()
         _seconds_before = 0.0
         _begun = 0.0
@@ -140,7 +148,15 @@ def _student_trainer() -> Any:
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             steps = -(-len(self.items) // self.batch)
-            return _sampler(len(self.items), self.padding, self.order, lambda: self.state.global_step // steps)
+            sharing = 1 if self.split is None else self.split.size
+            return _sampler(
+                len(self.items),
+                self.padding,
+                self.order,
+                lambda: self.state.global_step // steps,
+                self.args.per_device_train_batch_size,
+                sharing,
+            )
 
         def _prepare_for_training(self, *arguments: Any, **more: Any) -> Any:
             prepared = super()._prepare_for_training(*arguments, **more)
@@ -162,6 +178,8 @@ def _student_trainer() -> Any:
             losses, self._losses = self._losses, ()
             if wrong := first_not_finite(losses, norm if grad_norm is None else grad_norm):
                 raise TrainingError(self._not_finite(wrong))
+            if self.split is not None:
+                self.split.check_layers(self.model.config.get_text_config().num_hidden_layers)
             return norm
 
         def _not_finite(self, wrong: str) -> str:
@@ -233,8 +251,17 @@ def _shuffled(items: int, seed: int) -> Callable[[int], list[int]]:
     return order
 
 
-def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch: Callable[[], int]) -> Any:
+def _sampler(
+    items: int,
+    padding: int,
+    order: Callable[[int], list[int]],
+    epoch: Callable[[], int],
+    batch: int = 1,
+    sharing: int = 1,
+) -> Any:
     """Make a sampler whose order depends only on seed and epoch, followed by `padding` blank items.
+
+    If `sharing` processes share rows, each batch is there as many times.
 
     A last batch that is too small for all processes would otherwise be filled with rows from the front, which would
     then count twice. Blank rows have no labels, and the loss is divided by the tokens of all processes. The epoch is
@@ -245,11 +272,10 @@ def _sampler(items: int, padding: int, order: Callable[[int], list[int]], epoch:
 
     class Order(torch.utils.data.Sampler):
         def __len__(self) -> int:
-            return items + padding
+            return (items + padding) * sharing
 
         def __iter__(self) -> Iterator[int]:
-            yield from order(epoch())
-            yield from [items] * padding
+            return repeat_batches(chain(order(epoch()), [items] * padding), batch, sharing)
 
     return Order()
 

@@ -52,6 +52,9 @@ def test_weights_are_counted_from_a_configuration(untrained_model: Path) -> None
         ("l40sx1", {"lora": {"rank": 16}, "weights": "bfloat16"}, True),
         ("h100x4", {"sharding": "fsdp", "gradient_checkpointing": False}, False),
         ({"accelerator": "h100", "count": 4, "memory": "64Gi"}, {"sharding": "fsdp"}, False),
+        ("h100x4", {"sharding": "fsdp", "max_length": 131_072, "activation_offloading": True}, True),
+        ("h100x4", {"sharding": "fsdp", "max_length": 131_072}, False),
+        ("h100x4", {"sharding": "fsdp", "max_length": 131_072, "context_parallel": 4}, True),
         ({"cpus": 2, "memory": "4Gi"}, {}, False),
     ],
 )

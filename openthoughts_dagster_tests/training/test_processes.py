@@ -68,12 +68,24 @@ def torchrun() -> psutil.Process:
     return found[0]
 
 
-@pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.faults), "fsdp"])
-def test_two_processes_train_the_student_that_one_trains(
-    student: Student, base: Model, alone: Trained, tmp_path: Path, sharding: str
+@pytest.mark.parametrize(
+    ("processes", "settings"),
+    [
+        pytest.param(2, {}, marks=pytest.mark.faults),
+        (2, {"sharding": "fsdp"}),
+        pytest.param(2, {"context_parallel": 2, "gradient_checkpointing": True}, marks=pytest.mark.faults),
+        pytest.param(
+            4,
+            {"context_parallel": 2, "gradient_checkpointing": True, "sharding": "fsdp"},
+            marks=pytest.mark.faults,
+        ),
+    ],
+)
+def test_several_processes_train_the_student_that_one_trains(
+    student: Student, base: Model, alone: Trained, tmp_path: Path, processes: int, settings: dict[str, Any]
 ) -> None:
-    sharded = with_settings(student, sharding=sharding)
-    together = train_student(sharded, base, ROWS, students_in(tmp_path), print, processes=2)
+    changed = with_settings(student, **settings)
+    together = train_student(changed, base, ROWS, students_in(tmp_path), print, processes=processes)
 
     assert_same(alone, together)
     assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
