@@ -50,7 +50,10 @@ def push(here: Deployment, teacher: str, dry_run: bool, yes: bool) -> None:
 @click.argument("teacher")
 @click.pass_obj
 def card(here: Deployment, teacher: str) -> None:
-    """Print the card of TEACHER's version as a push would write it now, with scores and studies that came later."""
+    """Print the card of TEACHER's version as a push would write it now.
+
+    Scores and studies that came after the version are in it.
+    """
     [teacher] = here.teachers([teacher])
     try:
         with tempfile.TemporaryDirectory() as scratch:

@@ -79,7 +79,7 @@ def test_a_run_with_the_tag_asks_again_what_was_refused_for_good(
 ) -> None:
     failed = _answer(instance)
     assert not failed.success and len(server.asked) == 2 * QUESTIONS
-    assert "all of these failed for good" in _error(failed) and "openthoughts retry" in _error(failed)
+    assert "all of these failed permanently" in _error(failed) and "openthoughts retry" in _error(failed)
     server.refuses = []
     assert not _answer(instance).success and len(server.asked) == 2 * QUESTIONS
 
@@ -140,7 +140,7 @@ def test_the_command_counts_what_failed_for_good_and_launches_only_these_sources
     folder: Path, server: Moderation, instance: dg.DagsterInstance, webserver: Webserver
 ) -> None:
     nothing = run("retry", "--teacher", "slow")
-    assert nothing.exit_code == 0 and "nothing that slow was asked failed for good" in nothing.output
+    assert nothing.exit_code == 0 and "no request to slow failed permanently" in nothing.output
     _answer(instance)
     ui = f"http://127.0.0.1:{webserver.server_port}"
     done = run("retry", "--teacher", "slow", "--source", "sums", "--ui", ui, "--yes")
