@@ -98,21 +98,22 @@ def _row(
 
 
 def _costs(lake: Lake) -> dict[tuple[str, str | None], str]:
-    """Sum the money by asset, and by asset and model. Without prices it sums the hours of engines."""
+    """Sum the money by asset, and by asset and model, in each currency. Without prices it sums the hours of engines."""
     spent = (
         lake.scan(COMPLETIONS)
         .group_by("asset", "asked_as", "currency")
         .agg(pl.col("cost").sum(), hours=pl.col("engine_seconds").sum() / 3600)
         .collect(engine="streaming")
     )
-    by_asset = spent.group_by("asset", "currency").agg(pl.col("cost").sum(), pl.col("hours").sum())
     costs: dict[tuple[str, str | None], str] = {}
-    for row in by_asset.iter_rows(named=True):
-        costs[row["asset"], None] = _format_cost(row)
-    for row in spent.iter_rows(named=True):
-        costs[row["asset"], row["asked_as"]] = _format_cost(row)
+    for (asset,), rows in spent.partition_by("asset", as_dict=True).items():
+        costs[asset, None] = _format_cost(rows)
+        for (model,), own in rows.partition_by("asked_as", as_dict=True).items():
+            costs[asset, model] = _format_cost(own)
     return costs
 
 
-def _format_cost(row: dict[str, Any]) -> str:
-    return f"{row['cost']:,.2f} {row['currency']}" if row["cost"] else f"{row['hours']:,.2f} engine-h"
+def _format_cost(rows: pl.DataFrame) -> str:
+    money = rows.filter(pl.col("cost") > 0).group_by("currency").agg(pl.col("cost").sum()).sort("currency")
+    says = " + ".join(f"{cost:,.2f} {currency}" for currency, cost in money.iter_rows())
+    return says or f"{rows['hours'].sum():,.2f} engine-h"

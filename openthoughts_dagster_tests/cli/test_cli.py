@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
 from openthoughts_dagster.cli.doctor_models import check_models
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
+from openthoughts_dagster_tests.answers.rows import completion_rows
 from openthoughts_dagster_tests.cli.conftest import QUESTIONS, run
 from openthoughts_dagster_tests.e2e.small_recipe import GSM8K
 
@@ -44,12 +47,17 @@ def test_status_counts_partitions_rows_and_cost(folder: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("source", ["sums", "more"])
         instance.report_runless_asset_event(dg.AssetMaterialization("deduped_questions", partition="sums"))
+    for money in ({"cost": 2.0, "currency": "USD"}, {"cost": 3.0, "currency": "EUR"}):
+        rows = completion_rows("m@1", ["1"], ["2"], [None]).with_columns(
+            asset=pl.lit("teacher_answers"), asked_as=pl.lit("slow"), **{name: pl.lit(v) for name, v in money.items()}
+        )
+        Lake(folder / "lake").append(COMPLETIONS, rows)
     done = run("status")
     assert done.exit_code == 0, done.output
     lines = {line.split()[0]: line.split() for line in done.output.splitlines()}
     assert lines["deduped_questions"][1:7] == ["2", "1", "0", "0", "1", str(QUESTIONS)]
     assert lines["teacher_answers"][1:7] == ["2", "0", "0", "0", "2", "0"]
-    assert "by slow" in done.output
+    assert "by slow" in done.output and done.output.count("3.00 EUR + 2.00 USD") == 2
 
 
 def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
