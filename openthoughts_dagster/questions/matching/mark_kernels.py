@@ -94,6 +94,15 @@ def _is_formatting(data, letters, at, start, end):  # type: ignore[no-untyped-de
 
 
 @_compiled
+def _begins_decimal(data, at, start, end):  # type: ignore[no-untyped-def]
+    """Whether a dot is that of a number without a zero before it, as in `x = .5`, and no end of a word or a range."""
+    if data[at] != 46 or at + 1 >= end or not 48 <= data[at + 1] <= 57:
+        return False
+    before = lower(data[at - 1]) if at > start else np.uint8(32)
+    return not (97 <= before <= 122 or before in (41, 46, 93))  # letters, and ) . ]
+
+
+@_compiled
 def _is_program(data, start, end):  # type: ignore[no-untyped-def]
     """Whether a line ends with a colon and the next one is indented: there white space is part of the program."""
     for at in range(start, end - 2):
@@ -161,8 +170,8 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
                 single = at - begin == 1 and lower(data[begin]) not in (97, 105)
                 value = hashed_bytes(data, begin, at, not single)
                 group = False
-            elif 48 <= byte <= 57:
-                value = _FIRST
+            elif 48 <= byte <= 57 or _begins_decimal(data, at, start, end):
+                value = _FIRST if byte != 46 else (_FIRST ^ np.uint64(48)) * _PRIME  # .5 is 0.5
                 while at < end:
                     digit = 48 <= data[at] <= 57
                     inner = data[at] in (44, 46) and at + 1 < end and 48 <= data[at + 1] <= 57
