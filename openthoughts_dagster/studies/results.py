@@ -146,8 +146,8 @@ def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Compar
     runner_up = against_best[ranked[1]]
     unclear = [c for c in against_best.values() if c.p_holm >= _ALPHA]
     if not unclear:
-        others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
-        return f"{best} is better than {others}{ranked[1]}, by {_describe_comparison(runner_up)}.{only_items}", best
+        lead = f"{ranked[1]}, by" if len(ranked) == 2 else f"all other arms, and than the next one, {ranked[1]}, by"
+        return f"{best} is better than {lead} {_describe_comparison(runner_up)}.{only_items}", best
     equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < _ALPHA]
     if len(equal) == len(unclear):
         names = ", ".join(c.second for c in equal)
