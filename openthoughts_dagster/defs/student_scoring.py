@@ -24,12 +24,11 @@ _END = 600  # characters of an answer that are shown: its end has the result
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of a student, what they cost, and where lighteval's files are."""
+    """The scores of a student, what they cost, and the folder of lighteval's files."""
 
     scores: StudentScores
     usage: Usage
     address: str
-    files: list[str]
 
 
 def score_on_benchmarks(
@@ -65,9 +64,9 @@ def score_on_benchmarks(
     below = ("evaluations", *folder_name.split("|"))
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
-    reports = models.folders.put_files(folder, scores.files, address)
+    models.folders.put_files(folder, scores.files, address)
     put_scores_page(models, checkpoint, scores, folder_name.replace("|", " by "))
-    return Scored(scores, usage, address, sorted(report.removeprefix(f"{address}/") for report in reports))
+    return Scored(scores, usage, address)
 
 
 def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
@@ -83,11 +82,16 @@ def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScor
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and their cost."""
     summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
+    names = {"score": "score", "standard_error": "± s.e.", "untrained_score": "untrained", "of_answered": "of answered"}
+    shares = {name: shown for name, shown in names.items() if name in summary.columns}
     return {
         "dagster/row_count": scored.scores.items.height,
         "score": score,
         **({} if untrained is None else {"untrained_score": untrained}),
-        "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
+        "benchmarks": table(
+            summary.select("benchmark", *shares, "items").rename(shares), dict.fromkeys(shares.values(), "%")
+        ),
+        "samples": table(summary.select("benchmark", "failed", "truncated", pl.col("no_answer").alias("no answer"))),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
         "samples_without_answer": int(summary["no_answer"].sum()),
@@ -99,7 +103,6 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
             title=f"{title} (2 standard errors)",
         ),
         "lighteval_results": dg.MetadataValue.path(scored.address),
-        "lighteval_files": scored.files,
         **cost(scored.usage),
     }
 
