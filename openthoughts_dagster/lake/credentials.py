@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _USER = re.compile(r"(://)[^/\s@]+@")
-_SIGNED = re.compile(r"([?&][\w-]*(?:signature|sig|token|credential|key)=)[^&\s'\"]+", re.IGNORECASE)
+_SIGNED = re.compile(r"([?&][\w-]*(?:signature|sig|token|credential|key)=)[^&\s'\"\[]+", re.IGNORECASE)
 
 
 def without_credentials(text: object, variables: Mapping[str, str] = os.environ) -> str:

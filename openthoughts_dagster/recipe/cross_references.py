@@ -105,8 +105,8 @@ def _sample_problems(domain: str, settings: Any, sources: list[Mapping[str, Any]
 
     Other unknown names may be those of sources that land.
     """
-    given = settings.get("downsample") if isinstance(settings, Mapping) else None
-    sizes: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    sizes = settings.get("downsample") if isinstance(settings, Mapping) else None
+    sizes = sizes if isinstance(sizes, Mapping) else {}
     domains = {str(source.get("name")): source.get("domain") for source in sources}
     own = [name for name, its in domains.items() if its == domain]
     for name in sizes:
