@@ -62,7 +62,7 @@ def test_an_error_over_seeds_covers_other_seeds_as_well() -> None:
     true = np.std(means)
     assert np.mean(both) == pytest.approx(true, rel=0.25)
     assert np.mean(items_only) < 0.6 * true
-    assert estimate.degrees_of_freedom == 5
+    assert 5 <= (estimate.degrees_of_freedom or 0) < 15  # most of the variance is of six seeds
 
 
 def test_one_seed_falls_back_to_items() -> None:
