@@ -35,13 +35,13 @@ class Config:
     Args:
         folder: The folder of its files.
         schema: Its Arrow schema.
-        table: Makes its table of rows.
+        table: Makes its table of rows and of what `turn_texts` made of them, which conversations consist of.
         texts: The columns of those rows whose bytes make the size of a row.
     """
 
     folder: str
     schema: pa.Schema
-    table: Callable[[pl.DataFrame], pa.Table]
+    table: Callable[[pl.DataFrame, pa.Array | None], pa.Table]
     texts: tuple[str, ...]
 
     def sizes(self, rows: pl.DataFrame) -> Sizes:
@@ -61,11 +61,15 @@ class Config:
 _ROW_BYTES = 64
 
 
-def _turns(roles: tuple[str, str], keys: tuple[str, str], rows: pl.DataFrame) -> pa.Array:
-    """Make a list of two turns for each row: the columns question and text, under the names of roles and keys."""
-    count = rows.height
-    places = np.arange(2 * count).reshape(2, count).T.ravel()  # question, text, question, text
-    texts = _strings(pl.concat([rows["question"], rows["text"].alias("question")]).gather(places))
+def turn_texts(rows: pl.DataFrame) -> pa.Array:
+    """Return the columns question and text in one array of strings: question, text, question, text and so on."""
+    places = np.arange(2 * rows.height).reshape(2, rows.height).T.ravel()
+    return _strings(pl.concat([rows["question"], rows["text"].alias("question")]).gather(places))
+
+
+def _turns(roles: tuple[str, str], keys: tuple[str, str], texts: pa.Array) -> pa.Array:
+    """Make a list of two turns for each row, under the names of roles and keys."""
+    count = len(texts) // 2
     names = pa.DictionaryArray.from_arrays(np.tile(np.array([0, 1], np.int8), count), pa.array(roles)).cast(pa.string())
     turns = pa.StructArray.from_arrays([names, texts], fields=[pa.field(key, pa.string()) for key in keys])
     return pa.ListArray.from_arrays(pa.array(np.arange(0, 2 * count + 1, 2, dtype=np.int32)), turns)
@@ -154,20 +158,22 @@ _REJECTED = pa.schema(
 )
 
 
-def _default(rows: pl.DataFrame) -> pa.Table:
-    return _table(_DEFAULT, rows, conversations=_turns(("human", "gpt"), ("from", "value"), rows))
+def _default(rows: pl.DataFrame, texts: pa.Array) -> pa.Table:
+    return _table(_DEFAULT, rows, conversations=_turns(("human", "gpt"), ("from", "value"), texts))
 
 
-def _messages(rows: pl.DataFrame) -> pa.Table:
-    return _table(_MESSAGES, rows, messages=_turns(("user", "assistant"), ("role", "content"), rows))
+def _messages(rows: pl.DataFrame, texts: pa.Array) -> pa.Table:
+    return _table(_MESSAGES, rows, messages=_turns(("user", "assistant"), ("role", "content"), texts))
 
 
 CONFIGS: Mapping[str, Config] = {
     "default": Config("data", _DEFAULT, _default, ("question", "text")),
     "messages": Config("messages", _MESSAGES, _messages, ("question", "text")),
-    "questions": Config("questions", _QUESTIONS, lambda rows: _table(_QUESTIONS, rows), ("question", "answers")),
-    "metadata": Config("metadata", _METADATA, lambda rows: _table(_METADATA, rows), ("origin", "scores", "sampling")),
-    "rejected": Config("rejected", _REJECTED, lambda rows: _table(_REJECTED, rows), ("evidence",)),
+    "questions": Config("questions", _QUESTIONS, lambda rows, _: _table(_QUESTIONS, rows), ("question", "answers")),
+    "metadata": Config(
+        "metadata", _METADATA, lambda rows, _: _table(_METADATA, rows), ("origin", "scores", "sampling")
+    ),
+    "rejected": Config("rejected", _REJECTED, lambda rows, _: _table(_REJECTED, rows), ("evidence",)),
 }
 """The configs by name. The rows of `default`, `messages` and `metadata` stand in the same order."""
 

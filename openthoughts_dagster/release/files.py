@@ -1,12 +1,16 @@
 """Writes the folder of a version: Parquet files of every config, and a manifest of the rows."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from openthoughts_dagster.lake import (
     COMPLETIONS,
@@ -17,11 +21,13 @@ from openthoughts_dagster.lake import (
     text_hashes,
 )
 from openthoughts_dagster.lake.reading import LakeReader
-from openthoughts_dagster.release.columns import CONFIGS, published_text
+from openthoughts_dagster.release.columns import CONFIGS, Config, published_text, turn_texts
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.ordering import ordered_texts
 from openthoughts_dagster.release.pool import QUESTION
 from openthoughts_dagster.release.shards import ShardWriter, shard_writer
+
+T = TypeVar("T")
 
 MANIFEST = "manifest.parquet"
 _HASHED = (
@@ -106,20 +112,38 @@ def write_files(
     questions = _questions(lake, rows)
     named = rows.join(_ledger(lake, rows), on="completion_id", how="left", maintain_order="left")
     named = named.with_columns(pl.col(name).cast(pl.Categorical) for name in _REPEATED)
-    with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
+    with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
         writers = {
             name: stack.enter_context(shard_writer(folder / config.folder, config, shard_bytes))
             for name, config in CONFIGS.items()
         }
         by_question = threads.submit(_write_questions, writers["questions"], lake, rows, named, questions, scratch)
-        for page in ordered_texts(lake, named, scratch):
-            full = page.with_columns(text=published_text()).drop("reasoning", "answer")
-            full = _with_questions(full, questions)
-            list(threads.map(lambda name: _write(writers[name], full), ("default", "messages", "metadata")))  # noqa: B023
+        for part, texts in _one_ahead(_conversations(lake, named, questions, scratch), threads):
+            write = partial(_write, rows=part, texts=texts)
+            list(threads.map(write, (writers[name] for name in ("default", "messages", "metadata"))))
         by_question.result()
-        _write(writers["rejected"], rejected.sort("step", *QUESTION, "sample_index"))
+        for part in _slices(rejected.sort("step", *QUESTION, "sample_index"), CONFIGS["rejected"]):
+            _write(writers["rejected"], part)
     manifest_of(rows).write_parquet(folder / MANIFEST, compression="zstd")
     return {name: _size_of(writer) for name, writer in writers.items() if writer.rows}
+
+
+def _conversations(
+    lake: LakeReader, named: pl.DataFrame, questions: pl.DataFrame, scratch: Path
+) -> Iterator[tuple[pl.DataFrame, pa.Array]]:
+    """Yield the rows in their order, with the texts of their turns, a slice at a time."""
+    for page in ordered_texts(lake, named, scratch):
+        page = page.with_columns(text=published_text()).drop("reasoning", "answer")
+        for part in _slices(_with_questions(page, questions), CONFIGS["default"]):
+            yield part, turn_texts(part)
+
+
+def _one_ahead(items: Iterator[T], threads: Executor) -> Iterator[T]:
+    """Yield items, each of which is made while the one before it is used."""
+    following = threads.submit(next, items, None)
+    while (item := following.result()) is not None:
+        following = threads.submit(next, items, None)
+        yield item
 
 
 def _write_questions(
@@ -131,18 +155,22 @@ def _write_questions(
     scratch: Path,
 ) -> None:
     for page in ordered_texts(lake, _by_question(rows, named), scratch, together=QUESTION):
-        _write(writer, _whole_questions(page, questions))
+        for part in _slices(_whole_questions(page, questions), writer.config):
+            _write(writer, part)
 
 
-def _write(writer: ShardWriter, rows: pl.DataFrame) -> None:
-    """Write rows in slices, of which only one at a time is copied."""
-    sizes = writer.config.sizes(rows)
-    ends, start = np.cumsum(sizes), 0
+def _slices(rows: pl.DataFrame, config: Config) -> Iterator[pl.DataFrame]:
+    """Yield rows in slices of so few bytes that each can be copied into Arrow."""
+    ends, start = np.cumsum(config.sizes(rows)), 0
     while start < rows.height:
         before = int(ends[start - 1]) if start else 0
         end = max(start + 1, int(np.searchsorted(ends, before + _SLICE_BYTES)))
-        writer.write(writer.config.table(rows[start:end]), sizes[start:end])
+        yield rows[start:end]
         start = end
+
+
+def _write(writer: ShardWriter, rows: pl.DataFrame, texts: pa.Array | None = None) -> None:
+    writer.write(writer.config.table(rows, texts), writer.config.sizes(rows))
 
 
 def _ledger(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:

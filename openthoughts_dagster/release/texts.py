@@ -7,8 +7,6 @@ import polars as pl
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET
 from openthoughts_dagster.lake.reading import LakeReader
 
-_PART = 10_000
-
 
 def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
     """Scan the rows of the release by name, without texts."""
@@ -40,7 +38,7 @@ def scan_answers(lake: LakeReader, teacher: str, *columns: str) -> pl.LazyFrame:
 
 
 def read_answer_texts(lake: LakeReader, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Read the texts of completions from the ledger, a few thousand at a time.
+    """Read the texts of completions from the ledger, a data file at a time.
 
     Args:
         lake: The tables, which have the ledger.
@@ -52,8 +50,7 @@ def read_answer_texts(lake: LakeReader, rows: pl.DataFrame) -> Iterator[pl.DataF
     """
     for model, names in rows.partition_by("model", as_dict=True, include_key=False).items():
         for file in lake.read_files(COMPLETIONS, ("completion_id", "reasoning", "answer"), model=str(model[0])):
-            for part in file.iter_slices(_PART):
-                yield part.join(names, on="completion_id", how="inner")
+            yield file.join(names, on="completion_id", how="inner")
 
 
 def scan_questions(lake: LakeReader, teacher: str, *more: str) -> pl.LazyFrame:

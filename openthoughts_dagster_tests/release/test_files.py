@@ -16,7 +16,7 @@ import yaml
 
 from openthoughts_dagster.lake import COMPLETIONS, RELEASE_VERSIONS, Lake, text_hash
 from openthoughts_dagster.release import MadeRelease, ReleaseError, ReleasePlace, make_release
-from openthoughts_dagster.release.columns import CONFIGS
+from openthoughts_dagster.release.columns import CONFIGS, turn_texts
 from openthoughts_dagster.release.ordering import ordered_texts
 from openthoughts_dagster.release.shards import ShardWriter
 from openthoughts_dagster.storage import Folders
@@ -93,7 +93,8 @@ def test_files_have_the_stated_size_with_page_index_and_statistics(tmp_path: Pat
     for name, steps in (("whole", [3000]), ("parts", [7, 1000, 1, 1992])):
         writer, start = ShardWriter(tmp_path / name, config, 1_000_000), 0
         for step in steps:
-            writer.write(config.table(rows[start : start + step]), sizes[start : start + step])
+            part = rows[start : start + step]
+            writer.write(config.table(part, turn_texts(part)), sizes[start : start + step])
             start += step
         files = writer.close()
     assert [path.name for path in files] == [f"train-{n:05}-of-00004.parquet" for n in range(4)]
