@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from openthoughts_dagster.generation.json_replies import parse_json_reply
-
 _EXAMPLE_CHARACTERS = 2_000
 
 
@@ -22,14 +20,6 @@ def rating_schema(field: str, low: int, high: int) -> dict[str, Any]:
         "required": [field],
         "additionalProperties": False,
     }
-
-
-def read_rating(reply: str, field: str = "difficulty", low: int = 1, high: int = 10) -> float | None:
-    """Return the number in a judge's JSON reply; None if there is none from `low` to `high`."""
-    try:
-        return rating_in(parse_json_reply(reply), field, low, high)
-    except ValueError:
-        return None
 
 
 def rating_in(value: Any, field: str, low: int, high: int) -> float | None:

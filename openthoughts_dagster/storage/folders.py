@@ -5,17 +5,16 @@ A/manifest.json, which is written last and names every file with its size and ha
 or the new one, and the files of two processes that write to one address are never mixed.
 """
 
-import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from openthoughts_dagster.lake import file_digest
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_address
+from openthoughts_dagster.storage.locks import hold_file
 from openthoughts_dagster.storage.manifest import NAME, Manifest
 from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
 
@@ -269,16 +268,12 @@ class Folders:
     @contextmanager
     def _lock_cache_entry(self, target: Path, address: str) -> Iterator[None]:
         """Lock an entry of the cache: another process that wants the same entry waits, and then finds it."""
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StorageError(
-                f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make "
-                "OPENTHOUGHTS_DATA a folder that this process can write"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                held.enter_context(hold_file(target.with_name(f".{target.name}.lock")))
+            except OSError as error:
+                raise StorageError(
+                    f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make "
+                    "OPENTHOUGHTS_DATA a folder that this process can write"
+                ) from error
             yield
-        finally:
-            os.close(lock)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 import yaml
@@ -186,8 +185,3 @@ def _plot_scores(arms: pl.DataFrame, metric: str) -> Html:
     axes.errorbar(scores, names, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
     axes.set_xlabel(f"{metric}, points (bars: 1.96 standard errors over items and seeds; thin: items alone)")
     return figure(made)
-
-
-def results_by_version(decisions: Mapping[str, Any]) -> list[str]:
-    """Return the decisions of older versions as sentences, the oldest first."""
-    return [f"Version {version}: {decision}" for version, decision in decisions.items()]

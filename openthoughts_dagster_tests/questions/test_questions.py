@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 
+from openthoughts_dagster.generation.json_replies import parse_json_reply
 from openthoughts_dagster.generation.requests import Answer, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 from openthoughts_dagster.questions import Curated, NothingLeftError, Texts, curate, find_leaks, score_questions
-from openthoughts_dagster.questions.replies import read_rating
+from openthoughts_dagster.questions.replies import rating_in
 from openthoughts_dagster.questions.scoring import ScoringContext
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
 
@@ -132,11 +133,10 @@ def test_kept_and_rejected_are_always_what_came_in(count: int) -> None:
         ('{"difficulty": true}', None),
         ('{"difficulty": "hard"}', None),
         ("7", None),
-        ("", None),
     ],
 )
 def test_a_rating_is_read_from_json_or_not_at_all(reply: str, rating: float | None) -> None:
-    assert read_rating(reply) == rating
+    assert rating_in(parse_json_reply(reply), "difficulty", 1, 10) == rating
 
 
 def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null() -> None:

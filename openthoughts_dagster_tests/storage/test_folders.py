@@ -170,7 +170,7 @@ def test_errors_name_the_address_and_the_remedy_and_no_credentials(
         assert caught.value.__cause__ is None and caught.value.__suppress_context__
         assert not any(value in str(caught.value) for value in (SECRET, KEYS["AWS_ACCESS_KEY_ID"]))
     with pytest.raises(StorageError) as caught:
-        folders.fetch("s3://user:hidden@files/students")
+        folders.fetch("s3://user:hidden/key@files/students")
     assert "hidden" not in str(caught.value)
 
 

@@ -47,11 +47,6 @@ class Tokens:
 Tokenize = Callable[[Texts], Tokens]
 
 
-def words_of(text: str) -> list[str]:
-    """The exact words of `text`."""
-    return WORD.findall(text)
-
-
 def word_tokens(texts: Texts, exact: bool) -> Tokens:
     """Divide texts into words: exact ones, or those of normalized texts."""
     from openthoughts_dagster.questions.matching import token_kernels
