@@ -99,7 +99,7 @@ class Folders:
                     "make it again"
                 ) from None
 
-    def complete(self, address: str) -> Manifest:
+    def require_manifest(self, address: str) -> Manifest:
         """Read the manifest of a folder that has to be there.
 
         Raises:
@@ -113,7 +113,7 @@ class Folders:
             )
         return manifest
 
-    def listed(self, address: str) -> list[str]:
+    def list_files(self, address: str) -> list[str]:
         """List the files of the folder at an address.
 
         Returns:
@@ -130,8 +130,8 @@ class Folders:
         Args:
             address: The address of a complete folder, or a path on this machine, which is returned as it is.
             weights: Whether files of weights are fetched. Without them only small files are, such as a tokenizer's.
-            manifest: The result of an earlier `complete`. The files that it names are fetched even when the address has
-                other files by now. By default the present manifest is used.
+            manifest: The result of an earlier `require_manifest`. The files that it names are fetched even when the
+                address has other files by now. By default the present manifest is used.
 
         Returns:
             The local folder. Do not write to it: other processes share it.
@@ -142,7 +142,7 @@ class Folders:
         """
         if (path := local_path(address)) is not None:
             return path
-        manifest = manifest or self.complete(address)
+        manifest = manifest or self.require_manifest(address)
         full = self.cache / "folders" / manifest.content
         if full.is_dir():
             return full
@@ -150,7 +150,7 @@ class Folders:
         target = full if len(names) == len(manifest.files) else full.with_name(f"{manifest.content}.light")
         with self._lock_cache_entry(target, address):
             if not target.is_dir():
-                self._download(address, manifest.content, manifest.some(names), target)
+                self._download(address, manifest.content, manifest.select(names), target)
         return target
 
     def read(self, address: str, name: str) -> bytes:
@@ -168,11 +168,11 @@ class Folders:
         """
         if (path := local_path(address)) is not None:
             return (path / name).read_bytes()
-        manifest = self.complete(address)
+        manifest = self.require_manifest(address)
         with open_address(address, "read") as (system, root):
             return bytes(system.cat_file(f"{root}/{manifest.content}/{name}"))
 
-    def names(self, address: str) -> list[str]:
+    def list_folders(self, address: str) -> list[str]:
         """List the names of the complete folders directly below an address, sorted."""
         with open_address(address, "listed") as (system, root):
             system.invalidate_cache(root)

@@ -177,4 +177,4 @@ def test_an_unfinished_training_of_nobody_is_empty(store: ObjectStore, tmp_path:
     students = Students(STORE, tmp_path / "scratch", tmp_path / "cache")
     assert students.find("0" * 32) is None
     assert StoredTraining(students, "0" * 32).newest() == ""
-    assert Folders(tmp_path).names(STORE) == []
+    assert Folders(tmp_path).list_folders(STORE) == []
