@@ -105,14 +105,12 @@ def _costs(lake: Lake) -> dict[tuple[str, str | None], str]:
         .agg(pl.col("cost").sum(), hours=pl.col("engine_seconds").sum() / 3600)
         .collect(engine="streaming")
     )
-    by_asset = spent.group_by("asset", "currency").agg(pl.col("cost").sum(), pl.col("hours").sum())
-    costs: dict[tuple[str, str | None], str] = {}
-    for row in by_asset.iter_rows(named=True):
-        costs[row["asset"], None] = _format_cost(row)
-    for row in spent.iter_rows(named=True):
-        costs[row["asset"], row["asked_as"]] = _format_cost(row)
-    return costs
+    by_asset = {(asset, None): rows for (asset,), rows in spent.partition_by("asset", as_dict=True).items()}
+    by_model = spent.partition_by("asset", "asked_as", as_dict=True)
+    return {(str(key[0]), key[1]): _format_cost(rows) for key, rows in (by_asset | by_model).items()}
 
 
-def _format_cost(row: dict[str, Any]) -> str:
-    return f"{row['cost']:,.2f} {row['currency']}" if row["cost"] else f"{row['hours']:,.2f} engine-h"
+def _format_cost(rows: pl.DataFrame) -> str:
+    money = rows.filter(pl.col("cost") > 0).group_by("currency").agg(pl.col("cost").sum()).sort("currency")
+    amounts = ", ".join(f"{cost:,.2f} {currency}" for currency, cost in money.iter_rows())
+    return amounts or f"{rows['hours'].sum():,.2f} engine-h"

@@ -80,7 +80,10 @@ class LakeReader:
         self._scanned[table.name, *partition.items()] = table
         chosen = _partition_filter(table, partition)
         damage.check_files(delta, self.address(table), chosen)
-        frame = self._scan_files(table, delta, chosen) if chosen else pl.scan_delta(delta, storage_options=self.options)
+        if chosen:
+            frame = self._scan_files(table, delta, chosen)
+        else:
+            frame = pl.scan_delta(delta, storage_options=self.options or None)
         for column in partition.keys() - chosen.keys():
             frame = frame.filter(pl.col(column) == partition[column])
         return frame.select(known_columns(table, delta))

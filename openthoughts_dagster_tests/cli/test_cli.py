@@ -2,16 +2,19 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
 from openthoughts_dagster.cli.doctor_models import check_models
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.landing import Watch, open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster_tests.cli.conftest import QUESTIONS, run
@@ -44,12 +47,17 @@ def test_status_counts_partitions_rows_and_cost(folder: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("source", ["sums", "more"])
         instance.report_runless_asset_event(dg.AssetMaterialization("deduped_questions", partition="sums"))
+    empty = {pl.String: "", pl.Int32: 0, pl.Float64: 0.0, pl.Boolean: False}
+    row = {name: empty.get(kind, datetime.now(UTC)) for name, kind in COMPLETIONS.columns.items()}
+    row |= {"asset": "teacher_answers", "asked_as": "slow", "engine_seconds": 7200.0}
+    paid = [row | {"cost": cost, "currency": currency} for cost, currency in ((2.0, "USD"), (3.0, "EUR"), (0.0, "USD"))]
+    Lake(folder / "lake").append(COMPLETIONS, pl.DataFrame(paid, schema=COMPLETIONS.schema))
     done = run("status")
     assert done.exit_code == 0, done.output
     lines = {line.split()[0]: line.split() for line in done.output.splitlines()}
     assert lines["deduped_questions"][1:7] == ["2", "1", "0", "0", "1", str(QUESTIONS)]
     assert lines["teacher_answers"][1:7] == ["2", "0", "0", "0", "2", "0"]
-    assert "by slow" in done.output
+    assert re.search(r"teacher_answers .* 3\.00 EUR, 2\.00 USD\n.*by slow .* 3\.00 EUR, 2\.00 USD\n", done.output)
 
 
 def test_an_added_file_lands_complete_and_is_taken(folder: Path) -> None:
