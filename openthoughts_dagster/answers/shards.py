@@ -60,7 +60,7 @@ def answer_shard(
     todo = rows.with_columns(missing=missing).filter(pl.col("missing").list.len() > 0)
     total = int(todo["missing"].list.len().sum())
     if not total:
-        return Usage(currency=model.reference.price.currency)
+        return Usage()
     log(f"{model.reference.name}: {total:,} completions to generate for {answers.label}, shard {shard}")
     purpose = Purpose(answers.asset, answers.label, model.reference.name)
     return generate(lake, pool, model, _read_pages(model, answers, todo), total, purpose, log)

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import click
 
+from openthoughts_dagster.cli.doctor_daemon import check_daemon
 from openthoughts_dagster.cli.doctor_lake import (
     check_lake,
     check_materializations,
@@ -136,7 +137,9 @@ def _landing(settings: Settings) -> Iterator[Finding]:
     except LandingError as error:
         yield Finding("landing zone", False, str(error))
         return
-    yield Finding("landing zone", True, f"{settings.landing}: {len(folders)} sources")
+    yield Finding(
+        "landing zone", True, f"{settings.landing}: {sum(bool(folder.files) for folder in folders.values())} sources"
+    )
     for entry in WatchedSources(Lake(settings.lake)).read().values():
         if entry.problem:
             yield Finding(f"source {entry.source}", False, entry.problem)
@@ -153,9 +156,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     with open_instance(settings) as instance:
         runs = instance.get_runs_count()
         yield Finding("dagster", True, f"{home}: {runs:,} runs, storage {type(instance.event_log_storage).__name__}")
-        beats = instance.get_daemon_heartbeats()
-        if not beats:
-            yield Finding("daemon", None, "no daemon has run on this instance: sensors do nothing (make ui starts one)")
+        yield from check_daemon(instance)
 
 
 def _accelerator() -> Iterator[Finding]:

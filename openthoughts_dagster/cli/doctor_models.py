@@ -1,8 +1,8 @@
 """The doctor's checks of models: whether they are found, their engines are installed, and their servers answer."""
 
 import asyncio
-import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from openthoughts_dagster.cli.findings import Finding
 from openthoughts_dagster.defs.settings import Settings
@@ -10,6 +10,7 @@ from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate, read_config
 from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply, run_to_end
 from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
+from openthoughts_dagster.generation.servers.secrets import read_api_key
 from openthoughts_dagster.recipe import ModelReference, Recipe, Student
 from openthoughts_dagster.recipe.engines import ENGINES, engine_entry, is_served
 from openthoughts_dagster.storage import Folders
@@ -29,8 +30,10 @@ def check_models(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
             says = f"engine {entry.name} needs the package {entry.package}, which is not installed here"
             yield Finding(what, False, f"{says}: {entry.how_to_install()}")
             continue
-        if reference.api_key_env and not os.environ.get(reference.api_key_env):
-            yield Finding(what, False, f"its key is missing: set the environment variable {reference.api_key_env}")
+        try:
+            read_api_key(reference.api_key_env)
+        except ValueError as error:
+            yield Finding(what, False, f"its key is missing: {error}; set it")
             continue
         try:
             located = locate(reference, recipe.folder, Folders(settings.cache), weights=False)
@@ -65,8 +68,8 @@ def check_servers(recipe: Recipe, settings: Settings) -> Iterator[Finding]:
     asked: dict[tuple[str, str | None], list[ModelReference]] = {}
     for _, reference in _roles(recipe):
         if is_served(reference.engine) and reference.base_url and ENGINES[reference.engine].is_installed():
-            key = os.environ.get(reference.api_key_env) if reference.api_key_env else None
-            if key or not reference.api_key_env:
+            with suppress(ValueError):  # check_models tells it
+                key = read_api_key(reference.api_key_env)
                 asked.setdefault((reference.base_url, key), []).append(reference)
     for (url, key), references in asked.items():
         yield run_to_end(_ask(url, key, references, elsewhere=settings.executor == "kubernetes"))

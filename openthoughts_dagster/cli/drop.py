@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.landing import LandedFolder, LandingError, LandingZone, open_landing_zone
-from openthoughts_dagster.landing.manifest import MANIFEST, read_manifest
+from openthoughts_dagster.landing.landed_files import MANIFEST
+from openthoughts_dagster.landing.manifest import read_manifest
 from openthoughts_dagster.landing.watch import MARKER
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.sources import ReaderContext, read_source

@@ -98,19 +98,22 @@ def _row(
 
 
 def _costs(lake: Lake) -> dict[tuple[str, str | None], str]:
-    """Sum the money by asset, and by asset and model. Without prices it sums the hours of engines."""
+    """Sum the money by asset, and by asset and model, in each currency. Without prices it sums the hours of engines."""
     spent = (
         lake.scan(COMPLETIONS)
         .group_by("asset", "asked_as", "currency")
         .agg(pl.col("cost").sum(), hours=pl.col("engine_seconds").sum() / 3600)
         .collect(engine="streaming")
     )
-    by_asset = {(asset, None): rows for (asset,), rows in spent.partition_by("asset", as_dict=True).items()}
-    by_model = spent.partition_by("asset", "asked_as", as_dict=True)
-    return {(str(key[0]), key[1]): _format_cost(rows) for key, rows in (by_asset | by_model).items()}
+    costs: dict[tuple[str, str | None], str] = {}
+    for (asset,), rows in spent.partition_by("asset", as_dict=True).items():
+        costs[asset, None] = _format_cost(rows)
+        for (model,), own in rows.partition_by("asked_as", as_dict=True).items():
+            costs[asset, model] = _format_cost(own)
+    return costs
 
 
 def _format_cost(rows: pl.DataFrame) -> str:
     money = rows.filter(pl.col("cost") > 0).group_by("currency").agg(pl.col("cost").sum()).sort("currency")
-    amounts = ", ".join(f"{cost:,.2f} {currency}" for currency, cost in money.iter_rows())
-    return amounts or f"{rows['hours'].sum():,.2f} engine-h"
+    says = " + ".join(f"{cost:,.2f} {currency}" for currency, cost in money.iter_rows())
+    return says or f"{rows['hours'].sum():,.2f} engine-h"

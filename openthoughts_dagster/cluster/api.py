@@ -216,11 +216,9 @@ class Api:
             except ApiException as error:
                 if error.status in (404, 409):
                     raise
-                if error.status in (400, 401, 403, 422):
+                if 400 <= (error.status or 0) < 500 and error.status not in (408, 429):
                     raise ClusterError(
-                        f"Kubernetes refused: {error.status} {error.reason}: {_message(error)}. The chart's Roles have "
-                        "the rights of runs, for students on several nodes with severalNodes.enabled: true, and for "
-                        "programs in pods with programPods.enabled: true"
+                        f"Kubernetes refused: {error.status} {error.reason}: {_message(error)}{_remedy(error)}"
                     ) from error
                 lost, says = error, f"{error.status} {_message(error)}"
             except (HTTPError, OSError) as error:
@@ -234,6 +232,18 @@ class Api:
     def _to_dictionary(self, thing: Any) -> Object:
         plain: Object = self._client.sanitize_for_serialization(thing)
         return plain
+
+
+def _remedy(error: Any) -> str:
+    says = _message(error)
+    if "exceeded quota" in says:
+        return ". The namespace's ResourceQuota is used up: raise it, or delete finished Jobs and let fewer steps run"
+    if error.status not in (401, 403) or "admission" in says:
+        return ""
+    return (
+        ". The chart's Roles have the rights of runs, for students on several nodes with severalNodes.enabled: true, "
+        "and for programs in pods with programPods.enabled: true"
+    )
 
 
 def _message(error: Any) -> str:

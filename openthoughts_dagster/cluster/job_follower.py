@@ -13,6 +13,7 @@ from openthoughts_dagster.cluster.pod_state import (
     event_reasons,
     is_failed,
     is_started,
+    is_too_small,
     job_reasons,
     may_still_write,
     now,
@@ -72,6 +73,10 @@ class JobFollower:
     def lines(self) -> list[str]:
         """Return the last log lines of the first pod and of the pods that failed, as far as they could be read."""
         return [line for lines in self._logs.values() for line in lines]
+
+    def is_too_small(self) -> bool:
+        """Whether a pod ran out of memory or disk, so that those of the next attempt would too."""
+        return any(is_too_small(reasons) for reasons in self._lost.values())
 
     def _follow(self) -> None:
         stuck_since: float | None = None

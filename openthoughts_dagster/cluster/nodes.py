@@ -13,6 +13,7 @@ from openthoughts_dagster.cluster.indexed_job import (
     pod_address,
 )
 from openthoughts_dagster.cluster.job_follower import JobFailed, JobFollower, wait_until_gone
+from openthoughts_dagster.cluster.pod_state import MOST_TOO_SMALL
 from openthoughts_dagster.cluster.pods import model_pod
 from openthoughts_dagster.cluster.settings import Cluster
 from openthoughts_dagster.recipe import Hardware
@@ -50,7 +51,7 @@ class NodesOfCluster:
         """Train a student. When a pod is lost, all pods start again from the last checkpoint.
 
         There is no limit on restarts while there are new checkpoints. Without a new checkpoint, training starts again
-        at most `lost_pods` times in a row.
+        at most `lost_pods` times in a row, and three times if pods run out of memory or disk.
 
         Args:
             address: Where the rows and settings of the training are.
@@ -74,8 +75,12 @@ class NodesOfCluster:
                 if any(_PERMANENT.match(line) for line in following.lines()):
                     raise
                 fruitless = 0 if progress() != before else fruitless + 1
-                if fruitless > self.cluster.lost_pods:
-                    raise JobFailed(f"{fruitless} times without a new checkpoint, the last time: {failed}") from failed
+                small = following.is_too_small()
+                if fruitless > self.cluster.lost_pods or (small and fruitless >= MOST_TOO_SMALL):
+                    hint = "; raise memory or disk of student.hardware" if small else ""
+                    raise JobFailed(
+                        f"{fruitless} times without a new checkpoint{hint}; the last time: {failed}"
+                    ) from failed
                 self.log(f"student: lost a pod, all start again from the last checkpoint: {failed}")
             wait_until_gone(self.api, name, self._grace)
             attempt += 1

@@ -16,6 +16,8 @@ _TOLD = ("Preempted", "TaintManagerEviction", "NodeNotReady")
 _WAITS_FOR_OTHERS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 _SIGNALS = {137: "killed (SIGKILL)", 143: "stopped (SIGTERM)", 139: "crashed (SIGSEGV)"}
 _GONE_AFTER = timedelta(seconds=15)
+MOST_TOO_SMALL = 3
+"""How many pods in a row may run out of memory or disk: the next one would be as small."""
 _REPEATED = timedelta(seconds=150)  # the kubelet tries to mount a volume again after at most two minutes
 
 Object = Mapping[str, Any]
@@ -94,6 +96,14 @@ def event_reasons(events: Sequence[Object], at: datetime) -> Iterator[Reason]:
 def _time_of(event: Object) -> str:
     at = event.get("lastTimestamp") or event.get("eventTime")
     return "" if at is None else datetime.fromisoformat(str(at)).astimezone(UTC).isoformat()
+
+
+def is_too_small(reasons: Sequence[Reason]) -> bool:
+    """Whether a pod was ended because it needs more memory or disk than it has, so that the next one would be too."""
+    return any(
+        reason.reason == "OOMKilled" or (reason.reason == "Evicted" and "exceed" in reason.message)
+        for reason in reasons
+    )
 
 
 def runs_undisturbed(pod: Object) -> bool:

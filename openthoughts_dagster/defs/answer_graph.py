@@ -15,7 +15,7 @@ import polars as pl
 
 from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, plan_answers, publish_answers
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts, show_estimate
+from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts, show_estimate, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
@@ -23,6 +23,7 @@ from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_mod
 from openthoughts_dagster.defs.waiting import wait_for_person
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.estimate import Estimate
+from openthoughts_dagster.generation.ledger import served_models
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import spent_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
@@ -129,13 +130,19 @@ def answer_graph(
         asked = request_of(tables, context.partition_key)
         model = models.locate(asked.model, weights=False)
         purpose = Purpose(asked.answers.asset, asked.answers.label)
-        tools = models.filter_tools(tables, recipe, purpose, context.log.info, asked.student)
+        before, log = retry_refused_before(context), context.log.info
+        tools = models.filter_tools(tables, recipe, purpose, log, asked.student, before)
         published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
+        served = served_models(tables, model.identity.partition, published.answers["completion_id"])
+        if served.height > 1:
+            names = ", ".join(f"{name} ({count:,})" for name, count in served.iter_rows())
+            context.log.warning(f"{asked.model.name}: its server answered as {served.height} models: {names}")
         return dg.Output(
             None,
             data_version=dg.DataVersion(published.data_version),
-            metadata=_metadata(tables, asked, planned, published),
+            metadata=_metadata(tables, asked, planned, published)
+            | ({"served_models": table(served)} if len(served) else {}),
         )
 
     # Data versions of a graph's outputs are in beta in Dagster 1.13; a change there shows in the tests.

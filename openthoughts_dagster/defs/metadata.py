@@ -98,10 +98,12 @@ def cost(spent: Usage) -> dict[str, Any]:
         "engine_seconds": round(spent.engine_seconds, 1),
         "tokens_per_second": round(spent.tokens_per_second, 1),
         "truncation_rate": round(spent.truncation_rate, 4),
-        "cost": round(spent.cost, 6),
+        "cost": round(sum(spent.costs.values()), 6),
     }
-    if spent.currency:
-        shown["currency"] = spent.currency
+    if len(priced := sorted(currency for currency, amount in spent.costs.items() if amount)) == 1:
+        shown["currency"] = priced[0]
+    elif priced:
+        shown["cost"] = " + ".join(f"{spent.costs[currency]:,.6f} {currency}" for currency in priced)
     if spent.finish_reasons:
         shown["finish_reasons"] = show_counts(spent.finish_reasons, "finish_reason")
     return shown

@@ -1,6 +1,7 @@
 """The resources of assets: the lake, the readers, and the models with their engines."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -113,6 +114,7 @@ class ModelsResource(dg.ConfigurableResource):
         purpose: Purpose,
         log: Callable[[str], None],
         most: int | None = None,
+        retry_refused_before: datetime | None = None,
     ) -> AskModel:
         """Return a function that asks a model through the ledger.
 
@@ -124,11 +126,13 @@ class ModelsResource(dg.ConfigurableResource):
             purpose: The asset and the source that the costs are recorded for.
             log: Gets lines of progress.
             most: The most completions that one call may generate; None for no limit.
+            retry_refused_before: Permanent failures from before this moment are asked again; by default none are.
 
         Raises:
             EngineError: The model cannot be found.
         """
-        return ledger_client(lake, self.pool, self.locate(reference), sampling, spent, purpose, log, most)
+        model = self.locate(reference)
+        return ledger_client(lake, self.pool, model, sampling, spent, purpose, log, most, retry_refused_before)
 
     def judges(
         self,
@@ -138,21 +142,29 @@ class ModelsResource(dg.ConfigurableResource):
         purpose: Purpose,
         log: Callable[[str], None],
         most: int | None = None,
+        retry_refused_before: datetime | None = None,
     ) -> Callable[[str], AskModel]:
         """Return a function that opens a judge of the recipe by its name, as `ledger_client` opens a model."""
 
         def judge(name: str) -> AskModel:
             reference = recipe.judge(name)
-            return self.ledger_client(lake, reference, reference.sampling, spent, purpose, log, most)
+            sampling = reference.sampling
+            return self.ledger_client(lake, reference, sampling, spent, purpose, log, most, retry_refused_before)
 
         return judge
 
     def filter_tools(
-        self, lake: Lake, recipe: Recipe, purpose: Purpose, log: Callable[[str], None], student: Student | None = None
+        self,
+        lake: Lake,
+        recipe: Recipe,
+        purpose: Purpose,
+        log: Callable[[str], None],
+        student: Student | None = None,
+        retry_refused_before: datetime | None = None,
     ) -> FilterTools:
         """Return what answer filters ask: the recipe's judges, the student before training, and tests of programs."""
         return FilterTools(
-            judge=self.judges(lake, recipe, Usage(), purpose, log),
+            judge=self.judges(lake, recipe, Usage(), purpose, log, retry_refused_before=retry_refused_before),
             resolve=recipe.path,
             student=lambda: self.locate(student or recipe.student),
             run_tests=partial(run_reference_tests, confinement=recipe.evaluation.confinement),

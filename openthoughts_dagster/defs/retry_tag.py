@@ -7,7 +7,7 @@ import dagster as dg
 RETRY_TAG = "openthoughts/retry_permanent"
 
 
-def retry_refused_before(context: dg.OpExecutionContext) -> datetime | None:
+def retry_refused_before(context: dg.OpExecutionContext | dg.AssetExecutionContext) -> datetime | None:
     """Read the tag of a run: permanent failures from before the returned moment are asked again.
 
     The tag's value is a time in ISO 8601, as `openthoughts retry` writes it, so that retries of the run ask no request
@@ -34,7 +34,7 @@ def retry_refused_before(context: dg.OpExecutionContext) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _creation_time(context: dg.OpExecutionContext) -> datetime:
+def _creation_time(context: dg.OpExecutionContext | dg.AssetExecutionContext) -> datetime:
     """Return when the run was created. For a retry, return when the first run was created."""
     run_id = context.run.root_run_id or context.run.run_id
     record = context.instance.get_run_record_by_id(run_id) or context.instance.get_run_record_by_id(context.run.run_id)

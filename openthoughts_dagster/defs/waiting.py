@@ -5,7 +5,13 @@ from contextlib import contextmanager
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG, SCHEDULE_NAME_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import (
+    AUTOMATION_CONDITION_TAG,
+    PARENT_RUN_ID_TAG,
+    RETRY_NUMBER_TAG,
+    SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
+)
 
 from openthoughts_dagster.answers import AnswerPlan
 from openthoughts_dagster.generation.generate import TooManyMissing
@@ -49,15 +55,17 @@ def judges_wait_for_person(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 def _is_automatic(run: dg.DagsterRun) -> bool:
-    return any(tag in run.tags for tag in _AUTOMATIC)
+    # A re-execution keeps the tags of the first run. The daemon numbers its own retries, so others are a person's.
+    by_person = PARENT_RUN_ID_TAG in run.tags and RETRY_NUMBER_TAG not in run.tags
+    return not by_person and any(tag in run.tags for tag in _AUTOMATIC)
 
 
 def _waits(context: dg.OpExecutionContext | dg.AssetExecutionContext, whose: str, says: str) -> dg.Failure:
     context.instance.add_run_tags(context.run.run_id, {WAITS_TAG: says})
     return dg.Failure(
         f"{context.partition_key} waits for a person: the settings of {whose} changed since it was made. {says}. "
-        "Nothing was asked, and the tables are as they were. Materialize the partition to pay for it (answers also by "
-        "`openthoughts backfill`), or change the settings back",
+        "Nothing was asked, and the tables are as they were. Materialize the partition or re-execute the run "
+        "to pay for it (answers also by `openthoughts backfill`), or change the settings back",
         metadata={"would_be_asked": says},
         allow_retries=False,
     )
@@ -69,5 +77,5 @@ def waiting_partitions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iter
     unfinished = storage.get_latest_asset_partition_materialization_attempts_without_materializations(asset)
     for partition, (run_id, _) in sorted(unfinished.items()):
         run = instance.get_run_by_id(run_id)
-        if run is not None and run.is_failure and (says := run.tags.get(WAITS_TAG)):
+        if run is not None and run.is_failure and _is_automatic(run) and (says := run.tags.get(WAITS_TAG)):
             yield partition, says

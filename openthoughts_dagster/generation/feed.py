@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from openthoughts_dagster.generation.requests import Completion, Request
 
@@ -15,6 +16,8 @@ class Feed:
 
     def __init__(self, pages: Iterator[Sequence[Request]]) -> None:
         self._pages = pages
+        self._reader = ThreadPoolExecutor(1, "pages")
+        self._page: Future[Sequence[Request] | None] | None = None
         self._next: deque[Request] = deque()
         self._under_way: dict[tuple[str, int], Request] = {}
         self._stopped = False
@@ -34,8 +37,12 @@ class Feed:
                 yield request
             if self._stopped:
                 return
-            # Reading a page from a table may block, so it runs in a thread and not in the engine's event loop.
-            page = await asyncio.to_thread(next, self._pages, None)
+            # Reading a page from a table may block, so it runs in a thread and not in the engine's event loop. The page
+            # is kept until it is used: when an engine dies meanwhile, the next stream goes on with it.
+            if self._page is None or self._page.cancelled():
+                self._page = self._reader.submit(next, self._pages, None)
+            page = await asyncio.wrap_future(self._page)
+            self._page = None
             if page is None:
                 return
             self._next.extend(page)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -56,7 +57,13 @@ class Plan:
         return len({sample for samples in self.wanted for sample in samples}) - len(self.missing)
 
 
-def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling) -> Plan:
+def plan(
+    lake: Lake,
+    model: Model,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    retry_refused_before: datetime | None = None,
+) -> Plan:
     """Key every sample of every prompt, and compare with the ledger. Starts no engine.
 
     Args:
@@ -64,6 +71,7 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
         model: The model that answers; its weights are not needed.
         prompts: The prompts, each with its number of samples.
         sampling: How the model samples.
+        retry_refused_before: Permanent failures from before this moment are asked again; by default none are.
     """
     keys, rendered = [""] * len(prompts), [""] * len(prompts)
     by_schema = sorted(range(len(prompts)), key=lambda i: id(prompts[i].json_schema))
@@ -76,7 +84,7 @@ def plan(lake: Lake, model: Model, prompts: Sequence[Prompt], sampling: Sampling
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
     schemas = _distinct_schemas(prompts)
     key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
-    missing = missing_samples(lake, model, key_series, samples, sampling, schemas)
+    missing = missing_samples(lake, model, key_series, samples, sampling, schemas, retry_refused_before)
     requests = {
         (key, index): Request(key, index, text, sampling, messages_for(model.reference, p.user), p.json_schema)
         for key, text, p, lacking in zip(keys, rendered, prompts, missing, strict=True)
@@ -116,11 +124,7 @@ def generate(
         EngineError: The engine cannot start, died three times without completing a request, or failed too often in a
             row, or every request failed for a reason that is not permanent. Committed completions stay in the ledger.
     """
-    usage, feed, breaker = (
-        Usage(currency=model.reference.price.currency),
-        Feed(continue_pages(lake, model, pages)),
-        CircuitBreaker(model.reference.name),
-    )
+    usage, feed, breaker = Usage(), Feed(continue_pages(lake, model, pages)), CircuitBreaker(model.reference.name)
     start = time.monotonic()
     name, last_error, transient, deaths, ended = model.reference.name, "", 0, 0, -1
 
@@ -158,7 +162,8 @@ def generate(
             if deaths >= _DEATHS:
                 raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
-    usage.cost = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
+    spent = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
+    usage.costs[model.reference.price.currency] = spent  # type: ignore[assignment]  # a Counter of floats
     if total and transient == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
     return usage
@@ -187,6 +192,7 @@ def ledger_client(
     purpose: Purpose,
     log: Log,
     most: int | None = None,
+    retry_refused_before: datetime | None = None,
 ) -> AskModel:
     """Make a function that asks a model, through the ledger: samples that are there are read and not asked again.
 
@@ -199,6 +205,7 @@ def ledger_client(
         purpose: The asset and the source that the ledger records.
         log: Takes lines of progress.
         most: The most completions that one call may generate; None for no limit.
+        retry_refused_before: The same as in `plan`.
 
     Returns:
         A function from prompts to the answers of each prompt, in order. It raises EngineError as `generate` does, and
@@ -211,7 +218,7 @@ def ledger_client(
     """
 
     def ask(prompts: Sequence[Prompt]) -> list[list[Answer]]:
-        planned = plan(lake, model, prompts, sampling)
+        planned = plan(lake, model, prompts, sampling, retry_refused_before)
         usage.add(Usage(reused=planned.reused))
         if planned.missing:
             total = len(planned.missing)

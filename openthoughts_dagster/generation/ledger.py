@@ -127,6 +127,26 @@ def chosen_completions(
     )
 
 
+def served_models(lake: Lake, partition: str, completion_ids: pl.Series) -> pl.DataFrame:
+    """Count completions by the name that their server gave its model; a server may change what is behind our name.
+
+    Returns:
+        Columns served_model and answers, the most frequent first; no rows if the server gave no names.
+    """
+    return (
+        lake.scan(COMPLETIONS, model=partition)
+        .select("completion_id", "engine")
+        .join(pl.LazyFrame({"completion_id": completion_ids}), on="completion_id", how="semi")
+        .group_by("engine")
+        .agg(answers=pl.len())
+        .group_by(served_model=pl.col("engine").str.json_path_match("$.served_model"))
+        .agg(pl.col("answers").sum())
+        .drop_nulls("served_model")
+        .sort("answers", "served_model", descending=[True, False])
+        .collect(engine="streaming")
+    )
+
+
 def read_answers(
     lake: Lake,
     model: Model,

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import polars as pl
 
+from openthoughts_dagster.generation.engine import EngineDied
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.reasoning import split_reasoning
@@ -19,6 +20,7 @@ from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError, text_hash
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 
 _COMMIT_ATTEMPTS = 3
+_LAST_COMMIT_PAUSE = 5.0  # seconds between attempts at the last commit
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class LedgerWriter:
             self._wake.notify()
         self._thread.join()
         if self._error is not None:
-            if error is None:
+            if error is None or isinstance(error, EngineDied):  # a new engine would go on without what was lost
                 raise self._error
             error.add_note(f"and what was generated last could not be committed: {self._error}")
 
@@ -85,6 +87,7 @@ class LedgerWriter:
 
     def _run(self) -> None:
         waiting: list[pl.DataFrame] = []  # rows of a commit that failed, for the next commit
+        failed = 0
         while True:
             with self._wake:
                 deadline = time.monotonic() + self._seconds
@@ -97,14 +100,17 @@ class LedgerWriter:
                     waiting.append(self._rows(completions))
                 if waiting:
                     self._lake.append(COMPLETIONS, pl.concat(waiting))
-                waiting = []
+                waiting, failed = [], 0
+                if closing:
+                    return None
             except LakeError as error:
-                if closing or len(waiting) >= _COMMIT_ATTEMPTS:
+                failed += 1
+                if failed >= _COMMIT_ATTEMPTS:
                     return self._stop(error)
+                if closing:  # nothing comes after this commit, and its rows are paid for
+                    time.sleep(min(self._seconds, _LAST_COMMIT_PAUSE))
             except BaseException as error:
                 return self._stop(error)
-            if closing:
-                return None
 
     def _stop(self, error: BaseException) -> None:
         with self._wake:

@@ -34,8 +34,7 @@ class Usage:
         cached_tokens: Tokens of the prompts that engines had in their cache.
         completion_tokens: Tokens of reasoning and answers.
         engine_seconds: Seconds for which engines ran.
-        cost: Money in `currency`.
-        currency: Currency of `cost`, such as USD.
+        costs: Money by currency, such as USD; models of one asset may have prices in several.
         finish_reasons: Number of completions by finish reason.
     """
 
@@ -48,16 +47,13 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
     engine_seconds: float = 0.0
-    cost: float = 0.0
-    currency: str = ""
+    costs: Counter[str] = field(default_factory=Counter)
     finish_reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Usage") -> None:
         """Add the usage of another generation."""
-        self.currency = self.currency or other.currency
         for name in self.__dataclass_fields__:
-            if name != "currency":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def count(self, completion: Completion) -> None:
         """Count one completion that an engine returned."""
@@ -91,7 +87,8 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
         pl.col("source") == source,
         pl.col("asked_as") == asked_as,
     )
-    row = rows.select(*_SUMS, currency=pl.col("currency").first()).collect().row(0, named=True)
+    row = rows.select(*_SUMS).collect().row(0, named=True)
+    costs = rows.group_by("currency").agg(pl.col("cost").sum().round(9)).collect()
     reasons = rows.group_by("finish_reason").len().collect()
     return Usage(
         generated=row["completions"] - row["failed"],
@@ -102,8 +99,7 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
         cached_tokens=row["cached_tokens"],
         completion_tokens=row["completion_tokens"],
         engine_seconds=row["engine_seconds"],
-        cost=row["cost"],
-        currency=row["currency"] or "",
+        costs=Counter(dict(costs.iter_rows())),
         finish_reasons=Counter(dict(reasons.iter_rows())),
     )
 

@@ -16,6 +16,7 @@ from openthoughts_dagster.landing.landed_files import (
     Stamp,
     escape_name,
     find_problem,
+    report_loose_files,
 )
 from openthoughts_dagster.landing.local_files import hash_content, make_stamp
 from openthoughts_dagster.sources.confined import open_inside
@@ -33,13 +34,12 @@ class FolderZone:
     def scan(self) -> dict[str, LandedFolder]:
         try:
             with os.scandir(self.address) as entries:
-                folders = sorted(
-                    (entry for entry in entries if entry.name[0] != "." and _is_folder(entry)),
-                    key=lambda entry: entry.name,
-                )
+                shown = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+                folders = [entry for entry in shown if _is_folder(entry)]
         except OSError as error:
             raise self._unreachable(error) from error
-        return {escape_name(folder.name): _list_landed_folder(folder) for folder in folders[:_MOST_SOURCES]}
+        found = {escape_name(folder.name): _list_landed_folder(folder) for folder in folders[:_MOST_SOURCES]}
+        return report_loose_files({entry.name for entry in shown} - {entry.name for entry in folders}) | found
 
     def read(self, name: str, file: str, most: int) -> bytes:
         try:

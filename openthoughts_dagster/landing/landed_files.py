@@ -1,5 +1,6 @@
 """The files of a landed source: their states, and why none of them may be read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openthoughts_dagster.lake import text_hash
@@ -7,7 +8,9 @@ from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
 Files = dict[str, "Stamp"]
 
+MANIFEST = "source.yaml"
 MOST_FILES = 10_000  # of one source
+_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".pdf", ".7z", ".zip", ".gz", ".zst", MANIFEST)
 
 
 class LandingError(RuntimeError):
@@ -40,6 +43,18 @@ class LandedFolder:
 
     files: Files
     problem: str = ""
+
+
+def report_loose_files(names: Iterable[str]) -> dict[str, LandedFolder]:
+    """Report data files that are beside the folders of sources and not in one. Other files, such as a README, are fine.
+
+    Args:
+        names: The files at the top of a landing zone.
+    """
+    problem = (
+        f"is a file beside the folders of sources, and is not read: put it into a folder of its own, with {MANIFEST}"
+    )
+    return {escape_name(name): LandedFolder({}, problem) for name in sorted(names) if name.lower().endswith(_DATA)}
 
 
 def signature(files: Files) -> str:

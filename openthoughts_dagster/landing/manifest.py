@@ -14,7 +14,6 @@ from openthoughts_dagster.recipe import Source
 from openthoughts_dagster.recipe.fields import SLUG
 from openthoughts_dagster.recipe.suggestions import did_you_mean
 
-MANIFEST = "source.yaml"
 MOST_BYTES = 64 * 1024
 
 _DEEPEST = 10

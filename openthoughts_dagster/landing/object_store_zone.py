@@ -13,6 +13,7 @@ from openthoughts_dagster.landing.landed_files import (
     Stamp,
     escape_name,
     find_problem,
+    report_loose_files,
 )
 from openthoughts_dagster.storage import open_file_system
 
@@ -31,12 +32,16 @@ class ObjectStoreZone:
         def look(store: Any, root: str) -> dict[str, LandedFolder]:
             store.invalidate_cache()
             found: dict[str, Files] = {}
+            loose: list[str] = []
             for path, info in store.find(root, detail=True).items():
                 name, _, file = path.removeprefix(root).lstrip("/").partition("/")
+                if not file and not path.endswith("/"):
+                    loose.append(name)
                 files = found.setdefault(escape_name(name), {}) if file and not file.endswith("/") else {}
                 if len(files) <= MOST_FILES:
                     files[file] = Stamp(_checksum(store, path, info), int(info["size"]))
-            return {name: LandedFolder(files, find_problem(files)) for name, files in sorted(found.items())}
+            folders = {name: LandedFolder(files, find_problem(files)) for name, files in sorted(found.items())}
+            return report_loose_files(loose) | folders
 
         return self._run(look)
 

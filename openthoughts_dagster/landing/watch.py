@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.landing.escaping import escape_control
-from openthoughts_dagster.landing.landed_files import Files, LandedFolder, LandingError, signature
-from openthoughts_dagster.landing.manifest import MANIFEST, MOST_BYTES, ManifestError, read_manifest
+from openthoughts_dagster.landing.landed_files import MANIFEST, Files, LandedFolder, LandingError, signature
+from openthoughts_dagster.landing.manifest import MOST_BYTES, ManifestError, read_manifest
 from openthoughts_dagster.landing.versions import content_of, files_of, hub_commit, moves, signature_of
 from openthoughts_dagster.landing.watched_sources import VANISHED, WatchedSource, new_version_id
 from openthoughts_dagster.landing.zone import LandingZone
@@ -19,6 +19,7 @@ from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
 
 MARKER = "_SUCCESS"
 _LONGEST_PROBLEM = 2000  # characters
+_NAME_TAKEN = "the recipe has this source; the folder of its name that landed is not read: rename it"
 
 # The most work of one look: versions accepted, waiting sources remembered, bytes read, datasets asked for on the hub.
 _ACCEPTED_AT_ONCE, _WAITING, _BYTES, _HUB = 100, 500, 4 * 2**30, 2
@@ -101,8 +102,9 @@ class Watch:
         for name, state in states.items():
             entry = seen.sources.get(name)
             if entry and entry.signature == state.signature and not self._accepted_before_confinement(entry):
-                if entry.problem == VANISHED:
-                    seen.sources[name] = replace(entry, problem="")
+                if entry.problem == VANISHED:  # it may have vanished before it was requested; its run has the same key
+                    number += 1
+                    seen.sources[name] = replace(entry, problem="", number=number)
                 continue
             complete = (
                 state.complete or (entry and entry.signature == state.signature) or waiting.get(name) == state.signature
@@ -173,8 +175,10 @@ class Watch:
         try:
             content, manifest = state.identify()
         except Exception as error:  # no error of one folder may stop the others
-            says = str(error) if isinstance(error, ManifestError | LandingError | OSError) else repr(error)
-            return replace(known, signature=state.signature, problem=escape_control(says)[:_LONGEST_PROBLEM])
+            outside = isinstance(error, LandingError | OSError)  # of the store or the disk; looked at again
+            says = str(error) if outside or isinstance(error, ManifestError) else repr(error)
+            signature = "" if outside else state.signature
+            return replace(known, signature=signature, problem=escape_control(says)[:_LONGEST_PROBLEM])
         same = replace(known, signature=state.signature, manifest=manifest, problem="")
         if content == known.content.partition("@")[0]:
             return same
@@ -196,9 +200,8 @@ class Watch:
 
     def _report_name_conflicts(self, seen: Seen, landed: Mapping[str, LandedFolder] | None) -> None:
         for name, entry in seen.sources.items():
-            if name in self._own and landed is not None:
-                problem = "the recipe has this source; the folder of its name that landed is not read: rename it"
-                seen.sources[name] = replace(entry, problem=problem if name in landed else "")
+            if name in self._own and landed is not None and (name in landed or entry.problem == _NAME_TAKEN):
+                seen.sources[name] = replace(entry, problem=_NAME_TAKEN if name in landed else "")
 
     def _check_hub_commits(self, seen: Seen, turn: int, number: int) -> None:
         """Ask the hub for the newest commits of a few sources, in turn. The first answer for a source is no change."""

@@ -1,6 +1,5 @@
 """Embeddings of questions, and scores by their similarity to good and bad examples."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import polars as pl
 
 from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import FatalServerError, RequestFailed
+from openthoughts_dagster.generation.servers.secrets import read_api_key
 from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, read_slices, text_hash
 from openthoughts_dagster.recipe import EmbeddingScore, Retry
 
@@ -217,9 +217,10 @@ class _Server:
     def embed(self, texts: Sequence[str]) -> Iterator[Vectors]:
         """Embed with one request for each batch."""
         settings, address = self._settings, self._address
-        key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
-        if not key:
-            raise EmbeddingError(f"scores.{settings.name}.api_key_env: {settings.api_key_env} is not set; set it")
+        try:
+            key = read_api_key(settings.api_key_env)
+        except ValueError as error:
+            raise EmbeddingError(f"scores.{settings.name}.api_key_env: {error}; set it") from None
         with BlockingHttpClient(settings.base_url or _DEFAULT_URL, key, _RETRY) as server:
             for start in range(0, len(texts), settings.batch_size):
                 batch = list(texts[start : start + settings.batch_size])

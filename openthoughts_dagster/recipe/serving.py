@@ -115,7 +115,7 @@ class Retry(RecipeModel):
     """How failed requests are retried, and when they are given up."""
 
     attempts: Positive = Field(
-        7, description="Tries of a request that times out, breaks off, or ends in a server's error (5xx)."
+        7, description="Tries of a request that breaks off or ends in a server's error (5xx); of one that times out, 3."
     )
     first_wait: float = Field(0.5, gt=0, description="Seconds up to which the first retry waits; doubled each time.")
     longest_wait: float = Field(30, gt=0, description="Seconds up to which any retry waits, unless Retry-After says.")

@@ -1,6 +1,7 @@
 """What `openthoughts doctor` finds: each thing that is wrong, while it goes on to the next."""
 
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,17 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from openthoughts_dagster.defs.recipe_uses import announce_recipe
 from openthoughts_dagster.defs.settings import Settings
@@ -103,6 +115,23 @@ def test_an_instance_whose_materializations_the_lake_lacks_is_named(
     assert "no rows: sums." in line
 
 
+def test_a_silent_daemon_a_stopped_sensor_and_an_evaluation_that_fails_are_named(folder: Path) -> None:
+    home = GrpcServerCodeLocationOrigin("localhost", 1, location_name="ours")
+    now, failed = time.time(), SerializableErrorInfo("LakeError: no\nspace", [], None)
+    with dg.DagsterInstance.get() as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(now - 7200, "SENSOR", "1", []))
+        for name, status in (("source_landing_sensor", "DECLARED_IN_CODE"), ("cheap_assets", "STOPPED")):
+            origin = RemoteRepositoryOrigin(home, "__repository__").get_instigator_origin(name)
+            state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus(status), SensorInstigatorData())
+            instance.add_instigator_state(state)
+            tick = TickData(origin.get_id(), name, state.instigator_type, TickStatus.FAILURE, now - 120, error=failed)
+            instance.create_tick(tick._replace(selector_id=state.selector_id))
+    found = run("doctor").output
+    assert "daemon: was heard last 2 h ago: sensors do nothing, and 0 runs wait in the queue" in found
+    assert "sensor cheap_assets: was stopped by a person" in found
+    assert "PROBLEM sensor source_landing_sensor: its last evaluation, 2 min ago, failed: LakeError: no space" in found
+
+
 def test_rows_that_were_read_with_other_settings_are_named(folder: Path) -> None:
     row = {"source": "sums", "settings": "others", "definition": "{}", "rows": 10}
     assert "with other settings" not in run("doctor").output
@@ -152,7 +181,7 @@ def test_servers_are_asked_whether_they_answer(
 ) -> None:
     with serving_in_thread(scripted(refusal(500)), **options) as (address, _):
         change_teacher(folder, base_url=address, api_key_env="THE_KEY")
-        monkeypatch.setenv("THE_KEY", KEY)
+        monkeypatch.setenv("THE_KEY", f"{KEY}\n")  # as files have them
         output = run("doctor").output
     assert says.format(address=address) in output
     assert KEY not in output

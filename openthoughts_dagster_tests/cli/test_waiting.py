@@ -66,7 +66,10 @@ def test_a_cell_whose_settings_moved_waits_for_a_person(folder: Path, asked: lis
         assert status.exit_code == 0 and "teacher_answers sums|slow waits for a person" in status.output
         assert says in status.output and "USD" in status.output
 
-        assert _answer(instance).success and len(asked) == count + 2 * (QUESTIONS + 2)
+        again = AUTOMATIC | {"dagster/parent_run_id": waits.run_id}
+        assert not _answer(instance, **again, **{"dagster/retry_number": "1"}).success and len(asked) == count
+        # a person re-executes the run in the UI
+        assert _answer(instance, **again).success and len(asked) == count + 2 * (QUESTIONS + 2)
         assert "waits for a person" not in run("status").output
         _append(folder, "newest?")
         assert _answer(instance, **AUTOMATIC).success and len(asked) == count + 2 * (QUESTIONS + 3)

@@ -7,12 +7,12 @@ from typing import Any
 
 from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
-Answer = int | dict[str, Any]
+Answer = int | dict[str, Any] | tuple[int, dict[str, Any]]
 
 
 @contextmanager
 def failing_api(*answers: Answer) -> Iterator[tuple[Any, list[str]]]:
-    """A client of it, and the requests so far. `answers` in their order: a status, 0 to hang up, or an object."""
+    """A client of it, and the requests so far. `answers` in their order: a status, 0 to hang up, an object, or both."""
     from kubernetes import client
 
     left, asked = list(answers), list[str]()
@@ -25,7 +25,9 @@ def failing_api(*answers: Answer) -> Iterator[tuple[Any, list[str]]]:
             if answer == 0:
                 self.connection.close()
                 return
-            status, body = (200, answer) if isinstance(answer, dict) else (answer, {"message": f"said {answer}"})
+            if isinstance(answer, dict):
+                answer = (200, answer)
+            status, body = answer if isinstance(answer, tuple) else (answer, {"message": f"said {answer}"})
             self.send_json(status, body)
 
         do_GET = do_POST = do_DELETE = answer

@@ -40,6 +40,15 @@ def test_a_right_that_is_missing_is_said_at_once_with_who_gives_it() -> None:
         Api(client, "space", 60).create_service(JOB)
 
 
+def test_what_is_too_large_or_over_quota_is_said_at_once_without_advice_about_rights() -> None:
+    quota = {"code": 403, "message": 'jobs.batch "x" is forbidden: exceeded quota: few, limited: count/jobs.batch=5'}
+    with failing_api(413, (403, quota)) as (client, asked):
+        for says in ("refused: 413 .*said 413$", "exceeded quota.*ResourceQuota is used up"):
+            with pytest.raises(ClusterError, match=says):
+                Api(client, "space", 60).create_job(JOB)
+    assert len(asked) == 2
+
+
 def test_a_server_that_stays_away_is_an_error_in_the_end() -> None:
     with (
         failing_api(500, 500, 500, 500) as (client, _),

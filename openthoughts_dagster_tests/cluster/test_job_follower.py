@@ -119,12 +119,11 @@ def test_a_lost_pod_is_said_with_its_reason_and_the_pods_start_again() -> None:
 
 
 def test_pods_that_are_lost_again_and_again_without_a_new_checkpoint_end_the_step() -> None:
-    lost = ({"failed": 1}, [failed("OOMKilled", 137)], "")
-    api = Scripted(*[[lost] for _ in range(3)])
-
-    with pytest.raises(JobFailed, match=r"3 times without a new checkpoint, the last time: OOMKilled"):
-        train(api, lost_pods=2)
-    assert api.there == []
+    for reason, most in (("Evicted", 2), ("OOMKilled", 10)):
+        api = Scripted(*[[({"failed": 1}, [failed(reason, 137)], "")] for _ in range(3)])
+        with pytest.raises(JobFailed, match=rf"3 times without a new checkpoint.*; the last time: {reason}"):
+            train(api, lost_pods=most)
+        assert api.there == []
 
 
 def test_losses_between_which_there_was_progress_are_forgiven() -> None:

@@ -70,6 +70,23 @@ def test_the_recipes_sources_become_partitions_and_are_read_once(deployment: Dep
     assert deployment.requested() == []
 
 
+def test_a_source_that_vanished_before_it_was_requested_stops_nothing_and_is_read_when_it_is_back(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.tick(), deployment.tick()
+    deployment.land("mine")
+    before = deployment.cursor
+    deployment.tick()  # the daemon dies before it stores the cursor and the partition
+    deployment.cursor = before
+    deployment.instance.delete_dynamic_partition("source", "mine")
+    shutil.move(deployment.landing / "mine", tmp_path / "away")
+    deployment.land("other")
+    assert deployment.requested() == ["other"] and "mine" not in deployment.partitions()
+
+    shutil.move(tmp_path / "away", deployment.landing / "mine")
+    assert deployment.requested() == ["mine"] and "mine" in deployment.partitions()
+
+
 def test_a_landed_source_becomes_a_partition_and_is_read(deployment: Deployment) -> None:
     deployment.tick(), deployment.tick()
     deployment.land("mine")

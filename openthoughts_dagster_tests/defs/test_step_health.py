@@ -275,6 +275,17 @@ def test_a_lost_pod_is_replaced_also_where_exceptions_are_final(world: World) ->
     assert _retried(world, "deduped_questions", 0, lost=False).is_step_failure
 
 
+def test_a_pod_that_runs_out_of_memory_is_not_replaced_ten_times(world: World) -> None:
+    key = "scored_questions"
+    world.api.pods = [_pod(**_ended("OOMKilled", 137))]
+    for attempt, again in enumerate((True, True, False)):
+        context = world.step(key, attempts=attempt)
+        list(world.pods.launch_step(context))
+        world.api.job = {"status": {"failed": 1}}
+        assert "raise memory or disk" in str(_check(world, context).unhealthy_reason)
+        assert _retried(world, key, attempt, lost=True).is_step_up_for_retry == again
+
+
 def test_a_step_that_used_up_its_time_is_not_started_again(world: World) -> None:
     context = world.step("teacher_answers.answer[0]", "large")
     failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}

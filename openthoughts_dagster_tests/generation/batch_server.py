@@ -31,7 +31,8 @@ class BatchServer:
     """State of the server: `paid` counts how often each request was in a batch, by its custom id.
 
     `finish` lets batches end, `waits` after so many looks; before that they are in progress. `hold` keeps replies to
-    new batches back, as a network does that breaks between a batch and its reply.
+    new batches back, as a network does that breaks between a batch and its reply. `tear` replaces the last line of each
+    file of results.
     """
 
     def __init__(self, answer: Answer = answer_line, page: int = 100) -> None:
@@ -45,6 +46,7 @@ class BatchServer:
         self.waits: Counter[str] = Counter()
         self.statuses: dict[str, str] = {}
         self.errors: dict[str, Any] = {}
+        self.tear = b""
 
     def lines(self, file: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.files[file].splitlines()]
@@ -100,6 +102,8 @@ class BatchServer:
 
     async def content(self, request: web.Request) -> web.Response:
         found = self.files.get(request.match_info["name"])
+        if self.tear and found is not None:
+            found = b"".join(found.splitlines(keepends=True)[:-1]) + self.tear
         return web.Response(body=found) if found is not None else web.json_response({"error": "gone"}, status=404)
 
     @contextmanager

@@ -65,7 +65,13 @@ async def serving(
         return web.json_response({"object": "list", "data": list(models)}, status=models_status)
 
     app = web.Application()
-    app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", listed)])
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", complete),
+            web.post("/v1/completions", complete),
+            web.get("/v1/models", listed),
+        ]
+    )
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)

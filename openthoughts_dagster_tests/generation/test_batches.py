@@ -97,6 +97,15 @@ def test_a_failed_line_is_a_row_with_its_reason_and_is_asked_again_only_if_that_
     assert sorted(server.paid.values()) == [1, 1, 2, 2, 2]
 
 
+def test_a_broken_line_of_the_results_costs_one_answer_and_not_all(lake: Lake, server: BatchServer) -> None:
+    server.tear = b'{"custom_id": "'
+    answers = [answer.error for [answer] in ask(lake, server, requests=10)]
+    assert [error is None for error in answers] == [False] + [True] * 4 and "without it" in str(answers[0])
+    server.tear = b""
+    ask(lake, server, requests=10)
+    assert sorted(server.paid.values()) == [1, 1, 1, 1, 2]
+
+
 def test_a_refused_parameter_is_left_out_in_the_next_batch(lake: Lake, server: BatchServer) -> None:
     def answer(line: dict[str, Any]) -> dict[str, Any]:
         if "max_tokens" in line["body"]:

@@ -1,15 +1,24 @@
 """Nothing is paid for twice, nothing that was paid for is lost."""
 
+import asyncio
+import json
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from openthoughts_dagster.defs.metadata import cost
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
+from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.generate import generate, ledger_client, plan
+from openthoughts_dagster.generation.ledger import served_models
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
@@ -18,6 +27,7 @@ from openthoughts_dagster.generation.requests import Completion, Prompt, Request
 from openthoughts_dagster.generation.usage import Usage, generation_costs
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError
 from openthoughts_dagster.recipe import CommitBudget, Hardware, Price, Sampling, Teacher
+from openthoughts_dagster_tests.answers.rows import completion_rows
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
 
 QUESTIONS = pl.DataFrame(
@@ -140,6 +150,49 @@ def test_an_engine_that_dies_is_started_again_and_asked_only_for_what_was_under_
     assert lake.scan(COMPLETIONS).select("key", "sample_index").unique().collect().height == 8
 
 
+def test_a_page_that_is_read_while_an_engine_dies_is_asked_by_the_next_engine(lake: Lake, teacher: Model) -> None:
+    first, second = (plan(lake, teacher, [Prompt(text)], SAMPLING).missing for text in ("1 + 1?", "2 + 2?"))
+    read, died = threading.Event(), threading.Event()
+
+    def pages() -> Iterator[list[Request]]:
+        yield first
+        read.set()
+        died.wait(10)
+        yield second
+
+    feed = Feed(pages())
+
+    async def dies() -> None:
+        stream = feed.stream()
+        await anext(stream)
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.to_thread(read.wait, 10)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def goes_on() -> list[Request]:
+        asyncio.get_running_loop().call_later(0.05, died.set)
+        return [request async for request in feed.stream()]
+
+    asyncio.run(dies())
+    assert asyncio.run(goes_on()) == [*first, *second]
+
+
+def test_a_commit_that_fails_when_the_engine_dies_ends_the_run_with_its_reason(tmp_path: Path, teacher: Model) -> None:
+    class Full(Lake):
+        def append(self, table: object, rows: pl.DataFrame) -> None:
+            raise LakeError("no space")
+
+    def dies(number: int, request: Request) -> Completion:
+        if number:
+            raise EngineDied("t: the engine died")
+        return Completion(request, "4", "stop", 3, 1, 0.1)
+
+    quick = teacher.reference.model_copy(update={"commit": CommitBudget(seconds=0.01)})
+    with pytest.raises(LakeError, match="no space"):
+        _generate(Full(tmp_path / "lake"), FaultyPool(dies), replace(teacher, reference=quick), 2, SAMPLING)
+
+
 def test_an_engine_that_dies_at_once_every_time_stops_the_run(lake: Lake, teacher: Model) -> None:
     def dies(number: int, request: Request) -> Completion:
         raise EngineDied("t: the engine died")
@@ -155,6 +208,18 @@ def test_a_permanent_failure_is_not_asked_again(lake: Lake, teacher: Model) -> N
 
     _generate(lake, FaultyPool(too_long), teacher, 1, SAMPLING)
     assert plan(lake, teacher, _prompts(1), SAMPLING).missing == []
+
+
+def test_a_judge_can_be_asked_again_for_what_it_refused_for_good(lake: Lake, teacher: Model) -> None:
+    refuses = FaultyPool(lambda _, request: Completion(request, "", "error", 3, 0, 0, error="no", permanent=True))
+    answers, before = FaultyPool(says("4")), datetime.now(UTC)
+
+    def ask(pool: EnginePool, moment: datetime | None) -> list[str | None]:
+        client = ledger_client(lake, pool, teacher, SAMPLING, Usage(), Purpose(), print, retry_refused_before=moment)
+        return [answer.error for [answer] in client(_prompts(1))]
+
+    assert ask(refuses, None) == ask(answers, None) == ask(answers, before) == ["no"] * 4
+    assert ask(answers, datetime.now(UTC)) == ask(refuses, datetime.now(UTC)) == [None] * 4
 
 
 def test_what_was_too_long_is_asked_again_when_the_model_takes_longer_prompts(lake: Lake, teacher: Model) -> None:
@@ -228,7 +293,19 @@ def test_the_ledger_says_what_each_completion_cost_and_who_asked(lake: Lake, unt
     assert 0 < rows["engine_seconds"].to_numpy().sum() <= spent.engine_seconds
     assert (account["asset"], account["source"], account["model"]) == ("teacher_answers", "s", "t")
     assert (account["completions"], account["completion_tokens"], account["currency"]) == (8, 32, "EUR")
-    assert spent.cost == pytest.approx(tokens + spent.engine_seconds * 2 * 10)
+    assert spent.costs["EUR"] == pytest.approx(tokens + spent.engine_seconds * 2 * 10)
+    spent.add(Usage(costs=Counter(EUR=1, USD=5)))
+    assert spent.costs["USD"] == 5 and cost(spent)["cost"] == f"{spent.costs['EUR']:,.6f} EUR + 5.000000 USD"
+
+
+def test_a_server_that_changed_the_model_behind_a_name_is_known_from_the_answers(lake: Lake) -> None:
+    for name, numbers in (("m-2026-01", "123"), ("m-2026-09", "45"), (None, "6")):
+        rows = completion_rows("m@served", list(numbers), list(numbers), [None] * len(numbers))
+        lake.append(COMPLETIONS, rows.with_columns(engine=pl.lit(json.dumps({"served_model": name} if name else {}))))
+    assert served_models(lake, "m@served", pl.Series(["1", "2", "4", "6"])).rows() == [
+        ("m-2026-01", 2),
+        ("m-2026-09", 1),
+    ]
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -172,3 +172,8 @@ def test_a_store_that_fails_for_a_moment_loses_nothing(tmp_path: Path) -> None:
             while lake.failures > max(0, 1 - number):
                 time.sleep(0.01)
     assert lake.scan(COMPLETIONS).collect().height == 3
+
+    lake.failures = 2  # at the very end, where no later commit takes the rows along
+    with _writer(lake) as ledger:
+        ledger.add(_completion(3))
+    assert lake.scan(COMPLETIONS).collect().height == 4

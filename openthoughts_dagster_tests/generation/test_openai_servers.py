@@ -330,17 +330,93 @@ def test_gateways_that_time_out_again_and_again_are_paid_three_times_and_not_mor
     assert len(asked) == 3 and "each is paid for" in str(completion.error)
 
 
-@pytest.mark.parametrize("ending", ["breaks", "error"])
+@pytest.mark.parametrize("ending", ["breaks", "error", "hole"])
 def test_a_stream_that_breaks_off_is_no_answer(ending: str) -> None:
     async def script(number: int, request: web.Request) -> web.StreamResponse:
         if number == 0 and ending == "breaks":
             return await streamed(request, piece(content="4 "), ends=False)
+        if number == 0 and ending == "hole":
+            return await streamed(request, piece(content="4 "), "{'choices': [{'del", piece("stop", content="4"))
         if number == 0:
             return await streamed(request, piece(content="4 "), {"error": {"message": "worker died", "code": 500}})
         return await streamed(request, piece("stop", content="4"))
 
     [completion], asked = ask(script, stream="always")
     assert (completion.text, completion.error, completion.retries, len(asked)) == ("4", None, 1, 2)
+
+
+CONTEXT = "This model's maximum context length is 8192 tokens"
+ROOM = {
+    f"{CONTEXT}. However, you requested 8250 tokens (58 in the messages, 8192 in the completion).": 8134,
+    f"'max_tokens' is too large: 8192. {CONTEXT} and your request has 1,058 input tokens.": 7134,
+    f"{CONTEXT}. However, you requested about 8250 tokens (58 of text input, 8192 in the output)": 8134,
+    f"{CONTEXT}, however you requested 8250 tokens (58 in your prompt; 8192 for the completion)": 8134,
+    f"{CONTEXT}. However, your messages resulted in 9000 tokens": None,
+    f"{CONTEXT}. However, you requested 17192 tokens (9000 in the messages, 8192 in the completion)": None,
+}
+
+
+@pytest.mark.parametrize(("refused", "room"), ROOM.items())
+def test_a_server_that_counts_prompt_and_answer_together_is_asked_for_what_the_prompt_leaves(
+    refused: str, room: int | None
+) -> None:
+    replies = scripted(refusal(400, refused, code="context_length_exceeded"), chat("4"))
+    [completion], asked = ask(replies, sampling=Sampling(max_tokens=8192), stream="never")
+    if room is None:
+        assert (completion.permanent, len(asked)) == (True, 1)
+    else:
+        assert (completion.error, asked[1]["max_tokens"]) == (None, room)
+
+
+def test_a_refused_setting_with_safety_in_its_name_is_no_moderated_prompt() -> None:
+    refused = refusal(400, "Invalid value for 'safety_settings'", param="safety_settings", code="invalid_value")
+    [completion], _ = ask(scripted(refused))
+    assert (completion.permanent, completion.finish_reason) == (False, "error")
+    [completion], _ = ask(scripted(refusal(400, "The prompt was flagged", param="prompt", code="content_filter")))
+    assert (completion.permanent, completion.finish_reason) == (True, "content_filter")
+
+
+def test_a_server_that_cuts_a_prompt_silently_has_not_answered_it(untrained_model: Path, lake: Lake) -> None:
+    def reply(prompt_tokens: int) -> web.Response:
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 2}
+        return web.json_response({"choices": [{"text": "4", "finish_reason": "stop"}], "usage": usage})
+
+    with serving_in_thread(scripted(reply(5), reply(1000))) as (url, _):
+        reference = ModelReference(
+            name="api", model="m", engine="openai", base_url=url, tokenizer=str(untrained_model), retry=BRIEF,
+            max_model_len=4000, price=Price(prompt_million=1e6), max_in_flight=1,
+        )  # fmt: skip
+        model, pool = locate(reference, Path()), EnginePool()
+        planned = plan(lake, model, [Prompt("2 + 2? " * 20), Prompt("3 + 3?"), Prompt("4 " * 4000)], Sampling())
+        generate(lake, pool, model, iter([planned.missing]), 3, Purpose("a", "s"), print)
+        pool.close()
+    rows = lake.scan(COMPLETIONS).sort("cost").collect()
+    assert rows["cost"].to_list() == [0, 5, 1000]  # what was never sent costs nothing
+    assert [bool(error) for error in rows["error"]] == [True, True, False] and rows["permanent"].sum() == 2
+    assert "read only 5 of the" in rows["error"][1]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named_without_its_password(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def run() -> None:
+        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://me:pa55@127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        model = served_model(f"{scheme}://api.example.org/v1")
+        engine = await start_openai(model)
+        try:
+            await completions_of(engine, model, MANY[:1], Sampling())
+        finally:
+            await engine.close()
+            proxy.close()
+
+    with pytest.raises(EngineError, match="407") as caught:
+        asyncio.run(run())
+    assert "pa55" not in str(caught.value) and ("the proxy 127.0.0.1" in str(caught.value) or scheme == "http")
 
 
 def test_headers_of_many_kilobytes_are_read() -> None:

@@ -77,7 +77,7 @@ def test_the_answers_of_a_question_are_its_samples_and_cost_nothing(lake: Lake, 
     ]
     assert known[2].error == "the data set ./answers.jsonl has 2 answers to this question"
     assert "has 0 answers to this question" in str(unknown[0].error)
-    assert (usage.generated, usage.failed, usage.cost) == (2, 2, 0.0)
+    assert (usage.generated, usage.failed, sum(usage.costs.values())) == (2, 2, 0.0)
     ledger = lake.scan(COMPLETIONS).collect()
     assert ledger["cost"].sum() == 0 and ledger.filter(pl.col("error").is_not_null())["permanent"].all()
     assert _asked(lake, model, prompts)[1].generated == 0  # neither those that are there nor those that never will be

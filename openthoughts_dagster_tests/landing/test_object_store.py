@@ -8,6 +8,7 @@ import dagster as dg
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import RAW_SOURCES, Lake
+from openthoughts_dagster.landing import open_landing_zone
 from openthoughts_dagster.recipe import load_recipe
 
 
@@ -18,6 +19,8 @@ def test_a_source_in_a_bucket_is_found_by_the_sensor_and_read_by_the_asset(tmp_p
         "_SUCCESS": b"",
     }.items():
         bucket.put_object(Bucket="landing", Key=f"sources/mine/{key}", Body=body)
+    bucket.put_object(Bucket="landing", Key="sources/loose.csv", Body=b"question")
+    assert "beside the folders" in open_landing_zone("s3://landing/sources").scan()["loose.csv"].problem
     settings = Settings("quickstart", tmp_path, str(tmp_path / "lake"), landing="s3://landing/sources")
     definitions = build_definitions(load_recipe("quickstart", settings.variables()), settings)
     with dg.DagsterInstance.ephemeral() as instance:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.landing import Seen, Watch, WatchedSource, open_landing_zone
+from openthoughts_dagster.landing import Seen, Watch, WatchedSource, folder_zone, local_files, open_landing_zone
 from openthoughts_dagster.landing.versions import hub_commit
 from openthoughts_dagster.landing.watched_sources import VANISHED
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
@@ -110,7 +110,9 @@ def test_a_vanished_source_is_reported_and_kept_and_comes_back_with_other_data(l
     assert looking.look() == []
     assert looking.sources["mine"].problem == VANISHED and looking.sources["mine"].landed
     shutil.move(landing.parent / "elsewhere", folder)
-    assert looking.look() == [] and looking.look() == [] and looking.sources["mine"].problem == ""
+    version = looking.sources["mine"].version_id
+    assert looking.look() == ["mine"] and looking.look() == []  # its run has the same key, and is not launched again
+    assert (looking.sources["mine"].problem, looking.sources["mine"].version_id) == ("", version)
     shutil.rmtree(folder)
     looking.look()
     land(landing, "mine", rows='{"question": "other"}\n')
@@ -273,3 +275,37 @@ def test_a_recipes_source_in_an_object_store_is_news_when_its_objects_change(tmp
         numbers.append(looking.sources["shop-sums"].number if "shop-sums" in looking.sources else 0)
     assert looking.last.notes == []
     assert numbers[0] == 0 < numbers[1] == numbers[2] == numbers[3] < numbers[4]
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_at_a_later_look(
+    looking: Looking, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = landing / "mine"
+    folder.mkdir()
+    (folder / "x.jsonl").write_text('{"question": "1+1?"}')
+    (folder / "source.yaml").write_text(MANIFEST)
+    (folder / "_SUCCESS").touch()
+    own = looking.watch._own["shop-sums"]
+
+    def refuse(*_: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    local_files.file_content.cache_clear()
+    with monkeypatch.context() as broken:
+        broken.setattr(local_files, "hash_content", refuse)
+        broken.setattr(folder_zone, "hash_content", refuse)
+        assert looking.look() == [] and looking.look() == []
+        for name in ("mine", own.name):
+            assert "Input/output error" in looking.sources[name].problem
+    assert looking.look() == ["mine"]
+    looking.look()
+    assert {looking.sources[name].problem for name in ("mine", own.name)} == {""}
+
+
+def test_data_beside_the_folders_of_sources_is_reported_until_it_is_moved(looking: Looking, landing: Path) -> None:
+    (landing / "x.jsonl").write_text('{"question": "1+1?"}')
+    (landing / "README.md").touch()
+    assert looking.look() == [] and "put it into a folder of its own" in looking.sources["x.jsonl"].problem
+    assert "README.md" not in looking.sources
+    (landing / "x.jsonl").unlink()
+    assert looking.look() == [] and "x.jsonl" not in looking.sources

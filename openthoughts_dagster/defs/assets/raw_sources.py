@@ -9,6 +9,7 @@ import polars as pl
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
+from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -33,7 +34,8 @@ def raw_sources_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         Judges are asked only for PDF files and rewritten sources. Their replies are kept in the ledger of completions.
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
-        judge = models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info)
+        again = retry_refused_before(context)
+        judge = models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info, None, again)
         with read_source(recipe.source(source), recipe, readers.context(judge, context.log.info)) as read:
             write_rows(tables, recipe.source(source), read)
             version, sample = batches_hash(read.questions()), next(read.questions()).head()

@@ -10,6 +10,7 @@ import dagster as dg
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
+from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.defs.waiting import judges_wait_for_person, most_scored_by_automation
@@ -37,9 +38,10 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         """
         source, start, tables, spent = context.partition_key, time.monotonic(), lake.open(), Usage()
         raw = tables.scan(RAW_SOURCES, source=source).collect()
+        again = retry_refused_before(context)
         most = most_scored_by_automation(context, tables, raw)
         scoring = ScoringContext(
-            models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info, most),
+            models.judges(tables, recipe, spent, Purpose(entry.name, source), context.log.info, most, again),
             prompt=lambda score: read_score_prompt(score, recipe.path),
             examples=lambda examples: read_examples(tables, recipe.path, examples),
             lake=tables,

@@ -22,6 +22,7 @@ from dagster._utils.error import SerializableErrorInfo
 from dagster_k8s import K8sRunLauncher
 
 from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.pod_state import MOST_TOO_SMALL
 from openthoughts_dagster.defs.kubernetes.pod_config import check_pods
 from openthoughts_dagster.defs.kubernetes.step_pods import StepPods
 from openthoughts_dagster.recipe import Recipe
@@ -98,12 +99,15 @@ class StepsInPods(StepDelegatingExecutor):
     def log_failure_or_retry_event_after_error(
         self, step_context: IStepContext, err_info: SerializableErrorInfo, known_state: KnownExecutionState
     ) -> DagsterEvent:
-        """Decide between failure and retry: a lost pod gets up to `lost_pods` retries, a missed deadline gets none."""
+        """Decide between failure and retry: a lost pod gets up to `lost_pods` retries, a missed deadline gets none.
+
+        A step whose pods run out of memory or disk fails with the third: the next pod would be as small.
+        """
         attempts = known_state.get_retry_state().get_attempt_count(step_context.step.key)
         key = step_context.step.key
         lost, overdue = key in self._pods.lost, key in self._pods.overdue
         self._pods.lost.discard(key)
-        if overdue:
+        if overdue or self._pods.too_small[key] >= MOST_TOO_SMALL:
             return DagsterEvent.step_failure_event(step_context, StepFailureData(err_info, user_failure_data=None))
         if not lost or attempts >= self._lost_pods:
             return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,6 +26,10 @@ _SILENT_SECONDS = 60
 _OVERDUE = "DeadlineExceeded"
 _SAYS_NOTHING = "BackoffLimitExceeded"  # the reason of every Job whose pod failed; the pod has the true reason
 _HEALTHY = CheckStepHealthResult.healthy()
+_MORE_SPACE = (
+    " The pod needs more than it has: raise memory or disk of the model's hardware in the recipe, or of this kind of "
+    "work in the cluster's settings"
+)
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY}
 
 
@@ -44,8 +49,8 @@ class StepPods(K8sStepHandler):
     """Makes, watches and deletes the Jobs of steps.
 
     `lost` has the keys of steps whose pods are gone and that were not retried yet. `overdue` has those among them that
-    missed their deadline. The class overrides private methods of dagster_k8s 0.29.27, which is pinned. A test fails
-    when they change.
+    missed their deadline. `too_small` counts for each step the pods that ran out of memory or disk. The class overrides
+    private methods of dagster_k8s 0.29.27, which is pinned. A test fails when they change.
     """
 
     def __init__(self, recipe: Recipe, cluster: Cluster, launcher: K8sRunLauncher, owned_by_the_run: bool) -> None:
@@ -63,6 +68,7 @@ class StepPods(K8sStepHandler):
         self._clock: Callable[[], float] = time.monotonic
         self.lost: set[str] = set()
         self.overdue: set[str] = set()
+        self.too_small: Counter[str] = Counter()
 
     @property
     def name(self) -> str:
@@ -127,7 +133,9 @@ class StepPods(K8sStepHandler):
                 return None  # the pod is committing its work; a replacement beside it would pay for the same answers
             watch.deleted = job is None
             what = f"Kubernetes job {name} " + ("was deleted" if job is None else "failed")
-            return f"{what}. {_summary(found)}"
+            if small := k8s.is_too_small(found):
+                self.too_small[self._get_step_key(context)] += 1
+            return f"{what}. {_summary(found)}" + (f".{_MORE_SPACE}" if small else "")
         if (ended := k8s.ended_for(job, now)) is not None and ended > timedelta(seconds=_SILENT_SECONDS):
             return f"Kubernetes job {name} completed, and its step did not say how it ended"
         return self._explain_stuck_start(watch, name, pods, [reason for reason in found if reason.stuck])

@@ -68,9 +68,11 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         seen = watch.look(before, cursor.waiting, cursor.delivered, made, cursor.turn)
         if seen.sources != before:
             table.save(seen.sources.values())
-        news = sorted((e for e in seen.sources.values() if e.number > cursor.delivered), key=lambda entry: entry.number)
-        news = news[:_REQUESTS]
         there = [*(source.name for source in recipe.sources), *(e.source for e in seen.sources.values() if e.present)]
+        # A version that vanished before it was requested has no partition. Dagster would refuse the whole tick.
+        unrequested = (seen.sources[name] for name in {*there} & {*seen.sources})
+        news = sorted((e for e in unrequested if e.number > cursor.delivered), key=lambda entry: entry.number)
+        news = news[:_REQUESTS]
         new = [name for name in dict.fromkeys(there) if name not in known]
         problems = problems_of(seen.sources)
         for line in [*seen.notes, *problems]:

@@ -68,7 +68,7 @@ class OpenaiBatchEngine(OpenaiEngine):
                     yield completion
             for batch in list(batches.values()):
                 state = await self._ask(partial(self._get, f"/batches/{batch.id}"))
-                if state.get("status") not in _ENDED:
+                if str(state.get("status")).lower() not in _ENDED:
                     continue
                 del batches[batch.id]
                 completions, refused = await self._results(batch, state, others=bool(batches))
@@ -115,7 +115,7 @@ class OpenaiBatchEngine(OpenaiEngine):
                 bodies[name] = self._parameters.apply(self._body(request))
                 new[name] = request
             except InvalidPrompt as error:
-                completions.append(make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True))
+                completions.append(make_failure(request, str(error), permanent=True))
         for names, content in self._files(bodies):
             batch = await self._submit(names, content)
             batches[batch] = _Batch(batch, {name: new[name] for name in names})
@@ -177,7 +177,7 @@ class OpenaiBatchEngine(OpenaiEngine):
         answers, failures, again = list[Completion](), list[Completion](), list[Request]()
         left, seconds = dict(batch.requests), _seconds_of(state)
         for file in (state[name] for name in _FILES if state.get(name)):
-            for line in await self._ask(partial(self._read_file, file)):
+            for line in await self._ask(partial(self._read_file, file, [])):
                 if (request := left.pop(str(line.get("custom_id")), None)) is None:
                     continue
                 completion = self._read_line(request, line, seconds)
@@ -193,12 +193,20 @@ class OpenaiBatchEngine(OpenaiEngine):
         marks = {"batch": batch.id}
         return [replace(one, served=_add_marks(one.served, marks)) for one in (*answers, *failures)], again
 
-    async def _read_file(self, file: str) -> list[dict[str, Any]]:
-        """Return the lines of a file of results; none if the server has deleted it."""
+    async def _read_file(self, file: str, broken: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        """Return the objects in the lines of a file of results; none if the server has deleted it.
+
+        `broken` has how many lines were broken in the attempts before. If the whole file came, it is the same number
+        again, and the other lines are paid answers.
+        """
         reply, lines = await self._client.get_lines(f"/files/{file}/content")
         if reply.status not in (200, 404, 410):
             raise failure_of(reply, answers_others=False)
-        return lines
+        objects = [line for line in lines if isinstance(line, dict)]
+        if (lost := len(lines) - len(objects)) and broken[-1:] != [(lost, len(lines))]:
+            broken.append((lost, len(lines)))
+            raise RequestFailed(f"{lost:,} lines of the file {file} are no JSON objects", FailureKind.ATTEMPT_FAILED)
+        return objects
 
     def _read_line(self, request: Request, line: dict[str, Any], seconds: float) -> Completion | None:
         """Return the completion in a line of results; None if the request is to be asked in another way."""

@@ -1,6 +1,5 @@
 """The engine for OpenAI-compatible servers: a `vllm serve` fleet or a hosted API."""
 
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
 from openthoughts_dagster.generation.engines.openai_replies import Reply, join_events, read_reply
-from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body
+from openthoughts_dagster.generation.engines.openai_requests import ServerParameters, request_body, room_in_refusal
 from openthoughts_dagster.generation.engines.prompts import (
     InvalidPrompt,
     Prompts,
@@ -29,6 +28,7 @@ from openthoughts_dagster.generation.servers.retry_policy import (
     RequestFailed,
     RetryPolicy,
 )
+from openthoughts_dagster.generation.servers.secrets import read_api_key
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
 from openthoughts_dagster.recipe import Sampling
 
@@ -49,12 +49,12 @@ class Served:
 async def start_openai(model: Model) -> "OpenaiEngine":
     """Connect to the server. Raises EngineError if its key is missing or refused, or if nobody answers."""
     reference = model.reference
-    key = os.environ.get(reference.api_key_env, "").strip() if reference.api_key_env else None
-    if key is not None and not (key and key.isascii() and key.isprintable()):
+    try:
+        key = read_api_key(reference.api_key_env)
+    except ValueError as error:
         raise EngineError(
-            f"{reference.name}: the environment variable {reference.api_key_env} holds no API key; set it where "
-            "the code location runs (on Kubernetes: as a secret)"
-        )
+            f"{reference.name}: {error}; set it where the code location runs (on Kubernetes: as a secret)"
+        ) from None
     client = HttpClient(reference.base_url or _DEFAULT_URL, key, reference.retry.request_seconds)
     retry_policy = RetryPolicy(reference.retry)
     try:
@@ -109,7 +109,7 @@ class OpenaiEngine:
         self._served = served
         self._retry_policy = retry_policy
         self._parameters = ServerParameters(model.reference.parameters)
-        self._gateway_timed_out = False
+        self._timed_out = False
         # ways of asking that the server has answered; a later refusal is then the fault of that request
         self._answered: set[tuple[Sampling, bool]] = set()
         self._tags: Tags | None = None
@@ -145,7 +145,7 @@ class OpenaiEngine:
         try:
             body = self._body(request)
         except InvalidPrompt as error:
-            return make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True)
+            return make_failure(request, str(error), permanent=True)
         try:
             reply, retries = await self._retry_policy.ask(lambda: self._attempt(request, body))
         except FatalServerError as error:
@@ -165,6 +165,13 @@ class OpenaiEngine:
     ) -> Completion:
         """Return the completion in a server's reply."""
         prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
+        sent = len(body.get("prompt") or ())
+        if 0 < prompt_tokens + reply.cached_tokens < sent:
+            problem = (
+                f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts "
+                "silently; raise its context length, or set max_model_len to it"
+            )
+            return make_failure(request, problem, seconds, prompt_tokens=prompt_tokens, permanent=True, retries=retries)
         return make_completion(
             request,
             reply.text,
@@ -208,7 +215,7 @@ class OpenaiEngine:
         await self._learn_tags(request)
         reply = await self._post(request, body)
         for _ in range(_MOST_LEARNED):
-            shorter = reply.status == 400 and "context length" in reply.text and await self._shortened(body)
+            shorter = reply.status == 400 and "context length" in reply.text and await self._shortened(body, reply.text)
             if not shorter and not self._parameters.learn(reply, request.sampling):
                 break
             reply = await self._post(request, body)
@@ -218,7 +225,7 @@ class OpenaiEngine:
                 raise failure_of(reply, way in self._answered)
             answer = read_reply(reply, way in self._answered)
         except RequestFailed as failure:
-            self._gateway_timed_out |= failure.kind is FailureKind.GATEWAY_TIMEOUT  # the next attempt streams
+            self._timed_out |= failure.kind is FailureKind.TIMED_OUT  # the next attempt streams
             raise
         self._answered.add(way)
         return answer
@@ -236,15 +243,14 @@ class OpenaiEngine:
         wanted = self._model.reference.stream
         if wanted != "auto":
             return wanted == "always"
-        return self._gateway_timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
+        return self._timed_out or (not self._served.is_vllm and sampling.max_tokens >= _STREAMED_TOKENS)
 
-    async def _shortened(self, body: dict[str, Any]) -> bool:
-        """Lower max_tokens to what the prompt leaves; return whether it was lowered. vLLM refuses longer chats."""
-        if "messages" not in body or self._served.longest is None:
-            return False
-        prompt = await self._tokens_of({"messages": body["messages"]})
-        room = self._served.longest - len(prompt)
-        if not prompt or room < 1 or room >= body["max_tokens"]:
+    async def _shortened(self, body: dict[str, Any], refusal: str) -> bool:
+        """Lower max_tokens to what the prompt leaves; return whether it was lowered. vLLM counts tokens of chats."""
+        room, longest = room_in_refusal(refusal), self._served.longest
+        if longest and "messages" in body and (prompt := await self._tokens_of({"messages": body["messages"]})):
+            room = longest - len(prompt)
+        if room is None or not 0 < room < body["max_tokens"]:
             return False
         body["max_tokens"] = room
         return True

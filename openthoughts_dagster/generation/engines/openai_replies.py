@@ -66,6 +66,8 @@ def read_reply(reply: HttpReply, answers_others: bool = True) -> Reply:
         text, reason = message["refusal"], "content_filter"
     if reason == "error":
         raise _unusable(f"its finish reason is {choice.get('finish_reason')!r}", reply)
+    if reason == "unknown" and not text.strip():  # routers send this where a provider gave nothing
+        raise _unusable("it has neither a text nor a finish reason", reply)
     prompt_tokens, completion_tokens, cached = _usage(body.get("usage"))
     return Reply(
         replace_lone_surrogates(text),
@@ -180,7 +182,7 @@ def _usage(usage: Any) -> tuple[int | None, int | None, int]:
     total = _count(usage.get("total_tokens"))
     if thought and prompt is not None and completion is not None and total == prompt + completion + thought:
         completion += thought  # xAI does not include the reasoning in completion_tokens
-    return prompt, completion, min(cached, prompt or 0)
+    return prompt or None, completion, min(cached, prompt or 0)
 
 
 def _unusable(problem: str, reply: HttpReply) -> RequestFailed:

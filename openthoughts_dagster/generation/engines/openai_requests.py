@@ -15,6 +15,13 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 
+# "maximum context length is 8192 tokens. However, you requested 8250 tokens (58 in the messages, 8192 in the ..."
+_LONGEST = re.compile(r"context length is ([\d,]+) tokens", re.IGNORECASE)
+_PROMPT_TOKENS = re.compile(
+    r"([\d,]+) (?:tokens )?(?:in the (?:messages|prompt|input)|in your prompt|of text input|input tokens)",
+    re.IGNORECASE,
+)
+
 
 def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] | None, room: int) -> dict[str, Any]:
     """Return the body of a completion of `tokens`, or of a chat completion of the messages if they are None."""
@@ -44,6 +51,14 @@ def request_body(request: Request, model: str, is_vllm: bool, tokens: list[int] 
             pattern = {"max_pattern_size": guard.longest, "min_pattern_size": guard.shortest, "min_count": guard.times}
             body["repetition_detection"] = pattern
     return body
+
+
+def room_in_refusal(text: str) -> int | None:
+    """Return how many tokens a prompt leaves of the longest sequence, by a server's refusal; None if it says not."""
+    longest, prompt = _LONGEST.search(text), _PROMPT_TOKENS.search(text)
+    if longest is None or prompt is None:
+        return None
+    return int(longest[1].replace(",", "")) - int(prompt[1].replace(",", ""))
 
 
 class ServerParameters:

@@ -15,11 +15,7 @@ _CACHED_LETTERS = 20_000
 
 
 class InvalidPrompt(ValueError):
-    """The model cannot take the prompt; `tokens` is its length if it is known."""
-
-    def __init__(self, problem: str, tokens: int = 0) -> None:
-        super().__init__(problem)
-        self.tokens = tokens
+    """The model cannot take the prompt."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Prompts:
             raise InvalidPrompt("the prompt is empty")
         if self.longest is not None and len(tokens) >= self.longest:
             raise InvalidPrompt(
-                f"the prompt has {len(tokens):,} tokens, the model takes {self.longest:,} with its answer", len(tokens)
+                f"the prompt has {len(tokens):,} tokens, the model takes {self.longest:,} with its answer"
             )
         return tokens
 

@@ -92,7 +92,7 @@ class TransformersEngine:
                 beginnings.append(self._prompts.beginning(request))
                 asked.append(request)
             except InvalidPrompt as error:
-                completions.append(make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True))
+                completions.append(make_failure(request, str(error), permanent=True))
         if asked:
             completions += await self._sampled(asked, beginnings)
         return completions

@@ -123,7 +123,7 @@ class VllmEngine:
         try:
             beginning = self._prompts.beginning(request)
         except InvalidPrompt as error:
-            return make_failure(request, str(error), prompt_tokens=error.tokens, permanent=True)
+            return make_failure(request, str(error), permanent=True)
         final, limit = None, self._model.reference.retry.request_seconds
         prompt_tokens = len(beginning.tokens) - beginning.written_tokens
         try:

@@ -57,9 +57,11 @@ def failure_of(reply: HttpReply, answers_others: bool) -> RequestFailed | FatalS
             f"HTTP {status}: it redirects to {reply.headers.get('location')}, and redirects are not followed; "
             "correct base_url"
         )
-    if _FILTER.search(said) and status < 500 and status not in (401, 402, 429):
+    if _FILTER.search(said) and status < 500 and status not in (401, 402, 429) and not _is_about_a_setting(error):
         return RequestFailed(problem, FailureKind.REJECTED, reason="content_filter", permanent=True)
-    if status in (401, 402) or (status in (400, 403, 404, 429) and _is_about_the_account(status, said, reply.text)):
+    if status in (401, 402, 407) or (
+        status in (400, 403, 404, 429) and _is_about_the_account(status, said, reply.text)
+    ):
         return FatalServerError(problem)
     if status == 403:
         if answers_others:  # the prompt is refused, and not our key
@@ -68,7 +70,7 @@ def failure_of(reply: HttpReply, answers_others: bool) -> RequestFailed | FatalS
     if status == 429:
         return RequestFailed(problem, FailureKind.RATE_LIMITED, wait)
     if status in (504, 524):
-        return RequestFailed(problem, FailureKind.GATEWAY_TIMEOUT, wait)
+        return RequestFailed(f"{problem}: set stream: always", FailureKind.TIMED_OUT, wait)
     if status in (502, 503, 520, 521, 522, 523, 525, 529, 530):
         return RequestFailed(problem, FailureKind.UNAVAILABLE, wait)
     if status in (408, 409, 425) or status >= 500 or status == 200:
@@ -122,6 +124,12 @@ def _code_of(error: dict[str, Any]) -> str:
 
 def _param_of(error: dict[str, Any]) -> str:
     return str(error.get("param") or "")
+
+
+def _is_about_a_setting(error: dict[str, Any]) -> bool:
+    """Return whether a refusal names a parameter other than the prompt, such as `safety_settings`."""
+    name = _param_of(error)
+    return bool(name) and _PROMPT_AT_FAULT.search(f"{name}:") is None
 
 
 def _status_of(status: int, error: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from openthoughts_dagster.generation.servers.retry_policy import FailureKind, RequestFailed, RetryPolicy
@@ -50,10 +50,12 @@ class HttpClient:
         parts = urlsplit(url)
         self._url, self._seconds = url.rstrip("/"), request_seconds
         self.address = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "") + parts.path
-        self._proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-        self._scrubber = SecretScrubber([key, urlsplit(self._proxy or "").password])
+        proxy = urlsplit("" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme) or "")
+        self._login, _, self._proxy = proxy.netloc.rpartition("@")
+        self._scrubber = SecretScrubber([key, unquote(proxy.password or "")])
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_SECONDS),
+            proxy=proxy.geturl() or None,
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS),
             max_line_size=_HEADER_BYTES,
@@ -71,10 +73,8 @@ class HttpClient:
 
         timeout = aiohttp.ClientTimeout(total=_CONNECT_SECONDS)
         async with (
-            self._failures_told(_CONNECT_SECONDS),
-            self._session.get(
-                self._at(path, below_v1), proxy=self._proxy, timeout=timeout, allow_redirects=False
-            ) as reply,
+            self._failures_told(_CONNECT_SECONDS, FailureKind.ATTEMPT_FAILED),
+            self._session.get(self._at(path, below_v1), timeout=timeout, allow_redirects=False) as reply,
         ):
             return self._read(reply.status, reply.headers, await reply.read())
 
@@ -91,32 +91,28 @@ class HttpClient:
         form.add_field("file", content, filename=name, content_type="application/jsonl")
         payload = form()
         async with (
-            self._failures_told(self._seconds),
+            self._failures_told(self._seconds, FailureKind.ATTEMPT_FAILED),
             self._session.post(
                 self._at(path, below_v1=True),
                 data=payload,
                 headers={"Content-Type": str(payload.content_type)},
-                proxy=self._proxy,
                 allow_redirects=False,
             ) as reply,
         ):
             return self._read(reply.status, reply.headers, await reply.read())
 
-    async def get_lines(self, path: str) -> tuple[HttpReply, list[dict[str, Any]]]:
-        """Return the reply at a path and the JSON objects in its lines; the reply has a text if it is a refusal.
+    async def get_lines(self, path: str) -> tuple[HttpReply, list[Any]]:
+        """Return the reply at a path and the JSON in its lines; the reply has a text if it is a refusal.
 
-        Raises:
-            RequestFailed: The file does not come in time, or a line of it is no JSON object.
+        A line that is not JSON is None. Raises RequestFailed if the file does not come in time.
         """
         async with (
-            self._failures_told(self._seconds),
-            self._session.get(self._at(path, below_v1=True), proxy=self._proxy, allow_redirects=False) as reply,
+            self._failures_told(self._seconds, FailureKind.ATTEMPT_FAILED),
+            self._session.get(self._at(path, below_v1=True), allow_redirects=False) as reply,
         ):
             if reply.status != 200:
                 return self._read(reply.status, reply.headers, await reply.read()), []
             lines = [self._decoded(line.decode("utf-8", "replace")) async for line in _lines(reply.content) if line]
-        if not all(isinstance(line, dict) for line in lines):
-            raise RequestFailed(f"a line of {path} is no JSON object", FailureKind.ATTEMPT_FAILED)
         return HttpReply(200, {}, ""), lines
 
     async def post_streamed(self, path: str, body: Any) -> tuple[HttpReply, list[dict[str, Any]] | None]:
@@ -133,9 +129,14 @@ class HttpClient:
                 if data.strip() == b"[DONE]":
                     ended = True
                     break
-                event = self._decoded(data.decode("utf-8", "replace"))
-                if isinstance(event, dict):
-                    events.append(event)
+                if not data.strip():
+                    continue
+                event = self._decoded(text := data.decode("utf-8", "replace"))
+                if not isinstance(event, dict):  # without it the answer would have a hole
+                    said = self._scrubber.scrub(text.strip()[:300])
+                    problem = f"an event of the stream is no JSON object: {said}"
+                    raise RequestFailed(problem, FailureKind.ATTEMPT_FAILED)
+                events.append(event)
             closed = HttpReply(200, self._scrubbed(reply.headers), "[DONE]" if ended else "")
             return closed, events
 
@@ -143,8 +144,8 @@ class HttpClient:
     async def _posted(self, path: str, body: Any, below_v1: bool) -> AsyncIterator[Any]:
         data = json.dumps(body, ensure_ascii=False).encode()
         async with (
-            self._failures_told(self._seconds),
-            self._session.post(self._at(path, below_v1), data=data, proxy=self._proxy, allow_redirects=False) as reply,
+            self._failures_told(self._seconds, FailureKind.TIMED_OUT),
+            self._session.post(self._at(path, below_v1), data=data, allow_redirects=False) as reply,
         ):
             yield reply
 
@@ -166,19 +167,25 @@ class HttpClient:
         return (self._url if below_v1 else self._url.removesuffix("/v1")) + path
 
     @asynccontextmanager
-    async def _failures_told(self, seconds: float) -> AsyncIterator[None]:
+    async def _failures_told(self, seconds: float, in_time: FailureKind) -> AsyncIterator[None]:
+        """Raise RequestFailed for errors of the connection, of the kind `in_time` if `seconds` have passed."""
         import aiohttp
 
         try:
             yield
+        except aiohttp.ClientHttpProxyError as error:
+            # The error itself has the address of the proxy with its password.
+            problem = f"the proxy {self._proxy} refuses the connection: HTTP {error.status} {error.message}"
+            raise RequestFailed(self._scrubber.scrub(problem), FailureKind.ATTEMPT_FAILED) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RequestFailed(self._scrubber.scrub(f"no connection: {error}"), FailureKind.UNREACHABLE) from None
+            to = " to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            raise RequestFailed(self._scrubber.scrub(f"no connection{to}: {error}"), FailureKind.UNREACHABLE) from None
         except TimeoutError:
-            problem = f"no whole answer within {seconds:g} s: retry.request_seconds"
-            raise RequestFailed(problem, FailureKind.ATTEMPT_FAILED) from None
+            raise RequestFailed(f"no whole answer within {seconds:g} s: retry.request_seconds", in_time) from None
         except (aiohttp.ClientError, OSError) as error:
-            problem = self._scrubber.scrub(f"the connection broke: {type(error).__name__}: {error}")
-            raise RequestFailed(problem, FailureKind.ATTEMPT_FAILED) from None
+            problem = f"the connection broke: {type(error).__name__}: {error}"
+            problem = problem.replace(f"{self._login}@", "") if self._login else problem
+            raise RequestFailed(self._scrubber.scrub(problem), FailureKind.ATTEMPT_FAILED) from None
 
 
 def post_json(url: str, body: Any, seconds: float) -> HttpReply:

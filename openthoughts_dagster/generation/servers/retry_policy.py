@@ -12,14 +12,14 @@ from openthoughts_dagster.recipe import Retry
 
 T = TypeVar("T")
 
-_GATEWAY_ATTEMPTS = 3  # the server behind the gateway went on, so that every attempt is paid for
+_PAID_ATTEMPTS = 3  # the server goes on when nobody waits any more, so that every attempt is paid for
 
 
 class FailureKind(Enum):
     """What a failed attempt says about the next one."""
 
     ATTEMPT_FAILED = "this attempt failed; the next may not"
-    GATEWAY_TIMEOUT = "a gateway did not wait for the answer, which is paid for all the same"
+    TIMED_OUT = "the answer did not come in time, and is paid for all the same"
     RATE_LIMITED = "the server asks everybody to wait"
     UNAVAILABLE = "the server is starting, restarting or overloaded"
     UNREACHABLE = "nobody answers at the server's address"
@@ -82,7 +82,7 @@ class RetryPolicy:
             except RequestFailed as failure:
                 now, failure.retries = time.monotonic(), retries
                 asked_to_wait = max(asked_to_wait, failure.wait or 0.0)
-                attempts += failure.kind in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT)
+                attempts += failure.kind in (FailureKind.ATTEMPT_FAILED, FailureKind.TIMED_OUT)
                 if failure.kind is FailureKind.REJECTED:
                     self._answered_at = now
                     raise
@@ -106,7 +106,7 @@ class RetryPolicy:
         If the server asks all clients to wait, or cannot be reached, the time counts from its last answer to any
         request. A server may be unavailable for one request alone, so then the time counts from this request's start.
         """
-        if kind in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT):
+        if kind in (FailureKind.ATTEMPT_FAILED, FailureKind.TIMED_OUT):
             return self._retry.longest_wait
         if kind is not FailureKind.UNAVAILABLE:
             since = max(since, self._answered_at)
@@ -117,11 +117,11 @@ class RetryPolicy:
         retry = self._retry
         if asked_to_wait > retry.request_seconds:
             return f"it asks to wait {asked_to_wait:,.0f} s; retry.request_seconds is {retry.request_seconds:g}"
-        if kind is FailureKind.GATEWAY_TIMEOUT and attempts >= min(_GATEWAY_ATTEMPTS, retry.attempts):
-            return f"given up after {attempts} attempts, for each is paid for: set stream: always"
+        if kind is FailureKind.TIMED_OUT and attempts >= min(_PAID_ATTEMPTS, retry.attempts):
+            return f"given up after {attempts} attempts, for each is paid for"
         if kind is FailureKind.ATTEMPT_FAILED and attempts >= retry.attempts:
             return f"given up after {attempts} attempts: retry.attempts"
-        if kind not in (FailureKind.ATTEMPT_FAILED, FailureKind.GATEWAY_TIMEOUT) and left <= 0:
+        if kind not in (FailureKind.ATTEMPT_FAILED, FailureKind.TIMED_OUT) and left <= 0:
             return f"given up after {retry.patience:g} s: retry.patience"
         return None
 
@@ -135,7 +135,10 @@ class RetryPolicy:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a reply's Retry-After asks for; it is given in seconds or as an HTTP date."""
+    """Return the seconds that a reply's Retry-After asks for; it is given in seconds or as an HTTP date.
+
+    A date counts from the reply's own date, because the clocks of server and client may differ.
+    """
     if milliseconds := headers.get("retry-after-ms"):  # Azure and OpenAI send this header
         try:
             return max(0.0, float(milliseconds) / 1000)
@@ -148,7 +151,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, float(value))
     except ValueError:
         pass
+    until, sent = _timestamp(value), _timestamp(headers.get("date", ""))
+    return None if until is None else max(0.0, until - (time.time() if sent is None else sent))
+
+
+def _timestamp(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None

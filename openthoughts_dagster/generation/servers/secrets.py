@@ -1,11 +1,26 @@
-"""Removes secrets from texts of servers, however they are escaped there."""
+"""Reads the keys of servers, and removes secrets from texts of servers, however they are escaped there."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
 _SHORTEST = 8  # shorter ones such as `EMPTY`, `none` and `test` are placeholders, and also words of answers
 _MARK = "[the key]"
+
+
+def read_api_key(variable: str | None) -> str | None:
+    """Return the key in an environment variable, without the line break of a file; None if no variable is named.
+
+    Raises:
+        ValueError: The variable holds no key; the message names it.
+    """
+    if not variable:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not (key and key.isascii() and key.isprintable()):
+        raise ValueError(f"the environment variable {variable} holds no API key")
+    return key
 
 
 class SecretScrubber:
