@@ -6,20 +6,20 @@ from pathlib import Path
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake, other_recipes, record_recipe_use
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.recipe.domains import misspelt_domains
+from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.loading import SHIPPED, find_recipe
 
 _log = logging.getLogger("openthoughts_dagster")
 
 
 def announce_recipe(recipe: Recipe, settings: Settings) -> None:
-    """Record that a recipe uses the lake, and warn when others do, or when a domain of the recipe looks misspelt.
+    """Record that a recipe uses the lake, and warn when others do, or when a name in the recipe looks misspelt.
 
     This never fails, even when the lake is away.
 
     It is for processes that do real work with the definitions. Tests and tools that only build them record nothing.
     """
-    for says in misspelt_domains(recipe):
+    for says in [*misspelt_domains(recipe), *unknown_samples(recipe)]:
         _log.warning(says)
     try:
         record_recipe_use(Lake(settings.lake), recipe.name, recipe_location(settings))

@@ -138,6 +138,16 @@ def _read(reply: str, schema: dict[str, Any], parse: Callable[[Any], Any | None]
     return JsonReading(value, attempts=attempts)
 
 
+def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its JSON names and values. Raises ValueError if a name has two different values."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        for name, value in pairs:
+            if made[name] != value:
+                raise ValueError(f"the name {name!r} has two values")
+    return made
+
+
 def _find_candidates(text: str) -> Iterator[str]:
     """Yield the parts of a reply that may be its JSON: the whole reply, and the texts between outermost brackets."""
     stripped = text.strip()
@@ -181,6 +191,7 @@ def _load_json(text: str) -> Any:
     value = json.loads(
         repair_escapes(text),
         strict=False,
+        object_pairs_hook=make_object,
         parse_constant=_refuse_constant,
         parse_float=_parse_finite_float,
         parse_int=_parse_bounded_int,

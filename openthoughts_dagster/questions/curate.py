@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from openthoughts_dagster.lake import text_hash
-from openthoughts_dagster.questions.curated import Curated, batches
+from openthoughts_dagster.questions.curated import Curated, MissingScoresError, batches
 from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.decontaminate import Leaks, find_leaks, without
 from openthoughts_dagster.questions.dedup import accepted_questions, deduplicate
@@ -79,6 +79,7 @@ def curate(
 
     Raises:
         AcceptedError: The questions of an older release cannot be read.
+        MissingScoresError: No question has the score that the selection ranks by.
         RayError: The cluster cannot be reached.
         ValueError: The tokenizer of the decontamination cannot be loaded.
 
@@ -97,6 +98,11 @@ def curate(
         rank = rank_by_id(ids)
     else:
         rank, cut = rank_by_score(head, wanted.by)
+        if len(ids) and np.isnan(cut).all():
+            raise MissingScoresError(
+                f"none of {len(ids):,} questions has the score {wanted.by!r} that selection.by ranks by: materialize "
+                "scored_questions again; if it has been scored, no reply of its judge could be read"
+            )
         rank = inside_first(rank, out) if wanted.within else rank
         every = settings.dedup.method == "none" or wanted.copies == "each"
         number = rank if every else without_copies(rank, _hash_texts(rows))

@@ -18,6 +18,10 @@ _BATCH = 100_000
 _SHOWN = 200
 
 
+class MissingScoresError(ValueError):
+    """No question has the score that they are ranked by, so that any choice among them would be arbitrary."""
+
+
 class NothingLeftError(ValueError):
     """Curation dropped every question of a source; the message gives the reasons."""
 

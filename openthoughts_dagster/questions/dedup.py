@@ -32,7 +32,7 @@ def deduplicate(
     """Find the duplicates among texts.
 
     The question with the smallest `rank` of a connected component of duplicates stays. If a component contains one of
-    the `accepted` questions, all of its texts are dropped.
+    the `accepted` questions, all of its texts are dropped. With method none, only exact copies of `accepted` are.
 
     Args:
         texts: The questions.
@@ -45,9 +45,11 @@ def deduplicate(
     Returns:
         For each dropped position the question that it repeats, the similarity, and the question that stays.
     """
-    if settings.method == "none" or len(texts) == 0:
-        return {}
     known = 0 if accepted is None else accepted.height
+    own = settings.method != "none"  # whether the texts are compared with each other
+    if len(texts) == 0 or not (own or known):
+        return {}
+    settings = settings if own else settings.model_copy(update={"method": "exact"})
     every = texts
     if accepted is not None and known:
         every = Texts.concatenated([Texts.of(accepted["question"]), texts], known + len(texts))
@@ -62,7 +64,7 @@ def deduplicate(
         found.exact,
         strict=True,
     ):
-        if position < known:
+        if position < known or not (own or kept < known):
             continue  # duplicates among the accepted questions do not matter
         evidence = {"of": _id(of, ids, accepted, known), "similarity": ratio, "text": shorten_evidence(every[of])}
         if kept != of:

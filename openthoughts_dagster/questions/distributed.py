@@ -75,7 +75,7 @@ def frame(texts: Texts, part: int = _CHUNK) -> Any:
 
 
 def similar_pairs(rows: Any, similarity: float, chunk: int = _CHUNK) -> Edges:
-    """Find the same pairs as `similar.similar_pairs`, on Daft.
+    """Find the same pairs as `find_similar_pairs`, on Daft.
 
     Args:
         rows: A Daft frame with the columns position (0 to n - 1, each once) and question.

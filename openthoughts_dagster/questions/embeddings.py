@@ -98,6 +98,8 @@ def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
 
     try:
         for block in encoder.embed([by_hash[key] for key in missing]) if missing else ():
+            if not np.isfinite(block).all():
+                raise EmbeddingError(f"{encoder.name}: numbers of its embeddings are not finite; use another model")
             blocks.append(block)
             if sum(map(len, blocks)) >= _AT_ONCE or time.monotonic() - since > _COMMIT_SECONDS:
                 commit()

@@ -18,7 +18,7 @@ def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples)
     """Read the distinct questions of `examples`: all of them, or a sample of `examples.count` by their hashes.
 
     Raises:
-        ExamplesError: A source was not read yet, or a file is missing or has no column question.
+        ExamplesError: A source was not read yet, a file is missing or has no column question, or there is no example.
     """
     texts: set[str] = set()
     for source in examples.sources:
@@ -30,6 +30,9 @@ def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples)
         texts.update(rows["question"])
     for path in examples.paths:
         texts.update(_read(resolve(path)))
+    if not texts:
+        named = ", ".join([*examples.sources, *examples.paths])
+        raise ExamplesError(f"the examples of {named} have no question: a score cannot compare with nothing")
     if len(texts) > examples.count:
         texts = set(sorted(texts, key=text_hash)[: examples.count])
     return sorted(texts)

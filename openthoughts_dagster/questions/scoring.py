@@ -1,6 +1,7 @@
 """Scores questions with judges, classifiers and embeddings; selection ranks by these scores."""
 
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def score_questions(questions: pl.DataFrame, scores: list[Score], context: Scori
 
 
 def _values(questions: pl.DataFrame, score: Score, context: ScoringContext) -> Sequence[float | None]:
-    return SCORES[score.method](questions, score, context)
+    """Compute a score. A number that is not finite is no score, and JSON could not hold it."""
+    values = SCORES[score.method](questions, score, context)
+    return [None if value is None or not math.isfinite(value) else value for value in values]
 
 
 def _random(questions: pl.DataFrame, score: RandomScore, context: ScoringContext) -> list[float | None]:

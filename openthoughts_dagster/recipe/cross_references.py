@@ -1,8 +1,9 @@
 """Checks that the names in a recipe refer to something; reads the raw document, to list all errors at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from openthoughts_dagster.recipe.domains import nearly_equal
 from openthoughts_dagster.recipe.release_references import release_problems
 from openthoughts_dagster.recipe.study_references import filter_problems, study_problems
 from openthoughts_dagster.recipe.suggestions import did_you_mean
@@ -63,6 +64,7 @@ def reference_problems(document: Mapping[str, Any]) -> list[str]:
     settings = document.get("domains")
     for domain, chosen in settings.items() if isinstance(settings, Mapping) else ():
         problems += _domain_problems(str(domain), chosen, domains, scores)
+        problems += _sample_problems(str(domain), chosen, [*sources, *catalogue])
     problems += filter_problems("answer_filter", document.get("answer_filter"), document)
     return [*problems, *study_problems(document), *release_problems(document)]
 
@@ -96,6 +98,24 @@ def _domain_problems(domain: str, settings: Any, domains: set[str], scores: list
         for name in values
         if isinstance(name, str) and name not in names
     ]
+
+
+def _sample_problems(domain: str, settings: Any, sources: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Find sizes in `downsample` that no source would get: of a source of another domain, or of a mistyped one.
+
+    Other unknown names may be those of sources that land.
+    """
+    sizes = settings.get("downsample") if isinstance(settings, Mapping) else None
+    domains = {str(source.get("name")): source.get("domain") for source in sources}
+    own = [name for name, its in domains.items() if its == domain]
+    for name in sizes if isinstance(sizes, Mapping) else ():
+        where = f"domains.{domain}.downsample.{name}"
+        if name in domains and name not in own:
+            yield f"{where}: the domain of this source is {domains[name]}; move its size there"
+        elif name not in domains and (
+            meant := [other for other in own if other not in sizes and nearly_equal(str(name), other)]
+        ):
+            yield f"{where}: no source has this name; did you mean {meant[0]!r}?"
 
 
 def _suggest(name: str, known: Iterable[str], kind: str) -> str:

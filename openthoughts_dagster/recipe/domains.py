@@ -1,4 +1,4 @@
-"""Finds domains that look like a misspelling of another domain of the same recipe."""
+"""Finds names of domains and of their sources that look like a mistake, although a recipe may have them."""
 
 import re
 from collections.abc import Mapping
@@ -31,6 +31,21 @@ def misspelt_domains(recipe: "Recipe") -> list[str]:
     ]
 
 
+def unknown_samples(recipe: "Recipe") -> list[str]:
+    """Write a sentence for each size in `downsample` of a source that neither the recipe nor its catalogue has.
+
+    Such a source may land beside the recipe. If it does not, the size does nothing.
+    """
+    known = {source.name for source in (*recipe.sources, *recipe.catalogue)}
+    return [
+        f"domains.{domain}.downsample.{name}: the recipe has no source of this name, so that the size does nothing "
+        "unless such a source lands; correct the name, or remove it"
+        for domain, settings in recipe.domains.items()
+        for name in settings.downsample
+        if name not in known
+    ]
+
+
 def _similar_pairs(sources: Mapping[str, list[str]], configured: set[str]) -> list[tuple[str, str]]:
     """Pair each domain that may be misspelt with the likely one, which has settings or more sources."""
     found = []
@@ -38,7 +53,7 @@ def _similar_pairs(sources: Mapping[str, list[str]], configured: set[str]) -> li
         others = [
             other
             for other in sources
-            if _nearly_equal(domain, other)
+            if nearly_equal(domain, other)
             and (other in configured or (len(sources[other]), other) > (len(sources[domain]), domain))
         ]
         if others:
@@ -46,10 +61,11 @@ def _similar_pairs(sources: Mapping[str, list[str]], configured: set[str]) -> li
     return found
 
 
-def _nearly_equal(one: str, other: str) -> bool:
+def nearly_equal(one: str, other: str) -> bool:
+    """Whether two names are spelled nearly the same, but not the same. A difference in numbers is meant."""
     from rapidfuzz.distance import OSA
 
     a, b = (re.sub("[-_]", "", name.casefold()) for name in (one, other))
-    if one == other or re.sub(r"\d", "", a) == re.sub(r"\d", "", b) != a:
+    if one == other or (a != b and re.sub(r"\d", "", a) == re.sub(r"\d", "", b) != a):
         return False
     return OSA.distance(a, b) <= (1 if min(len(a), len(b)) >= 4 else 0)

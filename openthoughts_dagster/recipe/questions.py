@@ -193,7 +193,8 @@ class Dedup(RecipeModel):
     against: list[str] = Field(
         default=[],
         description="Questions that older releases have: Parquet, JSON, CSV or Delta tables with a column question; "
-        "what repeats one of them is dropped. Relative paths start at the recipe's folder.",
+        "what repeats one of them is dropped, with method none only exact copies. Relative paths start at the recipe's "
+        "folder.",
     )
     brute_force: bool = Field(
         False, description="Compare all pairs instead of looking candidates up: exact, for some ten thousand questions."
@@ -221,7 +222,9 @@ class Decontamination(RecipeModel):
         "whole. null is off.",
     )
     tokenizer: str | None = Field(
-        None, description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. Words when absent."
+        None,
+        description="Model whose tokens are counted, as the paper's Qwen/Qwen2-7B-Instruct. Words when absent. With "
+        "tokens, questions shorter than `ngram` are not looked for as a whole.",
     )
     similarity: float | None = Field(
         75,

@@ -24,6 +24,12 @@ def fields_of(column: str) -> list[str]:
     return [name for name, _ in _fields(column)]
 
 
+def text_columns(columns: Columns) -> list[str]:
+    """List the columns of the question and the answer, which are read as text when the format has no types."""
+    fields = [*fields_of(columns.question), *(fields_of(columns.answer) if columns.answer else [])]
+    return list(dict.fromkeys(fields))
+
+
 def needed_columns(source: TableSource, columns: Columns, names: Sequence[str]) -> list[str] | None:
     """List the columns of a table that a source reads, or return None when it reads all of them.
 

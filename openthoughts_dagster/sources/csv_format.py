@@ -28,12 +28,10 @@ def csv_rows(source: FilesSource, file: File) -> Iterator[Row]:
     Raises:
         SourceError: The header is not valid, or a gigabyte had to be read again after unclosed quotation marks.
     """
-    previous = csv.field_size_limit(LONGEST_ROW)
-    try:
-        with file.open() as stream:
-            yield from _rows(source, file, _Lines(lines(utf8_stream(stream))))
-    finally:
-        csv.field_size_limit(previous)
+    # The limit is one of the process, where another thread may be reading too: it is never lowered again.
+    csv.field_size_limit(max(LONGEST_ROW, csv.field_size_limit()))
+    with file.open() as stream:
+        yield from _rows(source, file, _Lines(lines(utf8_stream(stream))))
 
 
 class _Lines:
@@ -75,7 +73,7 @@ class _Lines:
 def _rows(source: FilesSource, file: File, text: _Lines) -> Iterator[Row]:
     delimiter = "\t" if file.format == "tsv" else ","
     reader = csv.reader(text, delimiter=delimiter, strict=True)
-    where = f"sources.{source.name}.path: {file.address}"
+    where = f"sources.{source.name}.path: {file.shown}"
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:

@@ -40,7 +40,7 @@ def read_records(where: str, path: str) -> Iterator[Mapping[str, Any]]:
     """
     for file in find_files(where, path):
         if file.format not in _FORMATS:
-            raise SourceError(f"{where}: {file.address} ends in none of {', '.join('.' + name for name in _FORMATS)}")
+            raise SourceError(f"{where}: {file.shown} ends in none of {', '.join('.' + name for name in _FORMATS)}")
         settings = FilesSource(name="rows", domain="any", reader="files", path=path)
         with reading(where, file), _without_records(where, file):
             for row in _FORMATS[file.format](settings, file):
@@ -59,7 +59,7 @@ def _without_records(where: str, file: File) -> Iterator[None]:
         if "sources.rows.records" not in str(error):
             raise
         raise SourceError(
-            f"{where}: {file.address} is a JSON document that is no list of rows: write the rows as JSON Lines"
+            f"{where}: {file.shown} is a JSON document that is no list of rows: write the rows as JSON Lines"
         ) from error
 
 
@@ -83,7 +83,7 @@ def read_files(source: FilesSource, recipe: Recipe, context: ReaderContext, seed
     for file in files:
         if file.format not in _FORMATS:
             raise SourceError(
-                f"{where}: {file.address} ends in no format that can be read; rename it to end in "
+                f"{where}: {file.shown} ends in no format that can be read; rename it to end in "
                 f"{', '.join('.' + name for name in _FORMATS)}, with .gz, .zst, .bz2 or .xz after it when compressed"
             )
 

@@ -33,7 +33,7 @@ def _fits(condition: RowFilter, value: Any) -> bool:
     if condition.matches is not None:
         return search(condition.matches, text_of(value)) is not None
     try:
-        number = float(value)
+        number = value if isinstance(value, int) else float(value)  # an integer may be larger than any float
     except (TypeError, ValueError):
         return False
     above = condition.at_least is None or number >= condition.at_least

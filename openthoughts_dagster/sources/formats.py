@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from openthoughts_dagster.recipe import FilesSource
-from openthoughts_dagster.sources.columns import needed_columns
+from openthoughts_dagster.sources.columns import needed_columns, text_columns
 from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, SourceError, quote
 from openthoughts_dagster.sources.json_documents import DEEPEST, JsonScanner, too_deep, values_at
-from openthoughts_dagster.sources.json_values import parse_json
+from openthoughts_dagster.sources.json_values import parse_json, short_float_columns, write_short_floats
 from openthoughts_dagster.sources.opening import File, lines, utf8_stream
 
 _BATCH = 256  # rows of Parquet that are in memory at once; few, since rows may be long
@@ -63,7 +63,7 @@ def _list_rows(source: FilesSource, file: File, scanner: JsonScanner) -> Iterato
                 yield json_line(text, problem is None, origin)
     except KeyError as error:
         raise SourceError(
-            f"sources.{source.name}.records: {file.address} has nothing at {source.records!r}; name the list of rows "
+            f"sources.{source.name}.records: {file.shown} has nothing at {source.records!r}; name the list of rows "
             "by the names that lead to it, joined by dots, such as data.items"
         ) from error
 
@@ -72,7 +72,7 @@ def _single_row(source: FilesSource, file: File, text: bytes) -> Row:
     """Make a row of a document that is one object. Raises SourceError when the object only wraps a list of rows."""
     row = json_line(text, True, {"file": file.name, "line": 1})
     lists = {name: value for name, value in row.values.items() if isinstance(value, list)}
-    where = f"sources.{source.name}.records: {file.address}"
+    where = f"sources.{source.name}.records: {file.shown}"
     if found := [name for name, value in lists.items() if value and isinstance(value[0], dict)]:
         raise SourceError(f"{where} is one object with its rows in a list inside it; set `records: {found[0]}`")
     if lists and len(lists) == len(row.values) and len({len(value) for value in lists.values()}) == 1:
@@ -90,12 +90,20 @@ def parquet_rows(source: FilesSource, file: File) -> Iterator[Row]:
 
     with file.open_raw() as stream:
         parquet, number = pq.ParquetFile(stream), 0
-        names = parquet.schema_arrow.names
-        for batch in parquet.iter_batches(_BATCH, columns=needed_columns(source, source.columns, names)):
+        schema = parquet.schema_arrow
+        if len(set(schema.names)) < len(schema.names):
+            where = f"sources.{source.name}.path: {file.shown}"
+            raise SourceError(f"{where}: a column name occurs twice in {schema.names}; write it again with other names")
+        texts = [name for name in text_columns(source.columns) if name in schema.names]
+        short = short_float_columns({name: str(schema.field(name).type) for name in texts})
+        for batch in parquet.iter_batches(_BATCH, columns=needed_columns(source, source.columns, schema.names)):
             for values in _batch_rows(batch):
                 origin: dict[str, object] = {"file": file.name, "row": number}
-                yield Row(values, origin) if isinstance(values, dict) else Row({}, origin, values)
                 number += 1
+                if isinstance(values, dict):
+                    yield Row(write_short_floats(values, short), origin)
+                else:
+                    yield Row({}, origin, values)
 
 
 def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from openthoughts_dagster.recipe import Columns, FilesSource
-from openthoughts_dagster.sources.columns import fields_of
+from openthoughts_dagster.sources.columns import text_columns
 from openthoughts_dagster.sources.contract import Row, SourceError
 from openthoughts_dagster.sources.copies import Copy
 from openthoughts_dagster.sources.formats import json_lines_rows, json_rows
@@ -75,12 +75,6 @@ def check_data_files(builder: Any, copy: Copy, where: str) -> None:
             raise SourceError(
                 f"{where}: {address[:200]!r} is not in the dataset's own folder or commit, and is not read"
             )
-
-
-def text_columns(columns: Columns) -> list[str]:
-    """List the columns of the question and the answer, which are read as text when the format has no types."""
-    fields = [*fields_of(columns.question), *(fields_of(columns.answer) if columns.answer else [])]
-    return list(dict.fromkeys(fields))
 
 
 def csv_settings(names: list[str], texts: list[str]) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The reader of datasets of the Hugging Face hub. Datasets are streamed, and each data file is a shard."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.recipe import HubPart, HuggingFaceSource, Recipe
 from openthoughts_dagster.recipe.lock import CONVERTED, parts_of
-from openthoughts_dagster.sources.columns import needed_columns
+from openthoughts_dagster.sources.columns import needed_columns, text_columns
 from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.copies import Copy, local_copy
 from openthoughts_dagster.sources.hub_files import (
@@ -16,8 +18,8 @@ from openthoughts_dagster.sources.hub_files import (
     csv_settings,
     raw_json_files,
     raw_rows,
-    text_columns,
 )
+from openthoughts_dagster.sources.json_values import short_float_columns, write_short_floats
 
 _SAVED = ("state.json", "dataset_dict.json")
 
@@ -52,10 +54,20 @@ def read_hugging_face(source: HuggingFaceSource, recipe: Recipe, context: Reader
         check_readme(copy, part.dataset, where)
         for subset in part.subset if isinstance(part.subset, list) else [part.subset]:
             shards += _make_shards(source, part, subset, copy, where)
-    return Reading(shards)
+    return Reading(_number_repeated(shards))
 
 
 READER = Reader(HuggingFaceSource, read_hugging_face, package="datasets")
+
+
+def _number_repeated(shards: list[Shard]) -> list[Shard]:
+    """Give shards names of their own where a source reads a split twice, e.g. with other columns."""
+    times, named = Counter[str](), list[Shard]()
+    for shard in shards:
+        times[shard.name] += 1
+        again = times[shard.name]
+        named.append(shard if again == 1 else replace(shard, name=f"{shard.name}#{again}"))
+    return named
 
 
 def locate_dataset(
@@ -99,15 +111,18 @@ def _make_shards(source: HuggingFaceSource, part: HubPart, subset: str | None, c
         rows = rows.select_columns(needed)
     known = {"dataset": part.dataset, "subset": subset, "split": split, "revision": copy.commit}
     origin = {name: value for name, value in known.items() if value is not None}
-    count = rows.num_shards
+    count, features = rows.num_shards, rows.features or {}
+    texts = [name for name in text_columns(columns) if name in features]
+    short = short_float_columns({name: getattr(features[name], "dtype", "") for name in texts})
 
     def opened(index: int) -> Callable[[], Iterator[Row]]:
-        def read() -> Iterator[Row]:
+        def rows_of_shard() -> Iterator[Row]:
             try:
                 if raw:
                     found = raw_rows(source.name, raw[index], rows.column_names)
                 else:
-                    found = (Row(values, {}) for values in rows.shard(num_shards=count, index=index))
+                    read = rows.shard(num_shards=count, index=index)
+                    found = (Row(write_short_floats(values, short), {}) for values in read)
                 for number, row in enumerate(found):
                     yield Row(row.values, origin | {"shard": index, "row": number}, row.problem, part.columns)
             except SourceError:
@@ -117,7 +132,7 @@ def _make_shards(source: HuggingFaceSource, part: HubPart, subset: str | None, c
                     f"{where}, shard {index} of {count}: {_describe_error(error)}. {_suggest_files(copy)}"
                 ) from error
 
-        return read
+        return rows_of_shard
 
     name = "/".join(str(value) for value in (part.dataset, subset, split) if value)
     return [Shard(f"{name}/{index:05}-of-{count:05}", copy.version, opened(index)) for index in range(count)]

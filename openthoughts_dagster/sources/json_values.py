@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from openthoughts_dagster.generation.json_replies import make_object
 
 _MARK = re.compile(r'"\\u0000number (\d+)\\u0000"')
 
@@ -23,9 +26,30 @@ def parse_json(text: str) -> Any:
     """Parse a JSON text. Numbers with a decimal point or an exponent are `WrittenNumber`; integers keep all digits.
 
     Raises:
-        ValueError: The text is no JSON.
+        ValueError: The text is no JSON, or an object gives one name two different values.
     """
-    return json.loads(text, parse_float=WrittenNumber)
+    return json.loads(text, parse_float=WrittenNumber, object_pairs_hook=make_object)
+
+
+def short_float_columns(types: Mapping[str, str]) -> dict[str, type]:
+    """Find the columns of 16-bit and 32-bit numbers, whose types Arrow and the library `datasets` call as here.
+
+    Args:
+        types: The type of each column.
+
+    Returns:
+        The numpy type of each column that has such numbers.
+    """
+    import numpy as np
+
+    short = {"halffloat": np.float16, "float16": np.float16, "float": np.float32, "float32": np.float32}
+    return {name: short[type_] for name, type_ in types.items() if type_ in short}
+
+
+def write_short_floats(values: dict[str, Any], short: Mapping[str, type]) -> dict[str, Any]:
+    """Write the numbers of `short_float_columns` with the digits that they have: 0.1 and not 0.10000000149011612."""
+    given = {name: cut for name, cut in short.items() if values[name] is not None}
+    return values | {name: WrittenNumber(str(cut(values[name]))) for name, cut in given.items()} if given else values
 
 
 def mark_numbers(value: Any, numbers: list[str]) -> Any:

@@ -10,7 +10,7 @@ from openthoughts_dagster.recipe import Columns, Source
 from openthoughts_dagster.sources.columns import empty_field, fields_of, json_of, text_of, value_of
 from openthoughts_dagster.sources.contract import LONGEST_ROW, Row, quote
 from openthoughts_dagster.sources.patterns import PatternTimeout, search
-from openthoughts_dagster.sources.text import clean_text
+from openthoughts_dagster.sources.text import clean_text, has_visible_text
 
 ANSWER_PROBLEM = "answer_not_stored"  # in the metadata of a question whose answer no table can hold
 
@@ -42,7 +42,7 @@ def question_of(source: Source, columns: Columns, row: Row) -> dict[str, Any] | 
         return problem
     clean = str if source.verbatim else clean_text
     question, (answer, unstored) = clean(value), _reference_answer(columns, row.values)
-    if not question.strip():
+    if not has_visible_text(question):
         return (
             "no_question",
             f"{columns.question!r} holds no text but invisible characters: {quote(ascii(value))}",
@@ -86,7 +86,7 @@ def _reference_answer(columns: Columns, values: Mapping[str, Any]) -> tuple[str 
     if isinstance(value, float) and math.isinf(value):
         return None, "a number that is too large"
     text = text_of(value)
-    if not text.strip():
+    if not has_visible_text(text):
         return None, None
     return (None, f"half of a surrogate pair in {quote(ascii(text))}") if has_lone_surrogate(text) else (text, None)
 

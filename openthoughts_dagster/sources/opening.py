@@ -43,6 +43,11 @@ class File:
     folder: Path | None = None
 
     @property
+    def shown(self) -> str:
+        """The address for messages, without passwords and signatures."""
+        return without_credentials(self.address)
+
+    @property
     def format(self) -> str:
         """The ending of the name, such as jsonl, csv or parquet, without that of a compression."""
         suffixes = [suffix for suffix in PurePosixPath(self.name.lower()).suffixes if suffix not in _COMPRESSED]
@@ -105,17 +110,17 @@ def find_files(where: str, path: str, confined_to: str | None = None) -> list[Fi
             f"{where}: {without_credentials(path)} cannot be opened: {without_credentials(error)}. Reading files needs "
             "the `sources` extra, and each protocol its package: pip install 'openthoughts-dagster[sources]', with "
             "s3fs for s3://, gcsfs for gs://"
-        ) from error
+        ) from _cause(error, path)
     except Exception as error:  # file systems share no error class
         raise SourceError(
             f"{where}: {without_credentials(path)} cannot be listed: {without_credentials(_first_line(error))}; check "
             "address and rights"
-        ) from error
+        ) from _cause(error, path)
     if not files:
         if _is_folder(path):
             raise SourceError(f"{where}: {path} is a folder; name its files, as {path.rstrip('/')}/*.jsonl")
         raise SourceError(
-            f"{where}: no file at {path}. Relative paths start at the folder of the recipe's file; "
+            f"{where}: no file at {without_credentials(path)}. Relative paths start at the recipe's folder; "
             "what is elsewhere can be named by its address, as s3://bucket/questions.jsonl.gz"
         )
     return files
@@ -130,15 +135,16 @@ def reading(where: str, file: File) -> Iterator[None]:
         raise
     except EOFError as error:
         raise SourceError(
-            f"{where}: {file.address} cannot be read: {error or 'it ends too early'}. It was cut off: copy it again"
+            f"{where}: {file.shown} cannot be read: {error or 'it ends too early'}. It was cut off: copy it again"
         ) from error
     except Exception as error:
         if "too much memory" in str(error):  # zstd's own words
             raise SourceError(
-                f"{where}: {file.address} was compressed with a window that takes up to 2 GiB of memory to read (zstd "
+                f"{where}: {file.shown} was compressed with a window that takes up to 2 GiB of memory to read (zstd "
                 "--long): compress it again without, zstd -d --long=31 FILE, then zstd"
             ) from error
-        raise SourceError(f"{where}: {file.address} cannot be read: {_first_line(error)}") from error
+        says = without_credentials(_first_line(error))
+        raise SourceError(f"{where}: {file.shown} cannot be read: {says}") from _cause(error, file.address)
 
 
 def utf8_stream(stream: IO[bytes]) -> io.BufferedReader:
@@ -167,7 +173,7 @@ def lines(stream: IO[bytes], longest: int = LONGEST_ROW) -> Iterator[tuple[bytes
 def _list_files(system: Any, path: str) -> list[tuple[str, str]]:
     """List the name and the address of each file."""
     if system.isfile(path):  # the name of a file may contain the characters of a glob
-        return [(PurePosixPath(path).name, path)]
+        return [(PurePosixPath(path.partition("?")[0] if "://" in path else path).name, path)]
     if not glob.has_magic(path):
         return []
     parts = PurePosixPath(path).parts
@@ -203,6 +209,11 @@ def _list_files_inside(where: str, folder: Path, path: Path) -> list[tuple[str, 
 
 def _is_folder(path: str) -> bool:
     return "://" not in path and Path(path).is_dir()
+
+
+def _cause(error: BaseException, address: str) -> BaseException | None:
+    """Return the cause of an error to show, which is none where the address has a password: causes may repeat it."""
+    return error if without_credentials(address) == address else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -76,7 +76,7 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
                         yield from questions_in(texts, prompts, source.attempts, ask)
                     except EngineError as error:
                         raise SourceError(
-                            f"{where}: {file.address}: {error}. If the judge refuses this file only, take it out"
+                            f"{where}: {file.shown}: {error}. If the judge refuses this file only, take it out"
                         ) from error
 
         return rows

@@ -69,7 +69,7 @@ def read_posts(where: str, file: File, take: Take) -> None:
     Raises:
         SourceError: The archive or the document is not complete.
     """
-    parser = PostsParser(f"{where}: {file.address}", take)
+    parser = PostsParser(f"{where}: {file.shown}", take)
     if file.format == "7z":
         _read_archive(where, file, parser)
     else:
@@ -114,11 +114,11 @@ def _read_archive(where: str, file: File, parser: PostsParser) -> None:
                 names = archive.getnames()
                 if POSTS not in names:
                     shown = ", ".join(map(repr, names[:5])) or "nothing"
-                    raise SourceError(f"{where}: {file.address} has no {POSTS} at its top; it has {shown}")
+                    raise SourceError(f"{where}: {file.shown} has no {POSTS} at its top; it has {shown}")
                 archive.extract(targets=[POSTS], factory=Sinks())
         except SourceError:
             raise
         except Exception as error:  # errors of py7zr and of the decompressors share no class
             raise SourceError(
-                f"{where}: {file.address} is no whole 7z archive: {type(error).__name__}: {error}. Download it again"
+                f"{where}: {file.shown} is no whole 7z archive: {type(error).__name__}: {error}. Download it again"
             ) from error

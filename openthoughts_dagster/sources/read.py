@@ -9,7 +9,7 @@ from openthoughts_dagster.recipe import Recipe, Source, TableSource
 from openthoughts_dagster.sources.contract import ReaderContext, Reading, SourceError
 from openthoughts_dagster.sources.readers import columns_of, missing_package, reader_of
 from openthoughts_dagster.sources.rewriting import WRITTEN_COLUMNS, written_from
-from openthoughts_dagster.sources.staged import StagedSource, check_found
+from openthoughts_dagster.sources.staged import StagedSource, absent_metadata, check_found
 from openthoughts_dagster.sources.staging import Stage
 from openthoughts_dagster.storage import hold_file
 
@@ -58,6 +58,8 @@ def _staged(source: Source, recipe: Recipe, context: ReaderContext) -> StagedSou
     limit = None if reading.sampled else source.limit
     staged = _stage_shards(Stage(folder / "read", source, columns, limit, seed, where), reading, context)
     check_found(staged, columns)
+    for name in absent_metadata(staged, columns):
+        context.log(f"sources.{source.name}.columns.metadata: no row has {name!r}; it is null everywhere")
     if not isinstance(source, TableSource) or source.rewrite is None:
         return staged
     reading = written_from(staged, source, recipe, context)

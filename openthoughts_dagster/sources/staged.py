@@ -10,7 +10,7 @@ import polars as pl
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, text_hash
 from openthoughts_dagster.recipe import Columns, StackExchangeSource
 from openthoughts_dagster.sources.contract import Shard, SourceError
-from openthoughts_dagster.sources.staging import PRIORITY, QUESTIONS, REJECTED, Counts, Stage
+from openthoughts_dagster.sources.staging import MOST_NAMES, PRIORITY, QUESTIONS, REJECTED, Counts, Stage
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,14 @@ class StagedSource:
         cut = self._highest_priority
         for batch in self.stage.batches(self.shards, table, None if columns is None else [*columns, PRIORITY]):
             yield batch if cut is None else batch.filter(pl.col(PRIORITY) <= cut)
+
+
+def absent_metadata(staged: StagedSource, columns: Columns) -> list[str]:
+    """List the columns of `columns.metadata` that no row of the source had."""
+    seen = staged.counts.columns
+    if len(seen) >= MOST_NAMES:
+        return []  # other names were not noted
+    return [name for name in columns.metadata or () if name not in seen and name.partition(".")[0] not in seen]
 
 
 def check_found(staged: StagedSource, columns: Columns) -> None:

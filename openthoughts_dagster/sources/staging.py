@@ -26,9 +26,9 @@ from openthoughts_dagster.sources.sampling import Lottery
 PRIORITY = "_priority"
 QUESTIONS, REJECTED = "questions", "rejected"
 _TABLES = {QUESTIONS: RAW_SOURCES, REJECTED: REJECTED_QUESTIONS}
-_VERSION = 3  # the version of staged rows; raise it when normalization changes
+_VERSION = 4  # the version of staged rows; raise it when normalization changes
 _BATCH_ROWS, _BATCH_CHARACTERS = 10_000, 32 * 2**20
-_NAMES = 200
+MOST_NAMES = 200
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Stage:
         for found in shard.rows():
             row = found
             counts.rows += 1
-            if len(seen) < _NAMES:
+            if len(seen) < MOST_NAMES:
                 seen.update(row.values)
             if not row.problem:
                 try:
@@ -110,7 +110,7 @@ class Stage:
                 files[REJECTED].add(rejection_of(self.source, row, *made) | {PRIORITY: priority})
             else:
                 files[QUESTIONS].add(made | {PRIORITY: priority})
-        counts.columns = sorted(seen)[:_NAMES]
+        counts.columns = sorted(seen)[:MOST_NAMES]
         for file in files.values():
             file.flush()
         (partial / "counts.json").write_text(json.dumps(vars(counts)))

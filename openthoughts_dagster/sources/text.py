@@ -11,6 +11,11 @@ _LINE_END = re.compile(r"\r\n?")
 _BLANK_START = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
+def has_visible_text(text: str) -> bool:
+    """Whether a text has a character that can be seen: neither white space nor one without a shape of its own."""
+    return any(letter.isprintable() and letter != " " for letter in text)
+
+
 def clean_text(text: str) -> str:
     """Clean a text: lines end with \\n, leading blank lines and trailing white space are removed, letters are in NFC.
 

@@ -35,6 +35,9 @@ def test_a_pair_of_similar_problems_is_judged_by_its_difference(case: dict[str, 
         ("Say “yes” or don’t.", 'say "yes" or don\'t'),
         ("Do **not** move.", "Do not move."),
         ("Everyone likes it", "Every one likes it"),
+        ("Add .5 to it", "Add 0.5 to it"),
+        ("Read p.5 of it", "Read p. 5 of it"),
+        ("Где треугольник", "Где треуголник"),
         ("Which triangles are similar?", "Which trianlges are similar?"),
     ],
 )
@@ -54,6 +57,10 @@ def test_other_typography_and_typing_errors_are_duplicates(one: str, other: str)
         ("Find all primes with p", "Find all with p"),
         ("Compute the sum of 1 2", "Compute the sum of 12"),
         ("Use $N$ here", "Use $n$ here"),
+        ("Add .5 to it", "Add 5 to it"),
+        ("Take -.25 here", "Take -25 here"),
+        ("Let αβ be one", "Let αγ be one"),
+        ("Скажи да сразу", "Скажи на сразу"),
     ],
 )
 def test_another_number_word_or_sign_makes_another_problem(one: str, other: str) -> None:

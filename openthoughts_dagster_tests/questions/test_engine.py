@@ -116,6 +116,15 @@ def test_indexed_leaks_are_those_of_comparing_with_every_benchmark_question(word
     assert same >= 0.98 * len(fast)
 
 
+@pytest.mark.parametrize("first", [0x0E01, 0x0905, 0x4E00])  # Thai, Devanagari, Chinese
+def test_copies_with_letters_changed_all_over_are_found_in_scripts_of_three_bytes(first: int) -> None:
+    rng, letters = random.Random(first), [chr(first + n) for n in range(45)]
+    known = ["".join(rng.choices(letters, k=rng.randint(100, 300))) for _ in range(200)]
+    copies = ["".join(c if rng.random() > 0.15 else rng.choice(letters) for c in text) for text in known]
+    benchmarks, rule = pl.DataFrame({"benchmark": ["b"] * 200, "question": known}), Decontamination(ngram=None)
+    assert len(find_leaks(Texts.of(pl.Series(copies)), rule, benchmarks).decisions) == 200
+
+
 def test_words_are_the_same_to_the_compiled_loop_and_to_the_definition() -> None:
     tricky = [
         "x²+1=0 naïve Ünïcode",
@@ -158,6 +167,9 @@ def test_what_an_older_release_has_is_dropped_by_name(tmp_path: Path) -> None:
     decisions = deduplicate(texts, pl.Series(["a", "b", "c"]), np.arange(3), Dedup(method="fuzzy"), accepted)
     assert {at: why.reason for at, why in decisions.items()} == {0: "accepted_fuzzy", 2: "duplicate_exact"}
     assert decisions[0].evidence["of"] == "old" and str(decisions[0].evidence["release"]).endswith("v1.parquet")
+    copies = Texts.of(pl.Series(["Which prime comes after the number 7919? ", "something else", "something else"]))
+    decisions = deduplicate(copies, pl.Series(["a", "b", "c"]), np.arange(3), Dedup(method="none"), accepted)
+    assert {at: why.reason for at, why in decisions.items()} == {0: "accepted_exact"}  # a source may keep its own
     with pytest.raises(AcceptedError, match=r"nothing is at .*v2; relative paths start"):
         accepted_questions([str(tmp_path / "v2")])
 

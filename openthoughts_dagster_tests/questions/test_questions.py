@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 
-from openthoughts_dagster.generation.json_replies import parse_json_reply
-from openthoughts_dagster.generation.requests import Answer, Prompt
+from openthoughts_dagster.generation.requests import Answer, AskModel, Prompt
 from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
 from openthoughts_dagster.questions import Curated, NothingLeftError, Texts, curate, find_leaks, score_questions
-from openthoughts_dagster.questions.replies import rating_in
+from openthoughts_dagster.questions.curated import MissingScoresError
 from openthoughts_dagster.questions.scoring import ScoringContext
 from openthoughts_dagster.recipe import Decontamination, Dedup, DifficultyScore, DomainQuestions, Selection
 
@@ -50,12 +49,25 @@ def _settings(count: int = 99, **dedup: object) -> DomainQuestions:
     )
 
 
+def _rate(ask: AskModel, attempts: int, *texts: str) -> list[float | None]:
+    """Let a judge rate questions, and check that what failed is counted."""
+    score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=attempts)
+    context = ScoringContext(lambda _: ask, lambda _: "Rate: {question}", lambda _: [], Lake("unused"))
+    scored = score_questions(_scored(*((text, 0) for text in texts)).drop("scores"), [score], context)
+    rated = [json.loads(row)["d"] for row in scored.questions["scores"]]
+    assert scored.failed == {"d": rated.count(None)}
+    return rated
+
+
 def test_the_top_is_by_rank_with_ties_by_id_and_failed_scores_last() -> None:
     scored = _scored(("a", 3), ("b", None), ("c", 9), ("d", 3), ("e", 3))
     curated = curate(scored, _settings(3), NOTHING, NO_BENCHMARKS)
 
     assert curated.questions["question"].to_list() == ["c", "a", "d"]
     assert dict(curated.rejected.select("question", "reason").rows()) == {"e": "below_cut", "b": "no_score"}
+    for none in (_scored(("a", None), ("b", None)), _scored(("a", 3)).with_columns(scores=pl.lit('{"other": 3}'))):
+        with pytest.raises(MissingScoresError, match="has the score 'difficulty' that selection"):
+            curate(none, _settings(3), NOTHING, NO_BENCHMARKS)
 
 
 def test_a_domain_without_a_selection_keeps_all_but_duplicates() -> None:
@@ -132,11 +144,14 @@ def test_kept_and_rejected_are_always_what_came_in(count: int) -> None:
         ('{"difficulty": 0}', None),
         ('{"difficulty": true}', None),
         ('{"difficulty": "hard"}', None),
+        ('{"difficulty": 3, "difficulty": 8}', None),
         ("7", None),
+        ("", None),
     ],
 )
 def test_a_rating_is_read_from_json_or_not_at_all(reply: str, rating: float | None) -> None:
-    assert rating_in(parse_json_reply(reply), "difficulty", 1, 10) == rating
+    answer = Answer("k", 0, None, reply, "stop", None, 1, 1)
+    assert _rate(lambda prompts: [[answer] for _ in prompts], 1, "q") == [rating]
 
 
 def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null() -> None:
@@ -148,14 +163,7 @@ def test_an_unreadable_reply_is_asked_again_as_another_sample_and_ends_as_null()
         replies = ["?" if "never" in p.user else reply for p, reply in zip(prompts, replies, strict=True)]
         return [[Answer("k", 0, None, reply, "stop", None, 1, 1)] for reply in replies]
 
-    score = DifficultyScore(name="d", method="difficulty", judge="j", prompt="p", attempts=3)
-    questions = _scored(("good", 0), ("second time", 0), ("never", 0)).drop("scores")
-    scored = score_questions(
-        questions, [score], ScoringContext(lambda _: ask, lambda _: "Rate: {question}", lambda _: [], Lake("unused"))
-    )
-
-    assert [json.loads(row)["d"] for row in scored.questions["scores"]] == [4, 4, None]
-    assert scored.failed == {"d": 1}
+    assert _rate(ask, 3, "good", "second time", "never") == [4, 4, None]
     assert [sample for text, sample in asked if "never" in text] == [0, 1, 2]
     assert ("Rate: good", 1) not in asked
 

@@ -1,6 +1,7 @@
 """Scores on real classifiers, encoders and replies: deterministic, and never guessed."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from http.server import ThreadingHTTPServer
@@ -102,7 +103,7 @@ class _Handler(QuietHandler):
         if "broken" in texts:
             return self.send_error(400)
         self.server.embedded += texts
-        rows = [[float(text.count(letter)) for letter in self.server.letters] for text in texts]
+        rows = [[float(text.count(letter)) for letter in self.server.letters] or [math.nan] for text in texts]
         data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
         return self.send_json(200, {"data": data[::-1]})
 
@@ -132,6 +133,10 @@ def test_what_a_server_embedded_is_not_asked_for_again_also_after_an_error(
     with pytest.raises(EmbeddingError, match="400"):
         embedding_scores(["aa", "ab", "ac", "broken"], ["aaaa"], ["bb"], settings, lake)
     assert embeddings_server.embedded == ["aa", "ab", "ac"]
+    embeddings_server.letters, letters = "", embeddings_server.letters
+    with pytest.raises(EmbeddingError, match="not finite"):
+        embedding_scores(["ad"], ["aaaa"], ["bb"], settings, lake)
+    embeddings_server.letters, embeddings_server.embedded = letters, ["aa", "ab", "ac"]
 
     embedding_scores(["aa", "ab", "ac", "ad"], ["aaaa"], ["bb"], settings, lake)
 
@@ -188,6 +193,9 @@ def test_examples_come_from_sources_that_were_read_and_from_files(lake: Lake, tm
     assert len(few) == 2 and few == read_examples(lake, resolve, Examples(sources=["s"], paths=["more.jsonl"], count=2))
     with pytest.raises(ExamplesError, match="materialize its raw_sources"):
         read_examples(lake, resolve, Examples(sources=["later"]))
+    (tmp_path / "more.jsonl").write_text("")
+    with pytest.raises(ExamplesError, match=r"the examples of more\.jsonl have no question"):
+        read_examples(lake, resolve, Examples(paths=["more.jsonl"]))
 
 
 def test_examples_and_older_releases_are_read_like_any_json_lines(lake: Lake, tmp_path: Path) -> None:

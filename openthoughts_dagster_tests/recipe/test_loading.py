@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from openthoughts_dagster.recipe import Recipe, RecipeError, Selection, identity_of, load_recipe, shipped_recipes
 from openthoughts_dagster.recipe.docs_tables import models_of, reference
-from openthoughts_dagster.recipe.domains import misspelt_domains
+from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.loading import SHIPPED
 
 BAD = """
@@ -211,6 +211,18 @@ def test_a_domain_that_is_spelled_nearly_as_another_is_named(
     found = misspelt_domains(recipe)
     assert [line.partition("the domain ")[2].partition(" of s")[0] for line in found] == [repr(d) for d in misspelt]
     assert all("the recipe's domains are " in line for line in found)
+
+
+def test_a_sample_of_no_source_of_the_domain_is_named(tmp_path: Path) -> None:
+    domains = {"a-sums": "math", "b": "law"}
+    sources = [{"name": n, "domain": d, "reader": "files", "path": "s.jsonl"} for n, d in domains.items()]
+    rest = f"{_REST}sources: {json.dumps(sources)}\ndomains: "
+    error = _error(tmp_path, rest + "{math: {downsample: {b: 3, asums: 4}}}\n")
+    assert "domains.math.downsample.b: the domain of this source is law; move its size there" in error
+    assert "domains.math.downsample.asums: no source has this name; did you mean 'a-sums'?" in error
+    recipe = load_recipe(_write(tmp_path, rest + "{math: {downsample: {a-sums: 3, landed: 4}}}\n"), {})
+    [told] = unknown_samples(recipe)
+    assert told.startswith("domains.math.downsample.landed: the recipe has no source of this name")
 
 
 def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> None:

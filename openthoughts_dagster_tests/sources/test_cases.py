@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from openthoughts_dagster.lake import batches_hash
@@ -135,6 +137,41 @@ def test_what_no_table_can_hold_is_named(tmp_path: Path) -> None:
 def test_a_question_that_is_empty_once_it_is_cleaned_is_rejected(tmp_path: Path) -> None:
     got = _files(tmp_path, "bomq.jsonl", columns={"question": "question"})
     assert got.texts == ["ok"] and got.reasons == ["no_question"]
+    rows = [{"question": text} for text in ("\u200b", "\u00ad \u2060\u00a0", "\0", "½", " \u200bx")]
+    (tmp_path / "invisible.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    got = read(tmp_path, {"reader": "files", "path": "invisible.jsonl"})
+    assert got.texts == ["½", " \u200bx"] and got.reasons == ["no_question"] * 3
+
+
+def test_a_name_with_two_values_rejects_its_row_and_a_huge_number_none(tmp_path: Path) -> None:
+    rows = ['{"question": "a", "question": "b"}', '{"question": "c", "n": 1, "n": 1}']
+    (tmp_path / "rows.jsonl").write_text("\n".join([*rows, f'{{"question": "d", "n": 1{"0" * 400}}}']))
+    got = read(tmp_path, {"reader": "files", "path": "rows.jsonl", "where": [{"column": "n", "at_least": 1}]})
+    assert got.texts == ["c", "d"] and got.reasons == ["not_json"]
+    assert "the name 'question' has two values" in got.rejected["evidence"][0]
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["question", "question"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    with pytest.raises(SourceError, match="a column name occurs twice"):
+        read(tmp_path, {"reader": "files", "path": "twice.parquet"})
+
+
+def test_short_numbers_of_parquet_have_their_own_digits_as_answers(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    numbers = pa.array([0.1, None, 2.5], pa.float32())
+    pq.write_table(pa.table({"question": ["a", "b", "c"], "answer": numbers}), tmp_path / "set" / "train.parquet")
+    for block in ({"reader": "files", "path": "set/*.parquet"}, {"reader": "hugging_face", "dataset": "set"}):
+        got = read(tmp_path, block | {"columns": {"question": "question", "answer": "answer"}})
+        assert _answers(got) == ["0.1", None, "2.5"]
+
+
+def test_columns_of_the_metadata_that_no_row_has_are_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"question": "a", "level": {"x": 1}}')
+    told: list[str] = []
+    columns = {"question": "question", "metadata": ["level.x", "levle"]}
+    read(tmp_path, {"reader": "files", "path": "rows.jsonl", "columns": columns}, log=told.append)
+    assert [line for line in told if "metadata" in line] == [
+        "sources.mine.columns.metadata: no row has 'levle'; it is null everywhere"
+    ]
 
 
 def test_decimals_and_dates_have_no_quotation_marks(tmp_path: Path) -> None:

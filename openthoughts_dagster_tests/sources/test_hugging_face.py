@@ -41,6 +41,10 @@ def test_subsets_and_further_datasets_are_one_source(tmp_path: Path) -> None:
     got = _read(tmp_path, subset=["one", "three"], more=more)
     assert got.texts == ["of one", "of three", "elsewhere"]
     assert [origin.get("subset") for origin in got.origins()] == ["one", "three", None]
+    write_dataset(tmp_path / "copies", "org/both", [{"question": "asked", "variant": "asked otherwise"}])
+    block = {"reader": "hugging_face", "dataset": "org/both", "columns": {"question": "question"}}
+    again = {"more": [{"dataset": "org/both", "columns": {"question": "variant"}}]}
+    assert read(tmp_path, block | again, copies=tmp_path / "copies").texts == ["asked", "asked otherwise"]
 
 
 def test_each_data_file_is_a_shard_and_a_row_says_where_it_is(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that are elsewhere: in an S3 bucket, and behind HTTP, from a server on this machine."""
 
 import gzip
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,22 @@ def test_a_dump_is_read_from_its_address(tmp_path: Path, server: str) -> None:
     assert got.texts[0].startswith("Why is") and got.origins()[0]["file"] == "site.7z"
     with pytest.raises(SourceError, match="no file at"):
         read(tmp_path, {"reader": "stack_exchange", "path": f"{server}/questions/other.7z"})
+
+
+def test_an_address_may_have_a_query_and_no_message_has_its_secrets(tmp_path: Path, server: str) -> None:
+    import boto3
+
+    for name, content in (
+        ("rows.jsonl", lines({"question": "a"})),
+        ("rows.jsonl.gz", b"not packed"),
+        ("rows.doc", b""),
+    ):
+        _put(name, content)
+        boto3.client("s3").put_object_acl(Bucket="questions", Key=name, ACL="public-read")
+    got = read(tmp_path, {"reader": "files", "path": f"{server}/questions/rows.jsonl?download=true"})
+    assert got.texts == ["a"] and got.origins()[0]["file"] == "rows.jsonl"
+    for name in ("rows.jsonl.gz", "rows.doc", "none.jsonl"):
+        path = f"{server}/questions/{name}?x=1&sig=hidden".replace("://", "://me:hidden@")
+        with pytest.raises(SourceError, match=f"{name}.x=1&sig=.credentials") as error:
+            read(tmp_path, {"reader": "files", "path": path})
+        assert "hidden" not in "".join(traceback.format_exception(error.value))

@@ -12,13 +12,34 @@ from openthoughts_dagster.questions.matching.text_kernels import _compiled, mixe
 
 
 @_compiled
+def _letters_in(data, start, end):  # type: ignore[no-untyped-def]
+    """How many letters a word has: those beyond ASCII take several bytes."""
+    letters = 0
+    for at in range(start, end):
+        letters += int(data[at] & 0xC0 != 0x80)
+    return letters
+
+
+@_compiled
+def _begin_alike(data, one, one_end, other, other_end):  # type: ignore[no-untyped-def]
+    """Whether two words have the same first letter."""
+    at = 0
+    while at == 0 or (one + at < one_end and data[one + at] & 0xC0 == 0x80):
+        if other + at >= other_end or lower(data[one + at]) != lower(data[other + at]):
+            return False
+        at += 1
+    return True
+
+
+@_compiled
 def _nearly(data, one, one_end, other, other_end):  # type: ignore[no-untyped-def]
     """Whether two words differ as a word and its misspelling: the first letter is right and little else is not.
 
     One letter too many, missing, wrong or in its neighbour's place; in words of six letters also two that are one each.
     """
     size, other_size = one_end - one, other_end - other
-    if min(size, other_size) < 4 or abs(size - other_size) > 2 or lower(data[one]) != lower(data[other]):
+    letters = min(_letters_in(data, one, one_end), _letters_in(data, other, other_end))
+    if letters < 4 or abs(size - other_size) > 2 or not _begin_alike(data, one, one_end, other, other_end):
         return False
     first = 0
     while first < min(size, other_size) and lower(data[one + first]) == lower(data[other + first]):
@@ -33,7 +54,7 @@ def _nearly(data, one, one_end, other, other_end):  # type: ignore[no-untyped-de
         swapped = lower(data[one + first]) == lower(data[other + first + 1])
         if swapped and lower(data[one + first + 1]) == lower(data[other + first]):
             return True
-    if min(size, other_size) < 6 or rest > 8 or other_rest > 8:
+    if letters < 6 or rest > 8 or other_rest > 8:
         return False
     # Two letters are inserted or deleted, no more: the common subsequence of what is left has all but those.
     table = np.zeros((10, 10), np.int64)

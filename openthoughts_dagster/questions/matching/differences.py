@@ -56,9 +56,31 @@ class Marks:
         )
 
 
-def same_problems(texts: Texts, edges: Edges) -> Edges:
-    """Return the pairs of similar texts that ask the same; `texts` are the whole corpus."""
-    pairs = np.arange(len(edges.ones))
+class Vocabulary:
+    """The words of a corpus, as far as they were asked for: every look at the corpus takes a while."""
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
+        self._words, self._known = np.zeros(0, np.uint64), np.zeros(0, np.bool_)
+        self._counts = np.zeros(0, np.int64)
+
+    def misspells(self, ones: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Return which pairs of words can be a word and its misspelling: the corpus hardly has one of them."""
+        if len(new := np.setdiff1d(np.concatenate([ones, others]), self._words)):
+            known, counts = _known(self.texts, new)
+            words = np.concatenate([self._words, new])
+            order = np.argsort(words)
+            self._words, self._known = words[order], np.concatenate([self._known, known])[order]
+            self._counts = np.concatenate([self._counts, counts])[order]
+        one, other = np.searchsorted(self._words, ones), np.searchsorted(self._words, others)
+        counts, more = self._counts[one], self._counts[other]
+        rarer = np.minimum(counts, more) * _RARER < np.maximum(counts, more)
+        return ~(self._known[one] & self._known[other]) | rarer
+
+
+def same_problems(vocabulary: Vocabulary, edges: Edges) -> Edges:
+    """Return the pairs of similar texts of a corpus that ask the same."""
+    texts, pairs = vocabulary.texts, np.arange(len(edges.ones))
     kept = np.zeros(len(pairs), np.bool_)
 
     def work(first: int, last: int) -> pl.DataFrame:
@@ -66,14 +88,9 @@ def same_problems(texts: Texts, edges: Edges) -> Edges:
         used, places = np.unique(np.concatenate([edges.ones[own], edges.others[own]]), return_inverse=True)
         return _compared(texts.subset(used), places[: last - first], places[last - first :], kept[own], first)
 
-    doubts = in_parallel(work, split(len(pairs), max(WORKERS, len(pairs) // 50_000)))
-    open_ = pl.concat(doubts)
-    if open_.height:
-        words = pl.concat([open_["word"], open_["instead"]]).unique().sort().to_numpy()
-        known, counts = _known(texts, words)
-        one, other = (np.searchsorted(words, open_[name].to_numpy()) for name in ("word", "instead"))
-        rarer = np.minimum(counts[one], counts[other]) * _RARER < np.maximum(counts[one], counts[other])
-        kept[open_["pair"].to_numpy()[known[one] & known[other] & ~rarer]] = False
+    open_ = pl.concat(in_parallel(work, split(len(pairs), max(WORKERS, len(pairs) // 50_000))))
+    misspelt = vocabulary.misspells(open_["word"].to_numpy(), open_["instead"].to_numpy())
+    kept[open_["pair"].to_numpy()[~misspelt]] = False
     return Edges(edges.ones[kept], edges.others[kept], edges.ratios[kept])
 
 

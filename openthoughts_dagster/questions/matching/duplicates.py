@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openthoughts_dagster.questions.matching.differences import same_problems
+from openthoughts_dagster.questions.matching.differences import Vocabulary, same_problems
 from openthoughts_dagster.questions.matching.similar import Edges, Positions, find_similar_pairs, measure_pairs
 from openthoughts_dagster.questions.matching.texts import WORKERS, Texts
 from openthoughts_dagster.recipe import Dedup
@@ -45,9 +45,10 @@ def find_duplicates(
     distinct = np.nonzero(first == np.arange(len(texts)))[0]
     subset = texts.subset(distinct) if len(exact) else texts
     edges = (all_pairs if settings.brute_force else pairs)(subset, settings.similarity)
-    if settings.same_numbers:
-        edges = same_problems(subset, edges)
-    positions, of, ratios, kept = _components(subset, rank[distinct], edges, settings)
+    vocabulary = Vocabulary(subset) if settings.same_numbers else None
+    if vocabulary is not None:
+        edges = same_problems(vocabulary, edges)
+    positions, of, ratios, kept = _components(subset, rank[distinct], edges, settings, vocabulary)
     stays = np.arange(len(texts))
     stays[distinct[positions]] = distinct[kept]
     every = np.concatenate([exact, distinct[positions]])
@@ -111,7 +112,7 @@ def plain(text: str) -> str:
 
 
 def _components(
-    texts: Texts, rank: Positions, edges: Edges, settings: Dedup
+    texts: Texts, rank: Positions, edges: Edges, settings: Dedup, vocabulary: Vocabulary | None
 ) -> tuple[Positions, Positions, npt.NDArray[np.float64], Positions]:
     """Texts that go, what they repeat, the ratio, and what stays, by position."""
     from openthoughts_dagster.questions.matching import pair_kernels
@@ -127,8 +128,8 @@ def _components(
     of, ratios = kept.copy(), _ratios(edges, positions, kept, len(texts))
     rest = np.nonzero(ratios == 0)[0]  # joined to what stays by way of others, and perhaps similar to it all the same
     more = measure_pairs(texts, texts, positions[rest], kept[rest], settings.similarity)
-    if settings.same_numbers:
-        more = same_problems(texts, more)
+    if vocabulary is not None:
+        more = same_problems(vocabulary, more)
     ratios[np.searchsorted(positions, more.ones)] = more.ratios
     direct = ratios > 0
     if not direct.all():

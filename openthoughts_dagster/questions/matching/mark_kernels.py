@@ -15,19 +15,25 @@ _INDENT, _DEDENT = np.uint64(0x1F83D9ABFB41BD6B), np.uint64(0x5BE0CD19137E2179)
 _DEEPEST = 64
 
 
+_LONGER = 9  # than one byte, if it is a letter
+_LETTERS = np.zeros(256, np.uint8)
+_LETTERS[65:91] = _LETTERS[97:123] = 1
+_LETTERS[0xC3:0xE2] = _LONGER
+
+
 @_compiled
 def _letters(data, start, end, out):  # type: ignore[no-untyped-def]
     """Bytes of the letter that begins at each byte, 0 where none does; scripts without spaces are signs, one by one."""
     for at in range(start, end):
-        byte, second = data[at], data[at + 1] if at + 1 < end else np.uint8(0)
-        size = 0
-        if 65 <= byte <= 90 or 97 <= byte <= 122:
-            size = 1
-        elif 0xC3 <= byte < 0xE0:
-            digit = (byte == 0xD9 and 0xA0 <= second <= 0xA9) or (byte == 0xDB and 0xB0 <= second <= 0xB9)
-            size = 0 if digit or (byte == 0xC3 and (second == 0x97 or second == 0xB7)) else 2
-        elif byte == 0xE1 or (byte == 0xE0 and second < 0xB8):
-            size = 3
+        byte = data[at]
+        size = _LETTERS[byte]
+        if size == _LONGER:
+            second = data[at + 1] if at + 1 < end else np.uint8(0)
+            if byte < 0xE0:
+                digit = (byte == 0xD9 and 0xA0 <= second <= 0xA9) or (byte == 0xDB and 0xB0 <= second <= 0xB9)
+                size = np.uint8(0 if digit or (byte == 0xC3 and (second == 0x97 or second == 0xB7)) else 2)
+            else:
+                size = np.uint8(3 if byte == 0xE1 or second < 0xB8 else 0)
         out[at - start] = size
     out[end - start] = 0
     out[end - start + 1] = 0
@@ -85,6 +91,15 @@ def _is_formatting(data, letters, at, start, end):  # type: ignore[no-untyped-de
         last = before == 42 and (at + 1 >= end or _blank(after)) and at - 2 >= start and not _blank(data[at - 2])
         return opening or second or closing or last
     return False
+
+
+@_compiled
+def _begins_decimal(data, at, start, end):  # type: ignore[no-untyped-def]
+    """Whether a dot is that of a number without a zero before it, as in `x = .5`, and no end of a word or a range."""
+    if data[at] != 46 or at + 1 >= end or not 48 <= data[at + 1] <= 57:
+        return False
+    before = lower(data[at - 1]) if at > start else np.uint8(32)
+    return not (97 <= before <= 122 or before in (41, 46, 93))  # letters, and ) . ]
 
 
 @_compiled
@@ -155,8 +170,8 @@ def marks(data, offsets, names, canonical, values, kinds, starts, ends, mark_off
                 single = at - begin == 1 and lower(data[begin]) not in (97, 105)
                 value = hashed_bytes(data, begin, at, not single)
                 group = False
-            elif 48 <= byte <= 57:
-                value = _FIRST
+            elif 48 <= byte <= 57 or _begins_decimal(data, at, start, end):
+                value = _FIRST if byte != 46 else (_FIRST ^ np.uint64(48)) * _PRIME  # .5 is 0.5
                 while at < end:
                     digit = 48 <= data[at] <= 57
                     inner = data[at] in (44, 46) and at + 1 < end and 48 <= data[at + 1] <= 57

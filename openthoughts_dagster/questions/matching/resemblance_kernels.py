@@ -1,12 +1,40 @@
-"""Compiled loops that look for benchmark questions in other texts. Imported inside functions, as kernels is."""
+"""Compiled loops that look for benchmark questions in other texts. Imported inside functions, as text_kernels is."""
 
 import numpy as np
 
 from openthoughts_dagster.questions.matching.compare_kernels import bits_in
 from openthoughts_dagster.questions.matching.hash_table import cell_of
-from openthoughts_dagster.questions.matching.text_kernels import _compiled, compacted, longest, mixed
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, longest, mixed
 
 _SHORT = 24  # characters: texts too short for grams to tell apart, compared with all others that are as short
+
+
+@_compiled
+def _letters_of(data, start, end, scratch):  # type: ignore[no-untyped-def]
+    """The last eight letters at every letter of data[start:end] without white space, in lower case; returns how many.
+
+    A letter is a byte: one beyond ASCII is one of 128 classes. Three of its own bytes would say little in scripts whose
+    letters all begin with the same two, such as Thai and Devanagari.
+    """
+    number = 0
+    last = np.uint64(0)
+    at = start
+    while at < end:
+        letter = np.uint64(data[at])
+        at += 1
+        if letter <= 32:
+            continue
+        if letter >= 0x80:
+            while at < end and data[at] & 0xC0 == 0x80:
+                letter = letter << np.uint64(8) | np.uint64(data[at])
+                at += 1
+            letter = mixed(letter) & np.uint64(0x7F) | np.uint64(0x80)
+        elif 65 <= letter <= 90:
+            letter += np.uint64(32)
+        last = last << np.uint64(8) | letter
+        scratch[number] = last
+        number += 1
+    return number
 
 
 @_compiled
@@ -16,7 +44,7 @@ def grams_of(data, offsets, size, owners, hashes):  # type: ignore[no-untyped-de
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
     found = 0
     for text in range(len(offsets) - 1):
-        number = compacted(data, offsets[text], offsets[text + 1], scratch)
+        number = _letters_of(data, offsets[text], offsets[text + 1], scratch)
         for at in range(size - 1, number):
             owners[found], hashes[found] = text, mixed(scratch[at] & mask)
             found += 1
@@ -45,7 +73,7 @@ def gram_bits(data, offsets, size, bits, ones):  # type: ignore[no-untyped-def]
     mask = (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
     cells = np.uint64(64 * bits.shape[1] - 1)
     for text in range(len(offsets) - 1):
-        for at in range(size - 1, compacted(data, offsets[text], offsets[text + 1], scratch)):
+        for at in range(size - 1, _letters_of(data, offsets[text], offsets[text + 1], scratch)):
             cell = mixed(scratch[at] & mask) & cells
             bits[text, np.int64(cell >> np.uint64(6))] |= np.uint64(1) << (cell & np.uint64(63))
         for word in range(bits.shape[1]):
@@ -160,7 +188,7 @@ def nearest(  # type: ignore[no-untyped-def]
     found = 0
     for text in range(len(offsets) - 1):
         length = abs(lengths[text])
-        number = compacted(data, offsets[text], offsets[text + 1], scratch) if asked[text] else 0
+        number = _letters_of(data, offsets[text], offsets[text + 1], scratch) if asked[text] else 0
         reached = 0
         for at in range(size - 1, number):
             cell = cell_of(mixed(scratch[at] & mask), cells)
