@@ -11,6 +11,7 @@ from openthoughts_dagster.defs.partitions import (
     BY_ARM,
     BY_ARM_STUDENT,
     BY_STUDY,
+    every_source,
     students_of_arms,
     studies_of_students,
 )
@@ -32,6 +33,7 @@ STUDY_ENTRIES: tuple[AssetEntry, ...] = (
         partitions=BY_ARM,
         table=ARM_ANSWERS,
         inputs=("scored_questions", "deduped_questions"),
+        mappings={"scored_questions": every_source, "deduped_questions": every_source},
         uses_models=True,
         runs="teacher",
         retries=True,
