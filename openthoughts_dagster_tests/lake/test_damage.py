@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_of_the_log_is_named_and_the_remedy_reads_the_table
     lake: Lake, folder: Path, harm: Callable[[Path], None]
 ) -> None:
     DeltaTable(folder).create_checkpoint()
-    checkpoint = _log(folder, 2).with_suffix(".checkpoint.parquet")
+    checkpoint = _log(folder, 3).with_suffix(".checkpoint.parquet")
     harm(checkpoint)
     with pytest.raises(LakeError, match=rf"{checkpoint}: .*Move this file and _last_checkpoint out"):
         lake.scan(EMBEDDINGS)
