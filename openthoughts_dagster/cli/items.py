@@ -13,7 +13,13 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.evaluation import benchmark_items, compare_items
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
-from openthoughts_dagster.inspection.item_pages import OLD_ROWS, comparison_page, count_solved, items_page
+from openthoughts_dagster.inspection.item_pages import (
+    OLD_ROWS,
+    comparison_page,
+    count_solved,
+    describe_differences,
+    items_page,
+)
 from openthoughts_dagster.inspection.students import ScoredStudent, StudentNotFound, find_student
 from openthoughts_dagster.lake import COMPLETIONS
 from openthoughts_dagster.storage import StorageError
@@ -96,6 +102,8 @@ def compare(
         click.echo(table([_comparison_row(row, names) for row in shown.iter_rows(named=True)]))
         counts = count_solved(rows, one.label, other.label)
         click.echo(f"{rows.height:,} items: " + ", ".join(f"{count:,} by {who}" for who, count in counts.items()))
+        for line in describe_differences(rows, one.label, other.label):
+            click.echo(line)
 
 
 def _find(here: Deployment, name: str) -> ScoredStudent:

@@ -9,7 +9,7 @@ from openthoughts_dagster.generation.requests import sample_seed
 from openthoughts_dagster.lake import COMPLETIONS, Lake, Table
 
 ITEM_KEY = ("benchmark", "metric", "item")
-_SAMPLE = pl.Struct({"completion_id": pl.String, "extracted": pl.String, "score": pl.Float64})
+_SAMPLE = pl.Struct({"completion_id": pl.String, "extracted": pl.String, "score": pl.Float64, "lost": pl.String})
 _TEXTS = ("completion_id", "key", "sample_index", "prompt", "reasoning", "answer", "finish_reason", "error")
 _NUMBERS = ("prompt_tokens", "completion_tokens", "created_at")
 _UNKNOWN = "unknown"
@@ -31,9 +31,9 @@ def benchmark_items(lake: Lake, scores: Table, **partition: str) -> pl.LazyFrame
         A row for each item and repeat, in the order of the benchmark: benchmark, metric, item, position, repeat, seed
         (of the sampling), prompt (as the chat template rendered it), reasoning, answer, extracted (what was read as the
         answer), reference, verdict (one of `VERDICTS`), score (of this sample, from 0 to 1), item_score (the mean over
-        the item's repeats), finish_reason, error, prompt_tokens, completion_tokens, completion_id, model and
-        created_at. Rows that earlier versions wrote name no completions: they have one row for each item, whose texts
-        are null.
+        the item's repeats), finish_reason, error (why the request failed or the program could not be run),
+        prompt_tokens, completion_tokens, completion_id, model and created_at. Rows that earlier versions wrote name no
+        completions: they have one row for each item, whose texts are null.
 
     Example:
         >>> benchmark_items(lake, BENCHMARK_SCORES, source="gsm8k", teacher="qwq-32b").filter(verdict="wrong").collect()
@@ -53,7 +53,10 @@ def benchmark_items(lake: Lake, scores: Table, **partition: str) -> pl.LazyFrame
     texts = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select(*_TEXTS, *_NUMBERS)
     return (
         each.join(texts, on="completion_id", how="left")
-        .with_columns(score=pl.coalesce("score", pl.when(pl.col("repeats") == 1).then("item_score")))
+        .with_columns(
+            score=pl.coalesce("score", pl.when(pl.col("repeats") == 1, pl.col("lost").is_null()).then("item_score")),
+            error=pl.coalesce("error", "lost"),
+        )
         .with_columns(verdict=_verdict(), seed=_seed())
         .select(
             *(*ITEM_KEY, "position", "repeat", "seed", "prompt", "reasoning", "answer", "extracted", "reference"),

@@ -55,6 +55,10 @@ def judging_class() -> type[Any]:
             self.n, self.judge = n, judge
             self.verdicts: dict[str, list[Verdict]] = {}
 
+        def lost(self, item: str) -> list[str]:
+            """Return why verdicts of an item are not known."""
+            return [verdict.lost for verdict in self.verdicts[item] if verdict.lost is not None]
+
         def num_samples(self) -> int:
             return self.n
 

@@ -6,8 +6,9 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from json import dumps as json_dumps
 from json import loads
 from typing import Any, NoReturn
 from zlib import decompress
@@ -23,6 +24,7 @@ from openthoughts_dagster.evaluation.confined import (
 from openthoughts_dagster.evaluation.confined.limits import Task
 from openthoughts_dagster.evaluation.confined.pod_messages import PodTest
 from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
+from openthoughts_dagster.evaluation.confined.values import dump_value
 from openthoughts_dagster.evaluation.reading import Verdict
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
@@ -58,6 +60,12 @@ class ProgramTest:
     count: int = 1
     right: Callable[[Outcome], int] = lambda _: 0
 
+    @property
+    def limits_with_room(self) -> Limits:
+        """The limits, with room for the right output: up to four bytes for each character."""
+        room = -(-4 * self.characters // 2**20)
+        return replace(self.limits, output_megabytes=self.limits.output_megabytes + room)
+
 
 TestsOf = Callable[[Any, str], list[ProgramTest]]
 """The tests of a document for a program."""
@@ -83,7 +91,7 @@ def judge_programs(
             program = read(text)
             if program is None:
                 return Verdict(False, None)
-            passed = (test.passes(pool.run_one(test.task, test.limits)) for test in tests_of(doc, program))
+            passed = (test.passes(pool.run_one(test.task, test.limits_with_room)) for test in tests_of(doc, program))
             return Verdict(all(passed), program)
 
         with ThreadPoolExecutor(pool.workers) as threads:
@@ -105,7 +113,8 @@ def _judge_in_pods(
         for program, own, outcomes in zip(programs, tests, run_until_wrong(pool, tests), strict=True):
             # A pod ends an item at the first outcome that is not "ok", which does not pass.
             right = all(test.passes(outcome) for test, outcome in zip(own, outcomes, strict=False))
-            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program))
+            lost = next((outcome.detail for outcome in outcomes if outcome.status == "lost"), None)
+            verdicts.append(Verdict(program is not None and right and len(outcomes) == len(own), program, lost=lost))
         return verdicts
 
     return judge
@@ -122,13 +131,13 @@ def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> l
         The outcomes of each program's tests. They may end with the first that does not pass.
     """
     if isinstance(pool, PodPool):
-        wanted = [[PodTest(each.task, each.limits, 2 * each.characters) for each in own] for own in tests]
+        wanted = [[PodTest(each.task, each.limits_with_room, 2 * each.characters) for each in own] for own in tests]
         return pool.run_items(wanted)
 
     def run(own: Sequence[ProgramTest]) -> list[Outcome]:
         outcomes = list[Outcome]()
         for test in own:
-            outcomes.append(pool.run_one(test.task, test.limits))
+            outcomes.append(pool.run_one(test.task, test.limits_with_room))
             if not test.passes(outcomes[-1]):
                 break
         return outcomes
@@ -175,7 +184,7 @@ def call_test(
         CallTask(program, owner + function, tuple(tuple(call) for call in calls)),
         lambda outcome: outcome.status == "ok" and [_listed(value) for value in outcome.values] == right,
         limits,
-        3 * len(repr(right)),  # with the tags of values
+        sum(len(json_dumps(dump_value(value))) for value in right),  # as values come back
         len(right),
         count_right,
     )
@@ -232,9 +241,10 @@ def same_output(printed: str, expected: str) -> bool:
 
 def _decimals(line: str) -> list[Decimal] | None:
     try:
-        return [Decimal(word) for word in line.split()]
+        numbers = [Decimal(word) for word in line.split()]
     except InvalidOperation:
         return None
+    return None if any(number.is_nan() for number in numbers) else numbers  # comparing a signaling NaN is an error
 
 
 def _listed(value: Any) -> Any:

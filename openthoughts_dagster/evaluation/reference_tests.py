@@ -17,6 +17,7 @@ _ENDED = {
     "cpu": "it used more than {seconds:g} s of the processor",
     "output": "its output is too large",
     "killed": "it was killed",
+    "lost": "it could not be run: {detail}",
 }
 
 
@@ -108,7 +109,7 @@ def _describe_failure(test: ProgramTest, outcome: Outcome) -> str:
     if outcome.status == "error":
         lines = outcome.detail.strip().splitlines()
         return _shorten(lines[-1]) if lines else "it ends with an error"
-    return _ENDED[outcome.status].format(seconds=test.limits.seconds)
+    return _ENDED[outcome.status].format(seconds=test.limits.seconds, detail=outcome.detail)
 
 
 def _shorten(text: str) -> str:

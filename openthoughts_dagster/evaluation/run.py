@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.evaluation.confined import Programs, start_programs
-from openthoughts_dagster.evaluation.errors import BenchmarkError
+from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
 from openthoughts_dagster.evaluation.reading import MATH_WORKERS
@@ -74,7 +74,7 @@ def evaluate(
 
     Raises:
         BenchmarkError: Before anything is asked; lists every benchmark that cannot be run.
-        BenchmarkAnswersMissing: More answers are missing than the recipe allows.
+        BenchmarkAnswersMissing: More answers are missing, or more of their programs lost, than the recipe allows.
         RuntimeError: A benchmark is scored by a metric of lighteval's that needs signals, outside the main thread.
     """
     before = _list_files(output)
@@ -93,6 +93,7 @@ def evaluate(
         model = lighteval_model(ask, model_name, evaluation.sampling, evaluation.missing_answers)
         pipeline = _pipeline(tasks, tracker, model)
         pipeline.evaluate()
+    _refuse_lost(tasks, model.faults, evaluation.missing_answers)
     pipeline.save_and_push_results()
     written = sorted(_list_files(output) - before)
     return EvaluationResult(
@@ -191,7 +192,7 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, model: Any) -> pl.
             "question": detail.doc.query,
             "score": float(detail.metric[prepared.metric]),
             "repeats": prepared.repeats,
-            "failed": faults[detail.doc.task_name, detail.doc.id, "failed"],
+            "failed": faults[detail.doc.task_name, detail.doc.id, "failed"] + len(_lost(prepared, detail.doc.id)),
             "truncated": faults[detail.doc.task_name, detail.doc.id, "truncated"],
             "no_answer": _count_unread(prepared, detail.doc, faults),
             "position": prepared.positions[detail.doc.id],
@@ -202,6 +203,30 @@ def _item_scores(tasks: Sequence[PreparedTask], details: Any, model: Any) -> pl.
         for detail in details[prepared.task.full_name]
     ]
     return pl.DataFrame(rows, schema=ITEM_SCORES).sort("benchmark", "item")
+
+
+def _lost(prepared: PreparedTask, item: str) -> list[str]:
+    return [] if prepared.judged is None else list(prepared.judged.lost(item))
+
+
+def _refuse_lost(tasks: Sequence[PreparedTask], faults: Any, allowed: float) -> None:
+    """Raise BenchmarkAnswersMissing if lost programs and failed requests are more than a share `allowed` of samples."""
+    problems = []
+    for prepared in tasks:
+        lost = Counter(why for doc in prepared.docs for why in _lost(prepared, doc.id))
+        failed = sum(faults[doc.task_name, doc.id, "failed"] for doc in prepared.docs)
+        samples = prepared.repeats * len(prepared.docs)
+        if lost and lost.total() + failed > allowed * samples:
+            why = "; ".join(f"{reason} ({count:,} times)" for reason, count in lost.most_common(3))
+            requests = f", and {failed:,} requests failed" if failed else ""
+            what = f"the programs of {lost.total():,} of {samples:,} answers could not be run{requests}"
+            problems.append(f"{prepared.benchmark}: {what}. Why: {why}")
+    if problems:
+        raise BenchmarkAnswersMissing(
+            "\n".join(problems)
+            + f"\nThat is more than evaluation.missing_answers: {allowed:g} allows. The answers are in the ledger: "
+            "materialize again to run only their programs"
+        )
 
 
 def _count_unread(prepared: PreparedTask, doc: Any, faults: Any) -> int:

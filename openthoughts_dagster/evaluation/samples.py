@@ -31,21 +31,24 @@ def sample_columns(prepared: PreparedTask, detail: Any, completions: Sequence[tu
 
     Returns:
         `samples` is JSON: an object with completion_id, extracted (null where no answer was found, or where lighteval
-        does not say what it read) and score (null where only the mean over samples is known) for each repeat.
+        does not say what it read) and score (null where only the mean over samples is known) for each repeat, and lost:
+        why nothing is known of a sample whose program could not be run, and whose score is null.
     """
     item, repeats = detail.doc.id, prepared.repeats
     extracted: Sequence[str | None] = [None] * repeats
+    lost: Sequence[str | None] = [None] * repeats
     if prepared.judged is not None:
         verdicts = prepared.judged.verdicts[item]
         extracted = [verdict.extracted for verdict in verdicts]
-        scores: Sequence[float | None] = [verdict.score for verdict in verdicts]
+        lost = [verdict.lost for verdict in verdicts]
+        scores: Sequence[float | None] = [verdict.score if verdict.lost is None else None for verdict in verdicts]
     elif repeats == 1:
         scores = [float(detail.metric[prepared.metric])]
     else:
         scores = [None] * repeats
     samples = [
-        {"completion_id": completion, "extracted": text, "score": score}
-        for (_, completion), text, score in zip(completions, extracted, scores, strict=False)
+        {"completion_id": completion, "extracted": text, "score": score} | ({} if why is None else {"lost": why})
+        for (_, completion), text, score, why in zip(completions, extracted, scores, lost, strict=False)
     ]
     model = next((name for name, _ in completions if name), None)
     return {"model": model, "samples": json.dumps(samples, ensure_ascii=False) if model else None}

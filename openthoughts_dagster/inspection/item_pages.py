@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.evaluation.statistics import holm_adjusted, paired_bootstrap
 from openthoughts_dagster.pages import Html, details, heading, note, page, preformatted
 from openthoughts_dagster.pages.html import escaped
 
@@ -56,6 +57,7 @@ def comparison_page(first: str, second: str, rows: pl.DataFrame, limit: int = 0)
         f"{first} and {second}",
         heading(f"{first} and {second}", 1),
         note("; ".join(f"{count:,} solved by {who}" for who, count in count_solved(rows, first, second).items())),
+        *(note(line) for line in describe_differences(rows, first, second)),
         _describe_part(shown.height, rows.height, "items"),
         _filters({"benchmark": shown["benchmark"], "verdict": shown["solved"]}, names),
         *(_comparison_section(row, names) for row in shown.iter_rows(named=True)),
@@ -68,6 +70,33 @@ def count_solved(rows: pl.DataFrame, first: str, second: str) -> dict[str, int]:
     counts = dict(rows["solved"].value_counts().iter_rows())
     names = {"first": f"{first} alone", "second": f"{second} alone", "both": "both alike", "neither": "neither"}
     return {name: int(counts.get(key, 0)) for key, name in names.items()}
+
+
+def describe_differences(rows: pl.DataFrame, first: str, second: str) -> list[str]:
+    """Say by how much one student is better than the other, and whether chance would explain it.
+
+    Args:
+        rows: Rows of `compare_items`.
+        first: The name of one student.
+        second: The name of the other.
+
+    Returns:
+        A line for each benchmark of at least two items. P-values are by paired bootstrap, after Holm's correction.
+    """
+    scored = rows.with_columns(item=pl.concat_str("metric", "item", separator=" "))
+    found = {
+        str(name): paired_bootstrap(
+            own.select("benchmark", "item", score="first_score"), own.select("benchmark", "item", score="second_score")
+        )
+        for (name,), own in scored.partition_by("benchmark", as_dict=True, maintain_order=True).items()
+        if own.height > 1
+    }
+    p_values = holm_adjusted({name: each.p_value for name, each in found.items()})
+    return [
+        f"{name}: {first} minus {second} is {each.difference:+.1%} +- {100 * each.standard_error:.1f} "
+        f"on {each.items:,} items, 95% from {each.low:+.1%} to {each.high:+.1%}, p = {p_values[name]:.2g}"
+        for name, each in found.items()
+    ]
 
 
 def _describe_part(shown: int, total: int, what: str) -> Html:

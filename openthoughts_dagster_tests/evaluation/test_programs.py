@@ -125,3 +125,4 @@ def test_outputs_are_compared_by_line_and_number() -> None:
     assert same_output("1.50 2\nx\n", "1.5 2.0 \nx")
     assert not same_output("1\n2", "1")
     assert not same_output("50000000000000000", "50000000000000001")
+    assert not same_output("sNaN", "1") and same_output("1e999999999", "10e999999998")

@@ -1,13 +1,26 @@
 """What a pod of programs reads and says, without a cluster: the work, the signed lines, and what is refused."""
 
+import base64
+import contextlib
+import io
+import re
+import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from openthoughts_dagster.cluster import Cluster
+from openthoughts_dagster.cluster.api import Api
 from openthoughts_dagster.cluster.indexed_job import OwnerPod
-from openthoughts_dagster.evaluation import BenchmarkError, benchmark_needs, require_confinement
+from openthoughts_dagster.evaluation import (
+    BenchmarkAnswersMissing,
+    BenchmarkError,
+    benchmark_items,
+    benchmark_needs,
+    require_confinement,
+)
 from openthoughts_dagster.evaluation.confined import (
     CallTask,
     CheckTask,
@@ -19,6 +32,7 @@ from openthoughts_dagster.evaluation.confined import (
     in_pod,
     kernel,
     start_programs,
+    starting,
 )
 from openthoughts_dagster.evaluation.confined.limits import Task
 from openthoughts_dagster.evaluation.confined.pod_manifests import PART_BYTES, config_maps, programs_job
@@ -31,7 +45,11 @@ from openthoughts_dagster.evaluation.confined.pod_messages import (
     sign_line,
     unpack_item,
 )
+from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
+from openthoughts_dagster.lake import BENCHMARK_SCORES, Lake
 from openthoughts_dagster.recipe import Evaluation
+from openthoughts_dagster_tests.evaluation.helpers import json_lines
+from openthoughts_dagster_tests.inspection.scored import score
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 SHORT = Limits(seconds=5, cpu_seconds=2, memory_megabytes=256, output_megabytes=1)
@@ -90,14 +108,109 @@ def test_a_pod_that_cannot_confine_says_so_for_each_item(
     assert number == 7 and "the kernel has no Landlock" in str(reason)
 
 
-def test_without_landlock_a_place_where_programs_can_write_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_landlock_seccomp_alone_keeps_programs_from_writing_and_test_code_from_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in gVisor, where a program may find the pipe of the pod's log below /proc, but must not write to it."""
     monkeypatch.setattr(kernel, "landlock_version", lambda: 0)
     monkeypatch.setenv("PATH", "")
-    try:
-        with pytest.raises(ConfinementError, match=r"seccomp: a program there still writes to /tmp"):
-            ProgramPool("sandboxed", workers=1)
-    finally:
-        Path("/tmp/escaped").unlink(missing_ok=True)
+    tmp_path.chmod(0o777)
+    program = f"""
+import os, socket
+tries = [
+    lambda: open("/proc/1/fd/1", "w"),
+    lambda: open({str(tmp_path / "written")!r}, "w"),
+    lambda: os.open({__file__!r}, os.O_RDONLY | os.O_TRUNC),
+    lambda: os.kill(os.getppid(), 0),
+    lambda: socket.socket(),
+    lambda: os.fork(),
+]
+for number, one in enumerate(tries):
+    try: one()
+    except PermissionError: continue
+    print(number, "worked")
+"""
+    with ProgramPool("sandboxed", workers=1) as pool:
+        assert pool.way == "seccomp + limits"
+        assert pool.run([StdinTask(program)], SHORT) == [Outcome("ok")]
+        with pytest.raises(ConfinementError, match="test code beside a program needs Landlock or bubblewrap"):
+            pool.run([CheckTask("def f(): pass", "f", "candidate()")], SHORT)
+    assert not list(tmp_path.iterdir())
+
+
+class DoomedPods:
+    """Runs the pods of programs in this process. Pods with a program that says `doomed`, and late ones, are evicted.
+
+    It stands for the API server, to lose pods; test_program_pods.py has a real one.
+    """
+
+    def __init__(self, folder: Path, most: int = 1000) -> None:
+        self.folder, self.most, self.lock = folder, most, threading.Lock()
+        self.contents: dict[str, bytes] = {}
+        self.logs: dict[str, str | None] = {}
+
+    def create_config_map(self, config_map: dict[str, Any]) -> None:
+        name = config_map["metadata"]["name"].rpartition("-")[0]
+        self.contents[name] = b"".join(base64.b64decode(part) for part in config_map["binaryData"].values())
+
+    def create_job(self, job: dict[str, Any]) -> None:
+        name = job["metadata"]["name"]
+        content = self.contents[name]
+        programs = [test.task.program for _, packed in Batch.load(content).items for test in unpack_item(packed)]
+        if len(self.logs) >= self.most or any("doomed" in program for program in programs):
+            self.logs[name] = None
+            return
+        (place := self.folder / name).mkdir()
+        (place / "part-0000").write_bytes(content)
+        with self.lock, contextlib.redirect_stdout(io.StringIO()) as log:
+            in_pod.main(str(place))
+        self.logs[name] = log.getvalue()
+
+    def job(self, name: str) -> dict[str, Any]:
+        return {"status": {"failed": 1} if self.logs[name] is None else {"completionTime": "2026-11-26T00:00:00Z"}}
+
+    def pods_of(self, job: str) -> list[dict[str, Any]]:
+        evicted = {"phase": "Failed", "reason": "Evicted", "message": "the node was drained"}
+        return [{"metadata": {"name": job}, "status": evicted if self.logs[job] is None else {"phase": "Succeeded"}}]
+
+    def whole_log_of(self, pod: str, most_bytes: int) -> str | None:
+        return self.logs[pod]
+
+    def delete_job(self, name: str) -> None: ...
+
+    def delete_config_map(self, name: str) -> None: ...
+
+
+@pytest.mark.skipif(not kernel.landlock_version(), reason="the kernel has no Landlock")
+def test_an_item_that_ends_its_pods_is_a_failed_sample_and_the_others_are_judged(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = cluster(runtime_class=None, pods=1)
+    api = DoomedPods(tmp_path)
+    monkeypatch.setattr(starting, "_start_pods", lambda: PodPool(cast(Api, api), settings, OWNER))
+    tests = [{"input": "", "output": "1"}]
+    path = json_lines(tmp_path / "p.jsonl", [{"question": f"Say 1 ({n}).", "tests": tests} for n in range(2)])
+    code = {"kind": "programs", "name": "code", "path": str(path)}
+    evaluation = Evaluation.model_validate({"benchmarks": [code], "confinement": "pod", "missing_answers": 0.5})
+
+    def reply(question: str, _: int) -> str:
+        return {"0": "print(1)", "1": "print(1)  # doomed"}[question[-3]]
+
+    rows = score(lake, BENCHMARK_SCORES, evaluation, reply, tmp_path, source="s", teacher="t").sort("position")
+    assert rows.select("score", "failed", "no_answer").rows() == [(1.0, 0, 0), (0.0, 1, 0)]
+    items = benchmark_items(lake, BENCHMARK_SCORES, source="s", teacher="t").collect()
+    assert items.select("verdict", "score").rows() == [("right", 1.0), ("failed", None)]
+    assert re.search(r"its pod was lost 2 times: Evicted: the node was drained", items["error"][1])
+    assert items["extracted"][1] == "print(1)  # doomed"
+    strict = evaluation.model_copy(update={"missing_answers": 0.01})
+    with pytest.raises(BenchmarkAnswersMissing, match=r"code: the programs of 1 of 2 answers could not be run"):
+        score(lake, BENCHMARK_SCORES, strict, reply, tmp_path, source="s", teacher="t")
+
+    api = DoomedPods(tmp_path, most=1)  # the first trial, and no other pod
+    pool = PodPool(cast(Api, api), settings, OWNER)
+    with pytest.raises(ConfinementError, match=r"trial program could not be run in a pod, 2 times: .*Evicted"):
+        pool.run_items([[PodTest(StdinTask("print(1)"), SHORT, 100)]] * 100)
+    assert len(api.logs) < 7
 
 
 def test_the_pod_has_no_token_no_identity_and_nothing_to_write_to() -> None:

@@ -10,6 +10,15 @@ from openthoughts_dagster.evaluation.reading import judge_all
 from openthoughts_dagster.evaluation.reading.final import last_box
 from openthoughts_dagster.generation.reasoning import split_reasoning
 
+# What models write that repeat themselves until they are cut off.
+ENDLESS = [
+    "so it is 0." + "3" * 40_000,
+    "\\boxed{" + "9" * 5_000 + "}",
+    "333," * 10_000 + " or so",
+    "\\boxed{" * 10_000,
+    "\\text{" * 10_000 + "27" + "}" * 10_000,
+    "Answer: " * 10_000 + ". " * 10_000,
+]
 CASES = [json.loads(line) for line in (Path(__file__).parent / "scored_answers.jsonl").read_text().splitlines()]
 
 
@@ -24,7 +33,8 @@ def test_every_case_is_judged_as_people_mean_it(kind: str, match: str) -> None:
 def test_a_slow_expression_ends_and_the_next_is_judged() -> None:
     start = time.monotonic()
     slow = [("42", r"\boxed{(10^{10})!}"), ("1", r"\boxed{9^{9^{9^{9}}}}"), (r"\frac{x}{2}", r"\boxed{0.5x}")]
-    assert [verdict.right for verdict in judge_all("math", slow)] == [False, False, True]
+    endless = [("28", text) for text in ENDLESS]
+    assert [verdict.right for verdict in judge_all("math", [*endless, *slow])] == [False] * 8 + [True]
     assert time.monotonic() - start < 30  # on a busy machine; a second of processor time each
 
 
@@ -54,6 +64,13 @@ def test_nothing_that_an_expression_says_is_run() -> None:
 )
 def test_numbers_are_compared_by_value(gold: str, text: str, right: bool) -> None:
     assert judge_all("number", [(gold, text)])[0].right is right
+
+
+@pytest.mark.parametrize("match", ["auto", "number", "choice", "exact"])
+def test_models_that_repeat_themselves_are_wrong_and_judged_at_once(match: str) -> None:
+    start = time.process_time()
+    assert not any(verdict.right for verdict in judge_all(match, [("28", text) for text in ENDLESS]))
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,10 @@ def test_a_missing_data_set_names_benchmark_and_data_set(tmp_path: Path) -> None
     ask = asking(right)
     with pytest.raises(BenchmarkError, match=r"evaluation\.benchmarks\.bench: the data set .*aime_2025.*could not"):
         evaluate(lighteval_evaluation("aime25"), same, ask, tmp_path, "student")
+    pinned = LightevalBenchmark(kind="lighteval", name="bench", task="aime25", revision="a" * 40)
+    json_lines(tmp_path / "copy" / "train.jsonl", [{"problem": "1+1?", "answer": "2"}])
+    with pytest.raises(BenchmarkError, match=r"bench: the data set .*aime_2025: .*pins revision a+, and the copy at"):
+        evaluate(Evaluation(benchmarks=[pinned]), lambda _: str(tmp_path / "copy"), ask, tmp_path, "student")
     assert ask.calls == 0
 
 

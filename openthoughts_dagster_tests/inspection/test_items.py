@@ -130,6 +130,8 @@ def test_the_commands_print_lines_json_and_pages(folder: Path) -> None:
     assert [line["verdict"] for line in lines] == ["right"] * 3
     compared = run("compare", "sums/slow", "sums/quick")
     assert "4 items: 2 by sums/slow alone, 0 by sums/quick alone, 2 by both alike" in compared.output
+    assert "sums: sums/slow minus sums/quick is +50.0% +- 24.9 on 4 items, " in compared.output
+    assert "95% from +0.0% to +100.0%, p = 0.12" in compared.output
     page = folder / "page.html"
     assert run("compare", "sums/slow", "sums/quick", "--html", str(page)).output == f"wrote {page}\n"
     assert PageParser(page.read_text()).tags.count("section") == 4

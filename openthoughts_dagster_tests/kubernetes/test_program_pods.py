@@ -1,5 +1,6 @@
 """Programs in pods of their own on a real control plane, with no more rights than the chart gives steps."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +11,9 @@ import yaml
 from openthoughts_dagster.cluster import Cluster
 from openthoughts_dagster.cluster.api import Api
 from openthoughts_dagster.cluster.indexed_job import OwnerPod
-from openthoughts_dagster.evaluation.confined import ConfinementError, Limits, ProgramPool, kernel
+from openthoughts_dagster.evaluation.confined import ConfinementError, Limits, ProgramPool, StdinTask, kernel
 from openthoughts_dagster.evaluation.confined.pod_manifests import WORK_LABEL
+from openthoughts_dagster.evaluation.confined.pod_messages import Batch, PodTest, unpack_item
 from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
 from openthoughts_dagster.evaluation.program_tests import check_test, judge_programs, stdin_test
 from openthoughts_dagster_tests.e2e.servers import wait_for
@@ -86,27 +88,32 @@ def step(plane: ControlPlane, nodes: Kubelets) -> Iterator[tuple[Api, OwnerPod]]
 
 
 class _Watched(Api):
-    """Keeps the pods that a step saw, and can delete the first one as a drain does."""
+    """Keeps the pods that a step saw, and deletes the first ones, and those with a doomed program, as a drain does."""
 
     def __init__(self, api: Api, plane: ControlPlane, lose: int = 0) -> None:
         super().__init__(api._client, api.namespace, 20)
         self.seen: dict[str, Any] = {}
         self.maps: list[Any] = []
         self.lost: list[str] = []
+        self.doomed: set[str] = set()
         self._plane, self._lose = plane, lose
 
     def pods_of(self, job: str) -> list[dict[str, Any]]:
         found = super().pods_of(job)
         for pod in found:
             self.seen[pod["metadata"]["name"]] = pod
-            if self._lose and pod["metadata"]["name"] not in self.lost:
-                self._lose -= 1
+            if (self._lose or job in self.doomed) and pod["metadata"]["name"] not in self.lost:
+                self._lose -= bool(self._lose)
                 self.lost.append(pod["metadata"]["name"])
                 self._plane.core.delete_namespaced_pod(pod["metadata"]["name"], SPACE, grace_period_seconds=0)
         return found
 
     def create_config_map(self, config_map: Any) -> bool:
         self.maps.append(config_map)
+        content = b"".join(base64.b64decode(part) for part in config_map["binaryData"].values())
+        items = [unpack_item(packed) for _, packed in Batch.load(content).items]
+        if any("doomed" in test.task.program for tests in items for test in tests):
+            self.doomed.add(config_map["metadata"]["name"].rpartition("-")[0])
         return super().create_config_map(config_map)
 
 
@@ -163,12 +170,16 @@ def test_verdicts_are_those_of_this_machine_and_nothing_is_left(
     wait_for(lambda: left(plane) == [], 30, "everything of the programs to be gone")
 
 
-def test_a_pod_that_is_lost_once_is_replaced_and_one_that_can_never_start_is_refused(
+def test_a_lost_pod_is_replaced_unless_its_only_item_ends_it_and_one_that_can_never_start_is_refused(
     plane: ControlPlane, step: tuple[Api, OwnerPod]
 ) -> None:
     api = _Watched(step[0], plane, lose=1)
     pool = PodPool(api, cluster(None), step[1])  # its trial loses a pod
     assert pool.way.startswith("pod") and len(api.lost) == 1
+    programs = ("print(1)", "print(2)", "import time; time.sleep(3)  # doomed")
+    one, two, doomed = pool.run_items([[PodTest(StdinTask(program), LIMITS, 100)] for program in programs])
+    assert (one[0].stdout, two[0].stdout) == ("1\n", "2\n")
+    assert doomed[0].status == "lost" and "its pod was lost 2 times" in doomed[0].detail
     with pytest.raises(ConfinementError, match=r'cannot be started: .*RuntimeClass "gvisor" not found'):
         PodPool(step[0], cluster("gvisor"), step[1])
     wait_for(lambda: left(plane) == [], 30, "everything of the programs to be gone")

@@ -21,11 +21,11 @@ _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
 _ALLOW, _REFUSE, _NO_SUCH_CALL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 
 # System calls that an interpreter needs to compute, read its library and print: x86-64 and aarch64 (None: not there).
-# None of them opens a connection, starts a process, signals or traces another one, or changes identity.
+# None of them writes a file, opens a connection, starts a process, signals or traces another, or changes identity.
 _CALLS: dict[str, tuple[int, int | None]] = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "mmap": (9, 222), "munmap": (11, 215), "brk": (12, 214),
-    "futex": (202, 98), "openat": (257, 56), "fstat": (5, 80), "lseek": (8, 62), "newfstatat": (262, 79),
-    "stat": (4, None), "lstat": (6, None), "open": (2, None), "statx": (332, 291), "getdents64": (217, 61),
+    "futex": (202, 98), "fstat": (5, 80), "lseek": (8, 62), "newfstatat": (262, 79),
+    "stat": (4, None), "lstat": (6, None), "statx": (332, 291), "getdents64": (217, 61),
     "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
     "mprotect": (10, 226), "mremap": (25, 216), "madvise": (28, 233), "mincore": (27, 232), "msync": (26, 227),
     "pread64": (17, 67), "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "access": (21, None),
@@ -45,6 +45,8 @@ _CALLS: dict[str, tuple[int, int | None]] = {
     "membarrier": (324, 283), "restart_syscall": (219, 128), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+_OPEN, _OPENAT = (2, None), (257, 56)
+_WRITES = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC  # Landlock before version 3 lets a file be emptied
 _CLONE, _CLONE3, _FCNTL, _IOCTL, _PRCTL, _PRLIMIT = (56, 220), (435, 435), (72, 25), (16, 29), (157, 167), (302, 261)
 _CLONE_THREAD = 0x10000
 _FCNTL_OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: another process would be signalled
@@ -112,6 +114,9 @@ def system_call_filter() -> ctypes.Array[ctypes.c_char]:
             code += [_jump(number, 0, 1), _return(_ALLOW)]
     code += [_jump(_CLONE3[index], 0, 1), _return(_NO_SUCH_CALL)]  # libc then uses clone, whose flags can be seen
     code += _when(_CLONE[index], [_load(16), _bpf(0x45, 0, 1, _CLONE_THREAD), _return(_ALLOW), _return(_REFUSE)])
+    for numbers, place in ((_OPEN, 24), (_OPENAT, 32)):  # where the flags are
+        if (number := numbers[index]) is not None:
+            code += _when(number, [_load(place), _bpf(0x45, 0, 1, _WRITES), _return(_REFUSE), _return(_ALLOW)])
     code += _when(_FCNTL[index], _arguments(24, _FCNTL_OWNERS, _REFUSE, _ALLOW))
     code += _when(_IOCTL[index], _arguments(24, _IOCTLS, _ALLOW, _REFUSE))
     code += _when(_PRCTL[index], _arguments(16, _PRCTL_NAMES, _ALLOW, _REFUSE))

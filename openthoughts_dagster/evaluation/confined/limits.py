@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["ok", "error", "time", "cpu", "output", "killed"]
+Status = Literal["ok", "error", "time", "cpu", "output", "killed", "lost"]
 
 
 class ConfinementError(RuntimeError):
@@ -70,7 +70,8 @@ class Outcome:
 
     Attributes:
         status: "ok"; "error" (an exception or an exit code; a check that failed); "time", "cpu" or "output" for the
-            limit that was reached; "killed" by another signal, such as a crash of the interpreter.
+            limit that was reached; "killed" by another signal, such as a crash of the interpreter; "lost" where the pod
+            in which it ran was lost: nothing is known of the program.
         stdout: What a `StdinTask` printed.
         values: What the calls of a `CallTask` returned, up to the first that failed.
         detail: The last lines of the error, for people. A program can write anything here.

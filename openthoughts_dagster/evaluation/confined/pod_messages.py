@@ -106,6 +106,11 @@ def read_lines(key: bytes, log: str) -> Iterator[tuple[int, list[Outcome] | str]
             yield number, content if isinstance(content, str) else [_load_outcome(each) for each in content]
 
 
+def unsigned_lines(log: str) -> str:
+    """Return what people may read in a log: the lines that are not outcomes."""
+    return "\n".join(line for line in log.splitlines() if not line.startswith(f"{_PREFIX} "))
+
+
 def _signature(key: bytes, text: str) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 

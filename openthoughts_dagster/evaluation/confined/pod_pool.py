@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 
 from openthoughts_dagster.cluster import Cluster
@@ -22,16 +23,30 @@ from openthoughts_dagster.evaluation.confined.pod_messages import (
     PodTest,
     pack_item,
     read_lines,
+    unsigned_lines,
 )
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 2
+_ATTEMPTS = 2  # pods of its own that an item gets before it counts as lost
+_SMALLER = 8  # share of a lost pod's items that come together again, so that the one which ends its pod is found
 _TAIL_CHARACTERS = 500
 _POLL_SECONDS = 1.0
 _MOST_LOG_BYTES = 32_000_000
 _MOST_ITEM_BYTES = 20 * PART_BYTES
 _TRIAL = PodTest(StdinTask("print(int(input()) * 7)", "6"), Limits(), 1000)
-_Item = tuple[int, bytes]
+
+
+@dataclass
+class _Item:
+    """The tests of one item, compressed. `together` is how many items may share its pod after it lost one."""
+
+    number: int
+    packed: bytes
+    lost: int = 0
+    together: int | None = None
+
+
+_Found = dict[int, list[Outcome] | str]
 
 
 def require_settings(cluster: Cluster) -> ProgramPods:
@@ -69,9 +84,7 @@ class PodPool:
         self._stopped = threading.Event()
         self._inside = ""
         self.workers = self._programs.pods
-        (outcomes,) = self.run_items([[_TRIAL]])
-        if outcomes[0].stdout != "42\n":
-            raise ConfinementError(f"a trial program in a pod ended wrongly: {outcomes[0]}")
+        self._require_trial()
         runtime = self._programs.runtime_class
         self.way = f"pod ({f'runtime class {runtime}' if runtime else 'no runtime class'}) + {self._inside}"
 
@@ -82,28 +95,39 @@ class PodPool:
             items: The tests of each item.
 
         Returns:
-            The outcomes of each item, in order. There are fewer outcomes than tests when the last one is not "ok".
+            The outcomes of each item, in order. There are fewer outcomes than tests when the last one is not "ok". An
+            item that lost two pods of its own has one outcome, whose status is "lost" and whose detail says why.
 
         Raises:
-            ConfinementError: An item is too large for a pod, or its pod was lost twice. Nothing of it is a score.
+            ConfinementError: An item is too large for a pod, or all pods are lost, even that of a trial program.
         """
         self._stopped.clear()
-        left = [(number, pack_item(tests)) for number, tests in enumerate(items) if tests]
-        for number, packed in left:
-            if len(packed) > _MOST_ITEM_BYTES:
+        left = [_Item(number, pack_item(tests)) for number, tests in enumerate(items) if tests]
+        for item in left:
+            if len(item.packed) > _MOST_ITEM_BYTES:
                 raise ConfinementError(
-                    f"the tests of item {number} of {len(left)} have {len(packed) / 1e6:.0f} MB compressed, and a pod "
-                    f"gets at most {_MOST_ITEM_BYTES / 1e6:.0f} MB: use another `confinement` for this benchmark"
+                    f"the tests of item {item.number} of {len(left)} have {len(item.packed) / 1e6:.0f} MB compressed, "
+                    f"and a pod gets at most {_MOST_ITEM_BYTES / 1e6:.0f} MB: use another `confinement` for this "
+                    "benchmark"
                 )
         done: dict[int, list[Outcome]] = {}
-        failures: dict[int, int] = {}
+        in_a_row = 0  # pods without any outcome
         with ThreadPoolExecutor(self.workers) as threads:
             try:
                 while left:
+                    any_ended = False
                     for batch, found, reason in threads.map(self._run_batch, _split(left, self.workers)):
-                        done |= {number: each for number, each in found.items() if not isinstance(each, str)}
-                        self._count_failures(batch, found, reason, failures)
-                    left = [item for item in left if item[0] not in done]
+                        ended = {number: each for number, each in found.items() if not isinstance(each, str)}
+                        done |= ended | _count_losses(batch, found, reason)
+                        any_ended |= bool(ended)
+                        in_a_row = 0 if ended else in_a_row + 1
+                        if in_a_row > self.workers:  # is it the programs, or the cluster?
+                            self._require_trial()
+                            in_a_row = 0
+                    if not any_ended:
+                        self._require_trial()
+                        in_a_row = 0
+                    left = [item for item in left if item.number not in done]
             finally:
                 self._stopped.set()  # after an error or an interrupt the other pods are of no use
         return [done.get(number, []) for number in range(len(items))]
@@ -119,28 +143,23 @@ class PodPool:
     ) -> None:
         self.close()
 
-    def _count_failures(
-        self,
-        batch: Sequence[_Item],
-        found: dict[int, list[Outcome] | str],
-        reason: str,
-        failures: dict[int, int],
-    ) -> None:
-        """Count what was lost with its pod. Items that a pod had no time to begin were not lost."""
-        for number, _ in batch:
-            result = found.get(number)
-            if isinstance(result, list) or (result is None and not reason and found):
-                continue
-            failures[number] = failures.get(number, 0) + 1
-            why = result or reason or "the pod ended without a word about it"
-            _log.warning("programs of an item were lost: %s", why)
-            if failures[number] >= _ATTEMPTS:
-                raise ConfinementError(f"programs could not be run in a pod, {_ATTEMPTS} times: {why}")
+    def _require_trial(self) -> None:
+        """Run a trial program. Raises ConfinementError if its pods are lost, or if it ends wrongly."""
+        trial, lost = [_Item(0, pack_item([_TRIAL]))], dict[int, list[Outcome]]()
+        while not lost:
+            _, found, reason = self._run_batch(trial)
+            if isinstance(outcomes := found.get(0), list):
+                if outcomes[0].stdout != "42\n":
+                    raise ConfinementError(f"a trial program in a pod ended wrongly: {outcomes[0]}")
+                return
+            lost = _count_losses(trial, found, reason)
+        raise ConfinementError(f"a trial program could not be run in a pod, {_ATTEMPTS} times: {lost[0][0].detail}")
 
-    def _run_batch(self, batch: Sequence[_Item]) -> tuple[Sequence[_Item], dict[int, list[Outcome] | str], str]:
+    def _run_batch(self, batch: Sequence[_Item]) -> tuple[Sequence[_Item], _Found, str]:
         name, key = f"programs-{secrets.token_hex(6)}", secrets.token_bytes(KEY_BYTES)
         sandboxed = self._programs.runtime_class is not None
-        work = Batch(key, sandboxed, self._programs.cpus, 60 * self._programs.deadline_minutes, batch)
+        packed = [(item.number, item.packed) for item in batch]
+        work = Batch(key, sandboxed, self._programs.cpus, 60 * self._programs.deadline_minutes, packed)
         maps = config_maps(name, work.dump(), self._owner)
         parts = [str(each["metadata"]["name"]) for each in maps]
         try:
@@ -184,8 +203,8 @@ class PodPool:
             if log is None:
                 reasons.append(f"the log of pod {pod['metadata']['name']} could not be read")
             logs.append(log or "")
-            if failed and log:
-                reasons.append(f"the end of its log: {log[-_TAIL_CHARACTERS:].strip()}")
+            if failed and log and (said := unsigned_lines(log)[-_TAIL_CHARACTERS:].strip()):
+                reasons.append(f"the end of its log: {said}")
         if failed and not reasons:
             reasons.append(f"job {name} failed, and its pod is gone")
         return "\n".join(logs), "; ".join(reasons)
@@ -202,14 +221,36 @@ class PodPool:
 
 def _split(items: Sequence[_Item], pods: int) -> Iterator[Sequence[_Item]]:
     """Split items among pods, each of which gets at most one ConfigMap, or one item that is larger."""
-    most = -(-len(items) // pods)
+    share = -(-len(items) // pods)
     batch: list[_Item] = []
-    size = 0
+    size, most = 0, share
     for item in items:
-        if batch and (len(batch) >= most or size + len(item[1]) > PART_BYTES - 100 * most):
+        most = min(most, item.together or share)
+        if batch and (len(batch) >= most or size + len(item.packed) > PART_BYTES - 100 * share):
             yield batch
-            batch, size = [], 0
+            batch, size, most = [], 0, min(share, item.together or share)
         batch.append(item)
-        size += len(item[1])
+        size += len(item.packed)
     if batch:
         yield batch
+
+
+def _count_losses(batch: Sequence[_Item], found: _Found, reason: str) -> dict[int, list[Outcome]]:
+    """Count what was lost with its pod, and return the outcomes of items that are given up.
+
+    Items that a pod had no time to begin were not lost. One program may end the pod of many: they come together again
+    in smaller pods, and only an item that was alone is given up.
+    """
+    given_up, whys = dict[int, list[Outcome]](), list[str]()
+    for item in batch:
+        result = found.get(item.number)
+        if isinstance(result, list) or (result is None and not reason and found):
+            continue
+        item.together = max(1, len(batch) // _SMALLER)
+        item.lost += len(batch) == 1
+        whys.append(result or reason or "the pod ended without a word about it")
+        if item.lost >= _ATTEMPTS:
+            given_up[item.number] = [Outcome("lost", detail=f"its pod was lost {_ATTEMPTS} times: {whys[-1]}")]
+    if whys:
+        _log.warning("programs of %d of the %d items of a pod were lost: %s", len(whys), len(batch), whys[0])
+    return given_up

@@ -89,7 +89,7 @@ def _supervise(confine: Restrictions) -> NoReturn:
     report: dict[str, Any] = {"status": "ok", "stdout": "", "values": [], "detail": ""}
     try:
         if task["kind"] == "stdin":
-            program.feed = task["stdin"].encode("utf-8", "surrogateescape")
+            program.feed = task["stdin"].encode("utf-8", "surrogatepass")
             watch([program], deadline, until=program)
         elif task["kind"] == "call":
             calls = _receive(0)["calls"]

@@ -13,9 +13,11 @@ from typing import Any
 
 from openthoughts_dagster.evaluation.confined.child import become_program
 from openthoughts_dagster.evaluation.confined.restrictions import Restrictions
+from openthoughts_dagster.evaluation.confined.values import load_value
 
 _TAIL = 2_000  # bytes of an error that are kept
 _BLOCK = 1 << 16
+_SHORT = 10_000  # characters of a value that is built at once, whatever it is
 
 
 class Stopped(Exception):
@@ -74,17 +76,18 @@ class Program:
                 except OSError:
                     message = b""
             self.drain(read)
-            if self.reply in read:
-                received += os.read(self.reply, _BLOCK)
-                if len(received) > self.most:
-                    raise Stopped("output")
-            elif self.handle in read:
+            block = os.read(self.reply, _BLOCK) if self.reply in read else b""
+            received += block
+            self._count(len(block))
+            if not block and (self.reply in read or self.handle in read):  # it has closed the pipe, or ended
                 self.end()
                 status = self.status()
                 raise Stopped("error" if status == "ok" else status, self.error() or "it ended before it answered")
         try:
             reply = json.loads(received)
-            return {name: str(reply[name]) for name in ("error", "value") if name in reply} or {"error": "no answer"}
+            texts = {name: str(reply[name]) for name in ("error", "value") if name in reply}
+            _try_value(texts.get("value", ""), deadline)
+            return texts or {"error": "no answer"}
         except (ValueError, TypeError, RecursionError):
             return {"error": "it answered something else"}
 
@@ -93,13 +96,16 @@ class Program:
         for descriptor in (self.stdout, self.stderr):
             if descriptor in ready:
                 block = os.read(descriptor, _BLOCK)
-                self.read_bytes += len(block)
                 if descriptor == self.stdout:
                     self.printed += block
                 else:
                     self.errors = (self.errors + block)[-_TAIL:]
-                if self.read_bytes > self.most:
-                    raise Stopped("output")
+                self._count(len(block))
+
+    def _count(self, size: int) -> None:
+        self.read_bytes += size
+        if self.read_bytes > self.most:
+            raise Stopped("output")
 
     def end(self) -> None:
         """Kill the program if it still runs, and read its exit status and the rest of its error."""
@@ -163,6 +169,22 @@ def watch(programs: list[Program], deadline: float, until: Program) -> None:
         if ready == [until.handle]:
             _, until.exit_status, until.usage = os.wait4(until.pid, 0)
             return
+
+
+def _try_value(text: str, deadline: float) -> None:
+    """Build a value as the caller will. Raises Stopped if that takes too long, as a set of colliding numbers does."""
+    if len(text) <= _SHORT:
+        return
+
+    def stop(*_: object) -> None:
+        raise Stopped("time", "its result takes too long to build")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, deadline - time.monotonic()))
+    try:
+        load_value(text)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _wait(reading: list[int], writing: list[int], deadline: float) -> tuple[list[int], list[int]]:

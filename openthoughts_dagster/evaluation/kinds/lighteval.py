@@ -14,6 +14,8 @@ from openthoughts_dagster.evaluation.shipped_tasks import shipped_configs
 from openthoughts_dagster.questions.question_sets import QuestionSetError, read_addressed
 from openthoughts_dagster.recipe import LightevalBenchmark
 from openthoughts_dagster.recipe.lock import HubReference, is_commit
+from openthoughts_dagster.sources.contract import SourceError
+from openthoughts_dagster.sources.copies import local_copy
 from openthoughts_dagster.sources.data_sets import content_version, open_once
 
 
@@ -59,6 +61,10 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
     config.hf_revision = benchmark.revision or config.hf_revision
     copy = Path(context.resolve(config.hf_repo))
     if copy.is_dir():
+        try:
+            local_copy(copy, config.hf_repo, benchmark.revision, f"the data set {config.hf_repo}")
+        except SourceError as error:
+            raise BenchmarkError(str(error)) from error
         config.hf_repo, config.hf_revision = str(copy), None
     elif Path(config.hf_repo).is_dir():  # the library `datasets` would take it without a word
         raise BenchmarkError(

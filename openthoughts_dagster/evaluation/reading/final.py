@@ -7,18 +7,24 @@ _ANSWER = re.compile(r"answer\b(?:\s+(?:is|was|choice|option)\b)?\s*[:=]?", re.I
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
 _BRACES = re.compile(r"(?<!\\)[{}]")
 _EDGES = " \t\n*_$`\"'"
+_MOST_LAYERS = 20  # of decoration around an answer; texts with thousands come from models that repeat themselves
 
 
 def last_box(text: str) -> str | None:
     """What stands in the last \\boxed or \\fbox, braces balanced; None when there is no whole box."""
-    for found in reversed(list(_BOX.finditer(text))):
-        if text[found.end()] != "{":
-            return text[found.end()]
-        depth = 0
-        for sign in _BRACES.finditer(text, found.end()):
-            depth += (sign[0] == "{") - (sign[0] == "}")
-            if depth == 0:
-                return text[found.end() + 1 : sign.start()]
+    boxes = [found.end() for found in _BOX.finditer(text)]
+    closed: dict[int, int] = {}  # in one pass: a model that repeats itself opens thousands of boxes
+    opened: list[int] = []
+    for sign in _BRACES.finditer(text, boxes[0] if boxes else len(text)):
+        if sign[0] == "{":
+            opened.append(sign.start())
+        elif opened:
+            closed[opened.pop()] = sign.start()
+    for start in reversed(boxes):
+        if text[start] != "{":
+            return text[start]
+        if start in closed:
+            return text[start + 1 : closed[start]]
     return None
 
 
@@ -44,8 +50,7 @@ def final_answer(text: str) -> str:
 
 def remove_decoration(text: str) -> str:
     """Without emphasis, dollar signs, wrappers such as \\text{}, brackets of LaTeX and a full stop at the end."""
-    before = None
-    while before != text:
+    for _ in range(_MOST_LAYERS):
         before = text
         text = _WRAPPED.sub(r"\1", text.strip(_EDGES))
         for opening, closing in ((r"\(", r"\)"), (r"\[", r"\]")):
@@ -53,4 +58,6 @@ def remove_decoration(text: str) -> str:
                 text = text[2:-2]
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1]
+        if text == before:
+            break
     return " ".join(text.split())

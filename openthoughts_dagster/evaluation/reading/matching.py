@@ -14,12 +14,14 @@ from openthoughts_dagster.evaluation.reading.numbers import last_number, parse_n
 class Verdict:
     """Whether an answer is right, and the text that was read as the answer; None if there was none.
 
-    `credit` is the score of a partly right answer. Without it a right answer scores 1 and a wrong one 0.
+    `credit` is the score of a partly right answer. Without it a right answer scores 1 and a wrong one 0. `lost` says
+    why nothing is known of the answer, such as that the pod of its program was lost: it counts as a failed sample.
     """
 
     right: bool
     extracted: str | None
     credit: float | None = None
+    lost: str | None = None
 
     @property
     def score(self) -> float:

@@ -9,13 +9,14 @@ _PLAIN = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
 _NUMBER = re.compile(rf"(?<![\w.]){_PLAIN}(?:/\d+(?:\.\d+)?)?%?")
 _WHOLE = re.compile(rf"({_PLAIN})(?:/(\d+(?:\.\d+)?))?(%?)")
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([-+\d.,]+)\}\s*\{([\d.,]+)\}")
-_CHOICE_OF_TWO = re.compile(rf"{_PLAIN}%?\s+or\s+{_PLAIN}%?\s*$")
+_ALTERNATIVE = re.compile(rf"{_PLAIN}%?")
+_MOST_CHARACTERS = 1000  # of a number: models that repeat a digit write thousands, which Python refuses to read
 
 
 def parse_number(text: str) -> Fraction | None:
     """The number that a text is, exactly: 1,000, 3.50, 1/3, \\frac{1}{3}, 50%, 2e3; None when it is something else."""
     text = _plain_signs(remove_decoration(text)).replace(" ", "")
-    found = _WHOLE.fullmatch(text)
+    found = _WHOLE.fullmatch(text) if len(text) <= _MOST_CHARACTERS else None
     if found is None or not re.search(r"\d", found[1]):
         return None
     value = Fraction(found[1].replace(",", ""))
@@ -37,7 +38,8 @@ def last_number(text: str) -> str | None:
         if parse_number(place) is not None:
             return remove_decoration(place)
         plain = _plain_signs(remove_decoration(place))
-        if _CHOICE_OF_TWO.search(plain):
+        _, two, last = plain.rpartition(" or ")
+        if two and _ALTERNATIVE.fullmatch(last.strip()):
             return None
         found = [match for match in _NUMBER.findall(plain) if re.search(r"\d", match)]
         if found:
