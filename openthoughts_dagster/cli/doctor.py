@@ -26,6 +26,7 @@ from openthoughts_dagster.landing import LandingError, WatchedSources, open_land
 from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.lock import hub_references, lock_path, read_lock
+from openthoughts_dagster.release.foresight import foresee_release_problems
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
 
@@ -65,6 +66,7 @@ def run_checks(settings: Settings, read_all: bool = False) -> list[Finding]:
             lambda: check_materializations(loaded, settings),
             lambda: check_readings(loaded, settings),
             lambda: _lock(settings),
+            lambda: _release(loaded),
             lambda: _readers(loaded),
             lambda: check_models(loaded, settings),
             lambda: check_servers(loaded, settings),
@@ -179,6 +181,11 @@ def _lock(settings: Settings) -> Iterator[Finding]:
     lacking = [each.key for each in hub_references(settings.load_recipe(locked=False)) if there.commit(each) is None]
     says = f"{lock_path(file)} has no commit of {', '.join(lacking)}: runs read the newest; `openthoughts lock` adds it"
     yield Finding("lock file", None if lacking else True, says if lacking else f"{lock_path(file)} names every commit")
+
+
+def _release(recipe: Recipe) -> Iterator[Finding]:
+    """Say what would stop or shorten the release. It is a note: a team may correct it before it publishes."""
+    yield from (Finding("release", None, says) for says in foresee_release_problems(recipe))
 
 
 def _readers(recipe: Recipe) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
 from openthoughts_dagster.cli.lock import lock
 from openthoughts_dagster.cli.maintain import maintain_lake
-from openthoughts_dagster.cli.plan import estimate_missing_answers, plan
+from openthoughts_dagster.cli.plan import estimate_missing_answers, plan, show_release_problems
 from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
@@ -92,6 +92,7 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
     rows, total = estimate_missing_answers(here.recipe, here.lake, names, [teacher], here.folders)
     click.echo(table(rows))
     click.echo(total)
+    show_release_problems(here.recipe)
     if not yes:
         click.confirm("Launch it?", abort=True)
     click.echo(f"launched: {launch(ui, teacher, names)}")

@@ -20,6 +20,7 @@ from openthoughts_dagster.inspection.student_prices import (
 )
 from openthoughts_dagster.lake import Lake
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release.foresight import foresee_release_problems
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster.studies import StudyError, study_named
 
@@ -42,7 +43,7 @@ def plan(
     """Show what everything that is missing would cost: judges, teachers, students, evaluation, studies, release.
 
     Starts no engine and writes nothing. Before curation the number of questions is an upper bound. What has no price in
-    the recipe, or was never measured, is unknown.
+    the recipe, or was never measured, is unknown. Notes say what would stop the release, such as a licence.
     """
     wanted = set(stages) or ({"studies"} if study else _stages_of(teachers, sources))
     rows = list(_price_rows(here, here.sources(sources), here.teachers(teachers), wanted, study))
@@ -55,6 +56,14 @@ def plan(
         if own := [row for row in rows if row.stage == stage]:
             click.echo(f"{stage}: {totals(own)}")
     click.echo(f"in all: {totals(rows)}")
+    if wanted & {"teachers", "release"}:
+        show_release_problems(here.recipe)
+
+
+def show_release_problems(recipe: Recipe) -> None:
+    """Say what would stop or shorten the release, while nothing was paid for it yet."""
+    for problem in foresee_release_problems(recipe):
+        click.echo(f"note: release: {problem}")
 
 
 def estimate_missing_answers(

@@ -21,7 +21,7 @@ from openthoughts_dagster.recipe import Hardware
 _LOGGED_PREFIX = "student: "
 # The kinds of errors that the next attempt would meet again.
 _PERMANENT = re.compile(
-    r"training failed on (process|node) \d+: (TrainingError|EngineError|OutOfMemoryError|"
+    r"training failed on (process|node) \d+: (TrainingError|EngineError|OutOfMemory|OutOfMemoryError|"
     r"ValidationError|ValueError|TypeError|KeyError|AttributeError|AssertionError|ImportError|ModuleNotFoundError):"
 )
 _GONE_SECONDS = 60

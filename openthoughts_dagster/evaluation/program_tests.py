@@ -28,6 +28,9 @@ from openthoughts_dagster.evaluation.confined.values import dump_value
 from openthoughts_dagster.evaluation.reading import Verdict
 
 _BLOCK = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^([ \t]*)```([^\n]*)\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+_PYTHON = ("python", "python3", "py")
+_STATEMENT = re.compile(r"\b(?:def|class|import|return|print|input|for|while)\b|=")
 # What LiveCodeBench's own runner puts before every program.
 _PRELUDE = "".join(
     f"from {name} import *\n"
@@ -147,11 +150,25 @@ def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> l
 
 
 def extract_program(text: str) -> str | None:
-    """The program of an answer: its last whole block of code, or the text itself where there is no block."""
+    """The program of an answer as lighteval reads it: its last whole block of code, or the text where there is none."""
     blocks = _BLOCK.findall(text)
     if blocks:
         return str(blocks[-1]) if blocks[-1].strip() else None
     return text if text.strip() and "```" not in text else None
+
+
+def extract_python(text: str) -> str | None:
+    """The program of an answer as people mean it: its last whole block of Python, which may be indented in a list.
+
+    Blocks with the label of another language, or without a label and a statement, show outputs or commands. Where no
+    block is left it is what `extract_program` finds.
+    """
+    programs = []
+    for indent, label, code in _FENCED.findall(text):
+        word = (label.split() or [""])[0].lower()
+        if word in _PYTHON or (not word and _STATEMENT.search(code)):
+            programs.append(re.sub(f"^{indent}", "", code, flags=re.MULTILINE) if indent else code)
+    return programs[-1] if programs else extract_program(text)
 
 
 def extract_block(text: str) -> str | None:

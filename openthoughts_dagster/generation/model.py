@@ -57,9 +57,7 @@ class Model:
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return json.dumps(list(messages), ensure_ascii=False)
-        template = tokenizer.get_chat_template()
-        if "strftime_now" in template:
-            template = self._with_date(template)
+        template = self.pin_date(tokenizer.get_chat_template())
         prompt = str(
             tokenizer.apply_chat_template(
                 list(messages), chat_template=template, tokenize=False, add_generation_prompt=True
@@ -73,8 +71,10 @@ class Model:
             )
         return prompt
 
-    def _with_date(self, template: str) -> str:
-        """Replace today's date in the chat template by the recipe's date, or by a mark if the recipe has none."""
+    def pin_date(self, template: str) -> str:
+        """Replace today's date in a chat template by the recipe's date, or by a mark if the recipe has none."""
+        if "strftime_now" not in template:
+            return template
         pinned = self.reference.template_date
         dated = _DATE_CALL.sub(lambda call: repr(pinned.strftime(call[2]) if pinned else _NO_DATE), template)
         if re.search(r"strftime_now\s*\(", dated):

@@ -7,7 +7,7 @@ import polars as pl
 from openthoughts_dagster.answers import cell_answers, plan_answers
 from openthoughts_dagster.inspection.prices import PriceRow, Prices, generation_row, row_of
 from openthoughts_dagster.lake import RAW_SOURCES, SCORED_QUESTIONS
-from openthoughts_dagster.recipe import Judge, Score
+from openthoughts_dagster.recipe import AnswerFilter, Judge, Score
 
 
 def judge_prices(prices: Prices, sources: list[str]) -> Iterator[PriceRow]:
@@ -53,8 +53,19 @@ def teacher_prices(prices: Prices, sources: list[str], teachers: list[str]) -> I
                 answers = cell_answers(prices.lake, source, teacher, samples)
                 score = prices.recipe.length_score(prices.recipe.source(source).domain)
                 made = plan_answers(prices.lake, model, answers, score).estimate
-                yield row_of("teachers", of, reference, made, made.basis)
+                yield (row := row_of("teachers", of, reference, made, made.basis))
+                if row.completions:
+                    yield from filter_price("teachers", of, prices.recipe.answer_filter)
             else:
                 known = prices.measured(model, problem, reference.sampling, source)
                 characters = prices.characters_of(source)
                 yield generation_row("teachers", of, model, known, questions * samples, 0, characters, says)
+                yield from filter_price("teachers", of, prices.recipe.answer_filter)
+
+
+def filter_price(stage: str, of: str, keep: AnswerFilter | None) -> Iterator[PriceRow]:
+    """Name the judge or student that an answer filter asks; how often is known once there are answers."""
+    keep = getattr(keep, "as_many_as", keep)
+    asked = getattr(keep, "judge", None) or ("student" if getattr(keep, "method", None) == "likely" else None)
+    if asked is not None:
+        yield PriceRow(stage, f"{of}: answer filter", asked, "how much it asks is known once there are answers")

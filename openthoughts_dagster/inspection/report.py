@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.evaluation import OVERALL, reference_means, reported_scores, teacher_facts
+from openthoughts_dagster.evaluation import OVERALL, clustered_mean, reference_means, reported_scores, teacher_facts
 from openthoughts_dagster.generation.usage import generation_costs
 from openthoughts_dagster.lake import (
     DEDUPED_QUESTIONS,
@@ -224,8 +224,7 @@ def _studies(lake: Lake, recipe: Recipe) -> list[Row]:
 
 def _release(lake: Lake) -> Iterator[Section]:
     versions = lake.scan(RELEASE_VERSIONS).sort("made_at", descending=True).collect()
-    means = lake.scan(RELEASE_SCORES).group_by("teacher").agg(pl.col("score").mean(), version=pl.col("version").first())
-    scores = {(row["teacher"], row["version"]): row["score"] for row in means.collect().iter_rows(named=True)}
+    scored = lake.scan(RELEASE_SCORES).collect().partition_by("teacher", "version", as_dict=True)
     yield Section(
         "Versions of the release",
         [
@@ -235,7 +234,7 @@ def _release(lake: Lake) -> Iterator[Section]:
                 "made": f"{row['made_at']:%Y-%m-%d %H:%M} UTC",
                 "rows": f"{row['rows']:,}",
                 "questions": f"{row['questions']:,}",
-                "score of its student": _share(scores.get((row["teacher"], row["version"]))),
+                "scores of its student": _scores(scored.get((row["teacher"], row["version"]))),
                 "path": row["path"],
             }
             for row in versions.iter_rows(named=True)
@@ -253,6 +252,15 @@ def _release(lake: Lake) -> Iterator[Section]:
         ],
         asset="reasoning_dataset",
     )  # fmt: skip
+
+
+def _scores(rows: pl.DataFrame | None) -> str:
+    """Show the mean of each benchmark with its standard error over items."""
+    if rows is None:
+        return ""
+    parts = sorted(rows.partition_by("benchmark", as_dict=True).items())
+    means = [(name, clustered_mean(own)) for (name,), own in parts]
+    return ", ".join(f"{name} {mean.mean:.1%} ± {mean.standard_error or 0:.1%}" for name, mean in means)
 
 
 def _share(value: float | None) -> str:

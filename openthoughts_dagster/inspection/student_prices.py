@@ -10,6 +10,7 @@ from openthoughts_dagster.generation.estimate import Rates, expected_rates
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.inspection.prices import PriceRow, Prices, generation_row, row_of
+from openthoughts_dagster.inspection.question_prices import filter_price
 from openthoughts_dagster.lake import (
     ARM_QUESTIONS,
     ARM_SCORES,
@@ -25,8 +26,9 @@ from openthoughts_dagster.lake import (
     STUDENT_CHECKPOINTS,
     Table,
 )
-from openthoughts_dagster.recipe import Benchmark, ModelReference, Student
+from openthoughts_dagster.recipe import Benchmark, ModelReference, Release, Student
 from openthoughts_dagster.recipe.studies import Study
+from openthoughts_dagster.release.make import latest_version
 from openthoughts_dagster.release.student import student_of_release
 from openthoughts_dagster.studies import Arm, StudyError, arm_answer_set, arms_of
 
@@ -90,19 +92,36 @@ def study_prices(prices: Prices, study: Study) -> Iterator[PriceRow]:
 
 
 def release_prices(prices: Prices, teachers: list[str]) -> Iterator[PriceRow]:
-    """Price the release: its rows are answers that are there, so it costs a training and an evaluation by teacher."""
+    """Price the release: its rows are answers that are there, so it costs a training and an evaluation by teacher.
+
+    An answer filter of its own may ask a judge, too.
+    """
     release = prices.recipe.release
     if release is None:
         return
     student = student_of_release(prices.recipe)
     for teacher in teachers:
         of = f"{release.name}/{teacher}"
-        rows = prices.lake.scan(REASONING_DATASET, teacher=teacher).select(pl.len()).collect().item()
-        planned = sum(release.sizes.values()) * (release.answers_per_question or prices.recipe.answers_per_question)
-        if prices.lake.scan(RELEASE_STUDENTS, teacher=teacher).head(1).collect().is_empty():
-            yield training_price(prices, "release", of, student, rows or planned or None)
-        if prices.lake.scan(RELEASE_SCORES, teacher=teacher).head(1).collect().is_empty():
+        made = latest_version(prices.lake, teacher)
+        own = pl.lit(True) if made is None else pl.col("version") == made[0]  # a student of an older version is another
+        trained, scored = (
+            prices.lake.scan(table, teacher=teacher).filter(own).head(1).collect().height
+            for table in (RELEASE_STUDENTS, RELEASE_SCORES)
+        )
+        if made is None:
+            yield from filter_price("release", of, release.answer_filter)
+        if not trained:
+            yield training_price(prices, "release", of, student, _release_rows(prices, release, teacher))
+        if not (trained and scored):
             yield evaluation_price(prices, "release", of, student.for_scoring())
+
+
+def _release_rows(prices: Prices, release: Release, teacher: str) -> int | None:
+    """Return how many rows the student of the release learns from, or will at most; None where it is not known."""
+    there = prices.lake.scan(REASONING_DATASET, teacher=teacher).select(pl.len()).collect().item()
+    planned = sum(release.sizes.values()) * (release.answers_per_question or prices.recipe.answers_per_question)
+    known = [count for count in (there or planned, release.student.get("rows")) if count]
+    return min(known, default=None)
 
 
 def reference_prices(prices: Prices, references: dict[str, ModelReference]) -> Iterator[PriceRow]:

@@ -106,19 +106,20 @@ def trace_question(
 ) -> Row:
     """Trace one question; see `trace` for what is returned."""
     raw, rejected = _rows(lake, RAW_SOURCES, question_id), _rows(lake, REJECTED_QUESTIONS, question_id)
-    first = raw[0] if raw else rejected[0]
-    scored = _rows(lake, SCORED_QUESTIONS, question_id)
+    scored, kept = _rows(lake, SCORED_QUESTIONS, question_id), _rows(lake, DEDUPED_QUESTIONS, question_id)
+    known = raw or rejected or scored or kept  # its source may have been read again without it
+    first = known[0] if known else {"question_id": question_id}
     return {
         "question": {name: first.get(name) for name in ("question_id", "question", "reference_answer", "domain")},
         "origins": [
             {"source": row["source"], "licence": row.get("licence"), "origin": _read_json(row["origin"]),
              "metadata": _read_json(row.get("metadata") or "{}")}
-            for row in raw or rejected
+            for row in known
         ],
         "written_by": [reply for row in raw for reply in rewriting_replies(lake, row)],
         "scores": [row for each in scored for row in _scores(lake, recipe, each)],
         "replies": [reply for row in raw[:1] for reply in (replies(row) if replies else [])],
-        "decisions": [*_kept(lake, question_id), *(_decision(row) for row in rejected)],
+        "decisions": [*map(_kept, kept), *map(_decision, rejected)],
         "duplicates": _duplicates(lake, question_id, rejected),
         "answers": answers_to(lake, question_id),
         "students": students_of(lake, question_id),
@@ -135,7 +136,7 @@ def completion_row(lake: Lake, completion_id: str) -> Row | None:
 def _is_question(lake: Lake, id_: str) -> bool:
     return any(
         lake.scan(table).filter(pl.col("question_id") == id_).head(1).collect().height
-        for table in (RAW_SOURCES, REJECTED_QUESTIONS)
+        for table in (RAW_SOURCES, REJECTED_QUESTIONS, DEDUPED_QUESTIONS, REASONING_DATASET)
     )
 
 
@@ -177,11 +178,8 @@ def _scores(lake: Lake, recipe: Recipe, scored: Row) -> list[Row]:
     return rows
 
 
-def _kept(lake: Lake, question_id: str) -> list[Row]:
-    kept = _rows(lake, DEDUPED_QUESTIONS, question_id)
-    return [
-        {"source": row["source"], "stage": DEDUPED_QUESTIONS.name, "decision": "kept", "evidence": None} for row in kept
-    ]
+def _kept(row: Row) -> Row:
+    return {"source": row["source"], "stage": DEDUPED_QUESTIONS.name, "decision": "kept", "evidence": None}
 
 
 def _decision(row: Row) -> Row:

@@ -31,11 +31,11 @@ def trace_page(traced: Row) -> str:
     """Return a trace as one HTML page."""
     parts = [heading(f"Trace of {traced['id']}", 1)]
     if traced.get("release_row"):
-        parts += [heading("Row of the release"), table([_flat(traced["release_row"])])]
+        parts += [heading("Row of the release"), _downwards(traced["release_row"])]
     if traced["completion"]:
         parts += [heading("Completion"), *_completion_parts(traced["completion"])]
     for item in traced.get("benchmark_items") or []:
-        parts += [heading("Answers an item of a benchmark"), table([_flat(item)], texts=True)]
+        parts += [heading("Answers an item of a benchmark"), _downwards(item)]
     for question in traced["questions"]:
         parts += list(_question_parts(question))
     return page(f"Trace of {traced['id']}", *parts)
@@ -61,15 +61,16 @@ def item_page(traced: Row) -> str:
         {**row, "similarity": f"{row['similarity']:.1f}", "training_sets": ", ".join(row["training_sets"])}
         for row in traced["training_questions"]
     ]
-    title = f"{traced['benchmark']} {traced['item']}"
+    title = f"Item {traced['item']} of {traced['benchmark']}"
     return page(
         title,
         heading(title, 1),
         preformatted(traced["question"]),
         heading("Training questions that are most like it"),
-        table(rows, texts=True),
+        note("Similarity is from 0 to 100; `shared` is the longest run of words that both have."),
+        table(_with_titles(rows), texts=True),
         heading("Questions that were dropped as leaks of it"),
-        table(traced["dropped_as_leaks"], texts=True),
+        table(_with_titles(traced["dropped_as_leaks"]), texts=True),
     )
 
 
@@ -83,7 +84,7 @@ def _question_parts(question: Row) -> Iterator[Html]:
         if key in ("written_by", "replies", "release") and not rows:
             continue
         yield heading(title, 3)
-        yield table([_flat(row) for row in rows], texts=True)
+        yield table(_without_empty([_flat(row) for row in rows]), texts=True)
         for row in rows:
             for name in ("prompt", "reasoning", "answer", "reply"):
                 if row.get(name):
@@ -91,10 +92,25 @@ def _question_parts(question: Row) -> Iterator[Html]:
 
 
 def _completion_parts(row: Row) -> Iterator[Html]:
-    yield table([_flat(row)], texts=True)
+    yield _downwards(row)
     for name in ("prompt", "reasoning", "answer"):
         yield details(name, preformatted(row[name])) if row[name] else Html("")
     yield paragraph(row["error"])
+
+
+def _downwards(row: Row) -> Html:
+    """Show one row with a line for each of its columns, which are too many to stand side by side."""
+    return table([{"": name, "value": value} for name, value in _flat(row).items() if value], texts=True)
+
+
+def _without_empty(rows: list[dict[str, str | None]]) -> list[dict[str, str | None]]:
+    """Leave out the columns that are empty in every row."""
+    shown = {name: None for row in rows for name, value in row.items() if value not in (None, "", "{}")}
+    return [{name: row.get(name) for name in shown} for row in rows]
+
+
+def _with_titles(rows: Sequence[Row]) -> list[Row]:
+    return [{name.replace("_", " "): value for name, value in row.items()} for row in rows]
 
 
 def _lines(traced: Row) -> Iterator[str]:

@@ -175,6 +175,11 @@ def parts_of(source: HuggingFaceSource) -> list[HubPart]:
     return [HubPart(dataset=source.dataset, subset=source.subset, revision=source.revision), *source.more]
 
 
+def is_on_hub(recipe: "Recipe", name: str) -> bool:
+    """Whether a name of a data set or a model is an id of the hub, and no folder."""
+    return _HUB_ID.fullmatch(name) is not None and not Path(resolve_path(name, recipe.folder)).exists()
+
+
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a commit, which never moves, and no branch or tag."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
@@ -200,8 +205,7 @@ def _reference(
     recipe: "Recipe", kind: Literal["dataset", "model"], name: str, revision: str | None
 ) -> HubReference | None:
     """Return the reference to something on the hub; None for a folder, and for what a commit pins."""
-    local = not _HUB_ID.fullmatch(name) or Path(resolve_path(name, recipe.folder)).exists()
-    return None if local or is_commit(revision) else HubReference(kind, name, revision)
+    return HubReference(kind, name, revision) if is_on_hub(recipe, name) and not is_commit(revision) else None
 
 
 def _model_of(recipe: "Recipe", owner: Any) -> HubReference | None:

@@ -127,7 +127,7 @@ class Release(RecipeModel):
         "Lines or Delta tables with a column question, or data sets of the hub as in `decontamination.against`.",
     )
     answer_filter: AnswerFilter | None = Field(
-        None, description="Which answers are published; the recipe's answer_filter when absent."
+        None, description="Which of the answers that the recipe's answer_filter kept are published; all when absent."
     )
     majority: bool = Field(
         False, description="Whether each answer also says if it agrees with the majority of its question's answers."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from openthoughts_dagster.answers import FilterTools
-from openthoughts_dagster.answers.agreement import majority_of
 from openthoughts_dagster.answers.filters import FilterContext, dropped_answers
 from openthoughts_dagster.evaluation import RankingError, benchmark_questions, best_sources
 from openthoughts_dagster.lake import REASONING_DATASET, SCORED_QUESTIONS, text_hashes
@@ -14,7 +13,7 @@ from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.questions import Texts, compared_questions, deduplicate_sources, find_leaks, source_sample
 from openthoughts_dagster.questions.dedup import deduplicate
 from openthoughts_dagster.recipe import AnswerFilter, Dedup, Recipe, Release
-from openthoughts_dagster.recipe.answers import Match
+from openthoughts_dagster.recipe.answers import MajorityAnswers
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.older import older_questions
 from openthoughts_dagster.release.pool import QUESTION, ROW, Pool, as_evidence, read_pool
@@ -98,7 +97,7 @@ def choose_rows(
             f"release {release.name} for teacher {teacher} is short: {' '.join(short)} Materialize more questions and "
             "answers, correct release.sizes, or publish it all the same with `short: true`"
         )
-    rows = _publishable(lake, pool, recipe, release)
+    rows = _publishable(lake, pool, recipe, release, tools or FilterTools())
     return ReleaseRows(rows, pool.rejected, pool.funnel, tuple(shortfalls))
 
 
@@ -200,11 +199,11 @@ def _limit_answers(pool: Pool, samples: int) -> None:
     pool.drop_answers("answers_per_question", beyond.select(*ROW, reason=pl.lit("more_than_asked"), evidence=evidence))
 
 
-def _publishable(lake: LakeReader, pool: Pool, recipe: Recipe, release: Release) -> pl.DataFrame:
+def _publishable(lake: LakeReader, pool: Pool, recipe: Recipe, release: Release, tools: FilterTools) -> pl.DataFrame:
     """Return the rows of reasoning_dataset, in their order."""
     questions = pool.questions.with_columns(difficulty=_difficulty(pool.questions, recipe)).drop("question", "scores")
     rows = pool.answers.join(questions, on=QUESTION, how="left", maintain_order="left")
-    rows = rows.with_columns(_agreement(lake, pool, release) if release.majority else _no_agreement())
+    rows = rows.with_columns(_agreement(lake, pool, recipe, release, tools) if release.majority else _no_agreement())
     rows = rows.with_columns(_hash_order(rows, ROW, release.seed)).sort("order", "source")
     rows = rows.with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64), teacher=pl.lit(pool.teacher))
     return rows.select(list(REASONING_DATASET.columns))
@@ -224,17 +223,24 @@ def _difficulty(questions: pl.DataFrame, recipe: Recipe) -> pl.Series:
     return questions.with_columns(difficulty=rating.round().cast(pl.Int64))["difficulty"]
 
 
-def _agreement(lake: LakeReader, pool: Pool, release: Release) -> list[pl.Series]:
-    match: Match = getattr(release.answer_filter, "match", "math")
+def _agreement(lake: LakeReader, pool: Pool, recipe: Recipe, release: Release, tools: FilterTools) -> list[pl.Series]:
+    """Say which answers the majority filter would keep, and their share of the question's answers.
+
+    Results are compared as the answer filter compares them, where it does.
+    """
+    keep = release.answer_filter or recipe.answer_filter
+    match = getattr(keep, "match", "math")
+    settings = MajorityAnswers(
+        method="majority",
+        match="math" if match == "tests" else match,
+        judge=getattr(keep, "judge", None),
+    )
     questions = pool.questions.lazy().select(*QUESTION, "question")
-    results = FilterContext(lake, pool.answers, questions).results()["result"].to_list()
-    agrees, share = [False] * len(results), [0.0] * len(results)
-    numbered = pool.answers.with_row_index("at").group_by(QUESTION, maintain_order=True).agg("at")
-    for (at,) in numbered.select("at").iter_rows():
-        own = majority_of([results[i] for i in at], match)
-        for i, flag in zip(at, own, strict=True):
-            agrees[i], share[i] = flag, sum(own) / len(own)
-    return [pl.Series("majority", agrees, dtype=pl.Boolean), pl.Series("agreement", share, dtype=pl.Float64)]
+    others = dropped_answers(settings, FilterContext(lake, pool.answers, questions, tools))
+    marked = pool.answers.join(others.select(*ROW, majority=False), on=ROW, how="left", maintain_order="left")
+    majority = pl.col("majority").fill_null(True)
+    agreement = (majority.sum().over(QUESTION) / pl.len().over(QUESTION)).alias("agreement")
+    return marked.select(majority, agreement).get_columns()
 
 
 def _no_agreement() -> list[pl.Expr]:

@@ -109,8 +109,8 @@ def write_files(
         ReleaseError: A question or completion of the rows is gone.
         OSError: The disk is full, or cannot be written.
     """
-    questions = _questions(lake, rows)
-    named = rows.join(_ledger(lake, rows), on="completion_id", how="left", maintain_order="left")
+    questions = read_questions(lake, rows)
+    named = rows.join(read_ledger(lake, rows), on="completion_id", how="left", maintain_order="left")
     named = named.with_columns(pl.col(name).cast(pl.Categorical) for name in _REPEATED)
     with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
         writers = {
@@ -173,7 +173,8 @@ def _write(writer: ShardWriter, rows: pl.DataFrame, texts: pa.Array | None = Non
     writer.write(writer.config.table(rows, texts), writer.config.sizes(rows))
 
 
-def _ledger(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:
+def read_ledger(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:
+    """Read the short columns of the completions of rows from the ledger, each completion once."""
     models = rows["model"].unique().implode()
     own = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(models)).select(_LEDGER)
     return (
@@ -185,7 +186,7 @@ def _ledger(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _questions(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:
+def read_questions(lake: LakeReader, rows: pl.DataFrame) -> pl.DataFrame:
     """Read the texts of the questions of rows. One that is no longer selected is still in an earlier table."""
     wanted, found = rows.lazy().select(QUESTION).unique(), list[pl.DataFrame]()
     for table in (DEDUPED_QUESTIONS, SCORED_QUESTIONS, RAW_SOURCES):

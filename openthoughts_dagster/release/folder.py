@@ -55,26 +55,59 @@ class ReleasePlace:
         with _locked(parent, version):
             if self.has(address):
                 return False
-            for left in parent.glob(f".{version}.*.unfinished"):
-                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: the lock is ours
-            unfinished = parent / f".{version}.{uuid.uuid4().hex}.unfinished"
-            unfinished.mkdir()
-            try:
-                make(unfinished)
+            with _unfinished(parent, version, name) as folder:
+                make(folder)
                 if local_path(address) is not None:
-                    unfinished.rename(parent / version)
+                    folder.rename(parent / version)
                 else:
-                    self.folders.put(unfinished, address)
-            except OSError as error:
-                free = shutil.disk_usage(parent).free / 2**30
-                raise ReleaseError(
-                    f"version {version} of release {name} could not be written below {parent}: {error}. {free:,.1f} "
-                    "GiB are free there; a version needs about four times the bytes of its texts. Nothing is left of "
-                    "the attempt: make space, and materialize reasoning_dataset again"
-                ) from error
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+                    self.folders.put(folder, address)
         return True
+
+    def update(self, name: str, teacher: str, version: str, write: Callable[[Path], None]) -> None:
+        """Replace files of a version that describe it, such as its card; its rows stay as they are.
+
+        Args:
+            name: Name of the release.
+            teacher: The teacher.
+            version: The version, which is there.
+            write: Writes the files into the empty folder that it gets.
+
+        Raises:
+            ReleaseError: The files could not be written.
+        """
+        address, parent = self.address_of(name, teacher, version), self.workplace / name / teacher
+        with _locked(parent, version), _unfinished(parent, version, name) as folder:
+            write(folder)
+            if (there := local_path(address)) is not None:
+                for path in folder.iterdir():
+                    path.replace(there / path.name)
+                return
+            for path in (whole := self.folders.fetch(address)).rglob("*"):
+                copy = folder / path.relative_to(whole)
+                if path.is_file() and not copy.exists():
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, copy)
+            self.folders.put(folder, address, replace=True)
+
+
+@contextmanager
+def _unfinished(parent: Path, version: str, name: str) -> Iterator[Path]:
+    """Give a folder for files of a version; what is left in it at the end is deleted."""
+    for left in parent.glob(f".{version}.*.unfinished"):
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: the lock is ours
+    folder = parent / f".{version}.{uuid.uuid4().hex}.unfinished"
+    try:
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        free = shutil.disk_usage(parent).free / 2**30
+        raise ReleaseError(
+            f"version {version} of release {name} could not be written below {parent}: {error}. {free:,.1f} "
+            "GiB are free there; a version needs about four times the bytes of its texts. Nothing is left of "
+            "the attempt: make space, and materialize reasoning_dataset again"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

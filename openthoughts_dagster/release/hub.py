@@ -15,10 +15,14 @@ from typing import Any
 
 from openthoughts_dagster.generation.servers.secrets import SecretScrubber
 from openthoughts_dagster.recipe.release import Hub
+from openthoughts_dagster.release.card import FUNNEL_PLOT
+from openthoughts_dagster.release.columns import CONFIGS
 from openthoughts_dagster.release.push_plan import Pushed, PushPlan, ReleaseFolder
+from openthoughts_dagster.release.readme import README
 from openthoughts_dagster.release.record import RECORD
 
-_OF_THE_HUB = frozenset({".gitattributes", "README.md"})
+_FOLDERS = frozenset(config.folder for config in CONFIGS.values())
+_OF_THE_HUB = frozenset({".gitattributes", README})
 """Files that a repository has before anything was pushed to it."""
 _BLOCK = 2**20
 
@@ -113,7 +117,7 @@ class HubRepository:
         from huggingface_hub.hf_api import RepoFile
 
         local = folder.files()
-        if missing := [name for name in ("README.md", RECORD) if name not in local]:
+        if missing := [name for name in (README, RECORD) if name not in local]:
             raise HubError(f"{folder.path} lacks {', '.join(missing)}: materialize reasoning_dataset again")
         try:
             info = self._api.repo_info(self.name, repo_type="dataset")
@@ -135,7 +139,7 @@ class HubRepository:
             )
         tree = self._api.list_repo_tree(self.name, repo_type="dataset", recursive=True)
         remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        self._check_content(folder, remote)
+        pushed = self._read_pushed_files(folder, remote)
         tags = {ref.name for ref in self._api.list_repo_refs(self.name, repo_type="dataset").tags}
         changed = {
             name: path.stat().st_size
@@ -153,7 +157,8 @@ class HubRepository:
             unchanged=len(local.keys() & remote.keys()) - len(changed),
             added={name: path.stat().st_size for name, path in local.items() if name not in remote},
             changed=changed,
-            removed={n: e.size for n, e in remote.items() if n not in local and n not in _OF_THE_HUB},
+            removed={n: e.size for n, e in remote.items() if n not in local and n in pushed},
+            kept=sorted(set(remote) - {*local, *pushed, *_OF_THE_HUB}),
         )
 
     def _commit(self, folder: ReleaseFolder, plan: PushPlan) -> str:
@@ -174,24 +179,42 @@ class HubRepository:
         )
         return str(made.oid)
 
-    def _check_content(self, folder: ReleaseFolder, remote: Mapping[str, Any]) -> None:
-        """Refuse a repository with content that no push of this release put there."""
-        if RECORD not in remote:
-            if others := sorted(set(remote) - _OF_THE_HUB):
+    def _read_pushed_files(self, folder: ReleaseFolder, remote: Mapping[str, Any]) -> set[str]:
+        """Return the names of the files that the last push put there.
+
+        Raises:
+            HubError: The repository has content that no push of this release put there: without a release, any file;
+                beside one, files that would be loaded as rows of it.
+        """
+        record, others = self._read_record() if RECORD in remote else None, set(remote) - _OF_THE_HUB
+        pushed = {README, RECORD, FUNNEL_PLOT}
+        if record is not None:
+            there = (record.get("name"), record.get("teacher"))
+            if there != (folder.name, folder.teacher):
                 raise HubError(
-                    f"{self.address} has other content ({', '.join(others[:3])}{' ...' if len(others) > 3 else ''}), "
-                    "which a push would delete: name a repository in release.hub.repository that is new or empty"
+                    f"{self.address} has the release {there[0]} of {there[1]}, not {folder.name} of {folder.teacher}: "
+                    "each needs a repository of its own in release.hub.repository"
                 )
-            return
+            pushed |= set(record["files"])
+            others = {name for name in others - pushed if name.partition("/")[0] in _FOLDERS}
+        if others:
+            listed = ", ".join(sorted(others)[:3]) + (" ..." if len(others) > 3 else "")
+            raise HubError(
+                f"{self.address} has other content ({listed}), which no push put there: remove it, or name a "
+                "repository in release.hub.repository that is new or empty"
+            )
+        return pushed
+
+    def _read_record(self) -> Mapping[str, Any] | None:
+        """Read the record of the version that is there; None where the file is not one of ours."""
         with tempfile.TemporaryDirectory() as scratch:
             path = self._api.hf_hub_download(self.name, RECORD, repo_type="dataset", local_dir=scratch)
-            record = json.loads(Path(path).read_text())
-        there = (record.get("name"), record.get("teacher"))
-        if there != (folder.name, folder.teacher):
-            raise HubError(
-                f"{self.address} has the release {there[0]} of {there[1]}, not {folder.name} of {folder.teacher}: each "
-                "needs a repository of its own in release.hub.repository"
-            )
+            try:
+                record = json.loads(Path(path).read_text(encoding="utf-8"))
+            except ValueError:
+                return None
+        is_ours = isinstance(record, dict) and isinstance(record.get("files"), dict)
+        return record if is_ours else None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -94,7 +94,8 @@ def find_licence_problems(
     Args:
         rows: Columns source, licence and rows: the number of rows of each source and licence.
         release: The licence of the release, an SPDX expression. With `AND` it is a collection whose rows have
-            different licences, such as `Apache-2.0 AND CC-BY-SA-4.0`.
+            different licences, such as `Apache-2.0 AND CC-BY-SA-4.0`. With `OR` each alternative has to keep the
+            licence of every row, because readers choose one.
         allowed: The SPDX identifiers that rows may have, or expressions of them; None for every known licence.
         waived: The reason by source for which its licence is accepted as it is.
 
@@ -107,12 +108,11 @@ def find_licence_problems(
     own = normalize_licence(release)
     if own is None:
         raise LicenceError("the release has no licence: set release.licence to an SPDX expression such as Apache-2.0")
-    terms = _names_in(own)
     listed = None if allowed is None else {_fold(name) for each in allowed for name in _names_in(each)}
     for source, licence, count in rows.select("source", "licence", "rows").sort("source", "licence").iter_rows():
         if source in waived:
             continue
-        found = _find_problem(source, licence, own, terms, listed)
+        found = _find_problem(source, licence, own, listed)
         if found is not None:
             yield LicenceProblem(source, licence, count, *found)
 
@@ -122,9 +122,7 @@ def _names_in(expression: str) -> frozenset[str]:
     return frozenset() if known is None else frozenset().union(*alternatives_of(known))
 
 
-def _find_problem(
-    source: str, licence: str, own: str, terms: frozenset[str], listed: set[str] | None
-) -> tuple[str, str] | None:
+def _find_problem(source: str, licence: str, own: str, listed: set[str] | None) -> tuple[str, str] | None:
     waive = f"waive it with a reason (release.gates.waive: {{source: {source}, gate: licence, reason: ...}})"
     try:
         expression = normalize_licence(licence)
@@ -138,18 +136,16 @@ def _find_problem(
         )
     problems = []
     for way in alternatives_of(expression):
-        if not (found := _find_problem_of(way, own, terms, listed)):
+        if not (found := _find_problem_of(way, own, listed)):
             return None
         problems.append(found)
     problem, remedy = problems[0]
     return problem, f"{remedy}, take the source out of release.sources, or {waive}"
 
 
-def _find_problem_of(
-    way: frozenset[str], own: str, terms: frozenset[str], listed: set[str] | None
-) -> tuple[str, str] | None:
+def _find_problem_of(way: frozenset[str], own: str, listed: set[str] | None) -> tuple[str, str] | None:
     for name in sorted(way):
-        if not _agrees(name, terms):
+        if not all(_agrees(name, terms) for terms in alternatives_of(own)):  # readers choose one of the release's
             return (
                 f"{name} {_restriction(name)}, which {own} does not keep",
                 f"release it under a licence that keeps it (such as release.licence: {_collection(own, name)}, where "
@@ -165,8 +161,8 @@ def _find_problem_of(
 
 def _agrees(name: str, terms: frozenset[str]) -> bool:
     """Return whether rows under `name` may stand in a release with these terms."""
-    if not _restriction(name):
-        return True
+    if not (_SHARE_ALIKE.fullmatch(name) or _NO_DERIVATIVES.fullmatch(name)):
+        return not _NON_COMMERCIAL.fullmatch(name) or any(map(_NON_COMMERCIAL.fullmatch, terms))
     family, version = _family(name)
     # Creative Commons lets an adaptation take a later version of the same licence.
     return any(_family(term)[0] == family and _family(term)[1] >= version for term in terms)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.files import manifest_of, version_of, write_files
 from openthoughts_dagster.release.folder import ReleasePlace
 from openthoughts_dagster.release.pool import QUESTION
-from openthoughts_dagster.release.readme import readme_head
+from openthoughts_dagster.release.readme import write_description
 from openthoughts_dagster.release.record import RECORD, file_digests, make_record, read_record, table_versions
 
 _ATTEMPTS = 5
@@ -106,10 +106,18 @@ def make_release(
     def make(folder: Path) -> None:
         write_folder(lake.at(tables), recipe, chosen.rows, chosen.rejected, folder, record, card_writer(lake, recipe))
 
-    new = place.put(release.name, teacher, version, make)
-    if not new:
-        record = read_record(place.folders.read(path, RECORD).decode())
-    if latest_version(lake, teacher) != (version, path):
+    def describe(folder: Path) -> None:
+        write_description(folder, recipe, _sources_of(chosen.rows), record, card_writer(lake, recipe)(folder, record))
+
+    new, moved = place.put(release.name, teacher, version, make), False
+    if not new:  # its title and licence may be others by now; files of the folder are known by what the tables recorded
+        terms = {name: record[name] for name in ("title", "licence")}
+        record = _known_record(lake, teacher, path) or read_record(place.folders.read(path, RECORD).decode())
+        if moved := terms != {name: record[name] for name in terms}:
+            record |= terms
+            place.update(release.name, teacher, version, describe)
+    if new or moved or latest_version(lake, teacher) != (version, path):
+        made_at = _after_others(lake, teacher, made_at)
         entry = {"teacher": teacher, "version": version, "made_at": made_at, "path": path, "record": json.dumps(record)}
         entry |= {"rows": more["rows"], "questions": more["questions"]}
         lake.append(RELEASE_VERSIONS, pl.DataFrame([entry], schema=RELEASE_VERSIONS.schema))
@@ -120,6 +128,17 @@ def latest_version(lake: LakeReader, teacher: str) -> tuple[str, str] | None:
     """Return the version that was made last of a teacher's answers, and its path; None when there is none."""
     rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).sort("made_at").tail(1).select("version", "path").collect()
     return rows.row(0) if rows.height else None
+
+
+def _after_others(lake: LakeReader, teacher: str, made_at: datetime) -> datetime:
+    """Return a time after that of every version that was made before, also where the clock was set back."""
+    last = lake.scan(RELEASE_VERSIONS, teacher=teacher).select(pl.col("made_at").max()).collect().item()
+    return made_at if last is None else max(made_at, last + timedelta(microseconds=1))
+
+
+def _known_record(lake: LakeReader, teacher: str, path: str) -> dict[str, Any] | None:
+    rows = lake.scan(RELEASE_VERSIONS, teacher=teacher).filter(path=path).sort("made_at").tail(1).collect()
+    return read_record(rows["record"].item()) if rows.height else None
 
 
 def write_folder(
@@ -146,14 +165,14 @@ def write_folder(
         ReleaseError: A question or completion of the rows is gone.
         OSError: The folder cannot be written.
     """
-    release = release_of(recipe)
-    sizes = write_files(lake, rows, rejected, folder, release.shard_size, folder)
+    sizes = write_files(lake, rows, rejected, folder, release_of(recipe).shard_size, folder)
     record["configs"] = {name: asdict(size) for name, size in sizes.items()}
     record["files"] = file_digests(folder)
-    text = write_card(folder, record)
-    head = readme_head(recipe, release, list(dict.fromkeys(rows["source"].sort())), sizes)
-    (folder / "README.md").write_text(f"{head}\n{text}", encoding="utf-8")
-    (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_description(folder, recipe, _sources_of(rows), record, write_card(folder, record))
+
+
+def _sources_of(rows: pl.DataFrame) -> list[str]:
+    return rows["source"].unique().sort().to_list()
 
 
 def _write_tables(lake: Lake, teacher: str, chosen: ReleaseRows) -> dict[str, int | None]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -20,13 +21,16 @@ _EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,
 _PHONE = r"(?:\+\d[\d ().-]{7,18}\d|\(\d{3}\) ?\d{3}[-. ]\d{4}|\b\d{3}[-.]\d{3}[-.]\d{4}\b)"
 _KEY = (
     r"AKIA|ASIA|ghp_|gho_|ghs_|github_pat_|hf_[A-Za-z0-9]{20}|sk-[A-Za-z0-9]|sk_live|xox[abpr]-|AIza|eyJ[A-Za-z0-9_-]{10}"
-    r"|-----BEGIN|glpat-|npm_|pypi-|SG\.|[a-z]+://[^/\s:@]+:[^/\s:@]+@|hooks\.slack\.com|\d{8,10}:[0-9A-Za-z_-]{35}"
+    r"|-----BEGIN|glpat-|npm_|pypi-|SG\.|[a-z]{1,20}://[^/\s:@]{1,200}:[^/\s:@]{1,200}@|hooks\.slack\.com"
+    r"|\d{8,10}:[0-9A-Za-z_-]{35}"
 )
 _CANDIDATES = {"email": _EMAIL, "phone": _PHONE, "key": _KEY}
 _TOP_LEVEL = frozenset(
     ["ai", "app", "biz", "blog", "cloud", "com", "dev", "edu", "gov", "info", "int", "io", "mil", "name", "net", "org"]
 )
 _SHOWN = 80
+_CANDIDATES_OF_A_TEXT = 1000
+_BEFORE_KEY, _LONGEST_KEY = 100, 2000  # characters around the beginning of a key that its detector sees
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def find_personal_data(rows: pl.DataFrame, identity: str, columns: Sequence[str]
 
 
 def _find_email(text: str) -> tuple[str, str] | None:
-    for match in re.finditer(_EMAIL, text):
+    for match in _matches(_EMAIL, text):
         called = text[match.end() : match.end() + 1] == "("  # W@x.to(device) multiplies matrices
         in_url = "://" in text[max(0, match.start() - 200) : match.start()].rpartition(" ")[2]
         if not (called or in_url) and _is_address(match.group()):
@@ -94,7 +98,7 @@ def _find_phone(text: str) -> tuple[str, str] | None:
     import phonenumbers
 
     leniency = phonenumbers.Leniency.STRICT_GROUPING
-    for candidate in re.finditer(_PHONE, text):
+    for candidate in _matches(_PHONE, text):
         for match in phonenumbers.PhoneNumberMatcher(candidate.group(), "US", leniency=leniency):
             start = candidate.start() + match.start
             return "phonenumbers", _around(text, start, start + len(match.raw_string))
@@ -102,14 +106,22 @@ def _find_phone(text: str) -> tuple[str, str] | None:
 
 
 def _find_key(text: str) -> tuple[str, str] | None:
-    for line in text.splitlines():
-        if not re.search(_KEY, line):
-            continue
-        for plugin in _key_detectors():
-            for secret in plugin.analyze_string(line):
-                if secret:
-                    return plugin.secret_type, _mask(line, secret)
+    end = -1
+    for candidate in _matches(_KEY, text):
+        if candidate.start() < end:
+            continue  # it was in the part before
+        start, end = max(0, candidate.start() - _BEFORE_KEY), candidate.end() + _LONGEST_KEY
+        for line in text[start:end].splitlines():  # patterns of detectors take forever on lines of a megabyte
+            for plugin in _key_detectors():
+                for secret in plugin.analyze_string(line):
+                    if secret:
+                        return plugin.secret_type, _mask(line, secret)
     return None
+
+
+def _matches(pattern: str, text: str) -> Iterator[re.Match[str]]:
+    """Yield the first matches of a text, as many as a person would look at."""
+    return islice(re.finditer(pattern, text), _CANDIDATES_OF_A_TEXT)
 
 
 _DETECTORS: dict[str, Callable[[str], tuple[str, str] | None]] = {

@@ -1,6 +1,6 @@
 """The folder of a version, and what pushing it would change on the hub."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class PushPlan:
         private: Whether it is private, or will be.
         added, changed, removed: The files by name with their sizes in bytes.
         unchanged: The number of files that are there already.
+        kept: Files that are no part of a release, such as a LICENSE that a person put there. They stay.
         tag: The tag of the version.
         tagged: Whether the tag is there already.
     """
@@ -63,6 +64,7 @@ class PushPlan:
     added: Mapping[str, int] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
+    kept: Sequence[str] = ()
 
     @property
     def is_done(self) -> bool:
@@ -75,6 +77,7 @@ class PushPlan:
         lines = [f"{self.address}: {'exists' if self.exists else 'would be created'}, {kind}"]
         for word, files in (("add", self.added), ("change", self.changed), ("remove", self.removed)):
             lines += [f"  {word:<7} {name} ({_format_size(size)})" for name, size in files.items()]
+        lines += [f"  keep    {name} (no part of a release)" for name in self.kept]
         size = sum(self.added.values()) + sum(self.changed.values())
         lines.append(
             f"  {len(self.added):,} files to add, {len(self.changed):,} to change, {len(self.removed):,} to remove, "

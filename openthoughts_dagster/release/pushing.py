@@ -1,7 +1,6 @@
-"""Prepares the folder of a version for the hub: its files, with a card of the present."""
+"""Prepares the folder of a version for the hub: its rows as they were made, with a card of the present."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from openthoughts_dagster.lake import Lake
@@ -11,7 +10,8 @@ from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.gates import check_personal_data, find_gate_failures, require_version
 from openthoughts_dagster.release.push_plan import ReleaseFolder
-from openthoughts_dagster.release.record import read_record
+from openthoughts_dagster.release.readme import README, write_description
+from openthoughts_dagster.release.record import RECORD, describe_changed_files, read_record
 from openthoughts_dagster.storage import Folders
 
 
@@ -35,8 +35,8 @@ def require_open_gates(lake: Lake, recipe: Recipe, teacher: str) -> None:
 def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scratch: Path) -> ReleaseFolder:
     """Fetch the version that was made last, and write its card again with what the tables have by now.
 
-    The card of a version is written before its student is trained: scores and studies that came later are in this one.
-    Rows, record and manifest are the version's own.
+    The card of a version is written before its student is trained: scores and studies that came later are in this one,
+    and the title and licence that the recipe has by now. Rows and manifest are the version's own.
 
     Args:
         lake: The tables.
@@ -49,11 +49,19 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
         The folder to push.
 
     Raises:
-        ReleaseError: There is no version.
+        ReleaseError: There is no version, or its files are not those that were made, so that gates, which look at the
+            tables, would say nothing of them.
         StorageError: Its files cannot be fetched.
     """
-    version = require_version(lake, recipe, teacher)
+    release, version = release_of(recipe), require_version(lake, recipe, teacher)
     path, record = folders.fetch(version["path"]), read_record(version["record"])
+    if changed := describe_changed_files(path, record, (README, RECORD, FUNNEL_PLOT)):
+        listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5:,} more" if len(changed) > 5 else "")
+        raise ReleaseError(
+            f"{version['path']} is not as version {version['version']} was made: {listed}. Gates look at the tables, "
+            "so no other files may leave: delete the folder, and materialize reasoning_dataset again"
+        )
+    record |= {"title": release.title, "licence": release.licence}  # the gates judged the rows by these
     facts = read_card_facts(
         lake,
         recipe,
@@ -66,16 +74,6 @@ def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scr
     )
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    head = head_of((path / "README.md").read_text(encoding="utf-8"))
-    (scratch / "README.md").write_text(f"{head}\n{write_card(facts)}", encoding="utf-8")
+    write_description(scratch, recipe, facts.sources["source"].unique().sort().to_list(), record, write_card(facts))
     (scratch / FUNNEL_PLOT).write_text(draw_funnel(facts.funnel), encoding="utf-8")
-    folder = ReleaseFolder(path, release_of(recipe).name, teacher, version["version"])
-    return replace(folder, newer=scratch)
-
-
-def head_of(card: str) -> str:
-    """Return the YAML head of a card with its lines of dashes; empty where it has none."""
-    if not card.startswith("---\n"):
-        return ""
-    head, dashes, _ = card.removeprefix("---\n").partition("\n---\n")
-    return f"---\n{head}\n---\n" if dashes else ""
+    return ReleaseFolder(path, release.name, teacher, version["version"], newer=scratch)

@@ -1,13 +1,22 @@
 """The YAML head of README.md, by which the hub and `datasets` know the configs, the licence and the sizes."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from openthoughts_dagster.recipe import Recipe, Release
+from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
+from openthoughts_dagster.recipe.lock import is_on_hub, parts_of
+from openthoughts_dagster.recipe.recipe import UnknownNameError
 from openthoughts_dagster.release.columns import CONFIGS
 from openthoughts_dagster.release.files import ConfigFiles
+from openthoughts_dagster.release.record import RECORD
+
+README = "README.md"
 
 _OF_THE_HUB = {
     "Apache-2.0", "MIT", "OpenRAIL", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "C-UDA", "CC0-1.0",
@@ -28,23 +37,39 @@ _SIZES = (
 )
 
 
-def readme_head(recipe: Recipe, release: Release, sources: list[str], sizes: Mapping[str, ConfigFiles]) -> str:
+def write_description(folder: Path, recipe: Recipe, sources: list[str], record: Mapping[str, Any], card: str) -> None:
+    """Write the files that describe a version: README.md with its YAML head, and its record.
+
+    Args:
+        folder: Where they go.
+        recipe: The recipe with its release.
+        sources: The sources of the version's rows.
+        record: The record of the version, with the sizes of its configs.
+        card: The text of the card.
+    """
+    sizes = {name: ConfigFiles(**size) for name, size in record["configs"].items()}
+    head = readme_head(recipe, record, sources, sizes)
+    (folder / README).write_text(f"{head}\n{card}", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def readme_head(recipe: Recipe, record: Mapping[str, Any], sources: list[str], sizes: Mapping[str, ConfigFiles]) -> str:
     """Return the YAML head of README.md with its two lines of dashes.
 
     Args:
         recipe: The recipe, which says where sources are from.
-        release: Its release.
+        record: The record of the version, with its title and licence.
         sources: The sources of the release.
         sizes: What was written, by config.
     """
-    rows = sizes["default"].rows
+    rows, known = sizes["default"].rows, _known_sources(recipe, sources)
     head: dict[str, Any] = {
-        **_licence(release.licence),
-        "pretty_name": release.title,
+        **_licence(record["licence"]),
+        "pretty_name": record["title"],
         "task_categories": ["text-generation"],
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "100M<n<1B")],
-        "source_datasets": _datasets(recipe, sources) or ["original"],
-        "tags": ["reasoning", "synthetic", "openthoughts", *sorted({recipe.source(name).domain for name in sources})],
+        "source_datasets": _datasets(recipe, known) or ["original"],
+        "tags": ["reasoning", "synthetic", "openthoughts", *sorted({source.domain for source in known})],
         "configs": [_config(name) for name in sizes],
         "dataset_info": [_info(name, size) for name, size in sizes.items()],
     }
@@ -59,19 +84,33 @@ def _licence(expression: str) -> dict[str, str]:
     single = expression.replace("-", "").replace(".", "").replace("+", "").isalnum()
     known = single and not expression.startswith("LicenseRef")
     link = f"https://spdx.org/licenses/{expression}.html" if known else "https://spdx.org/licenses/"
-    return {"license": "other", "license_name": expression.lower(), "license_link": link}
+    # The hub wants an id there, such as my-license-1.0; the text of the card has the expression.
+    name = re.sub(r"[^a-z0-9.-]+", "-", expression.lower()).strip("-")
+    return {"license": "other", "license_name": name, "license_link": link}
 
 
-def _datasets(recipe: Recipe, sources: list[str]) -> list[str]:
+def head_of(card: str) -> str:
+    """Return the YAML head of a card with its lines of dashes; empty where it has none."""
+    if not card.startswith("---\n"):
+        return ""
+    head, dashes, _ = card.removeprefix("---\n").partition("\n---\n")
+    return f"---\n{head}\n---\n" if dashes else ""
+
+
+def _known_sources(recipe: Recipe, names: Iterable[str]) -> list[Source]:
+    """Return the sources that the recipe still has."""
+    found = []
+    for name in names:
+        with suppress(UnknownNameError):
+            found.append(recipe.source(name))
+    return found
+
+
+def _datasets(recipe: Recipe, sources: Iterable[Source]) -> list[str]:
     """List the data sets of the hub that the sources read."""
-    found: dict[str, None] = {}
-    for name in sources:
-        source = recipe.source(name)
-        for part in [source, *(getattr(source, "parts", None) or [])]:
-            dataset = getattr(part, "dataset", None)
-            if isinstance(dataset, str):
-                found[dataset] = None
-    return list(found)
+    named = (source for source in sources if isinstance(source, HuggingFaceSource))
+    ids = dict.fromkeys(part.dataset for source in named for part in parts_of(source))
+    return [name for name in ids if is_on_hub(recipe, name)]
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.card import FUNNEL_PLOT
 from openthoughts_dagster.release.errors import ReleaseError
-from openthoughts_dagster.release.files import manifest_of, version_of
 from openthoughts_dagster.release.make import CardWriter, card_writer, write_folder
 from openthoughts_dagster.release.pool import QUESTION
+from openthoughts_dagster.release.readme import head_of
 from openthoughts_dagster.release.record import file_digests, library_versions
 from openthoughts_dagster.release.versions import ReleaseVersion, rows_of_version
 from openthoughts_dagster.storage import Folders, StorageError
@@ -95,7 +95,6 @@ def rebuild(
     folder.mkdir(parents=True, exist_ok=True)
     record = dict(entry.record)
     write_folder(reader, recipe, rows, rejected, folder, record, _card_writer(reader, entry, recipe, folders))
-    assert version_of(manifest_of(rows)) == entry.version
     found, recorded, now = file_digests(folder), entry.record["files"], library_versions()
     differing = tuple(sorted(name for name in {*found, *recorded} if found.get(name) != recorded.get(name)))
     then: Mapping[str, str] = entry.record["libraries"]
@@ -118,9 +117,10 @@ def _card_writer(reader: LakeReader, entry: ReleaseVersion, recipe: Recipe, fold
     def write(folder: Path, record: Mapping[str, Any]) -> str:
         files = folders or Folders()
         try:
-            text = files.read(entry.path, "README.md").decode().split("---\n", 2)[2]
+            card = files.read(entry.path, "README.md").decode()
+            text = card.removeprefix(head_of(card))
             (folder / FUNNEL_PLOT).write_bytes(files.read(entry.path, FUNNEL_PLOT))
-        except (OSError, StorageError, IndexError):
+        except (OSError, StorageError, UnicodeDecodeError):
             return card_writer(reader, recipe)(folder, record)
         return text.removeprefix("\n")
 

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
 from importlib.metadata import distributions, version
@@ -100,6 +100,25 @@ def file_digests(folder: Path) -> dict[str, str]:
     """Return the hash of every Parquet file below a folder, by its path there."""
     paths = sorted(folder.rglob("*.parquet"))
     return {path.relative_to(folder).as_posix(): file_digest(path).hex() for path in paths}
+
+
+def describe_changed_files(folder: Path, record: Mapping[str, Any], others: Collection[str]) -> list[str]:
+    """Say which files of a version's folder are not those that were written when it was made.
+
+    Args:
+        folder: The folder of the version.
+        record: Its record, from the tables.
+        others: Names of files that may have any content, because they are written again before they are used.
+
+    Returns:
+        A few words for each such file; empty when the folder is as it was made.
+    """
+    now, then = file_digests(folder), record["files"]
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    says = {name: "is missing" for name in then if name not in found}
+    says |= {name: "was changed" for name in then if name in found and now[name] != then[name]}
+    says |= dict.fromkeys(found - {*then, *others}, "does not belong to it")
+    return [f"{name} {what}" for name, what in sorted(says.items())]
 
 
 @cache

@@ -5,15 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
 from pydantic import ValidationError
 
-from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.answers import sample_rows
+from openthoughts_dagster.generation.reasoning import join_reasoning
+from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import Recipe, Student
 from openthoughts_dagster.recipe.presets import with_overrides
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.errors import ReleaseError
+from openthoughts_dagster.release.files import read_ledger, read_questions
+from openthoughts_dagster.release.ordering import ordered_texts
+from openthoughts_dagster.release.pool import QUESTION
 from openthoughts_dagster.release.texts import scan_rows
 from openthoughts_dagster.training import SourceRows
+
+_COMPLETION = ("model", "completion_id")
+_GROUP = 1000  # rows of a group in a Parquet file, which its readers hold together
 
 
 def student_of_release(recipe: Recipe) -> Student:
@@ -44,41 +54,66 @@ def training_set_of_release(recipe: Recipe, teacher: str) -> str:
     return f"release.{release_of(recipe).name}.{teacher}"
 
 
-def rows_of_release(lake: Lake, recipe: Recipe, teacher: str) -> pl.DataFrame:
-    """Return the rows that the student learns from by name, in the release's order.
+def rows_of_release(lake: LakeReader, recipe: Recipe, teacher: str) -> pl.DataFrame:
+    """Draw the rows that the student learns from by name, with the function of cells and arms.
 
-    They are all rows, or the first ones where `release.student.rows` gives a number: the order is random.
+    They are all rows of the release, or as many as `release.student.rows` says, in the order of the student's seed. So
+    a release of one cell's answers makes the student of that cell.
     """
-    rows = scan_rows(lake, teacher).sort("position")
-    count = release_of(recipe).student.get("rows")
-    names = rows.select("source", "question_id", "sample_index", "model", "completion_id")
-    return (names if count is None else names.head(count)).collect()
+    rows, student = scan_rows(lake, teacher).collect(), student_of_release(recipe)
+    count = release_of(recipe).student.get("rows") or rows.height
+    return sample_rows(rows, count, student.seed, student.repeat_small_sources)
 
 
-def sources_of_release(lake: Lake, recipe: Recipe, teacher: str) -> list[SourceRows]:
+def sources_of_rows(lake: LakeReader, teacher: str, rows: pl.DataFrame) -> list[SourceRows]:
     """Count the rows that the student learns from by source and licence, for its model card."""
-    count = release_of(recipe).student.get("rows")
-    rows = scan_rows(lake, teacher).sort("position").select("source", "licence")
-    counted = (rows if count is None else rows.head(count)).group_by("source", "licence").agg(pl.len())
-    return [SourceRows(*row) for row in counted.sort("source", "licence").collect().iter_rows()]
+    licences = scan_rows(lake, teacher).select(*QUESTION, "licence").unique(QUESTION, keep="any").collect()
+    counted = rows.join(licences, on=QUESTION, how="left").group_by("source", "licence").agg(pl.len())
+    return [SourceRows(*row) for row in counted.sort("source", "licence").iter_rows()]
 
 
-def scan_training_rows(folder: Path, count: int) -> pl.LazyFrame:
-    """Scan the texts of a version's first rows from its files, which have the release's order.
+def write_training_rows(lake: LakeReader, rows: pl.DataFrame, path: Path) -> None:
+    """Write the questions and texts of rows to a Parquet file, in order; a part of them is in memory at a time.
+
+    The texts are those that the teacher wrote, as cells and arms train on them. The published ones differ in the line
+    breaks around the reasoning, which OpenThoughts3's form sets.
 
     Args:
-        folder: The folder of the version.
-        count: The number of rows.
-
-    Returns:
-        Columns question and text; reading them holds a few thousand rows in memory at the same time.
+        lake: The tables with the questions and completions of the rows.
+        rows: Rows as `rows_of_release` returns them.
+        path: The file. Beside it there is space for all texts a second time.
 
     Raises:
-        ReleaseError: The folder has no rows.
+        ReleaseError: A question or completion of the rows is gone.
     """
-    files = sorted((folder / "data").glob("train-*.parquet"))
-    if not files:
-        raise ReleaseError(f"{folder} has no data/train-*.parquet: materialize reasoning_dataset again")
+    schema = pa.schema([("question", pa.large_string()), ("text", pa.large_string())])
+    questions = read_questions(lake, rows).select(*QUESTION, "question")
+    lengths = read_ledger(lake, rows).select("completion_id", "completion_tokens")
+    named = rows.join(lengths, on="completion_id", how="left", maintain_order="left")
+    with ParquetWriter(path, schema) as writer:
+        for page in ordered_texts(lake, named, path.parent):
+            parts = page.select("reasoning", "answer").iter_rows()
+            texts = pl.Series("text", [join_reasoning(*part) for part in parts], dtype=pl.String)
+            full = page.join(questions, on=QUESTION, how="left", maintain_order="left").with_columns(texts)
+            writer.write_table(full.select("question", "text").to_arrow().cast(schema), row_group_size=_GROUP)
+
+
+def published_rows(lake: LakeReader, recipe: Recipe, teacher: str, folder: Path) -> tuple[pl.DataFrame, pl.LazyFrame]:
+    """Return what earlier versions trained the student on: the first rows of the release as its files have them.
+
+    Args:
+        lake: The tables, with the rows of the release.
+        recipe: The recipe with its release.
+        teacher: The release's partition.
+        folder: The folder of the version.
+
+    Returns:
+        The rows by name, and their columns question and text.
+    """
+    rows = scan_rows(lake, teacher).sort("position").select("source", "question_id", "sample_index", *_COMPLETION)
+    count = release_of(recipe).student.get("rows")
+    names = (rows if count is None else rows.head(count)).collect()
     turn = pl.col("conversations").list
     question, text = (turn.get(at).struct.field("value") for at in (0, 1))
-    return pl.scan_parquet(files).select(question=question, text=text).head(count)
+    files = sorted((folder / "data").glob("train-*.parquet"))
+    return names, pl.scan_parquet(files).select(question=question, text=text).head(names.height)

@@ -57,8 +57,13 @@ class ReleaseVersion:
 
 
 def list_versions(lake: LakeReader) -> list[ReleaseVersion]:
-    """Return every version that was made, the oldest first. One that was made several times is listed once."""
-    rows = lake.scan(RELEASE_VERSIONS).sort("made_at").collect().unique("path", keep="first", maintain_order=True)
+    """Return every version that was made, the oldest first. One that was made several times is listed once.
+
+    Its record is the latest one, which has the present title and licence.
+    """
+    made = lake.scan(RELEASE_VERSIONS).sort("made_at").collect()
+    latest = made.with_columns(pl.col("record").last().over("path"))
+    rows = latest.unique("path", keep="first", maintain_order=True)
     return [
         ReleaseVersion(
             row["version"],
@@ -115,14 +120,19 @@ def rows_of_version(lake: Lake, entry: ReleaseVersion, folders: Folders | None =
         if rows.height and version_of(manifest_of(rows)) == entry.version:
             return rows
     try:
-        return _rows_of_files(entry, folders or Folders())
+        rows = _rows_of_files(entry, folders or Folders())
+        problem = (
+            "" if version_of(manifest_of(rows)) == entry.version else "has other rows by now: its files were changed"
+        )
     except (OSError, StorageError, pl.exceptions.PolarsError) as error:
+        problem = f"cannot be read ({error})"
+    if problem:
         raise ReleaseError(
             f"the rows of version {entry.version} are gone: reasoning_dataset no longer has its version "
-            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} cannot be read ({error}). Nothing of it can "
-            "be rebuilt by name; choose the rows again with the recipe in its record: openthoughts release show "
-            f"{entry.version}"
-        ) from None
+            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} {problem}. Nothing of it can be rebuilt by "
+            f"name; choose the rows again with the recipe in its record: openthoughts release show {entry.version}"
+        )
+    return rows
 
 
 def rejected_of_version(lake: Lake, entry: ReleaseVersion) -> pl.DataFrame | None:

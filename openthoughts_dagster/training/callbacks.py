@@ -121,7 +121,10 @@ def check_finite_weights(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    for file in sorted(folder.glob("*.safetensors")):
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise TrainingError(f"student: there are no weights in {folder}, and it is not published")
+    for file in files:
         with safe_open(file, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118 - it is no mapping
                 if not bool(torch.isfinite(weights.get_tensor(name)).all()):

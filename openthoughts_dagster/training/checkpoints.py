@@ -37,12 +37,13 @@ class StoredTraining:
         return max(self.students.folders.list_folders(self._partial), key=step_of, default="")
 
     def fetch_last(self, partial: Path, log: Callable[[str], None]) -> None:
-        """Download the newest uploaded checkpoint to `partial`, unless an equally new one is there.
+        """Download the newest uploaded checkpoint to `partial`, unless a whole one that is as new is there.
 
         A checkpoint that is damaged in the store is logged, and the one before it is used.
         """
         folders = self.students.folders
-        here = max((step_of(path.name) for path in partial.glob(f"{_PREFIX}*")), default=-1)
+        whole = [path for path in partial.glob(f"{_PREFIX}*") if describe_damage(path) is None]
+        here = max((step_of(path.name) for path in whole), default=-1)
         stored = [
             (step_of(name), join_address(place, name))
             for place in self._partials()
@@ -58,6 +59,7 @@ class StoredTraining:
                 log(f"student: {name} cannot be used: {error}")
                 continue
             partial.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial / name, ignore_errors=True)
             shutil.move(fetched, partial / name)  # move it: a copy could fill the disk
             log(f"student: {name} fetched from {place}")
             return

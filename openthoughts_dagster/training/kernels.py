@@ -84,6 +84,18 @@ def memory_savers(settings: TrainingPreset, log: Callable[[str], None]) -> dict[
     return {"use_liger_kernel": settings.liger, "activation_offloading": settings.activation_offloading}
 
 
+def stop_at(model: Any, end_token: int) -> None:
+    """Let a model stop at the token that ends its turn.
+
+    Models before instruction tuning have a chat template with an end of turn, and stop only at the end of a document,
+    which the student does not learn to write: all its answers would be as long as they may.
+    """
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if end_token not in ends:
+        model.generation_config.eos_token_id = [*ends, end_token]
+
+
 def lora_config(settings: TrainingPreset) -> Any:
     """Return peft's configuration of the adapters; None if all weights are trained.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from openthoughts_dagster.training.errors import FAILED, OutOfMemory, TrainingError
 
 _GRACE_SECONDS = 20
+_OUT_OF_MEMORY = f": {OutOfMemory.__name__}: "
 _SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's report of the process that failed first
 
 
@@ -40,7 +41,8 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
             if line.startswith("student: "):
                 log(line.rstrip())
             elif line.startswith(FAILED):
-                reason = reason or line.strip()
+                if not reason or _OUT_OF_MEMORY in line:  # the others may have reported first that they lost this one
+                    reason = line.strip()
             else:
                 tail.append(line)
                 killed = _SIGNAL.search(line)
@@ -52,8 +54,8 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
     finally:
         _terminate(child)
     if code:
-        if f": {OutOfMemory.__name__}: " in reason:
-            raise OutOfMemory(reason.partition(f": {OutOfMemory.__name__}: ")[2])
+        if _OUT_OF_MEMORY in reason:
+            raise OutOfMemory(reason.partition(_OUT_OF_MEMORY)[2])
         raise TrainingError(
             f"student: {reason or f'torchrun ended with {code}'}. Its checkpoints are kept: materialize again to go on "
             f"from the last one. The end of its output:\n{''.join(tail)}"

@@ -89,7 +89,9 @@ def needed_memory(config: Mapping[str, Any], settings: TrainingPreset, accelerat
     computed = _BFLOAT16 if settings.bf16 else _FLOAT32
     copies: float = 0 if number == computed else computed * weights  # autocast keeps them for a whole pass
     if settings.sharding == "fsdp" and accelerators > 1:
-        state, copies = state / accelerators, 2 * computed * weights / layers  # two layers are gathered at once
+        # two layers are gathered at once; products keep the copies that they need in the backward pass
+        state, copies = state / accelerators, copies / (layers if settings.gradient_checkpointing else 1)
+        copies += 2 * number * weights / layers
     row_tokens = settings.per_device_batch_size * settings.max_length
     tokens = row_tokens // (settings.context_parallel if accelerators > 1 else 1)
     inside = 17 * computed * tokens * hidden  # of one layer: inputs of its products, norms and activations

@@ -20,17 +20,17 @@ from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.storage import hold_file
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.rows import read_rows
-from openthoughts_dagster.training.templates import Template, choose_template
+from openthoughts_dagster.training.templates import Template, choose_template, is_cut_off
 from openthoughts_dagster.training.tokens import TokenFiles, token_schema
 
 _PART = 2000  # rows of a file, which are in memory together; an interrupted preparation repeats at most one file
 _BATCH = 64  # rows in one call of the tokenizer
-_VERSION = 1  # version of the files and of the rendering
+_VERSION = 2  # version of the files and of the rendering
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of rows: `cut_rows` lost their end, and `dropped_rows` are not trained on."""
+    """Counts of rows: `cut_rows` lost their end, here or at the teacher, and `dropped_rows` are not trained on."""
 
     rows: int = 0
     dropped_rows: int = 0
@@ -42,11 +42,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A student's tokenized rows, their counts, and the chat template that rendered them."""
+    """A student's tokenized rows, their counts, the chat template that rendered them, and its end of a turn."""
 
     tokens: TokenFiles
     counts: Counts
     template: str
+    end_token: int
 
 
 def prepare_rows(
@@ -66,13 +67,16 @@ def prepare_rows(
         part_rows: The number of rows in one file.
 
     Raises:
+        EngineError: The chat template writes today's date, and the recipe does not set `template_date`.
         TrainingError: The chat template is not usable for training, or no row is left to train on.
     """
     tokenizer = load_tokenizer(base.address, base.reference.revision, base.identity.revision)
     if tokenizer.is_fast:  # what its file says of the longest text is not what a student says
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
-    template = choose_template(tokenizer, messages_for(student, "The question of this probe."))
+    probe = messages_for(student, "The question of this probe.")
+    base.render(probe)  # it is refused here if the student's answers would be refused for their date
+    template = choose_template(tokenizer, probe, base.pin_date)
     folder.mkdir(parents=True, exist_ok=True)
     with hold_file(folder.with_name(f".{folder.name}.lock")):
         key = _key(student, base, template, part_rows)
@@ -87,11 +91,11 @@ def prepare_rows(
             f"than max_length {student.settings().max_length:,} tokens. Look at teacher_answers and rejected_answers "
             "of this partition, or raise student.training.max_length"
         )
-    return Prepared(TokenFiles(sorted(folder.glob("*.arrow"))), counts, template.kind)
+    return Prepared(TokenFiles(sorted(folder.glob("*.arrow"))), counts, template.kind, template.end_token)
 
 
 def _key(student: Student, base: Model, template: Template, part_rows: int) -> str:
-    made_from = [base.identity.partition, template.source, template.tokenizer.chat_template, student.system_prompt]
+    made_from = [base.identity.partition, template.source, student.system_prompt]
     limits = [student.settings().max_length, student.too_long, part_rows]
     return f"{value_hash([_VERSION, *made_from, *limits])}.key"
 
@@ -131,8 +135,8 @@ def _write_part(student: Student, template: Template, rows: pl.DataFrame, first:
         tokenized = threads.map(lambda batch: _tokenize_rows(student, template, batch), batches)
         number = first
         for batch in tokenized:
-            for ids, prompt in batch:
-                counts += _add_row(student, columns, ids, prompt, number)
+            for ids, prompt, ended in batch:
+                counts += _add_row(student, columns, ids, prompt, ended, number)
                 number += 1
     if counts.rows:
         _write_tokens(path, columns)
@@ -157,32 +161,34 @@ def _write_tokens(path: Path, columns: dict[str, list[Any]]) -> None:
 
 
 def _add_row(
-    student: Student, columns: dict[str, list[Any]], ids: "np.ndarray[Any, Any]", prompt: int, number: int
+    student: Student, columns: dict[str, list[Any]], ids: "np.ndarray[Any, Any]", prompt: int, ended: bool, number: int
 ) -> Counts:
     longest = student.settings().max_length
-    cut = len(ids) > longest and student.too_long == "truncate"
-    if cut:
-        ids = ids[:longest]
+    if len(ids) > longest and student.too_long == "truncate":
+        ids, ended = ids[:longest], False
     if (len(ids) > longest and student.too_long == "drop") or len(ids) <= prompt:
         return Counts(dropped_rows=1)  # the prompt alone fills max_length, so that there is nothing to learn
     columns["values"].append(ids)
     columns["lengths"].append(len(ids))
     columns["learned_from"].append(prompt)
     columns["row"].append(number)
-    return Counts(rows=1, cut_rows=int(cut))
+    return Counts(rows=1, cut_rows=int(not ended))
 
 
 def _tokenize_rows(
     student: Student, template: Template, rows: pl.DataFrame
-) -> list[tuple["np.ndarray[Any, Any]", int]]:
-    """Return the token ids of each row, and the number of its prompt tokens."""
+) -> list[tuple["np.ndarray[Any, Any]", int, bool]]:
+    """Return the token ids of each row, the number of its prompt tokens, and whether its answer has an end."""
     prompts, wholes = [], []
     for question, text in rows.iter_rows():
         messages = messages_for(student, question)
         prompts.append(template.prompt(messages))
         wholes.append(template.conversation(messages, text, prompts[-1]))
     before, whole = _encode_texts(template.tokenizer, prompts), _encode_texts(template.tokenizer, wholes)
-    return [(np.asarray(ids, np.int32), _count_shared(start, ids)) for start, ids in zip(before, whole, strict=True)]
+    return [
+        (np.asarray(ids, np.int32), _count_shared(start, ids), not is_cut_off(text))
+        for start, ids, text in zip(before, whole, rows["text"], strict=True)
+    ]
 
 
 def _encode_texts(tokenizer: Any, texts: list[str]) -> list[list[int]]:

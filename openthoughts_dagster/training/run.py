@@ -62,8 +62,12 @@ def run_training(
 
     try:
         _train(student, base, partial, processes, log, stored, sources)
+        return
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"student: the accelerator's memory is too small: {error}") from error
+        reason = str(error)
+    _free_memory()  # here, because the error holds the model as long as it is handled
+    rows = split_batch(student.settings(), processes).per_device
+    raise OutOfMemory(f"student: the accelerator's memory is too small for passes of {rows} rows: {reason}")
 
 
 def _train(
@@ -99,18 +103,27 @@ def _train(
             if last is None or trainer.begun or known:
                 raise  # it does not come from what is in the checkpoint
             last = _checkpoint_before(last, processes, error, log, partial, sharded)
+        del trainer
+        _free_memory()
     final = partial / FINAL
     save_whole_model(trainer, final)
     if not trainer.is_world_process_zero():
         return
     check_finite_weights(final)
     trained = _report(trainer, prepared, partial.with_suffix(""))
-    del trainer  # frees the accelerator for the answers
-    gc.collect()
-    torch.cuda.empty_cache()
+    del trainer
+    _free_memory()  # for the answers
     trained = replace(trained, answers=show_answers(student, base, partial / ROWS, final, log))
     (final / CARD).write_text(model_card(student, base, trained, sources))
     (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
+
+
+def _free_memory() -> None:
+    """Give back the accelerator's memory of a trainer that is no longer used; a trainer refers to itself."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _report(trainer: Any, prepared: Prepared, done: Path) -> Trained:

@@ -190,6 +190,9 @@ def student_fingerprint(student: Student, base: Model, rows: Rows) -> str:
     }
     if settings.bf16 and settings.weights == "float32":
         recipe["precision"] = _PRECISION
+    # Earlier versions trained with the date of the training, and asked with that of the recipe.
+    if student.template_date is not None and "strftime_now" in base.tokenizer().get_chat_template():
+        recipe["template_date"] = student.template_date.isoformat()
     return value_hash(recipe)
 
 

@@ -13,7 +13,11 @@ def is_sharded(settings: TrainingPreset, processes: int) -> bool:
 
 
 def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]:
-    """Return the arguments of TRL's config that concern memory."""
+    """Return the arguments of TRL's config that concern memory.
+
+    A sharded training is not told of `bf16`, and computes under autocast as others do: accelerate would let FSDP2 cast
+    all weights to bfloat16, sum gradients in bfloat16, and train in float32 what the settings want in bfloat16.
+    """
     if not is_sharded(settings, processes):
         return {"gradient_checkpointing": settings.gradient_checkpointing}
     return {
@@ -25,6 +29,8 @@ def memory_arguments(settings: TrainingPreset, processes: int) -> dict[str, Any]
             "state_dict_type": "FULL_STATE_DICT",
             "activation_checkpointing": settings.gradient_checkpointing,
         },
+        # gradients are sharded after every pass; otherwise each process would hold those of all weights
+        "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
     }
 
 
@@ -34,8 +40,6 @@ def shard_on_cpu(trainer: Any) -> None:
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
     plugin = FullyShardedDataParallelPlugin(**trainer.args.fsdp_plugin_args)
-    if trainer.accelerator.mixed_precision != "no":
-        plugin.set_mixed_precision(trainer.accelerator.mixed_precision)
     for shared in (PartialState._shared_state, AcceleratorState._shared_state):
         shared["distributed_type"] = DistributedType.FSDP
     trainer.accelerator.state.fsdp_plugin = plugin

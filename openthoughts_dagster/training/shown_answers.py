@@ -41,7 +41,7 @@ def show_answers(
             answer_greedily(address, revision, base.tokenizer(), prompts, longest, settings.bf16)
             for address, revision in ((base.address, base.reference.revision), (str(trained), None))
         )
-    except Exception as error:  # such as too little memory, or a template that needs template_date
+    except Exception as error:  # such as too little memory
         log(f"student: it is trained, and answers before and after cannot be shown: {error}")
         return []
     return [

@@ -1,6 +1,6 @@
 """Renders rows to the text that a student learns, by a chat template that is checked first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,14 @@ class Template:
 
     tokenizer: Any
     kind: str
-    source: str | None
+    source: str
     end_of_turn: str
+
+    @property
+    def end_token(self) -> int:
+        """The token that ends a turn, at which a student has to stop."""
+        ids: list[int] = self.tokenizer(self.end_of_turn.rstrip(), add_special_tokens=False)["input_ids"]
+        return ids[-1]
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """Return the text that the model sees before it answers; it is not learned."""
@@ -52,42 +58,46 @@ def is_cut_off(text: str) -> bool:
     return text.lstrip().startswith(OPEN) and CLOSE not in text
 
 
-def choose_template(tokenizer: Any, messages: Sequence[Message]) -> Template:
+def choose_template(
+    tokenizer: Any, messages: Sequence[Message], pin_date: Callable[[str], str] = lambda template: template
+) -> Template:
     """Choose the chat template of a training: the model's own, or TRL's training template if that one fails.
 
     Args:
         tokenizer: The base model's tokenizer.
         messages: A conversation before the answer, with the student's system prompt.
+        pin_date: Puts the recipe's date into a template that writes today's, as it is for the student's answers.
 
     Raises:
         TrainingError: Neither renders the whole trace once and the end of the turn; the message shows the text.
     """
-    own, wrong = _try_template(tokenizer, OWN, None, messages)
+    source = pin_date(tokenizer.get_chat_template())
+    own, wrong = _try_template(tokenizer, OWN, source, source, messages)
     if own is not None:
         return own
     try:
         from trl.chat_template_utils import get_training_chat_template
 
-        source = get_training_chat_template(tokenizer)
+        changed = get_training_chat_template(tokenizer)
     except (ValueError, TypeError):
-        source = None
-    if source is not None:
-        training, _ = _try_template(tokenizer, TRAINING, source, messages)
+        changed = None
+    if changed is not None:
+        training, _ = _try_template(tokenizer, TRAINING, pin_date(changed), source, messages)
         if training is not None:
             return training
     raise TrainingError(
         f"student: its chat template cannot train it: {wrong}. TRL has no training template for it. Correct "
         "chat_template.jinja of the base model (a copy of it in a folder), or use another base model. A probe row was "
-        f"rendered as:\n{_render(tokenizer, None, [*messages, {'role': 'assistant', 'content': _PROBE}])}"
+        f"rendered as:\n{_render(tokenizer, source, [*messages, {'role': 'assistant', 'content': _PROBE}])}"
     )
 
 
 def _try_template(
-    tokenizer: Any, kind: str, source: str | None, messages: Sequence[Message]
+    tokenizer: Any, kind: str, source: str, asked: str, messages: Sequence[Message]
 ) -> tuple[Template | None, str]:
-    """Check a template; return it, or None and what is wrong with it."""
+    """Check a template; return it, or None and what is wrong with it. `asked` renders what the student is asked."""
     prompt = _render(tokenizer, source, messages, prompt=True)
-    if prompt != _render(tokenizer, None, messages, prompt=True):
+    if prompt != _render(tokenizer, asked, messages, prompt=True):
         return None, "it renders prompts in another way than the template that the student is asked with"
     whole = _render(tokenizer, source, [*messages, {"role": "assistant", "content": _PROBE}])
     learned = whole[_first_difference(prompt, whole) :]
@@ -113,7 +123,7 @@ def _continuation(prompt: str, text: str) -> str:
     return text.lstrip().removeprefix(OPEN).removeprefix("\n") if opens_reasoning(prompt) else text
 
 
-def _render(tokenizer: Any, source: str | None, messages: Sequence[Message], prompt: bool = False) -> str:
+def _render(tokenizer: Any, source: str, messages: Sequence[Message], prompt: bool = False) -> str:
     return str(
         tokenizer.apply_chat_template(
             list(messages), chat_template=source, tokenize=False, add_generation_prompt=prompt

@@ -23,9 +23,15 @@ from openthoughts_dagster.training.callbacks import (
     tokens_of_steps,
 )
 from openthoughts_dagster.training.errors import TrainingError
-from openthoughts_dagster.training.kernels import attention_of, load_weights, lora_config, memory_savers
+from openthoughts_dagster.training.kernels import (
+    attention_of,
+    load_weights,
+    lora_config,
+    memory_savers,
+    stop_at,
+)
 from openthoughts_dagster.training.prepare import Prepared
-from openthoughts_dagster.training.sharding import check_sharded, memory_arguments, shard_on_cpu
+from openthoughts_dagster.training.sharding import check_sharded, is_sharded, memory_arguments, shard_on_cpu
 from openthoughts_dagster.training.split_rows import SplitRows, repeat_batches, share_rows
 from openthoughts_dagster.training.tokens import pack_rows, trainer_dataset
 
@@ -45,6 +51,7 @@ def build_trainer(
     shared = batches.sharing > 1
     model = load_weights(base, settings.model_copy(update={"attention": "sdpa"}) if shared else settings, log)
     attention = attention_of(model) + (f", each row by {batches.sharing} processes" if shared else "")
+    stop_at(model, prepared.end_token)
     packs = None
     if settings.packing:
         packs = pack_rows(tokens.lengths, max(settings.max_length, int(tokens.lengths.max())))
@@ -69,6 +76,7 @@ def build_trainer(
     if shared:
         trainer.split = share_rows(model, batches.sharing, settings.bf16, trainer.accelerator.device)
         trainer.data_collator = trainer.split.collator(trainer.data_collator)
+    trainer.autocast = settings.bf16 and is_sharded(settings, batches.processes)
     trainer.items, trainer.order, trainer.tokens, trainer.tokens_after = items, order, tokens, count
     trainer.batch, trainer.attention = settings.global_batch_size, attention
     trainer.padding = -len(items) % trainer.batch if batches.processes > 1 else 0
@@ -101,7 +109,7 @@ def _arguments(student: Student, batches: Batches, folder: Path, steps: int, sav
         lr_scheduler_type=settings.scheduler,
         warmup_steps=settings.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=settings.weight_decay,
-        bf16=settings.bf16,
+        bf16=settings.bf16 and not is_sharded(settings, batches.processes),
         packing=settings.packing,
         max_length=settings.max_length,
         dataset_kwargs={"skip_prepare_dataset": True},  # rows are tokenized and packed already
@@ -137,6 +145,7 @@ def _student_trainer() -> Any:
         padding = 0
         begun = False
         split: SplitRows | None = None
+        autocast = False
         _losses: tuple[Any, ...] = ()
         _seconds_before = 0.0
         _begun = 0.0
@@ -145,6 +154,12 @@ def _student_trainer() -> Any:
             super().create_accelerator_and_postprocess()
             if self.args.fsdp and self.accelerator.device.type == "cpu":
                 shard_on_cpu(self)
+
+        def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+            if not self.autocast:
+                return super().autocast_smart_context_manager(cache_enabled)
+            # a cache would keep copies of the weights of all layers, which are gathered one at a time
+            return torch.autocast(self.accelerator.device.type, torch.bfloat16, cache_enabled=False)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             steps = -(-len(self.items) // self.batch)

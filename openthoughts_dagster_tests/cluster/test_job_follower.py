@@ -141,7 +141,7 @@ def test_a_student_that_was_there_when_a_pod_was_lost_is_not_trained_again() -> 
     assert len(train(api, lambda: next(progress))) == 1
 
 
-@pytest.mark.parametrize("kind", ["process 0: TrainingError", "node 1: ValidationError"])
+@pytest.mark.parametrize("kind", ["process 0: TrainingError", "node 1: ValidationError", "process 3: OutOfMemory"])
 def test_an_error_that_the_next_attempt_would_find_again_ends_the_step_at_once(kind: str) -> None:
     log = f"training failed on {kind}: student: no row to train on"
     api = Scripted([({"failed": 1}, [failed("Error", 1), RUNNING], log)])

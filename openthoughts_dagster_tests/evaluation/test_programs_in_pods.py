@@ -208,7 +208,7 @@ def test_an_item_that_ends_its_pods_is_a_failed_sample_and_the_others_are_judged
 
     api = DoomedPods(tmp_path, most=1)  # the first trial, and no other pod
     pool = PodPool(cast(Api, api), settings, OWNER)
-    with pytest.raises(ConfinementError, match=r"trial program could not be run in a pod, 2 times: .*Evicted"):
+    with pytest.raises(ConfinementError, match=r"trial program could not be run in a pod: .* 2 times: Evicted"):
         pool.run_items([[PodTest(StdinTask("print(1)"), SHORT, 100)]] * 100)
     assert len(api.logs) < 7
 

@@ -1,6 +1,7 @@
 """What is missing has a price before it is launched, from what was measured; what is not known is never 0."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from openthoughts_dagster.inspection.student_prices import (
     student_prices,
     study_prices,
 )
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, RAW_SOURCES, SCORED_QUESTIONS, TEACHER_ANSWERS
+from openthoughts_dagster.lake import (
+    DEDUPED_QUESTIONS,
+    RAW_SOURCES,
+    RELEASE_SCORES,
+    RELEASE_STUDENTS,
+    RELEASE_VERSIONS,
+    SCORED_QUESTIONS,
+    TEACHER_ANSWERS,
+)
+from openthoughts_dagster.recipe.answers import VerifiedAnswers
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.cli.conftest import run
 from openthoughts_dagster_tests.evaluation.helpers import json_lines
@@ -98,6 +108,27 @@ def test_benchmarks_references_studies_and_the_release_have_rows(filled: House) 
     training, evaluation = release_prices(prices, [TEACHER])
     assert training.basis.startswith("9 rows; ") and evaluation.completions == 21
 
+    # A student of an older version is not the present one's, and `rows` bounds what it learns from.
+    made = {"teacher": TEACHER, "version": "v2", "made_at": datetime.now(UTC), "path": "p", "record": "{}"}
+    filled.write(RELEASE_VERSIONS, made, teacher=TEACHER)
+    for table in (RELEASE_STUDENTS, RELEASE_SCORES):
+        filled.write(table, {"teacher": TEACHER, "version": "v1"}, teacher=TEACHER)
+    assert filled.recipe.release is not None
+    few = filled.recipe.release.model_copy(update={"student": {"rows": 4}})
+    other = Prices(filled.recipe.model_copy(update={"release": few}), filled.lake, Folders())
+    assert next(release_prices(other, [TEACHER])).basis.startswith("4 rows; ")
+    filled.write(RELEASE_STUDENTS, {"teacher": TEACHER, "version": "v2"}, teacher=TEACHER)
+    assert [(row.trainings, row.completions) for row in release_prices(other, [TEACHER])] == [(0, 21)]
+
+
+def test_a_filter_that_asks_a_judge_has_a_row_until_the_answers_are_there(filled: House) -> None:
+    judged = VerifiedAnswers(method="verified", match="judge", judge="judge")
+    prices = Prices(filled.recipe.model_copy(update={"answer_filter": judged}), filled.lake, Folders())
+    assert len(list(teacher_prices(prices, [SOURCE], [TEACHER]))) == 1
+    filled.lake.replace(DEDUPED_QUESTIONS, DEDUPED_QUESTIONS.schema.to_frame(), source=SOURCE)
+    _, asking = teacher_prices(prices, [SOURCE], [TEACHER])
+    assert (asking.of, asking.model, asking.cost) == (f"{SOURCE}/{TEACHER}: answer filter", "judge", None)
+
 
 def test_sums_leave_out_what_is_unknown_and_say_so() -> None:
     known = PriceRow("teachers", "a", "m", "", completions=10, cost=2.0)
@@ -116,6 +147,7 @@ def test_plan_prints_every_stage_and_json(filled: House, tmp_path: Path, monkeyp
     for stage in ("judges", "teachers", "references", "studies", "release", "in all"):
         assert f"\n{stage}: " in done.output
     assert "unknown" in done.output and "0.00 USD" not in done.output
+    assert "note: release: the licence gate stops sums: " in done.output
     rows = [json.loads(line) for line in run("plan", "--study", "s", "--json").output.splitlines()]
     assert {row["stage"] for row in rows} == {"studies"} and len(rows) == 6
     assert "no study 'x'; there are s" in run("plan", "--study", "x").output

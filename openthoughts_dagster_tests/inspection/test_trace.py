@@ -3,17 +3,24 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from openthoughts_dagster.inspection.benchmark_origin import trace_item
 from openthoughts_dagster.inspection.judge_replies import judge_replies
 from openthoughts_dagster.inspection.trace import NothingTraced, trace, trace_release_row
 from openthoughts_dagster.inspection.trace_pages import item_page, item_text, trace_page, trace_text
-from openthoughts_dagster.lake import COMPLETIONS, TEACHER_ANSWERS
+from openthoughts_dagster.lake import (
+    COMPLETIONS,
+    DEDUPED_QUESTIONS,
+    RAW_SOURCES,
+    SCORED_QUESTIONS,
+    TEACHER_ANSWERS,
+)
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.cli.conftest import run
 from openthoughts_dagster_tests.evaluation.helpers import json_lines
-from openthoughts_dagster_tests.inspection.house import IDS, LEAKED, QUESTIONS, TEACHER, House, make_house
+from openthoughts_dagster_tests.inspection.house import IDS, LEAKED, QUESTIONS, SOURCE, TEACHER, House, make_house
 from openthoughts_dagster_tests.pages.parsing import PageParser
 
 
@@ -64,6 +71,13 @@ def test_an_answer_and_a_row_of_the_release_lead_to_their_question(filled: House
     assert traced["questions"][0]["question"]["question_id"] == row["question_id"]
     released = trace_release_row(filled.lake, filled.recipe, TEACHER, 3)
     assert released["completion"]["completion_id"] == released["release_row"]["completion_id"]
+    id_ = released["release_row"]["question_id"]
+    for table in (RAW_SOURCES, SCORED_QUESTIONS, DEDUPED_QUESTIONS):  # the source was read again without it
+        rest = filled.lake.scan(table).filter(pl.col("question_id") != id_).collect()
+        filled.lake.replace(table, rest, source=SOURCE)
+    [alone] = trace(filled.lake, filled.recipe, id_)["questions"]
+    assert (alone["question"]["question"], alone["origins"]) == (None, []) and alone["release"] and alone["answers"]
+    assert f"question {id_}" in trace_text(trace_release_row(filled.lake, filled.recipe, TEACHER, 3))
     with pytest.raises(NothingTraced, match="no row 99 of a release by 'slow'; there are releases by slow"):
         trace_release_row(filled.lake, filled.recipe, TEACHER, 99)
     with pytest.raises(NothingTraced, match="no question and no completion has the id"):

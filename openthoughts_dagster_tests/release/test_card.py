@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import (
@@ -19,9 +21,11 @@ from openthoughts_dagster.lake import (
 )
 from openthoughts_dagster.recipe import RecipeError
 from openthoughts_dagster.recipe.release import CARD_FIELDS
+from openthoughts_dagster.release import ReleaseError, list_versions
 from openthoughts_dagster.release.card import fill_template, read_card_facts, write_card
 from openthoughts_dagster.release.card.sections import SECTIONS
-from openthoughts_dagster.release.pushing import head_of, prepare_push
+from openthoughts_dagster.release.pushing import prepare_push
+from openthoughts_dagster.release.readme import head_of
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.release.published import publish
 from openthoughts_dagster_tests.release.sums import SHOP, SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
@@ -98,6 +102,42 @@ def test_a_push_has_a_card_with_scores_that_came_after_the_version(tmp_path: Pat
     )
     assert "12 rows" in card and "no e-mail address, phone number or key was found" in card
     assert "No student was trained" in (folder / "README.md").read_text()  # the version itself is as it was
+
+
+def test_title_and_licence_are_those_of_the_present_recipe_and_rows_those_that_were_made(tmp_path: Path) -> None:
+    lake, recipe = small_lake(tmp_path / "lake", count=3), small_recipe(tmp_path / "recipe")
+    made = publish(lake, recipe, tmp_path / "one")
+    other = small_recipe(tmp_path / "recipe", title="Sums, again", licence="MIT OR Apache-2.0")
+
+    def pushed() -> tuple[dict[str, Any], dict[str, Any]]:
+        files = prepare_push(lake, other, TEACHER, Folders(tmp_path / "cache"), tmp_path / "push").files()
+        head = yaml.safe_load(files["README.md"].read_text().split("---\n")[1])
+        return head, json.loads(files["release.json"].read_text())
+
+    for _ in range(2):  # before and after the folder has them too
+        head, record = pushed()
+        assert (head["license_name"], head["pretty_name"]) == ("mit-or-apache-2.0", "Sums, again")
+        assert (record["licence"], record["version"]) == ("MIT OR Apache-2.0", made.version)
+        again = publish(lake, other, tmp_path / "one")
+        assert not again.new and again.record["title"] == "Sums, again"
+    [entry] = list_versions(lake)
+    assert entry.record["licence"] == "MIT OR Apache-2.0" and entry.record["files"] == made.record["files"]
+    assert json.loads((Path(made.path) / "release.json").read_text()) == entry.record
+    assert "license_name: mit-or-apache-2.0" in (Path(made.path) / "README.md").read_text()
+
+    shard = Path(made.path) / "data" / "train-00000-of-00001.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    (Path(made.path) / "data" / "train-extra.parquet").write_bytes(whole)
+    (Path(made.path) / "messages" / "train-00000-of-00001.parquet").unlink()
+    says = (
+        "data/train-00000-of-00001.parquet was changed, data/train-extra.parquet does not belong to it, "
+        "messages/train-00000-of-00001.parquet is missing"
+    )
+    with pytest.raises(ReleaseError, match=f"is not as version {made.version} was made: {says}.*delete the folder"):
+        pushed()
+    shutil.rmtree(made.path)
+    assert publish(lake, other, tmp_path / "one").new and pushed()[1]["files"] == made.record["files"]
 
 
 def _score(lake: Lake, version: str, scores: list[float]) -> None:

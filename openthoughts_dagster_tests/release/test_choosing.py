@@ -7,9 +7,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from openthoughts_dagster.answers import FilterTools
+from openthoughts_dagster.generation.requests import Answer
 from openthoughts_dagster.lake import SOURCE_RANKING, Lake, text_hash
+from openthoughts_dagster.recipe.answers import MajorityAnswers
 from openthoughts_dagster.release import ReleaseError, ReleaseRows, choose_rows
 from openthoughts_dagster_tests.release.sums import SHOP, SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
+
+
+def _reply(text: str) -> Answer:
+    return Answer("key", 0, None, text, "stop", None, 1, 1)
+
 
 NOTHING = pl.DataFrame(schema={"benchmark": pl.String, "question": pl.String, "split": pl.String})
 
@@ -133,6 +141,15 @@ def test_an_answer_filter_and_the_majority_with_its_agreement(tmp_path: Path) ->
     filtered = _choose(lake, tmp_path, answers_per_question=4, answer_filter={"method": "majority", "match": "exact"})
     assert filtered.rows.height == 3 and filtered.rows["agreement"].null_count() == 3
     assert set(filtered.rejected["reason"]) == {"not_majority", "no_answer_left"}
+    # A judge that compares results for the filter compares them for the agreement as well.
+    fill_source(lake, SHOP, {"What is 2 + 2?": [("r", "four"), ("r", "4")]})
+    settings: dict[str, Any] = {"method": "majority", "match": "judge", "judge": "j"}
+    recipe = small_recipe(tmp_path / "recipe", answers_per_question=4, majority=True)
+    assert recipe.release is not None
+    judged = recipe.release.model_copy(update={"answer_filter": MajorityAnswers(**settings)})
+    agreeing = FilterTools(judge=lambda _: lambda prompts: [[_reply('{"same": true}')] for _ in prompts])
+    both = choose_rows(lake, recipe.model_copy(update={"release": judged}), TEACHER, NOTHING, agreeing)
+    assert both.rows.filter(source=SHOP)["agreement"].to_list() == [1.0, 1.0]
     _counts_add_up(filtered)
 
 

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from openthoughts_dagster.lake import COMPLETIONS, RELEASE_VERSIONS, Lake, text_hash
 from openthoughts_dagster.release import MadeRelease, ReleaseError, ReleasePlace, make_release
 from openthoughts_dagster.release.columns import CONFIGS, turn_texts
+from openthoughts_dagster.release.make import latest_version
 from openthoughts_dagster.release.ordering import ordered_texts
 from openthoughts_dagster.release.shards import ShardWriter
 from openthoughts_dagster.storage import Folders
@@ -133,6 +135,10 @@ def test_a_second_time_makes_nothing_new(tmp_path: Path) -> None:
     assert lake.scan(RELEASE_VERSIONS).collect().height == 1
     assert make(lake, tmp_path, seed=9).version != first.version
     assert make(lake, tmp_path, title="Other").version == first.version  # the rows decide
+    rows = lake.scan(RELEASE_VERSIONS).collect().with_columns(pl.col("made_at") + timedelta(days=1))
+    lake.replace(RELEASE_VERSIONS, rows, teacher=TEACHER)  # as if the clock was set back since then
+    newest = make(lake, tmp_path, seed=10)
+    assert latest_version(lake, TEACHER) == (newest.version, newest.path)
 
 
 def test_a_full_disk_leaves_no_half_release(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def _recipe(folder: Path, **release: Any) -> Recipe:
     return small_recipe(folder / "recipe", **release)
 
 
+def _with_licence(recipe: Recipe, licence: str) -> Recipe:
+    """The recipe with this licence of one source."""
+    sources = [each.model_copy(update={"licence": licence} if each.name == SHOP else {}) for each in recipe.sources]
+    return recipe.model_copy(update={"sources": sources})
+
+
 def _check(gate: str, lake: Lake, recipe: Recipe) -> GateResult:
     result = GATES[gate](lake, recipe, TEACHER)
     assert result.gate == gate and result.passed == (result.remedy == "")
@@ -40,8 +46,9 @@ def test_a_release_that_is_right_passes_every_gate(tmp_path: Path) -> None:
 
 
 def test_licences_that_contradict_the_releases_stop_it_with_source_rows_and_remedy(tmp_path: Path) -> None:
-    lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
-    fill_source(lake, SHOP, sums(5000, 3), licence="CC-BY-NC-SA-4.0")
+    licence = "CC-BY-NC-SA-4.0"
+    lake, recipe = small_lake(tmp_path / "lake", count=3), _with_licence(_recipe(tmp_path), licence)
+    fill_source(lake, SHOP, sums(5000, 3), licence)
     publish(lake, recipe, tmp_path / "one")
     failed = _check("licence", lake, recipe)
     assert failed.says == "6 of 12 rows may not be in a release under Apache-2.0"
@@ -49,12 +56,17 @@ def test_licences_that_contradict_the_releases_stop_it_with_source_rows_and_reme
     assert "forbids commercial use" in failed.describe() and f"source: {SHOP}, gate: licence" in failed.remedy
     with pytest.raises(ReleaseError, match=r"sums of worked may not leave, 1 gates stop it:\n- licence: 6 of 12 rows"):
         require_open_gates(lake, recipe, TEACHER)
-    assert _check("licence", lake, _recipe(tmp_path, gates=_waive("licence"))).passed
-    allowed = _recipe(tmp_path, licence="Apache-2.0 AND CC-BY-NC-SA-4.0")
+    assert _check("licence", lake, _with_licence(_recipe(tmp_path, gates=_waive("licence")), licence)).passed
+    allowed = _with_licence(_recipe(tmp_path, licence="Apache-2.0 AND CC-BY-NC-SA-4.0"), licence)
     assert _check("licence", lake, allowed).passed
 
+    corrected = _check("licence", lake, _with_licence(allowed, "MIT"))  # in the recipe, and the source not read again
+    assert corrected.rows.rows() == [(SHOP, licence, 6, "is MIT in the recipe")]
     fill_source(lake, SHOP, sums(5000, 3), licence="MIT")  # read again with another licence, and not yet released
-    assert "3 questions have another licence by now" in _check("licence", lake, allowed).says
+    stale = _check("licence", lake, allowed)
+    assert stale.says == "6 of 12 rows have another licence by now than they had in the release"
+    assert stale.rows["problem"].to_list() == ["is MIT in deduped_questions"]
+    assert stale.remedy.startswith(f"{SHOP}: materialize raw_sources")
 
 
 def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
@@ -88,8 +100,12 @@ def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
 
     rows = lake.scan(REASONING_DATASET, teacher=TEACHER).filter(source=SUMS).collect()
     lake.replace(REASONING_DATASET, rows.with_columns(completion_id=pl.lit("lost")), teacher=TEACHER)
-    says = _check("completeness", lake, recipe).says
-    assert f"no rows of {SHOP}" in says and "20 rows name a question or a completion that the lake does not" in says
+    lost = _check("completeness", lake, recipe)
+    assert f"no rows of {SHOP}" in lost.says
+    assert "20 rows name a question or a completion that the lake does not" in lost.says
+    assert lost.rows.select("source", "sample_index", "lost").row(0) == (SUMS, 0, "completion")
+    without = _check("completeness", lake, _recipe(tmp_path, sources=[SHOP]))  # taken out of the recipe since
+    assert f"rows of {SUMS}, which release.sources does not name" in without.says
 
 
 @pytest.mark.faults

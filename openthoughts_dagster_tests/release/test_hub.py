@@ -31,7 +31,9 @@ def _write(path: Path, version: str, shards: int, first: int = 0) -> ReleaseFold
         file.parent.mkdir(parents=True, exist_ok=True)
         pl.DataFrame({"row": range(first + number, first + number + 50)}).write_parquet(file)
     (path / "README.md").write_text(f"---\nlicense: apache-2.0\n---\n# Sums {version}\n")
-    (path / "release.json").write_text(json.dumps({"name": "sums", "teacher": "worked", "version": version}))
+    record: dict[str, Any] = {"name": "sums", "teacher": "worked", "version": version}
+    record["files"] = {f"data/{file.name}": "" for file in (path / "data").iterdir()}
+    (path / "release.json").write_text(json.dumps(record))
     return ReleaseFolder(path, "sums", "worked", version)
 
 
@@ -64,17 +66,18 @@ def test_a_version_is_one_commit_with_a_tag_in_a_private_repository(hub: HubDoub
 def test_the_next_version_replaces_the_files_and_older_ones_stay_under_their_tags(
     hub: HubDouble, folder: ReleaseFolder, tmp_path: Path
 ) -> None:
-    first = _repository(hub).push(folder)
+    first, there = _repository(hub).push(folder), hub.repositories["team/sums"]
+    there.commit("a person's", dict(there.head.files) | {"LICENSE": b"mine"})
     other = _write(tmp_path / "two", "ba0987654321", shards=2, first=1)
     plan = _repository(hub).plan(other)
     assert list(plan.removed) == [f"data/train-0000{n}-of-00003.parquet" for n in range(3)]
     assert list(plan.changed) == ["README.md", "release.json"] and len(plan.added) == 2
     shown = "\n".join(plan.describe())
     assert "  remove  data/train-00000-of-00003.parquet" in shown and "tag vba0987654321: to be made" in shown
+    assert "  keep    LICENSE (no part of a release)" in shown
 
     _repository(hub).push(other)
-    there = hub.repositories["team/sums"]
-    assert set(there.head.files) == {*other.files(), ".gitattributes"}
+    assert set(there.head.files) == {*other.files(), ".gitattributes", "LICENSE"}
     assert there.tags["v1234567890ab"] == first.commit and there.at("v1234567890ab") == there.commits[1]
 
 
@@ -108,17 +111,25 @@ def test_other_content_other_releases_and_public_repositories_are_refused(
 ) -> None:
     there = hub.repositories["team/sums"] = Repository("team/sums", private=True)
     there.commit("a person's", dict(there.head.files) | {"notes.txt": b"mine", "README.md": b"# Mine\n"})
-    with pytest.raises(HubError, match=r"has other content \(notes.txt\), which a push would delete"):
+    with pytest.raises(HubError, match=r"has other content \(notes.txt\), which no push put there"):
+        _repository(hub).push(folder)
+    there.commit("of another tool", {"README.md": b"# Mine\n", "release.json": b"[1]"})
+    with pytest.raises(HubError, match=r"has other content \(release.json\)"):
         _repository(hub).push(folder)
     there.commit("emptied", {"README.md": b"# Empty\n"})
     _repository(hub).push(folder)
+    whole = dict(there.head.files)
+    there.commit("more rows", whole | {"data/train-9.parquet": b"1"})  # the config would load it
+    with pytest.raises(HubError, match=r"has other content \(data/train-9.parquet\)"):
+        _repository(hub).push(folder)
+    there.commit("without them", whole)
     with pytest.raises(HubError, match="has the release sums of worked, not sums of direct"):
         _repository(hub).plan(replace(folder, teacher="direct"))
     there.private = False
     with pytest.raises(HubError, match="is public, and the recipe says private"):
         _repository(hub).push(folder)
     assert _repository(hub, private=False).plan(folder).is_done
-    assert len(there.commits) == 4
+    assert len(there.commits) == 7
 
 
 @pytest.mark.faults

@@ -46,6 +46,13 @@ def test_numbers_of_a_problem_and_reserved_addresses_are_not(text: str) -> None:
     assert _find(text) == []
 
 
+@pytest.mark.timeout(60)
+def test_a_text_that_repeats_itself_takes_seconds() -> None:
+    for text in ("x" * 500_000 + " sk-abcdefghijklmnop", "AKIA" * 50_000, "650-253-0000 " * 5_000, "a@" * 100_000):
+        rows = pl.DataFrame({"row": ["r"], "text": [text]})
+        list(find_personal_data(rows, "row", ["text"]))
+
+
 def test_a_report_does_not_show_the_key() -> None:
     for secret in (_AWS, _HF, "s3cr3tpass"):
         text = f"https://ada:{secret}@host.org" if secret == "s3cr3tpass" else f"key={secret}"

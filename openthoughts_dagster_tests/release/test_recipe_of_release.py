@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from openthoughts_dagster.recipe import RecipeError, load_recipe
+from openthoughts_dagster.cli.doctor import _release
+from openthoughts_dagster.recipe import HuggingFaceSource, RecipeError, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.recipe.release import fields_of_card
+from openthoughts_dagster.release.foresight import foresee_release_problems
+from openthoughts_dagster.release.readme import _datasets
 
 RELEASE: dict[str, Any] = {
     "name": "sums",
@@ -60,6 +63,25 @@ def test_every_mistake_of_a_release_is_reported_at_once(tmp_path: Path) -> None:
         assert expected in text, expected
     assert "kept" not in text and "boxed" not in text
     assert "hf_abc" not in text  # a token that was written there by mistake is not repeated
+
+
+def test_what_would_stop_or_shorten_it_is_foreseen_from_the_recipe() -> None:
+    said = foresee_release_problems(load_recipe("openthoughts3", {}))
+    assert said[0].startswith("the licence gate stops openmath-2-math: its licence is unknown; find out under which")
+    short = [line for line in said if line.startswith("release.sizes.")]
+    assert [line.split()[0] for line in short] == [f"release.sizes.{name}" for name in ("math", "code", "science")]
+    assert "asks for 15,625 questions, and `domains` and limits leave at most 15,625 of opencodereasoning" in short[1]
+    assert all("is made short all the same (short: true)" in line for line in short) and len(said) == 4
+    assert [finding.says for finding in _release(load_recipe("openthoughts3", {}))] == said
+    quickstart = load_recipe("quickstart", {"OPENTHOUGHTS_DATA": "data"})
+    assert foresee_release_problems(quickstart) == []
+
+
+def test_all_data_sets_of_a_source_are_named_and_no_folder_of_a_machine(tmp_path: Path) -> None:
+    parts = [{"dataset": "c/d"}, {"dataset": str(tmp_path)}, {"dataset": "a/b", "subset": "x"}]
+    source = {"name": "s", "domain": "math", "reader": "hugging_face", "dataset": "a/b", "more": parts}
+    named = HuggingFaceSource.model_validate(source | {"columns": {"question": "q"}})
+    assert _datasets(load_recipe("openthoughts3", {}), [named]) == ["a/b", "c/d"]
 
 
 def test_a_domain_that_no_source_has_and_a_card_that_is_not_there(tmp_path: Path) -> None:

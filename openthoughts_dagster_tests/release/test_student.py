@@ -1,22 +1,43 @@
 """The student of the whole release: its settings, its rows, and one that is really trained and scored."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
 import yaml
 
+from openthoughts_dagster.answers import publish_training_set, sample_rows, write_training_set
+from openthoughts_dagster.defs.assets.release_student import _training_rows
 from openthoughts_dagster.defs.build import build_definitions
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.defs.settings import Settings
-from openthoughts_dagster.lake import RELEASE_SCORES, RELEASE_STUDENTS, TRAINING_SETS
+from openthoughts_dagster.generation.model import Model
+from openthoughts_dagster.generation.requests import ModelIdentity
+from openthoughts_dagster.lake import (
+    DEDUPED_QUESTIONS,
+    RELEASE_SCORES,
+    RELEASE_STUDENTS,
+    TEACHER_ANSWERS,
+    TRAINING_SETS,
+)
 from openthoughts_dagster.recipe import load_recipe
 from openthoughts_dagster.recipe.presets import PRESETS
 from openthoughts_dagster.release import ReleaseError
-from openthoughts_dagster.release.student import rows_of_release, scan_training_rows, student_of_release
+from openthoughts_dagster.release.student import (
+    published_rows,
+    rows_of_release,
+    sources_of_rows,
+    student_of_release,
+    write_training_rows,
+)
+from openthoughts_dagster.storage import Folders
+from openthoughts_dagster.training import SourceRows, Students
+from openthoughts_dagster.training.sft import student_fingerprint
 from openthoughts_dagster_tests.release.published import publish
-from openthoughts_dagster_tests.release.sums import TEACHER, small_lake, small_recipe
+from openthoughts_dagster_tests.release.sums import SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
 
 
 def test_its_settings_are_the_recipes_with_those_of_the_release(tmp_path: Path) -> None:
@@ -32,20 +53,46 @@ def test_its_settings_are_the_recipes_with_those_of_the_release(tmp_path: Path) 
         student_of_release(small_recipe(tmp_path / "recipe", student={"training": {"epochs": -1}}))
 
 
-def test_its_rows_are_those_of_the_versions_files_in_their_order(tmp_path: Path) -> None:
-    lake, recipe = small_lake(tmp_path / "lake", count=6), small_recipe(tmp_path / "recipe", student={"rows": 7})
+def test_its_rows_are_those_of_an_equal_cell(tmp_path: Path) -> None:
+    lake, recipe = small_lake(tmp_path / "lake", count=6), small_recipe(tmp_path / "recipe", sources=[SUMS])
+    fill_source(lake, SUMS, {**sums(1000, 5), "Unfinished?": [("\nstill thinking", ""), (None, "42\n")]})
+    publish(lake, recipe, tmp_path / "one")
+    answers = lake.scan(TEACHER_ANSWERS, source=SUMS, teacher=TEACHER).collect()
+    of_cell = sample_rows(answers, answers.height, recipe.student.seed, repeat=False)
+    assert rows_of_release(lake, recipe, TEACHER).equals(of_cell) and of_cell.height == 12
+    few = small_recipe(tmp_path / "recipe", sources=[SUMS], student={"rows": 7})
+    assert rows_of_release(lake, few, TEACHER).equals(of_cell.head(7))
+
+    publish_training_set(lake, "cell", of_cell)
+    write_training_set(lake, "cell", lake.scan(DEDUPED_QUESTIONS), tmp_path / "cell.parquet")
+    write_training_rows(lake, of_cell, tmp_path / "release.parquet")
+    assert pl.read_parquet(tmp_path / "release.parquet").equals(pl.read_parquet(tmp_path / "cell.parquet"))
+    assert sources_of_rows(lake, TEACHER, of_cell) == [SourceRows(SUMS, "Apache-2.0", 12)]
+
+
+def test_a_student_that_earlier_versions_trained_on_published_texts_is_used(tmp_path: Path) -> None:
+    lake, recipe = small_lake(tmp_path / "lake", count=3), small_recipe(tmp_path / "recipe")
     made = publish(lake, recipe, tmp_path / "one")
-    names = rows_of_release(lake, recipe, TEACHER)
-    texts = scan_training_rows(Path(made.path), names.height).collect()
-    assert names.height == texts.height == 7
-    first = texts.row(0, named=True)
-    assert first["question"].startswith("What is ") and first["text"].startswith("<think>\nI add ")
-    whole = small_recipe(tmp_path / "recipe")
-    assert rows_of_release(lake, whole, TEACHER).height == 24
-    assert rows_of_release(lake, whole, TEACHER).head(7).equals(names)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ReleaseError, match="has no data/train"):
-        scan_training_rows(tmp_path / "empty", 1)
+    names, texts = published_rows(lake, recipe, TEACHER, Path(made.path))
+    assert names.height == texts.collect().height == 12
+    assert texts.collect()["text"].str.starts_with("<think>\nI add ").all()
+    base = Model(recipe.student, "", ModelIdentity("base", "1"))
+    students = Students(str(tmp_path / "students"), tmp_path / "scratch", tmp_path / "cache")
+    models: Any = SimpleNamespace(
+        locate=lambda *_, **__: base, students=students, folders=Folders(tmp_path / "cache"), data=str(tmp_path)
+    )
+    version, label = {"version": made.version, "path": made.path}, {"teacher": TEACHER, "version": made.version}
+    fingerprint = student_fingerprint(student_of_release(recipe), base, texts)
+    record = dict.fromkeys(RELEASE_STUDENTS.columns, 0) | label | {"path": "", "losses": "", "fingerprint": fingerprint}
+    lake.replace(RELEASE_STUDENTS, pl.DataFrame([record], schema=RELEASE_STUDENTS.schema), teacher=TEACHER)
+
+    with _training_rows(models, lake, recipe, TEACHER, version) as (chosen, rows):  # its folder is gone
+        assert chosen.equals(rows_of_release(lake, recipe, TEACHER)) and rows.collect().height == 12
+    (tmp_path / "students" / fingerprint).mkdir(parents=True)
+    (tmp_path / "students" / fingerprint / "training.json").write_text("{}")
+    with _training_rows(models, lake, recipe, TEACHER, version) as (chosen, rows):
+        assert chosen.equals(names) and rows.collect().equals(texts.collect())
+    assert list(tmp_path.glob("rows-*")) == []
 
 
 @pytest.mark.faults

@@ -4,12 +4,21 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from deltalake import DeltaTable
 
 from openthoughts_dagster.cli import main
-from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, RAW_SOURCES, SCORED_QUESTIONS, Lake, text_hash
+from openthoughts_dagster.lake import (
+    COMPLETIONS,
+    DEDUPED_QUESTIONS,
+    RAW_SOURCES,
+    REASONING_DATASET,
+    SCORED_QUESTIONS,
+    Lake,
+    text_hash,
+)
 from openthoughts_dagster.release import ReleaseError, diff, find_version, list_versions, rebuild
 from openthoughts_dagster.release.record import file_digests
 from openthoughts_dagster_tests.release.sums import SHOP, SUMS, fill_source, small_lake, sums
@@ -62,7 +71,14 @@ def test_a_lake_that_was_vacuumed_past_a_version_says_what_can_still_be_rebuilt(
     _vacuum(lake)
     with pytest.raises(ReleaseError, match=r"still have all 24 rows.*--from-present"):
         rebuild(lake, entry, tmp_path / "again")
+    shutil.rmtree(lake.address(REASONING_DATASET))  # the version's own files still have its rows
     assert rebuild(lake, entry, tmp_path / "again", from_present=True).differing == ()
+    manifest = Path(first.path) / "manifest.parquet"
+    rows, kept = pl.read_parquet(manifest), manifest.read_bytes()
+    rows.with_columns(content=pl.col("content").reverse()).write_parquet(manifest)
+    with pytest.raises(ReleaseError, match="has other rows by now: its files were changed"):
+        rebuild(lake, entry, tmp_path / "edited", from_present=True)
+    manifest.write_bytes(kept)
     shutil.rmtree(lake.address(COMPLETIONS))
     with pytest.raises(ReleaseError, match=r"0 of its 24 rows: 0 questions and 24 completions"):
         rebuild(lake, entry, tmp_path / "once more", from_present=True)

@@ -43,6 +43,21 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_training(untrained_m
         train(untrained_model, tmp_path, report_to=["trackio"])
 
 
+def test_a_student_of_a_model_that_stops_only_at_the_end_of_a_document_stops_at_the_end_of_its_turn(
+    untrained_model: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "pretrained"
+    shutil.copytree(untrained_model, model)
+    ends = json.loads((model / "generation_config.json").read_text())["eos_token_id"]
+    for name, value in (("config", 5), ("generation_config", 5), ("tokenizer_config", None)):
+        content = json.loads((model / f"{name}.json").read_text())
+        content |= {"eos_token": "<|pad|>"} if value is None else {"eos_token_id": value}
+        (model / f"{name}.json").write_text(json.dumps(content))
+    trained = train(model, tmp_path / "students", epochs=None, steps=1)
+    stops = json.loads((Path(trained.path) / "generation_config.json").read_text())["eos_token_id"]
+    assert ends in stops and len(stops) > 1
+
+
 def test_answers_of_one_token_are_learned_with_their_end_also_in_bfloat16_on_a_cpu(
     untrained_model: Path, tmp_path: Path
 ) -> None:

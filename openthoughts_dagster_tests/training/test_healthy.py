@@ -1,5 +1,6 @@
 """A student is the one that bare TRL trains, and a broken one is never published."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,12 @@ def test_a_training_that_runs_out_of_memory_goes_on_in_smaller_passes_to_the_sam
 ) -> None:
     import torch
 
-    made = build_trainer
+    made, models = build_trainer, list[Any]()
 
     def needs_much(*arguments: Any) -> Any:
+        assert all(model() is None for model in models)  # or the memory of each attempt would stay taken
         trainer = made(*arguments)
+        models.append(weakref.ref(trainer.model))
         compute = trainer.compute_loss
 
         def compute_loss(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
@@ -182,6 +185,7 @@ def test_a_training_that_runs_out_of_memory_goes_on_in_smaller_passes_to_the_sam
     large = train(student_of(untrained_model), tmp_path / "large")
 
     tried = [line for line in lines if "Trying passes of" in line]
+    assert len(models) == 3
     assert [line.rpartition("Trying passes of ")[2] for line in tried] == ["8 rows", "4 rows"]
     assert (small.fingerprint, small.steps) == (large.fingerprint, large.steps)
     theirs = weights(large.path)

@@ -71,12 +71,13 @@ def test_packs_are_those_of_trl() -> None:
 
 @pytest.mark.parametrize(
     ("too_long", "counts", "longest"),
-    [("drop", (40, 1, 0), 64), ("truncate", (41, 0, 1), 64), ("keep", (41, 0, 0), 200)],
+    [("drop", (41, 1, 1), 64), ("truncate", (42, 0, 2), 64), ("keep", (42, 0, 1), 200)],
 )
 def test_what_becomes_of_a_row_that_is_too_long_is_counted(
     student: Student, base: Model, tmp_path: Path, too_long: str, counts: tuple[int, int, int], longest: int
 ) -> None:
-    rows = pl.concat([ROWS, pl.DataFrame({"question": ["long?"], "text": ["1 " * 200]})])
+    cut_by_teacher = {"question": ["long?", "cut?"], "text": ["1 " * 200, "<think>1+1"]}
+    rows = pl.concat([ROWS, pl.DataFrame(cut_by_teacher)])
     found = prepared(student.model_copy(update={"too_long": too_long}), base, rows, tmp_path)
     assert (found.counts.rows, found.counts.dropped_rows, found.counts.cut_rows) == counts
     assert (found.tokens.lengths.max() > 64) == (longest > 64) and len(found.tokens) == counts[0]

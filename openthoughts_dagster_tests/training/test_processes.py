@@ -48,6 +48,7 @@ def assert_same(one: Trained, other: Trained, tolerance: float = 1e-5) -> None:
     weights = [load_file(f"{trained.path}/model.safetensors") for trained in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
+        assert tensor.dtype == weights[1][name].dtype
         assert float((tensor - weights[1][name]).abs().max()) < tolerance, name
     assert (one.fingerprint, one.steps, one.rows) == (other.fingerprint, other.steps, other.rows)
     assert one.losses[-1][1] == pytest.approx(other.losses[-1][1], abs=tolerance)
@@ -72,7 +73,8 @@ def torchrun() -> psutil.Process:
     ("processes", "settings"),
     [
         pytest.param(2, {}, marks=pytest.mark.faults),
-        (2, {"sharding": "fsdp"}),
+        (2, {"sharding": "fsdp", "bf16": True}),
+        pytest.param(2, {"sharding": "fsdp", "bf16": True, "weights": "bfloat16"}, marks=pytest.mark.faults),
         pytest.param(2, {"context_parallel": 2, "gradient_checkpointing": True}, marks=pytest.mark.faults),
         pytest.param(
             4,
@@ -85,10 +87,15 @@ def test_several_processes_train_the_student_that_one_trains(
     student: Student, base: Model, alone: Trained, tmp_path: Path, processes: int, settings: dict[str, Any]
 ) -> None:
     changed = with_settings(student, **settings)
+    if settings.get("bf16"):
+        alone = train_student(changed, base, ROWS, students_in(tmp_path / "alone"), print, processes=1)
     together = train_student(changed, base, ROWS, students_in(tmp_path), print, processes=processes)
 
-    assert_same(alone, together)
-    assert [loss for _, loss in alone.losses] == pytest.approx([loss for _, loss in together.losses], abs=1e-4)
+    # bfloat16 magnifies differences of the last bit; under accelerate's FSDP2 policy they were three learning rates
+    tolerance = 0.05 if "weights" in settings else 3e-4 if "bf16" in settings else 1e-5
+    assert_same(alone, together, tolerance)
+    losses = [loss for _, loss in together.losses]
+    assert [loss for _, loss in alone.losses] == pytest.approx(losses, abs=10 * tolerance)
 
 
 @pytest.mark.faults

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.recipe import Lora, Student
-from openthoughts_dagster.training import SourceRows, Trained, TrainingError, kernels, train_student
+from openthoughts_dagster.training import SourceRows, Trained, TrainingError, kernels, shown_answers, train_student
+from openthoughts_dagster.training.prepare import prepare_rows
+from openthoughts_dagster.training.rows import write_rows
+from openthoughts_dagster.training.sft import student_fingerprint
 from openthoughts_dagster_tests.conftest import skip_without
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
@@ -115,12 +120,35 @@ def test_people_see_what_the_student_answers_before_and_after_and_where_its_rows
     assert located.identity == again.identity and folder_hash(folder, ignore=("scores.md",)) == hashed
 
 
-def test_answers_that_cannot_be_shown_cost_no_training(untrained_model: Path, tmp_path: Path) -> None:
+def test_answers_that_cannot_be_shown_cost_no_training(
+    untrained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise MemoryError("too little memory")
+
+    monkeypatch.setattr(shown_answers, "answer_greedily", fails)
+    lines: list[str] = []
+    trained = train(untrained_model, tmp_path / "students", lines, shown_answers=1)
+    assert trained.answers == [] and (Path(trained.path) / "README.md").is_file()
+    assert any("answers before and after cannot be shown: too little memory" in line for line in lines)
+
+
+def test_rows_have_the_date_of_the_recipe_where_the_chat_template_writes_one(
+    untrained_model: Path, tmp_path: Path
+) -> None:
     dated = tmp_path / "dated"
     shutil.copytree(untrained_model, dated)
     template = dated / "chat_template.jinja"
-    template.write_text("{{ strftime_now('%Y') }} " + template.read_text())
-    lines: list[str] = []
-    trained = train(dated, tmp_path / "students", lines, shown_answers=1)
-    assert trained.answers == [] and (Path(trained.path) / "README.md").is_file()
-    assert any("answers before and after cannot be shown" in line and "template_date" in line for line in lines)
+    template.write_text("{{ strftime_now('%d %Y') }} " + template.read_text())
+    with pytest.raises(EngineError, match="Set template_date"):
+        train(dated, tmp_path / "students")
+    write_rows(ROWS, tmp_path / "rows.parquet")
+    fingerprints = set()
+    for day in (date(2026, 7, 4), date(2026, 7, 5)):
+        student = Student(name="s", model=str(dated), training=quick_training(), template_date=day)
+        base = locate(student, Path())
+        prepared = prepare_rows(student, base, tmp_path / "rows.parquet", tmp_path / "tokens", print)
+        text = base.tokenizer().decode(prepared.tokens.row(0)[0])
+        assert text.startswith(f"{day:%d %Y} <|user|>What is 0 + 1?")
+        fingerprints.add(student_fingerprint(student, base, ROWS))
+    assert len(fingerprints) == 2

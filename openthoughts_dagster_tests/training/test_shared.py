@@ -114,7 +114,9 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert students.folders.list_folders(f"{ROOT}/f.partial") == ["checkpoint-10", "checkpoint-9"]
     [newest] = [key for key in store.keys("files") if "checkpoint-10/" in key and key.endswith("state.json")]
     store.client().put_object(Bucket="files", Key=newest, Body=b"{}")
+    (tmp_path / "f.partial" / "checkpoint-9").mkdir(parents=True)  # it was killed while it fetched or wrote this one
     stored.fetch_last(tmp_path / "f.partial", lines.append)
+    assert (tmp_path / "f.partial" / "checkpoint-9" / "trainer_state.json").is_file()
     assert [path.name for path in (tmp_path / "f.partial").iterdir()] == ["checkpoint-9"]
     assert "checkpoint-10 cannot be used" in lines[0] and "checkpoint-9 fetched" in lines[1]
 

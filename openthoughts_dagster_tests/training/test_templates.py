@@ -24,6 +24,7 @@ def learned(family: str, text: str) -> tuple[str, str]:
 def test_a_trace_is_learned_once_with_the_answer_and_the_end(family: str) -> None:
     text, _ = learned(family, WHOLE)
     end = tokenizer_of(family).eos_token
+    assert choose_template(tokenizer_of(family), ASKED).end_token == tokenizer_of(family).eos_token_id
     assert (text.count("one and one"), text.count("</think>"), text.rstrip().endswith(f"2{end}")) == (1, 1, True)
 
 

@@ -12,6 +12,7 @@ from openthoughts_dagster.defs.student_scoring import items_metadata, score_on_b
 from openthoughts_dagster.evaluation import scores_version
 from openthoughts_dagster.lake import RELEASE_SCORES, RELEASE_STUDENTS
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release import ReleaseError
 from openthoughts_dagster.release.student import student_of_release, training_set_of_release
 
 
@@ -25,7 +26,10 @@ def release_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.A
     ) -> dg.MaterializeResult:
         """The scores of the release's student on every benchmark item, beside those of the student before training."""
         teacher, start, tables = context.partition_key, time.monotonic(), lake.open()
-        student = tables.scan(RELEASE_STUDENTS, teacher=teacher).collect().row(0, named=True)
+        trained = tables.scan(RELEASE_STUDENTS, teacher=teacher).collect()
+        if trained.is_empty():
+            raise ReleaseError(f"the release of {teacher} has no student: materialize release_student")
+        student = trained.row(0, named=True)
         name, settings = training_set_of_release(recipe, teacher), student_of_release(recipe)
         names = (entry.name, name, f"release|{teacher}")
         scored = score_on_benchmarks(

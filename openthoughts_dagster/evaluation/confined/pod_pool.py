@@ -153,7 +153,7 @@ class PodPool:
                     raise ConfinementError(f"a trial program in a pod ended wrongly: {outcomes[0]}")
                 return
             lost = _count_losses(trial, found, reason)
-        raise ConfinementError(f"a trial program could not be run in a pod, {_ATTEMPTS} times: {lost[0][0].detail}")
+        raise ConfinementError(f"a trial program could not be run in a pod: {lost[0][0].detail}")
 
     def _run_batch(self, batch: Sequence[_Item]) -> tuple[Sequence[_Item], _Found, str]:
         name, key = f"programs-{secrets.token_hex(6)}", secrets.token_bytes(KEY_BYTES)

@@ -3,6 +3,11 @@
 import re
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\w])")
+_SAID = re.compile(
+    r"answer(?:\s+(?:choice|option))?(?:[*_ \t]*[:=]|\s+(?:is|was|equals|(?:must|should|would) be)\b)\s*[:=]?",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _ANSWER = re.compile(r"answer\b(?:\s+(?:is|was|choice|option)\b)?\s*[:=]?", re.IGNORECASE)
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
 _BRACES = re.compile(r"(?<!\\)[{}]")
@@ -29,11 +34,18 @@ def last_box(text: str) -> str | None:
 
 
 def after_answer(text: str) -> str | None:
-    """Return the rest of the line after the last "answer", "Answer:" or "the answer is"; None if it is empty."""
-    for found in reversed(list(_ANSWER.finditer(text))):
-        rest = text[found.end() :].lstrip(" \t*_:").partition("\n")[0]
-        if remove_decoration(rest):
-            return rest
+    """Return the rest of the line after the last "Answer:" or "the answer is", or else after the last "answer".
+
+    What stands between the last tags <answer> and </answer> takes precedence. None if there is nothing.
+    """
+    parts = _TAG.split(text) if _TAG.search(text) else []
+    if len(parts) > 2 and remove_decoration(parts[-2]):
+        return parts[-2].strip()
+    for pattern, skipped in ((_SAID, " \t\n*_:"), (_ANSWER, " \t*_:")):
+        for found in reversed(list(pattern.finditer(text))):
+            rest = text[found.end() :].lstrip(skipped).partition("\n")[0]
+            if remove_decoration(rest):
+                return rest
     return None
 
 

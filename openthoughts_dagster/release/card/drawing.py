@@ -24,7 +24,8 @@ def draw_funnel(funnel: pl.DataFrame) -> str:
     steps = funnel.group_by("order", "step").agg(pl.col("questions").sum(), pl.col("answers").sum()).sort("order")
     parts = funnel.group_by("order", "domain").agg(pl.col("answers").sum()).sort("order", "domain")
     domains = sorted(funnel["domain"].unique())
-    colours = {domain: _COLOURS[at % len(_COLOURS)] for at, domain in enumerate(domains)}
+    more = (f"hsl({137 * at % 360}, 45%, 70%)" for at in range(len(domains)))  # neighbouring hues are far apart
+    colours = dict(zip(domains, (*_COLOURS, *more), strict=False))
     most = max(1, int(steps["answers"].max() or 0))  # type: ignore[arg-type]
     scale = (_WIDTH - _LABEL - _NUMBER) / most
     lines, y = [], _GAP
@@ -35,7 +36,8 @@ def draw_funnel(funnel: pl.DataFrame) -> str:
         counts = f"{row['questions']:,} questions, {row['answers']:,} answers"
         lines.append(_text(_LABEL + row["answers"] * scale + 6, y, counts, "start"))
         y += _BAR + _GAP
-    lines += _draw_legend(colours, y)
+    legend, y = _draw_legend(colours, y)
+    lines += legend
     height = y + _BAR + _GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
@@ -57,12 +59,16 @@ def _draw_bar(answers: Mapping[str, int], colours: Mapping[str, str], scale: flo
     return drawn
 
 
-def _draw_legend(colours: Mapping[str, str], y: int) -> list[str]:
+def _draw_legend(colours: Mapping[str, str], y: int) -> tuple[list[str], int]:
+    """Draw the names of the domains, in as many lines as they need, and return where the last line is."""
     x, drawn = float(_LABEL), []
     for domain, colour in colours.items():
+        width = 40 + 7 * len(domain)
+        if x > _LABEL and x + width > _WIDTH:
+            x, y = float(_LABEL), y + _BAR
         drawn += [f'<rect x="{x:.0f}" y="{y + 5}" width="12" height="12" fill="{colour}"/>', _text(x + 18, y, domain)]
-        x += 40 + 7 * len(domain)
-    return drawn
+        x += width
+    return drawn, y
 
 
 def _text(x: float, y: int, text: str, anchor: str = "start") -> str:

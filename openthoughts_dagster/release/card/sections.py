@@ -148,16 +148,17 @@ def _limits(facts: CardFacts) -> str:
     sources = facts.sources
     answers, questions = int(sources["answers"].sum()), int(sources["questions"].sum())
     cut, references = int(sources["cut_off"].sum()), int(sources["with_reference"].sum())
-    keep = facts.release.answer_filter or facts.recipe.answer_filter
+    filters = [keep.method for keep in (facts.recipe.answer_filter, facts.release.answer_filter) if keep is not None]
+    named = " and then by ".join(f"`{method}`" for method in dict.fromkeys(filters))
     scripts = ", ".join(f"{name} {format_share(share)}" for name, share in facts.scripts.items())
     lines = [
         f"- **Cut off:** {cut:,} of {answers:,} answers ({format_share(cut / max(1, answers))}) end without their end: "
         "at a limit of tokens, or inside of their reasoning.",
         f"- **Not verified:** {references:,} of {questions:,} questions have a reference answer. Answers were filtered "
-        f"by `{keep.method}`; "
+        f"by {named}; "
         + (
             "answers that disagree with the reference were dropped."
-            if keep.method == "verified"
+            if "verified" in filters
             else "no answer was compared with a reference, so some are wrong."
         ),
         "- **Languages:** not detected. Letters of other scripts than Latin, by share of a sample of answers: "
@@ -255,7 +256,7 @@ def _rebuild(facts: CardFacts) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[CardFacts], str]] = {
-    "title": lambda facts: escape_markdown(facts.release.title),
+    "title": lambda facts: escape_markdown(" ".join(facts.release.title.split())),
     "name": lambda facts: facts.release.name,
     "version": lambda facts: facts.version,
     "licence": lambda facts: facts.release.licence,

@@ -8,6 +8,7 @@ from openthoughts_dagster.recipe.studies import BestSources
 from openthoughts_dagster.release.choosing import release_of, release_sources
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.gates.result import GateResult, present_version, waivers_of
+from openthoughts_dagster.release.readme import head_of
 from openthoughts_dagster.release.texts import scan_rows
 from openthoughts_dagster.storage import Folders, StorageError
 
@@ -25,7 +26,7 @@ def check_card(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
         return GateResult(
             "card", False, f"{version['path']} has no card: {error}", "materialize reasoning_dataset again"
         )
-    body = text.rpartition("\n---\n")[2].strip()
+    body = text.removeprefix(head_of(text)).strip()
     problems = ["it is empty"] if not body else []
     problems += [] if version["version"] in text else [f"it does not name the version {version['version']}"]
     says = "; ".join(problems) or f"the card of {version['version']} has {len(body.splitlines()):,} lines"

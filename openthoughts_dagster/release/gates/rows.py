@@ -4,6 +4,7 @@ import polars as pl
 
 from openthoughts_dagster.lake import REJECTED_ANSWERS, REJECTED_RELEASE, Lake
 from openthoughts_dagster.recipe import Recipe, Release
+from openthoughts_dagster.recipe.recipe import UnknownNameError
 from openthoughts_dagster.recipe.studies import BestSources
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.gates.result import SHOWN, GateResult, waivers_of
@@ -13,6 +14,9 @@ from openthoughts_dagster.release.texts import scan_answers, scan_questions, sca
 _FAILURES = ("missing", "error")
 """Reasons in rejected_answers of answers that were asked for and are not there."""
 _QUESTION = ["source", "question_id"]
+_LICENCE_PROBLEMS = {"source": pl.String, "licence": pl.String, "rows": pl.Int64, "problem": pl.String}
+_LOST = (pl.lit("completion"), pl.lit("question"))
+_RENEW = "materialize raw_sources and what follows with the present licence, and then reasoning_dataset"
 
 
 def check_licences(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
@@ -22,20 +26,25 @@ def check_licences(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     problems = list(
         find_licence_problems(rows, release.licence, release.allowed_licences, waivers_of(release, "licence"))
     )
-    stale = _find_changed_licences(lake, teacher)
     shown = pl.DataFrame(
         [{"source": p.source, "licence": p.licence, "rows": p.rows, "problem": p.problem} for p in problems],
-        schema={"source": pl.String, "licence": pl.String, "rows": pl.Int64, "problem": pl.String},
+        schema=_LICENCE_PROBLEMS,
     )
-    lost = int(shown["rows"].sum())
-    says = f"{rows.height} licences of {int(rows['rows'].sum()):,} rows agree with {release.licence}"
+    stale, lost, total = (
+        _find_changed_licences(lake, recipe, teacher),
+        int(shown["rows"].sum()),
+        int(rows["rows"].sum()),
+    )
+    says = f"{rows.height} licences of {total:,} rows agree with {release.licence}"
     if problems:
-        says = f"{lost:,} of {int(rows['rows'].sum()):,} rows may not be in a release under {release.licence}"
-    elif stale:
-        says = f"{stale:,} questions have another licence by now than the rows of the release"
-    remedy = "\n".join(f"{p.source}: {p.remedy}" for p in problems)
-    remedy = remedy or ("materialize reasoning_dataset again" if stale else "")
-    return GateResult("licence", not problems and not stale, says, remedy, shown, {"rows_stopped": lost})
+        says = f"{lost:,} of {total:,} rows may not be in a release under {release.licence}"
+    elif stale.height:
+        says = f"{stale['rows'].sum():,} of {total:,} rows have another licence by now than they had in the release"
+    remedies = [f"{p.source}: {p.remedy}" for p in problems]
+    remedies += [f"{source}: {_RENEW}" for source in stale["source"].unique().sort()]
+    return GateResult(
+        "licence", not remedies, says, "\n".join(remedies), pl.concat([shown, stale]), {"rows_stopped": lost}
+    )
 
 
 def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
@@ -43,21 +52,25 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     release = release_of(recipe)
     waived = list(waivers_of(release, "completeness"))
     counts = _missing_by_source(lake, recipe, teacher).filter(~pl.col("source").is_in(waived))
-    gone = _count_lost_texts(lake, teacher)
+    gone = _find_lost_texts(lake, teacher)
     there = set(scan_rows(lake, teacher).select(pl.col("source").unique()).collect()["source"])
     named = [] if isinstance(release.sources, BestSources) else release.sources
     absent = [name for name in named if name not in {*there, *waived}]
+    strangers = sorted(there - {*named}) if named else []
     missing, wanted = int(counts["missing"].sum()), int(counts["wanted"].sum())
     share = missing / max(1, wanted)
     problems, remedies = [], []
     if absent:
         problems.append(f"no rows of {', '.join(absent)}")
         remedies.append(f"materialize teacher_answers of {', '.join(absent)} with {teacher}, and reasoning_dataset")
+    if strangers:
+        problems.append(f"rows of {', '.join(strangers)}, which release.sources does not name")
+        remedies.append("materialize reasoning_dataset again")
     if wanted == 0:
         problems.append("there are no rows")
         remedies.append("materialize reasoning_dataset")
-    if gone:
-        problems.append(f"{gone:,} rows name a question or a completion that the lake does not have")
+    if gone.height:
+        problems.append(f"{gone.height:,} rows name a question or a completion that the lake does not have")
         remedies.append("materialize reasoning_dataset again")
     if share > release.gates.missing:
         problems.append(
@@ -69,6 +82,7 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
         )
     says = "; ".join(problems) or f"{wanted - missing:,} of {wanted:,} answers are there"
     shown = counts.filter(pl.col("missing") > 0).sort("missing", descending=True).head(SHOWN)
+    shown = pl.concat([gone.head(SHOWN), shown], how="diagonal") if gone.height else shown
     return GateResult(
         "completeness", not problems, says, "\n".join(remedies), shown, {"wanted": wanted, "missing": missing}
     )
@@ -140,16 +154,33 @@ def _sized(recipe: Recipe, release: Release) -> list[str]:
     return [name for name in sources if name in release.sizes or recipe.source(name).domain in release.sizes]
 
 
-def _count_lost_texts(lake: Lake, teacher: str) -> int:
-    """Count the rows whose completion, or whose question, the lake does not have."""
-    answers = scan_answers(lake, teacher).filter(~pl.col("found")).select(pl.len())
-    questions = scan_questions(lake, teacher).filter(pl.col("question").is_null()).select(pl.len())
-    return int(answers.collect().item()) + int(questions.collect().item())
+def _find_lost_texts(lake: Lake, teacher: str) -> pl.DataFrame:
+    """Find the rows whose completion, or whose question, the lake does not have; a question counts once."""
+    answers = scan_answers(lake, teacher).filter(~pl.col("found")).select(*_QUESTION, "sample_index", lost=_LOST[0])
+    questions = scan_questions(lake, teacher).filter(pl.col("question").is_null()).select(*_QUESTION, lost=_LOST[1])
+    return pl.concat([answers, questions], how="diagonal").sort(*_QUESTION, "sample_index").collect()
 
 
-def _find_changed_licences(lake: Lake, teacher: str) -> int:
-    """Count the questions whose licence in `deduped_questions` is not that of the release's rows."""
-    rows = scan_rows(lake, teacher).select("source", "question_id", "licence").unique()
-    now = scan_questions(lake, teacher).select("source", "question_id", now="licence")
-    joined = rows.join(now, on=["source", "question_id"]).filter(pl.col("now").is_not_null())
-    return int(joined.filter(pl.col("now") != pl.col("licence")).select(pl.len()).collect().item())
+def _licence_in_recipe(recipe: Recipe, source: str) -> str | None:
+    try:
+        return recipe.source(source).licence
+    except UnknownNameError:
+        return None
+
+
+def _find_changed_licences(lake: Lake, recipe: Recipe, teacher: str) -> pl.DataFrame:
+    """Count the rows whose licence is no longer that of their question in the tables, or of their source in the recipe.
+
+    A source that was read before its licence was corrected has the old one in every table.
+    """
+    now = scan_questions(lake, teacher).select(*_QUESTION, now="licence")
+    rows = scan_rows(lake, teacher).select(*_QUESTION, "licence").join(now, on=_QUESTION, how="left")
+    counted = rows.group_by("source", "licence", "now").agg(rows=pl.len().cast(pl.Int64)).collect()
+    found = []
+    for source, licence, read, count in counted.sort("source", "licence", "now").iter_rows():
+        here = _licence_in_recipe(recipe, source) or licence
+        others = {f"{read} in deduped_questions": read or licence, f"{here} in the recipe": here}
+        if says := [text for text, value in others.items() if value != licence]:
+            problem = f"is {' and '.join(says)}"
+            found.append({"source": source, "licence": licence, "rows": count, "problem": problem})
+    return pl.DataFrame(found, schema=_LICENCE_PROBLEMS)
