@@ -75,6 +75,8 @@ def test_nothing_that_an_expression_says_is_run() -> None:
         ("3.5", "It takes 3 1/2 hours", True),
         ("23", r"\boxed{2 3}", False),
         ("1000000", "It is 1 000 000", True),
+        ("54", "e4", False),
+        ("54", "step e5 is .54e2", True),
     ],
 )
 def test_numbers_are_compared_by_value(gold: str, text: str, right: bool) -> None:
