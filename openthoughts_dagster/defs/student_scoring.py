@@ -19,6 +19,14 @@ from openthoughts_dagster.recipe import Recipe, Student
 from openthoughts_dagster.storage import local_path
 from openthoughts_dagster.training.card import SCORES, scores_page
 
+_SHARES = {
+    "score": "score",
+    "standard_error": "± s.e.",
+    "untrained_score": "untrained",
+    "pass_at_k": "pass@k",
+    "of_answered": "of answered",
+}
+"""The columns of shares in the table of benchmarks, by what they are called there."""
 _END = 600  # characters of an answer that are shown: its end has the result
 
 
@@ -82,8 +90,11 @@ def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScor
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and their cost."""
     summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
-    names = {"score": "score", "standard_error": "± s.e.", "untrained_score": "untrained", "of_answered": "of answered"}
-    shares = {name: shown for name, shown in names.items() if name in summary.columns}
+    shares = {
+        name: shown
+        for name, shown in _SHARES.items()
+        if name in summary.columns and summary[name].null_count() < summary.height
+    }
     return {
         "dagster/row_count": scored.scores.items.height,
         "score": score,
@@ -99,7 +110,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "plot": draw_bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),
-            summary["standard_error"].to_list(),
+            summary["standard_error"].fill_null(0.0).to_list(),
             title=f"{title} (2 standard errors)",
         ),
         "lighteval_results": dg.MetadataValue.path(scored.address),
