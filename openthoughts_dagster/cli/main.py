@@ -12,7 +12,7 @@ from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import run_checks
 from openthoughts_dagster.cli.doctor_lake import check_readings
-from openthoughts_dagster.cli.drop import drop, in_words_of_options
+from openthoughts_dagster.cli.drop import drop, name_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
@@ -175,7 +175,7 @@ def add(
     try:
         dropped = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
-        raise click.ClickException(in_words_of_options(str(error))) from error
+        raise click.ClickException(name_options(str(error))) from error
     click.echo(f"{dropped.address} is complete ({dropped.describe()}); the landing sensor takes it at its next look")
 
 

@@ -12,17 +12,21 @@ from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import ARM_QUESTIONS, ARM_SCORES, ARM_STUDENTS, STUDY_COMPARISONS, STUDY_RESULTS
+from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies import (
     Arm,
     StudyError,
     adopted_settings,
     arm_answer_set,
     arms_of,
+    best_text,
     decision_of,
+    needed_text,
     p_value,
+    score_text,
     study_named,
+    study_version,
 )
-from openthoughts_dagster.studies.arms import study_version
 
 
 @click.group()
@@ -72,15 +76,16 @@ def plan(here: Deployment, name: str) -> None:
 def show(here: Deployment, name: str) -> None:
     """Show the arms, the differences and the decision of study NAME as they were found last."""
     try:
-        version = study_version(here.recipe, study_named(here.recipe, name))
+        asked = study_named(here.recipe, name)
+        version = study_version(here.recipe, asked)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     arms = here.lake.scan(STUDY_RESULTS, study=name).filter(version=version).collect()
     if arms.is_empty():
         raise click.ClickException(f"study {name} has no results yet: openthoughts study run {name}")
-    click.echo(table([_arm_row(row) for row in arms.iter_rows(named=True)]))
+    click.echo(table([_arm_row(asked, row) for row in arms.iter_rows(named=True)]))
     pairs = here.lake.scan(STUDY_COMPARISONS, study=name).filter(version=version).collect()
-    click.echo(table([_pair_row(row) for row in pairs.iter_rows(named=True)]))
+    click.echo(table([_pair_row(asked, row) for row in pairs.iter_rows(named=True)]))
     click.echo(arms["decision"][0])
 
 
@@ -101,7 +106,7 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
         raise click.ClickException(f"study {name} decided for no arm: name one with --arm")
     if chosen not in asked.variants():
         raise click.ClickException(f"study {name} has no arm {chosen!r}; there are {', '.join(asked.variants())}")
-    click.echo(f"# study {name}, arm {chosen}\n{adopted_settings(asked, chosen)}", nl=False)
+    click.echo(f"# study {name}, arm {chosen}\n{adopted_settings(here.recipe, asked, chosen)}", nl=False)
 
 
 @study.command()
@@ -152,24 +157,25 @@ def _estimate_row(here: Deployment, arm: Arm) -> dict[str, Any]:
     return row | {"to generate": estimate.completions, "cost": cost, "basis": estimate.basis}
 
 
-def _arm_row(row: dict[str, Any]) -> dict[str, Any]:
-    seeds = "one seed" if row["error_seeds"] is None else f"{100 * row['error_seeds']:.1f}"
+def _arm_row(asked: Study, row: dict[str, Any]) -> dict[str, Any]:
+    one = row["error_seeds"] is None
     return {
         "arm": row["arm_name"],
-        "score": f"{100 * row['score']:.1f}",
-        "± both": f"{100 * row['error']:.1f}",
-        "± items": f"{100 * row['error_items']:.1f}",
-        "± seeds": seeds,
-        "best in": f"{row['chance_best']:.0%}",
+        "score": score_text(asked, row["score"]),
+        "± both": "unknown" if one else score_text(asked, row["error"]),
+        "± items": score_text(asked, row["error_items"]),
+        "± seeds": "one seed" if one else score_text(asked, row["error_seeds"]),
+        best_text(asked): f"{row['chance_best']:.0%}",
         "seeds": row["seeds"],
     }
 
 
-def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
+def _pair_row(asked: Study, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "arms": f"{row['first']} - {row['second']}",
-        "difference": f"{100 * row['difference']:+.1f} ± {100 * row['error']:.1f}",
+        "difference": f"{score_text(asked, row['difference'], '+')} ± {score_text(asked, row['error'])}",
         "p": p_value(row["p_holm"]).removeprefix("= "),
-        "could see": f"{100 * row['detectable']:.1f}",
-        "seeds needed": row["seeds_needed"] or "over 100",
+        "could see": score_text(asked, row["detectable"]),
+        "seeds needed": needed_text(row["seeds_needed"]),
+        "items needed": needed_text(row["items_needed"]),
     }

@@ -2,6 +2,9 @@
 
 import polars as pl
 
+from openthoughts_dagster.evaluation.statistics import errors_over
+from openthoughts_dagster.studies import p_value
+
 NOTHING_COMMON = "no benchmark item that all of them were scored on"
 
 
@@ -34,5 +37,6 @@ def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
 def _lead(row: dict[str, float | None]) -> str | None:
     if row["difference_to_next"] is None:
         return None
-    verdict = "significant" if row["significant"] else "not significant"
-    return f"+{row['difference_to_next']:.1%} ± {row['difference_standard_error'] or 0.0:.1%}, {verdict}"
+    difference, error = row["difference_to_next"], row["difference_standard_error"] or 0.0
+    p = "" if row["p_value"] is None else f", p {p_value(row['p_value'])}"
+    return f"+{difference:.1%} ± {error:.1%}{p} {errors_over(row['seeds'])}"

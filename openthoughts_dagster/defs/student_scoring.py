@@ -19,6 +19,7 @@ from openthoughts_dagster.recipe import Recipe, Student
 from openthoughts_dagster.storage import local_path
 from openthoughts_dagster.training.card import SCORES, scores_page
 
+_SHARES = ("score", "of_answered", "standard_error", "pass_at_k", "untrained_score")
 _END = 600  # characters of an answer that are shown: its end has the result
 
 
@@ -87,7 +88,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "dagster/row_count": scored.scores.items.height,
         "score": score,
         **({} if untrained is None else {"untrained_score": untrained}),
-        "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
+        "benchmarks": table(summary, dict.fromkeys(_SHARES, "%")),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
         "samples_without_answer": int(summary["no_answer"].sum()),
@@ -95,7 +96,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "plot": draw_bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),
-            summary["standard_error"].to_list(),
+            summary["standard_error"].fill_null(0.0).to_list(),
             title=f"{title} (2 standard errors)",
         ),
         "lighteval_results": dg.MetadataValue.path(scored.address),

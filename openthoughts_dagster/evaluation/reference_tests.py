@@ -8,7 +8,7 @@ from typing import Any
 from openthoughts_dagster.answers import AnswerToTest, ProgramVerdict
 from openthoughts_dagster.evaluation.confined import Limits, Outcome, start_programs
 from openthoughts_dagster.evaluation.confined.starting import RecipeConfinement
-from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_program, run_until_wrong
+from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_python, run_until_wrong
 from openthoughts_dagster.evaluation.tested_problems import find_tests_problem, make_tests
 
 _SHOWN = 60  # characters of what a program printed that the evidence shows
@@ -57,7 +57,7 @@ def _find_run(answer: AnswerToTest) -> tuple[str, str] | ProgramVerdict:
     found = _find_problem(answer)
     if isinstance(found, str):
         return ProgramVerdict("no_tests", found)
-    program = extract_program(answer.answer)
+    program = extract_python(answer.answer)
     if program is None:
         return ProgramVerdict("not_verified", "it has no program")
     return json.dumps(found, sort_keys=True), program

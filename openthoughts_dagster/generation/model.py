@@ -208,7 +208,7 @@ def _fetch_folder(
 ) -> tuple[Path, str]:
     """Return a local copy of the folder at an address, and its revision."""
     try:
-        manifest = folders.complete(address)
+        manifest = folders.require_manifest(address)
         if missing := [file for file in needed if file not in manifest.files]:
             raise StorageError(f"{address}: the folder lacks {' and '.join(missing)}: it is no Hugging Face checkpoint")
         return folders.fetch(address, weights, manifest).resolve(), manifest.revision(_NOT_THE_MODEL)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.evaluation import OVERALL, clustered_mean, reference_means, reported_scores, teacher_facts
+from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.generation.usage import generation_costs
 from openthoughts_dagster.lake import (
     DEDUPED_QUESTIONS,
@@ -176,6 +177,7 @@ def _ranking(lake: Lake, ranking: Table, by: str) -> list[Row]:
             "±": _share(row["standard_error"]),
             "ahead of the next by": _share(row["difference_to_next"]),
             "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            "errors": errors_over(row["seeds"]),
             "best": "yes" if row["best"] else "",
             "items": row["items"],
         }

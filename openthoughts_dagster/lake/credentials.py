@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_USER = re.compile(r"(://)[^/\s@]+@")
-_SIGNED = re.compile(r"([?&][\w-]*(?:signature|sig|token|credential|key)=)[^&\s'\"]+", re.IGNORECASE)
+# A key may have slashes, and what follows a colon may be a port.
+_USER = re.compile(r"""(://)(?:[^/\s@:\[]+:(?!\d+/)[^\s"']*|[^/\s@]+)@""")
+_SIGNED = re.compile(r"([?&][\w-]*(?:signature|sig|token|credential|key)=)[^&\s'\"\[]+", re.IGNORECASE)
 
 
 def without_credentials(text: object, variables: Mapping[str, str] = os.environ) -> str:

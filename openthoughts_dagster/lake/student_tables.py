@@ -100,7 +100,11 @@ def _ranking(by: str) -> Table:
                 pl.Float64, "Difference of `score` to the next, on the same items; null in the last row", nullable=True
             ),
             "difference_standard_error": Column(pl.Float64, "Standard error of `difference_to_next`", nullable=True),
-            "significant": Column(pl.Boolean, "Whether `p_value` is below 0.05", nullable=True),
+            "significant": Column(
+                pl.Boolean,
+                "Whether `p_value` is below 0.05; where `seeds` is 1, over items only",
+                nullable=True,
+            ),
             "gain_over_untrained": Column(
                 pl.Float64, "`score` less the score of the base model before training", nullable=True
             ),
@@ -110,7 +114,7 @@ def _ranking(by: str) -> Table:
             "p_value": _later(
                 pl.Float64, "Of `difference_to_next`, after Holm's correction over all neighbours, from 0 to 1"
             ),
-            "best": _later(pl.Boolean, "Whether no other is better by more than chance"),
+            "best": _later(pl.Boolean, "Whether no other is better by more than chance, as `significant` says it"),
             "detectable_difference": _later(
                 pl.Float64, "The smallest difference to the next that would have been found"
             ),

@@ -85,7 +85,7 @@ STUDY_RESULTS = Table(
         "error_items": Column(pl.Float64, "Standard error over benchmark items"),
         "error_seeds": Column(pl.Float64, "Standard error over training seeds; null with one seed", nullable=True),
         "error": Column(pl.Float64, "Standard error over both"),
-        "chance_best": Column(pl.Float64, "Share of resamples of items and seeds in which the arm is best"),
+        "chance_best": Column(pl.Float64, "Share of resamples in which the arm is among the study's `best`"),
         "seeds": Column(pl.Int64, "Students that were scored"),
         "items": Column(pl.Int64, "Benchmark items that all arms were scored on"),
         "questions": Column(pl.Int64, "Questions of the arm"),
@@ -96,6 +96,12 @@ STUDY_RESULTS = Table(
         "truncated": Column(pl.Float64, "Share of its answers that are cut off"),
         "final_loss": Column(pl.Float64, "Training loss at the end, mean over seeds"),
         "decision": Column(pl.String, "The decision of the study, as a sentence"),
+        "leaked_questions": Column(
+            pl.Int64,
+            "Training questions that leak from the benchmarks that decide; null where it is unknown, and in older rows",
+            nullable=True,
+            since=2,
+        ),
     },
     ("study",),
 )
@@ -116,6 +122,13 @@ STUDY_COMPARISONS = Table(
         "detectable": Column(pl.Float64, "Smallest true difference that this design finds in four of five studies"),
         "seeds_needed": Column(
             pl.Int64, "Seeds that would find a difference of this size; null where 100 are too few", nullable=True
+        ),
+        "items_needed": Column(
+            pl.Int64,
+            "Benchmark items that would find it with these seeds; null where 100 times as many are too few, and in "
+            "older rows",
+            nullable=True,
+            since=2,
         ),
     },
     ("study",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 from openthoughts_dagster.questions.decisions import Decision, shorten_evidence
 from openthoughts_dagster.questions.matching.duplicates import Duplicates, find_duplicates
@@ -136,15 +137,16 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
     """
     frames = [pl.DataFrame(schema={"release": pl.String, "question_id": pl.String, "question": pl.String})]
     for path in paths:
+        shown = without_credentials(path)
         try:
             rows = _scan(path)
             columns = rows.collect_schema().names()
             if "question" not in columns:
-                raise AcceptedError(f"dedup.against: {path} has no column 'question'; it has {', '.join(columns)}")
+                raise AcceptedError(f"dedup.against: {shown} has no column 'question'; it has {', '.join(columns)}")
             number = pl.int_range(pl.len()).cast(pl.String)
             own = pl.col("question_id").cast(pl.String) if "question_id" in columns else number
             frames.append(
-                rows.select(pl.lit(path).alias("release"), own.alias("question_id"), pl.col("question").cast(pl.String))
+                rows.select(release=pl.lit(shown), question_id=own, question=pl.col("question").cast(pl.String))
                 .drop_nulls("question")
                 .collect()
             )
@@ -152,7 +154,8 @@ def accepted_questions(paths: Sequence[str]) -> pl.DataFrame:
             raise
         except Exception as error:  # whatever fails, a file, an object store or a log, the error names the release
             raise AcceptedError(
-                f"dedup.against: {path} cannot be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}."
+                f"dedup.against: {shown} cannot be read: {type(error).__name__}: "
+                f"{without_credentials((str(error).splitlines() or [''])[0])}."
                 " Name a Parquet or JSON Lines file, or the folder of a Delta table"
             ) from error
     return pl.concat(frames)
@@ -164,7 +167,9 @@ def _scan(path: str) -> pl.LazyFrame:
     if path.endswith(".parquet") or "*" in path:
         return pl.scan_parquet(path)
     if "://" not in path and not Path(path).exists():
-        raise AcceptedError(f"dedup.against: nothing is at {path}; relative paths start at the recipe's folder")
+        raise AcceptedError(
+            f"dedup.against: nothing is at {without_credentials(path)}; relative paths start at the recipe's folder"
+        )
     return pl.scan_delta(path)
 
 
@@ -179,7 +184,8 @@ def _read_rows(path: str) -> pl.DataFrame:
             values.append(None if value is None else replace_lone_surrogates(text_of(value)))
     present = {name: values for name, values in texts.items() if name in columns or not columns}
     if "question" not in present:
-        raise AcceptedError(f"dedup.against: {path} has no column 'question'; it has {', '.join(columns)}")
+        shown = without_credentials(path)
+        raise AcceptedError(f"dedup.against: {shown} has no column 'question'; it has {', '.join(columns)}")
     return pl.DataFrame(present, schema=dict.fromkeys(present, pl.String))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
+from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 from openthoughts_dagster.recipe import Examples
 from openthoughts_dagster.sources.columns import text_of
@@ -31,7 +32,7 @@ def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples)
     for path in examples.paths:
         texts.update(_read(resolve(path)))
     if not texts:
-        named = ", ".join([*examples.sources, *examples.paths])
+        named = without_credentials(", ".join([*examples.sources, *examples.paths]))
         raise ExamplesError(f"the examples of {named} have no question: a score cannot compare with nothing")
     if len(texts) > examples.count:
         texts = set(sorted(texts, key=text_hash)[: examples.count])
@@ -45,7 +46,8 @@ def _read(path: str) -> list[str]:
             columns |= dict.fromkeys(row)
             texts += [text_of(row["question"])] if row.get("question") is not None else []
     except SourceError as error:
-        raise ExamplesError(f"the examples {path} cannot be read: {error}") from error
+        raise ExamplesError(f"the examples {without_credentials(path)} cannot be read: {error}") from error
     if columns and "question" not in columns:
-        raise ExamplesError(f"the examples {path} have no column 'question'; they have {', '.join(columns)}")
+        shown = without_credentials(path)
+        raise ExamplesError(f"the examples {shown} have no column 'question'; they have {', '.join(columns)}")
     return [replace_lone_surrogates(text) for text in texts if text.strip()]

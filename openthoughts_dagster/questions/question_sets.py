@@ -1,11 +1,11 @@
 """Reads questions that may not be trained on: of benchmarks, and the sets of `decontamination.against`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.lake.unicode import replace_lone_surrogates
 from openthoughts_dagster.questions.decontaminate import with_splits
 from openthoughts_dagster.recipe import Decontamination, Evaluation, HubPart
@@ -13,6 +13,7 @@ from openthoughts_dagster.sources.columns import FIRST_REPLY, FIRST_USER, text_o
 from openthoughts_dagster.sources.contract import SourceError
 from openthoughts_dagster.sources.files import has_known_format, read_records
 from openthoughts_dagster.sources.hub_tables import load_table
+from openthoughts_dagster.sources.opening import file_name
 
 SCHEMA = pl.Schema({"benchmark": pl.String, "question": pl.String, "split": pl.String})
 
@@ -51,7 +52,7 @@ def read_question_sets(sets: Sequence[str], resolve: Callable[[str], str]) -> pl
             if not questions:
                 raise QuestionSetError("it has no question")
         except QuestionSetError as error:
-            problems.append(f"decontamination.against: {name}: {error}")
+            problems.append(f"decontamination.against: {without_credentials(name)}: {error}")
             continue
         rows = {"benchmark": [origin] * len(questions), "question": questions, "split": [split] * len(questions)}
         frames.append(pl.DataFrame(rows, schema=SCHEMA))
@@ -88,7 +89,7 @@ def _read_file(name: str, resolve: Callable[[str], str]) -> tuple[str, str, list
         path, _, column = name.rpartition(":")
         if not has_known_format(path):
             return None
-    return path, Path(path).name, _questions(read_records("questions", resolve(path)), column)
+    return without_credentials(path), file_name(path), _questions(read_records("questions", resolve(path)), column)
 
 
 def _read_dataset(name: str, resolve: Callable[[str], str]) -> tuple[str, str, list[str]]:

@@ -51,7 +51,7 @@ class FileBenchmark(BenchmarkBase):
         "auto",
         description="How answers are compared: number (27, 27.0, 54/2 and 2,700% are equal), math (expressions, by "
         "math-verify), choice (letters), exact (texts, without box, emphasis and letter case), or auto: number where "
-        "the reference is one, choice where it is capital letters, else exact.",
+        "the reference is one, choice where it is letters such as B or BD, else exact.",
     )
 
 

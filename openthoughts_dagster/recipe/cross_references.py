@@ -106,9 +106,10 @@ def _sample_problems(domain: str, settings: Any, sources: list[Mapping[str, Any]
     Other unknown names may be those of sources that land.
     """
     sizes = settings.get("downsample") if isinstance(settings, Mapping) else None
+    sizes = sizes if isinstance(sizes, Mapping) else {}
     domains = {str(source.get("name")): source.get("domain") for source in sources}
     own = [name for name, its in domains.items() if its == domain]
-    for name in sizes if isinstance(sizes, Mapping) else ():
+    for name in sizes:
         where = f"domains.{domain}.downsample.{name}"
         if name in domains and name not in own:
             yield f"{where}: the domain of this source is {domains[name]}; move its size there"

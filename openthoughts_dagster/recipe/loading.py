@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from openthoughts_dagster.recipe.arm_settings import find_arm_problems
 from openthoughts_dagster.recipe.composing import Composed
 from openthoughts_dagster.recipe.cross_references import reference_problems
 from openthoughts_dagster.recipe.documents import read_yaml, shorten_path
@@ -99,6 +100,7 @@ def load_recipe(
         unset += describe_problems(error, document, Recipe)
     found += [(parts.file(location), text) for location, text in unset if not parts.is_reference(location)]
     found += [(path, problem) for problem in [*reference_problems(document), *card_problems(document, path.parent)]]
+    found = found or [(path, problem) for problem in find_arm_problems(recipe)]
     if found:
         raise RecipeError("\n".join(f"{shorten_path(file)}: {problem}" for file, problem in found))
     try:

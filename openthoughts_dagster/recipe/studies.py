@@ -11,7 +11,7 @@ from openthoughts_dagster.recipe.fields import Positive, Problem, RecipeModel, S
 from openthoughts_dagster.recipe.identity import Identity
 from openthoughts_dagster.recipe.questions import Dedup, Selection
 
-_MOST_STUDENTS = 200
+MOST_STUDENTS = 200
 
 
 class BestSources(RecipeModel):
@@ -40,7 +40,7 @@ class ArmSettings(RecipeModel):
     sampling: dict[str, Any] | None = Field(None, description="Settings of the teacher's sampling that differ.")
     answer_filter: AnswerFilter | None = Field(None, description="Which answers the student may learn from.")
     rows: Positive | None = Field(
-        None, description="Rows that a student learns from; all answers when absent in arm, base and `match`."
+        None, description="Rows that a student learns from; all answers when neither arm nor base has it."
     )
     epochs: float | None = Field(None, gt=0, description="Passes over the rows.")
     student: dict[str, Any] | None = Field(
@@ -84,13 +84,17 @@ class Study(RecipeModel):
     margin: float | None = Field(
         None,
         gt=0,
-        description="Difference in score, from 0 to 1, that does not matter: asks whether arms are equivalent, beside "
-        "whether they differ.",
+        description="Difference in score, from 0 to 1 (of z_mean in standard deviations), that does not matter: asks "
+        "whether arms are equivalent, beside whether they differ.",
     )
     decision: Literal["best", "simplest_within_margin"] = Field(
         "best",
         description="best: the arm with the highest score, if it can be told apart; simplest_within_margin: the first "
         "arm that is no worse than the best by more than the margin.",
+    )
+    best: Annotated[Positive, Identity.NEVER] = Field(
+        1,
+        description="How many arms count as the best: the report says how probable it is that an arm is among them.",
     )
     reported: Annotated[Reported | None, Identity.NEVER] = Field(
         None, description="What others published about the same question; shown in the report, and decides nothing."
@@ -113,7 +117,7 @@ class Study(RecipeModel):
 
     @classmethod
     def problems(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Find arms beside a grid or neither, a grid that is too large, equal arms, and a missing margin."""
+        """Find arms beside a grid or neither, a grid of wrong values, equal arms, and a missing margin."""
         arms, grid = raw.get("arms"), raw.get("grid")
         if bool(arms) == bool(grid):
             yield (), "give arms, or a grid: exactly one of the two"
@@ -121,7 +125,7 @@ class Study(RecipeModel):
         if isinstance(arms, Mapping):
             yield from _find_equal_arms(arms)
         if isinstance(grid, Mapping):
-            yield from _grid_problems(grid, raw.get("seeds", 3))
+            yield from _grid_problems(grid)
         if raw.get("decision") == "simplest_within_margin" and raw.get("margin") is None:
             yield ("margin",), "is what decision: simplest_within_margin needs; say which difference does not matter"
 
@@ -175,8 +179,7 @@ def _value_problems(name: str, values: list[Any]) -> Iterator[Problem]:
         yield ("grid", name), "has two values of one name, after which arms are called: write arms, with names"
 
 
-def _grid_problems(grid: Mapping[str, Any], seeds: Any) -> Iterator[Problem]:
-    arms = 1
+def _grid_problems(grid: Mapping[str, Any]) -> Iterator[Problem]:
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             yield ("grid", name), f"must be a list of values, got {values!r}"
@@ -187,11 +190,3 @@ def _grid_problems(grid: Mapping[str, Any], seeds: Any) -> Iterator[Problem]:
             yield ("grid", name), "cannot be in a grid, whose arms are named after their values: write arms"
         else:
             yield from _value_problems(str(name), values)
-        arms *= len(values)
-    students = arms * seeds if isinstance(seeds, int) else arms
-    if students > _MOST_STUDENTS:
-        yield (
-            ("grid",),
-            f"makes {arms:,} arms, with {seeds} seeds {students:,} students; at most {_MOST_STUDENTS} are trained for "
-            "one study: take fewer values or seeds, or split it into several studies",
-        )

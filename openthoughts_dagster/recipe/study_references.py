@@ -1,9 +1,19 @@
 """Checks that the names in a recipe's studies refer to something; reads the raw document, as cross_references does."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from openthoughts_dagster.recipe.studies import MOST_STUDENTS
+from openthoughts_dagster.recipe.suggestions import did_you_mean
+
 _SUMMARY_METRICS = ("mean", "z_mean")
+_ADD_TO = {
+    "sources": "add it to sources (again, if it was retired)",
+    "teacher": "add it to teachers",
+    "selection.by": "add it to scores",
+    "selection.within": "add it to scores",
+}
 _CHECK = {"entry_point", "test"}  # a test as HumanEval has it; its prompt may be the question
 
 
@@ -24,6 +34,7 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
     ]
     for study in studies:
         problems += _metric_problems(study, document)
+        problems += _grid_problems(study, document)
         asked = _get_field(study.get("base"), "sources")
         for where, settings in _settings(study):
             problems += _arm_problems(where, settings, document, asked)
@@ -64,11 +75,17 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
     }
     asked = settings.get("sources", of_base)
     yield from filter_problems(f"{where}.answer_filter", settings.get("answer_filter"), document, asked)
+    described = _names_of(document, "catalogue")
     for setting, values in used.items():
         for value in values:
             if isinstance(value, str) and value not in known[setting]:
                 there = ", ".join(known[setting]) or "none"
-                yield f"{where}.{setting}: the recipe has no {value!r}; there are {there}"
+                retired = setting == "sources" and value in described
+                state = f"{value!r} is only in the catalogue" if retired else f"the recipe has no {value!r}"
+                state += " (every arm takes it from the base)" if where.endswith(".base") else ""
+                hint = "" if retired else did_you_mean(value, known[setting])
+                remedy = f"name another of {there}, or {_ADD_TO[setting]}"
+                yield f"{where}.{setting}: {state}; {f'{hint} Otherwise ' if hint else ''}{remedy}"
 
 
 def filter_problems(where: str, settings: Any, document: Mapping[str, Any], asked: Any = None) -> Iterator[str]:
@@ -104,6 +121,42 @@ def _may_have_tests(source: Mapping[str, Any]) -> bool:
     metadata = _get_field(columns, "metadata")
     kept = set(map(str, metadata)) if isinstance(metadata, list) else None
     return kept is None or _get_field(columns, "answer") is not None or "tests" in kept or kept >= _CHECK
+
+
+def _grid_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a grid of too many students, with what it would ask of its teacher at most."""
+    grid, base = study.get("grid"), study.get("base")
+    if not isinstance(grid, Mapping) or not all(isinstance(values, list) and values for values in grid.values()):
+        return
+    arms, seeds = math.prod(map(len, grid.values())), study.get("seeds", 3)
+    if not isinstance(seeds, int) or arms * seeds <= MOST_STUDENTS:
+        return
+    means = []
+    for name, fallback in (("questions", None), ("answers_per_question", document.get("answers_per_question", 16))):
+        values = grid.get(name) or [_get_field(base, name) or fallback]
+        numbers = [value for value in values if isinstance(value, int)]
+        means.append(sum(numbers) / len(numbers) if len(numbers) == len(values) else None)
+    questions, answers = means
+    asked = None if questions is None or answers is None else arms * questions * answers
+    shown = "an unknown number of completions" if asked is None else f"{asked:,.0f} completions at most"
+    yield (
+        f"studies.{study.get('name')}.grid: makes {arms:,} arms, with {seeds} seeds {arms * seeds:,} students; at most "
+        f"{MOST_STUDENTS} are trained for one study. It would ask for {shown}, {_grid_price(study, document, asked)}. "
+        "Take fewer values or seeds, or split it into several studies"
+    )
+
+
+def _grid_price(study: Mapping[str, Any], document: Mapping[str, Any], completions: float | None) -> str:
+    """Say what completions cost by the price of the study's teacher and the tokens that the recipe expects."""
+    teachers = [entry for entry in _as_list(document.get("teachers")) if isinstance(entry, Mapping)]
+    chosen = _get_field(study.get("base"), "teacher") or (teachers[0].get("name") if teachers else None)
+    teacher = next((entry for entry in teachers if entry.get("name") == chosen), {})
+    each = _get_field(teacher.get("price"), "completion_million")
+    tokens = _get_field(teacher.get("expected"), "completion_tokens")
+    if completions is None or not isinstance(each, int | float) or not isinstance(tokens, int):
+        return "at an unknown price"
+    currency = _get_field(teacher.get("price"), "currency") or "USD"
+    return f"about {completions * tokens / 1e6 * each:,.2f} {currency} for the tokens of {chosen}'s answers"
 
 
 def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from openthoughts_dagster.recipe import FilesSource, Recipe
 from openthoughts_dagster.sources.contract import Reader, ReaderContext, Reading, Row, Shard, SourceError
 from openthoughts_dagster.sources.csv_format import csv_rows
 from openthoughts_dagster.sources.formats import json_lines_rows, json_rows, parquet_rows
-from openthoughts_dagster.sources.opening import File, find_files, reading
+from openthoughts_dagster.sources.opening import File, file_name, find_files, reading
 
 _FORMATS: dict[str, Callable[[FilesSource, File], Iterator[Row]]] = {
     "jsonl": json_lines_rows,
@@ -22,7 +22,7 @@ _FORMATS: dict[str, Callable[[FilesSource, File], Iterator[Row]]] = {
 
 def has_known_format(path: str) -> bool:
     """Whether a path ends as a file that can be read, such as .jsonl, .csv.gz or .parquet."""
-    return File(path, "", None, path).format in _FORMATS
+    return File(file_name(path), "", None, path).format in _FORMATS
 
 
 def read_records(where: str, path: str) -> Iterator[Mapping[str, Any]]:

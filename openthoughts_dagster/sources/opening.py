@@ -126,6 +126,11 @@ def find_files(where: str, path: str, confined_to: str | None = None) -> list[Fi
     return files
 
 
+def file_name(address: str) -> str:
+    """Return the name of a file at a path or an address, without the query that an address may have."""
+    return PurePosixPath(address.partition("?")[0] if "://" in address else address).name
+
+
 @contextmanager
 def reading(where: str, file: File) -> Iterator[None]:
     """Turn errors of the disk, the network and the decompression into a SourceError that names the file."""
@@ -173,7 +178,7 @@ def lines(stream: IO[bytes], longest: int = LONGEST_ROW) -> Iterator[tuple[bytes
 def _list_files(system: Any, path: str) -> list[tuple[str, str]]:
     """List the name and the address of each file."""
     if system.isfile(path):  # the name of a file may contain the characters of a glob
-        return [(PurePosixPath(path.partition("?")[0] if "://" in path else path).name, path)]
+        return [(file_name(path), path)]
     if not glob.has_magic(path):
         return []
     parts = PurePosixPath(path).parts

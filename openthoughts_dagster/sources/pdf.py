@@ -84,7 +84,8 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
     shards = []
     for file in files:
         if own := [pages for pages in drawn if pages.file == file]:
-            version = text_hash(file.version, judge, *(text or "" for text in prompts.texts), str(own))
+            places = str([(pages.first, pages.last, bool(pages.problem)) for pages in own])
+            version = text_hash(file.version, judge, *(text or "" for text in prompts.texts), places)
             shards.append(Shard(file.name, version, opened(file, own)))
     return Reading(shards, sampled=True)
 

@@ -1,5 +1,6 @@
 """Studies train variants of the recipe with several seeds and compare them with their uncertainty."""
 
+from openthoughts_dagster.studies.adoption import adopted_settings
 from openthoughts_dagster.studies.arms import (
     Arm,
     StudyError,
@@ -13,13 +14,16 @@ from openthoughts_dagster.studies.arms import (
     study_version,
 )
 from openthoughts_dagster.studies.comparison import chance_among_best, compare_arms, estimate_mean
+from openthoughts_dagster.studies.contamination import ArmLeaks, find_arm_leaks
 from openthoughts_dagster.studies.costs import arm_costs
+from openthoughts_dagster.studies.decision import best_text, needed_text, p_value, score_text, score_unit
 from openthoughts_dagster.studies.design import arm_answer_set, arm_questions, question_texts, student_rows
-from openthoughts_dagster.studies.report import adopted_settings, reported_cells, study_report
-from openthoughts_dagster.studies.results import StudyResult, decision_of, freeze_study, p_value, study_result
+from openthoughts_dagster.studies.report import reported_cells, study_report
+from openthoughts_dagster.studies.results import StudyResult, decision_of, freeze_study, study_result
 
 __all__ = [
     "Arm",
+    "ArmLeaks",
     "StudyError",
     "StudyResult",
     "adopted_settings",
@@ -31,14 +35,19 @@ __all__ = [
     "arm_teacher",
     "arms_of",
     "best_sources",
+    "best_text",
     "chance_among_best",
     "compare_arms",
     "decision_of",
     "estimate_mean",
+    "find_arm_leaks",
     "freeze_study",
+    "needed_text",
     "p_value",
     "question_texts",
     "reported_cells",
+    "score_text",
+    "score_unit",
     "student_keys",
     "student_rows",
     "study_named",

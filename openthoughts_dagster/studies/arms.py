@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
 from openthoughts_dagster import evaluation
 from openthoughts_dagster.lake import Lake, value_hash
-from openthoughts_dagster.recipe import AnswerFilter, Recipe, Sampling, Student, Teacher, identity_of
-from openthoughts_dagster.recipe.presets import with_overrides
+from openthoughts_dagster.recipe import AnswerFilter, Recipe, Student, Teacher, identity_of
+from openthoughts_dagster.recipe.arm_settings import shares_problem, student_of_arm, teacher_of_arm
 from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
 
@@ -54,10 +53,6 @@ class Arm:
     def seeds(self) -> list[int]:
         """The seeds of its students; the first one is the recipe's own seed."""
         return [self.student.seed + number for number in range(self.study.seeds)]
-
-    def student_key(self, seed: int) -> str:
-        """Return the partition key of one student of the arm: STUDY.ARM.SEED."""
-        return f"{self.key}.{seed}"
 
     def student_of(self, seed: int) -> Student:
         """Return the student's settings with one of the seeds."""
@@ -140,6 +135,8 @@ def study_version(recipe: Recipe, study: Study) -> str:
         "samples": recipe.answers_per_question,
         "filter": identity_of(recipe.answer_filter),
     }
+    if recipe.seed != Recipe.model_fields["seed"].default:  # at its default it is what older versions were made with
+        asked["seed"] = recipe.seed
     return value_hash(asked)[:8]
 
 
@@ -147,8 +144,8 @@ def _decide_arm(recipe: Recipe, lake: Lake, study: Study, name: str, settings: A
     where = f"studies.{study.name}.{name}"
     sources = _choose_sources(recipe, lake, settings, where)
     try:
-        teacher = _make_teacher(recipe, settings)
-        student = _make_student(recipe.student, settings)
+        teacher = teacher_of_arm(recipe.teacher(settings.teacher or recipe.teachers[0].name), settings)
+        student = student_of_arm(recipe.student, settings)
     except (ValidationError, KeyError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         says = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else str(error.args[0])
@@ -170,14 +167,16 @@ def _decide_arm(recipe: Recipe, lake: Lake, study: Study, name: str, settings: A
 def _choose_sources(recipe: Recipe, lake: Lake, settings: ArmSettings, where: str) -> list[str]:
     if settings.sources is None:
         return [source.name for source in recipe.sources]
-    if isinstance(settings.sources, BestSources):
-        return best_sources(lake, settings.sources, where)
-    for name in settings.sources:
+    ranked = isinstance(settings.sources, BestSources)
+    chosen = settings.sources
+    names = best_sources(lake, chosen, where) if isinstance(chosen, BestSources) else chosen
+    for name in names:
         try:
             recipe.source(name)
         except KeyError as error:
-            raise StudyError(f"{where}.sources: {error.args[0]}") from None
-    return list(settings.sources)
+            remedy = "; source_ranking still has it: materialize source_ranking again" if ranked else ""
+            raise StudyError(f"{where}.sources: {error.args[0]}{remedy}") from None
+    return list(names)
 
 
 def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
@@ -199,30 +198,6 @@ def best_sources(lake: Lake, wanted: BestSources, where: str) -> list[str]:
 
 def _choose_shares(sources: list[str], settings: ArmSettings, where: str) -> dict[str, float]:
     shares = settings.shares or dict.fromkeys(sources, 1 / len(sources))
-    if set(shares) != set(sources):
-        raise StudyError(f"{where}.shares: names {', '.join(shares)}, and the arm's sources are {', '.join(sources)}")
-    if abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
-        raise StudyError(f"{where}.shares: must be above 0 and sum to 1, got {sum(shares.values()):g}")
+    if problem := shares_problem(sources, shares):
+        raise StudyError(f"{where}.shares: {problem}")
     return {source: shares[source] for source in sources}
-
-
-def _make_teacher(recipe: Recipe, settings: ArmSettings) -> Teacher:
-    teacher = recipe.teacher(settings.teacher or recipe.teachers[0].name)
-    if not settings.sampling:
-        return teacher
-    sampling = Sampling.model_validate(teacher.sampling.model_dump() | settings.sampling)
-    return teacher.model_copy(update={"sampling": sampling})
-
-
-def _make_student(student: Student, settings: ArmSettings) -> Student:
-    raw: dict[str, Any] = student.model_dump(exclude_unset=True)
-    over = dict(settings.student or {})
-    merged = raw | over
-    if isinstance(over.get("training"), Mapping):
-        merged["training"] = with_overrides(student.settings(), over["training"])
-        merged.pop("preset", None)
-    if settings.epochs is not None:
-        given = merged.get("training") or student.settings().model_dump()
-        merged["training"] = {**given, "epochs": settings.epochs, "steps": None, "tokens": None}
-        merged.pop("preset", None)
-    return Student.model_validate(merged)

@@ -1,26 +1,27 @@
 """Compares arms on the same items with several training seeds: differences, errors and statistical power.
 
-Scores are crossed: every seed's student answers every item. The variance of a mean therefore has three components: of
-seeds, of items, and of their interaction. They are estimated by the mean squares of a two-way analysis of variance
-(Searle, Casella and McCulloch 1992, "Variance Components", chapter 4; Miller 2024, arXiv 2411.00640, on items as
-clusters). An error over items alone would call differences significant that another training seed would reverse.
+Scores are crossed: every seed's student answers every item, so that errors are over both (`evaluation.statistics`). An
+error over items alone would find differences that another training seed would reverse.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from openthoughts_dagster.evaluation.statistics import holm_adjusted
+from openthoughts_dagster.evaluation.statistics.crossed import (
+    CrossedVariance,
+    Scores,
+    split_benchmarks,
+)
 
 _MOST_SEEDS = 100
-
-Scores = npt.NDArray[np.float64]
-"""Scores of one arm: seeds x items."""
+_MOST_TIMES_ITEMS = 100
+_AT_ONCE = 200  # resamples in memory
 
 
 @dataclass(frozen=True)
@@ -30,37 +31,33 @@ class Estimated:
     Args:
         mean: The mean score, or the mean difference of two arms.
         error_items: Standard error over items, for these seeds only.
-        error_seeds: Standard error over seeds; None with a single seed.
+        error_seeds: Standard error over seeds, for these items only; None with a single seed.
         error: Standard error over both; with a single seed it is that over items.
-        freedom: Degrees of freedom of `error` (Satterthwaite).
         seeds: The number of seeds.
         items: The number of items.
+        parts: Where the variance comes from.
     """
 
     mean: float
     error_items: float
     error_seeds: float | None
     error: float
-    freedom: float
     seeds: int
     items: int
+    parts: CrossedVariance
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the confidence interval of the mean, by Student's t."""
-        half = float(stats.t.ppf(0.5 + confidence / 2, self.freedom)) * self.error
+        """Return the confidence interval of the mean."""
+        half = self.parts.critical_value(1 - confidence) * self.error
         return self.mean - half, self.mean + half
 
     def p_value(self) -> float:
         """Return the two-sided p-value of the hypothesis that the mean is 0."""
-        if self.error == 0:
-            return 1.0 if self.mean == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
+        return self.parts.p_value()
 
     def equivalence_p_value(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests (Schuirmann 1987) that the mean is beyond `margin`."""
-        if self.error == 0:
-            return 0.0 if abs(self.mean) < margin else 1.0
-        return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.freedom))
+        """Return the p-value of two one-sided tests that the mean is beyond `margin`."""
+        return self.parts.equivalence_p_value(margin)
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,10 @@ class Comparison:
         p_holm: P-value of no difference, corrected for all comparisons of the study (Holm 1979).
         p_equivalent: P-value of a difference beyond the margin, corrected in the same way; None without a margin.
         detectable: The smallest true difference that this design finds with a power of 80%.
-        seeds_needed: Seeds that find a true difference of this size with a power of 80%; None if 100 seeds are not
-            enough, or if there is a single seed, which says nothing about the variance between seeds.
+        seeds_needed: Seeds that find a true difference of this size with a power of 80%, with the same items; None if
+            100 seeds are not enough, or if there is a single seed, which says nothing about the variance between seeds.
+        items_needed: Benchmark items that would find it with the same seeds; None if 100 times the items are not
+            enough.
     """
 
     first: str
@@ -85,187 +84,180 @@ class Comparison:
     p_equivalent: float | None
     detectable: float
     seeds_needed: int | None
+    items_needed: int | None
 
 
-def estimate_mean(scores: Scores) -> Estimated:
+def estimate_mean(scores: Scores, sizes: Sequence[int] | None = None) -> Estimated:
     """Estimate the mean of scores, or of paired differences of scores, with its errors over seeds and items.
 
     Args:
-        scores: Seeds x items; at least two items.
+        scores: Seeds x items; the items of one benchmark are beside each other.
+        sizes: The number of items of each benchmark, which have equal weights; all are of one benchmark when None.
 
     Raises:
-        ValueError: There are fewer than two items, or a score is missing.
+        ValueError: A benchmark has fewer than two items, or a score is missing.
     """
-    seeds, items = scores.shape
-    if items < 2 or seeds < 1 or np.isnan(scores).any():
-        raise ValueError(f"{seeds} seeds x {items} items: at least one seed and two items are needed, without gaps")
-    of_seeds, of_items, both = _components(scores)
-    mean, error_items = float(scores.mean()), math.sqrt((of_items + both / seeds) / items)
-    if seeds == 1:
-        return Estimated(mean, error_items, None, error_items, items - 1, seeds, items)
-    error_seeds = math.sqrt((of_seeds + both / items) / seeds)
-    squares = _mean_squares(scores)
-    variance, freedom = _total_variance(*squares, seeds, items)
-    return Estimated(mean, error_items, error_seeds, math.sqrt(variance), freedom, seeds, items)
+    parts = CrossedVariance.of(scores, sizes)
+    return Estimated(
+        mean=parts.mean,
+        error_items=math.sqrt(parts.of_items.sum()),
+        error_seeds=math.sqrt(parts.of_seeds) if parts.seeds > 1 else None,
+        error=math.sqrt(parts.variance),
+        seeds=parts.seeds,
+        items=scores.shape[1],
+        parts=parts,
+    )
 
 
-def compare_arms(arms: Mapping[str, Scores], margin: float | None = None, alpha: float = 0.05) -> list[Comparison]:
+def compare_arms(
+    arms: Mapping[str, Scores], margin: float | None = None, alpha: float = 0.05, sizes: Sequence[int] | None = None
+) -> list[Comparison]:
     """Compare every pair of arms, with p-values that are corrected for all pairs.
 
     Args:
-        arms: Scores by name of the arm, seeds x items, with the same items in the same order. A pair is compared on the
-            first seeds that both arms have.
+        arms: Scores by name of the arm, seeds x items, with the same seeds and items in the same order.
         margin: A difference of scores that does not matter; None for no test of equivalence.
         alpha: The accepted chance of a false finding in the whole study.
+        sizes: The number of items of each benchmark; all are of one benchmark when None.
 
     Returns:
         One comparison for each pair, the largest difference first.
+
+    Raises:
+        ValueError: The arms have different numbers of seeds or items, which cannot be paired.
     """
-    names = sorted(arms, key=lambda name: -float(arms[name].mean()))
+    if len({scores.shape for scores in arms.values()}) > 1:
+        shapes = ", ".join(f"{name}: {scores.shape[0]} x {scores.shape[1]}" for name, scores in arms.items())
+        raise ValueError(f"arms are compared on the same seeds and items, and these have different ones: {shapes}")
+    means = {name: CrossedVariance.of(scores, sizes).mean for name, scores in arms.items()}
+    names = sorted(arms, key=lambda name: -means[name])
     pairs = [(first, second) for number, first in enumerate(names) for second in names[number + 1 :]]
-    found = {pair: estimate_mean(_difference(arms[pair[0]], arms[pair[1]])) for pair in pairs}
     labels = {" - ".join(pair): pair for pair in pairs}
-    p_values = holm_adjusted({label: found[pair].p_value() for label, pair in labels.items()})
+    found = {label: estimate_mean(arms[first] - arms[second], sizes) for label, (first, second) in labels.items()}
+    p_values = holm_adjusted({label: estimate.p_value() for label, estimate in found.items()})
     equivalent = holm_adjusted(
-        {label: found[pair].equivalence_p_value(margin) if margin else None for label, pair in labels.items()}
+        {label: estimate.equivalence_p_value(margin) if margin else None for label, estimate in found.items()}
     )
     comparisons = [
         Comparison(
-            first=pair[0],
-            second=pair[1],
-            difference=found[pair],
+            first=first,
+            second=second,
+            difference=found[label],
             p_holm=float(p_values[label] or 0.0),
             p_equivalent=equivalent[label],
-            detectable=float(_detectable(found[pair].error, found[pair].freedom, alpha / len(pairs))),
-            seeds_needed=seeds_to_find(_difference(arms[pair[0]], arms[pair[1]]), alpha / len(pairs)),
+            detectable=_detectable(found[label].parts, alpha / len(pairs)),
+            seeds_needed=seeds_to_find(found[label].parts, alpha / len(pairs)),
+            items_needed=items_to_find(found[label].parts, alpha / len(pairs)),
         )
-        for label, pair in labels.items()
+        for label, (first, second) in labels.items()
     ]
     return sorted(comparisons, key=lambda comparison: -comparison.difference.mean)
 
 
-def seeds_to_find(differences: Scores, alpha: float = 0.05) -> int | None:
+def seeds_to_find(difference: CrossedVariance, alpha: float = 0.05) -> int | None:
     """Return the seeds that find a true difference as large as the measured one with a power of 80%.
 
     Args:
-        differences: Paired differences, seeds x items.
+        difference: The variance of paired differences.
         alpha: The accepted chance of a false finding.
 
     Returns:
         At least two; None if 100 seeds are not enough, or if there is a single seed, which says nothing about the
         variance between seeds.
     """
-    seeds, items = differences.shape
-    size = abs(float(differences.mean()))
-    if seeds < 2 or size == 0:
-        return None
-    of_seeds, of_items, both = _components(differences)
-    counts = np.arange(2, _MOST_SEEDS + 1)
-    # The mean squares with that many seeds, from the measured components of variance.
-    square_seeds, square_items = items * of_seeds + both, counts * of_items + both
-    variance = of_seeds / counts + of_items / items + both / (counts * items)
-    parts = square_seeds**2 / (counts - 1) + square_items**2 / (items - 1) + both**2 / ((counts - 1) * (items - 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = np.maximum(1.0, np.where(parts > 0, (variance * counts * items) ** 2 / parts, items - 1))
-    enough = size >= _detectable(np.sqrt(variance), freedom, alpha)
-    return int(counts[enough][0]) if enough.any() else None
+    counts = range(2, _MOST_SEEDS + 1)
+    at = bisect_left(counts, True, key=lambda count: _would_find(difference, count, 1.0, alpha))
+    return counts[at] if difference.seeds > 1 and at < len(counts) else None
+
+
+def items_to_find(difference: CrossedVariance, alpha: float = 0.05) -> int | None:
+    """Return the benchmark items that find a difference as large as the measured one, as `seeds_to_find`.
+
+    Args:
+        difference: The variance of paired differences. With a single seed the answer is about this seed's students.
+        alpha: The accepted chance of a false finding.
+
+    Returns:
+        Items of all benchmarks together; None if 100 times as many are not enough.
+    """
+    times = np.geomspace(0.1, _MOST_TIMES_ITEMS, 120).tolist()
+    at = bisect_left(times, True, key=lambda factor: _would_find(difference, difference.seeds, factor, alpha))
+    return math.ceil(times[at] * difference.sizes.sum()) if at < len(times) else None
 
 
 def chance_among_best(
-    arms: Mapping[str, Scores], best: int = 1, resamples: int = 2_000, seed: int = 0
+    arms: Mapping[str, Scores],
+    best: int = 1,
+    resamples: int = 2_000,
+    seed: int = 0,
+    sizes: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """Return how often each arm is among the best when items and seeds are resampled.
 
+    Of n seeds, and of n items of a benchmark, n - 1 are drawn with replacement: drawing n of few would understate how
+    much they vary (Rao and Wu 1988). All arms get the same seeds and items, because they are compared in pairs.
+
     Args:
-        arms: Scores by name, seeds x items, the same items in the same order.
+        arms: Scores by name, seeds x items, the same seeds and items in the same order.
         best: The number of arms that count as the best.
         resamples: How often items and seeds are drawn with replacement.
         seed: Seed of the resampling, so that the same scores give the same result.
+        sizes: The number of items of each benchmark, which have equal weights; all are of one benchmark when None.
 
     Returns:
-        A share of the resamples by arm; they sum to `best`.
+        A share of the resamples by arm; they sum to `best`. With one seed it is about items alone.
     """
     generator, names = np.random.default_rng(seed), list(arms)
-    means = np.empty((resamples, len(names)))
-    items = next(iter(arms.values())).shape[1]
-    for number in range(resamples):
-        weights = generator.multinomial(items, np.full(items, 1 / items)) / items
+    seeds, items = arms[names[0]].shape
+    counts, means = [items] if sizes is None else list(sizes), np.empty((resamples, len(names)))
+    for start in range(0, resamples, _AT_ONCE):
+        block = means[start : start + _AT_ONCE]
+        drawn = _draw_shares(generator, seeds, len(block))
+        weights = np.concatenate([_draw_shares(generator, n, len(block)) / len(counts) for n in counts], axis=1)
         for column, name in enumerate(names):
-            scores = arms[name]
-            drawn = generator.multinomial(len(scores), np.full(len(scores), 1 / len(scores))) / len(scores)
-            means[number, column] = drawn @ scores @ weights
+            block[:, column] = np.einsum("rs,rs->r", drawn, weights @ arms[name].T)
     # ties, such as those of two arms that solve everything, are broken at random
     order = np.argsort(-(means + generator.uniform(0, 1e-12, means.shape)), axis=1)[:, :best]
     return {name: float((order == column).any(axis=1).mean()) for column, name in enumerate(names)}
 
 
-def z_scores(arms: Mapping[str, Sequence[Scores]]) -> dict[str, Scores]:
-    """Convert each arm's scores on several benchmarks to z-scores, with equal weights of the benchmarks.
+def z_scores(arms: Mapping[str, Scores], sizes: Sequence[int]) -> dict[str, Scores]:
+    """Convert each arm's scores on several benchmarks to z-scores.
 
     The mean z-score is how OpenThoughts-Agent (arXiv 2606.24855) ranks its sources: the scale of a benchmark does not
     decide its weight.
 
     Args:
-        arms: For each arm its scores on each benchmark, seeds x items, benchmarks in the same order.
+        arms: For each arm its scores, seeds x items; the items of one benchmark are beside each other.
+        sizes: The number of items of each benchmark.
 
     Returns:
-        For each arm a matrix of seeds x items of all benchmarks; the mean of a row is the seed's mean z-score.
+        For each arm a matrix of the same shape. A benchmark on which all arms score the same is 0 for all.
     """
-    count = len(next(iter(arms.values())))
-    whole = {name: [] for name in arms}  # type: dict[str, list[Scores]]
-    for number in range(count):
-        means = np.array([scores[number].mean() for scores in arms.values()])
+    parts = {name: split_benchmarks(scores, sizes) for name, scores in arms.items()}
+    converted: dict[str, list[Scores]] = {name: [] for name in arms}
+    for number in range(len(sizes)):
+        means = np.array([own[number].mean() for own in parts.values()])
         spread = float(means.std(ddof=1)) if len(means) > 1 else 0.0
-        total = sum(scores[number].shape[1] for number in range(count) for scores in [next(iter(arms.values()))])
-        for name, scores in arms.items():
-            values = (scores[number] - means.mean()) / spread if spread > 0 else np.zeros_like(scores[number])
-            whole[name].append(values * total / (count * scores[number].shape[1]))
-    return {name: np.concatenate(parts, axis=1) for name, parts in whole.items()}
+        for name, own in parts.items():
+            apart = spread > 1e-9  # below it the means differ by their rounding
+            converted[name].append((own[number] - means.mean()) / spread if apart else np.zeros_like(own[number]))
+    return {name: np.concatenate(own, axis=1) for name, own in converted.items()}
 
 
-def _difference(first: Scores, second: Scores) -> Scores:
-    seeds = min(len(first), len(second))
-    return first[:seeds] - second[:seeds]
+def _draw_shares(generator: np.random.Generator, count: int, resamples: int) -> Scores:
+    """Draw one less than `count` things with replacement, and return the share of each: resamples x count."""
+    draws = max(1, count - 1)
+    return generator.multinomial(draws, np.full(count, 1 / count), size=resamples) / draws
 
 
-def _mean_squares(scores: Scores) -> tuple[float, float, float]:
-    """Return the mean squares of seeds, of items, and of the residual."""
-    seeds, items = scores.shape
-    grand, of_seed, of_item = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
-    left = scores - of_seed[:, None] - of_item[None, :] + grand
-    square_seeds = items * float(((of_seed - grand) ** 2).sum()) / max(1, seeds - 1)
-    square_items = seeds * float(((of_item - grand) ** 2).sum()) / (items - 1)
-    square_left = float((left**2).sum()) / max(1, (seeds - 1) * (items - 1))
-    return square_seeds, square_items, square_left
+def _would_find(difference: CrossedVariance, seeds: int, times_items: float, alpha: float) -> bool:
+    if difference.mean == 0 or (difference.sizes * times_items < 2).any():
+        return False
+    return abs(difference.mean) >= _detectable(difference.expected(seeds, times_items), alpha)
 
 
-def _components(scores: Scores) -> tuple[float, float, float]:
-    """Return the variance components of seeds, items and their interaction, none below 0."""
-    seeds, items = scores.shape
-    if seeds == 1:
-        return 0.0, float(scores.var(axis=1, ddof=1).item()), 0.0
-    square_seeds, square_items, left = _mean_squares(scores)
-    return max(0.0, (square_seeds - left) / items), max(0.0, (square_items - left) / seeds), left
-
-
-def _total_variance(
-    square_seeds: float, square_items: float, square_left: float, seeds: int, items: int
-) -> tuple[float, float]:
-    """Return the variance of the mean and its degrees of freedom.
-
-    (MS_seeds + MS_items - MS_left) / (seeds x items) is unbiased. The numerator is at least the larger of the first two
-    terms, so that chance in the subtraction does not make the error too small.
-    """
-    cells = seeds * items
-    variance = max(square_seeds + square_items - square_left, square_seeds, square_items) / cells
-    if variance == 0:
-        return 0.0, float(max(1, min(seeds, items) - 1))
-    parts = square_seeds**2 / max(1, seeds - 1) + square_items**2 / (items - 1)
-    parts += square_left**2 / max(1, (seeds - 1) * (items - 1))
-    freedom = (variance * cells) ** 2 / parts if parts else float(items - 1)
-    return variance, max(1.0, freedom)
-
-
-def _detectable(error: Any, freedom: Any, alpha: float, power: float = 0.8) -> Any:
-    """Return the smallest true difference found with `power`, by quantiles of Student's t; also for arrays."""
-    return error * (stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom))
+def _detectable(difference: CrossedVariance, alpha: float, power: float = 0.8) -> float:
+    """Return the smallest true difference that is found with `power`."""
+    beyond = difference.critical_value(alpha) + float(stats.t.ppf(power, difference.approximate_freedom))
+    return math.sqrt(difference.variance) * beyond

@@ -1,6 +1,5 @@
 """Draws the questions of an arm and the rows of its students: a seeded, nested design over several sources."""
 
-import math
 from collections.abc import Callable, Mapping
 
 import polars as pl
@@ -18,6 +17,7 @@ from openthoughts_dagster.lake import (
     text_hashes,
 )
 from openthoughts_dagster.recipe import Dedup, DomainQuestions, Recipe, Selection
+from openthoughts_dagster.recipe.arm_settings import split_questions
 from openthoughts_dagster.studies.arms import Arm, StudyError
 
 _NAMES = ("source", "question_id")
@@ -65,22 +65,16 @@ def arm_questions(lake: Lake, recipe: Recipe, arm: Arm, curate: Curate) -> pl.Da
 
 
 def questions_by_source(arm: Arm) -> Mapping[str, int | None]:
-    """Return how many questions an arm takes of each source, rounded by largest remainders; None means all."""
-    if arm.questions is None:
-        return dict.fromkeys(arm.sources)
-    exact = {source: share * arm.questions for source, share in arm.sources.items()}
-    counts = {source: math.floor(value) for source, value in exact.items()}
-    left = sorted(exact, key=lambda source: (counts[source] - exact[source], source))
-    for source in left[: arm.questions - sum(counts.values())]:
-        counts[source] += 1
-    return counts
+    """Return how many questions an arm takes of each source; None means all."""
+    return split_questions(list(arm.sources), arm.sources, arm.questions)
 
 
 def arm_answer_set(lake: Lake, arm: Arm) -> AnswerSet:
     """Return the answer set of an arm: its teacher's answers to the questions of its plan."""
     chosen = lake.scan(ARM_QUESTIONS, arm=arm.key).select(_NAMES)
     texts = lake.scan(SCORED_QUESTIONS).filter(pl.col("source").is_in(list(arm.sources)))
-    questions = texts.select(*_NAMES, "question", "scores").join(chosen, on=list(_NAMES), how="semi")
+    asked = texts.select(*_NAMES, "question", "scores")
+    questions = asked.join(chosen, on=list(_NAMES), how="semi", maintain_order="left")
     return AnswerSet(
         label=arm.key,
         questions=questions,

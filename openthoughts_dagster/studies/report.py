@@ -1,49 +1,38 @@
 """Writes a study's report as one HTML file that needs no network."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import polars as pl
-import yaml
 
 from openthoughts_dagster.pages import Html, figure, heading, note, page, paragraph, preformatted, table
 from openthoughts_dagster.pages.html import new_figure
-from openthoughts_dagster.recipe import identity_of
+from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
-from openthoughts_dagster.studies.results import StudyResult, p_value
-
-
-def adopted_settings(study: Study, arm: str) -> str:
-    """Return the settings that an arm and its base override, as YAML for the recipe.
-
-    Args:
-        study: The study.
-        arm: Name of one of its arms.
-
-    Raises:
-        KeyError: The study has no such arm.
-    """
-    chosen = study.variants()[arm]
-    over = {name: value for name, value in identity_of(chosen).items() if name in chosen.model_fields_set}
-    return str(yaml.safe_dump(json.loads(json.dumps(over, default=str)), sort_keys=False, allow_unicode=True))
+from openthoughts_dagster.studies.adoption import adopted_settings
+from openthoughts_dagster.studies.contamination import ArmLeaks
+from openthoughts_dagster.studies.decision import best_text, needed_text, p_value, score_text, score_unit
+from openthoughts_dagster.studies.results import StudyResult
 
 
 def study_report(
+    recipe: Recipe,
     study: Study,
     result: StudyResult,
     versions: pl.DataFrame,
     older: Sequence[str] = (),
     costs: pl.DataFrame | None = None,
+    leaks: ArmLeaks | None = None,
 ) -> str:
     """Return the report as HTML. Every text from the recipe or the tables is escaped.
 
     Args:
+        recipe: The recipe with the study.
         study: The study.
         result: Its result.
         versions: Rows of study_versions of this study.
         older: Decisions of older versions, as sentences.
         costs: What the arms took, as `arm_costs` returns it; the report says nothing of it when None.
+        leaks: The training questions that leak from benchmarks; the report says nothing of them when None.
     """
     return page(
         study.name,
@@ -53,20 +42,23 @@ def study_report(
         paragraph(result.decision, "lead"),
         _format_missing(result.missing),
         heading("Arms"),
-        _plot_scores(result.arms, study.metric),
-        table(_arm_cells(result.arms)),
+        _plot_scores(study, result.arms),
+        table(_arm_cells(study, result.arms)),
         *_format_reported(study),
         heading("Differences"),
         note(
-            "Paired on the same items and seeds; p-values are corrected for all pairs (Holm). 'Could see' is the "
-            "smallest true difference that this design finds in four of five studies."
+            f"In {score_unit(study)}, paired on the same items and seeds{_only_items(result.arms)}; p-values are "
+            "corrected for all pairs (Holm). 'Could see' is the smallest true difference that this design finds in "
+            "four of five studies; the seeds or items needed would find a difference of the measured size (-: over 100 "
+            "seeds or 100 times the items, or not known from one seed)."
         ),
-        table(_comparison_cells(result.comparisons)),
+        table(_comparison_cells(study, result.comparisons)),
         heading("What was held equal"),
         paragraph(_describe_match(study, result.arms)),
+        paragraph(leaks.says() if leaks else ""),
         *_format_costs(costs),
         heading("What to change in the recipe"),
-        *_format_adoption(study, result.winner),
+        *_format_adoption(recipe, study, result.winner),
         heading("Versions"),
         table(_version_cells(versions)),
         *(note(text) for text in older),
@@ -78,43 +70,67 @@ def _format_missing(keys: Sequence[str]) -> Html:
     return note(f"{len(keys)} students have no scores yet and are not compared: {few}" if keys else "")
 
 
-def _arm_cells(arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
+def _only_items(arms: pl.DataFrame) -> str:
+    return "" if int(arms["seeds"].min() or 0) > 1 else ". One seed: errors and p-values are over items only"  # type: ignore[arg-type]
+
+
+def _arm_cells(study: Study, arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
     for row in arms.iter_rows(named=True):
-        seeds = "one seed" if row["error_seeds"] is None else f"{100 * row['error_seeds']:.1f}"
+        one = row["error_seeds"] is None
         yield {
             "arm": row["arm_name"],
-            "score": f"{100 * row['score']:.1f}",
-            "± both": f"{100 * row['error']:.1f}",
-            "± items": f"{100 * row['error_items']:.1f}",
-            "± seeds": seeds,
-            "best in": f"{row['chance_best']:.0%}",
+            "score": score_text(study, row["score"]),
+            "± both": "unknown" if one else score_text(study, row["error"]),
+            "± items": score_text(study, row["error_items"]),
+            "± seeds": "one seed" if one else score_text(study, row["error_seeds"]),
+            best_text(study): f"{row['chance_best']:.0%}",
             "questions": f"{row['questions']:,}",
             "rows": f"{row['rows'] or 0:,.0f}",
             "tokens": f"{row['train_tokens'] or 0:,.0f}",
             "steps": f"{row['steps'] or 0:,.0f}",
             "cut off": f"{row['truncated']:.1%}",
+            "leaks": "unknown" if row["leaked_questions"] is None else f"{row['leaked_questions']:,}",
         }
 
 
 def _format_costs(costs: pl.DataFrame | None) -> Sequence[Html]:
     if costs is None:
         return []
+    each = [
+        ("answers", ""),
+        ("judges", "judge_"),
+        ("evaluations", "evaluation_"),
+    ]
     cells = [
         {
             "arm": row["arm"],
-            "answers generated": f"{row['completions']:,}",
-            "tokens": f"{row['completion_tokens']:,}",
-            "engine seconds": f"{row['engine_seconds']:,.1f}",
-            "cost": row["cost"],
+            "of": what,
+            "completions": f"{row[f'{prefix}completions']:,}",
+            "tokens": f"{row[f'{prefix}completion_tokens']:,}",
+            "engine seconds": f"{row[f'{prefix}engine_seconds']:,.1f}",
+            "cost": row[f"{prefix}cost"],
+        }
+        for row in costs.iter_rows(named=True)
+        for what, prefix in each
+        if row[f"{prefix}completions"]
+    ]
+    trainings = [
+        {
+            "arm": row["arm"],
             "students": str(row["students"]),
             "training seconds": f"{row['training_seconds']:,.1f}",
+            "cost": row["training_cost"],
         }
         for row in costs.iter_rows(named=True)
     ]
     return [
         heading("Cost"),
-        note("What the arms share is counted in each of them, and once in all arms. Evaluations are not counted."),
+        note(
+            "What the arms share is counted in each of them, and once in all arms. A judge's reply counts for the arm "
+            "that asked first; the answers of the student before training, which serve all assets, are not counted."
+        ),
         table(cells),
+        table(trainings),
     ]
 
 
@@ -138,16 +154,17 @@ def reported_cells(study: Study) -> list[dict[str, str]]:
     ]
 
 
-def _comparison_cells(rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:
+def _comparison_cells(study: Study, rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:
     for row in rows.iter_rows(named=True):
         yield {
             "arms": f"{row['first']} - {row['second']}",
-            "difference": f"{100 * row['difference']:+.1f}",
-            "±": f"{100 * row['error']:.1f}",
+            "difference": score_text(study, row["difference"], "+"),
+            "±": score_text(study, row["error"]),
             "p": p_value(row["p_holm"]).removeprefix("= "),
             "p beyond margin": "" if row["p_equivalent"] is None else p_value(row["p_equivalent"]).removeprefix("= "),
-            "could see": f"{100 * row['detectable']:.1f}",
-            "seeds needed": "over 100" if row["seeds_needed"] is None else str(row["seeds_needed"]),
+            "could see": score_text(study, row["detectable"]),
+            "seeds needed": needed_text(row["seeds_needed"]),
+            "items needed": needed_text(row["items_needed"]),
         }
 
 
@@ -169,25 +186,23 @@ def _describe_match(study: Study, arms: pl.DataFrame) -> str:
     return f"The study {matched}. {'; '.join(parts)} for each student."
 
 
-def _format_adoption(study: Study, winner: str | None) -> Sequence[Html]:
+def _format_adoption(recipe: Recipe, study: Study, winner: str | None) -> Sequence[Html]:
     if winner is None:
         return [paragraph("Nothing: the arms cannot be told apart, or they are equivalent.")]
     command = f"openthoughts study adopt {study.name}"
-    return [paragraph(f"The settings of {winner} ({command}):"), preformatted(adopted_settings(study, winner))]
+    return [paragraph(f"The settings of {winner} ({command}):"), preformatted(adopted_settings(recipe, study, winner))]
 
 
-def _plot_scores(arms: pl.DataFrame, metric: str) -> Html:
-    """Plot the scores as SVG with the 95% intervals over items and seeds and, darker, over items alone."""
+def _plot_scores(study: Study, arms: pl.DataFrame) -> Html:
+    """Plot the scores as SVG with the 95% intervals over items and seeds and, thinner, over items alone."""
     made, axes = new_figure(0.6 + 0.36 * arms.height)
-    names, scores = arms["arm_name"].to_list()[::-1], [100 * value for value in arms["score"].to_list()[::-1]]
-    both = [196 * value for value in arms["error"].to_list()[::-1]]
-    items = [196 * value for value in arms["error_items"].to_list()[::-1]]
+    scale = 1 if study.metric == "z_mean" else 100
+    names, scores = arms["arm_name"].to_list()[::-1], [scale * value for value in arms["score"].to_list()[::-1]]
+    both = [1.96 * scale * value for value in arms["error"].to_list()[::-1]]
+    items = [1.96 * scale * value for value in arms["error_items"].to_list()[::-1]]
     axes.errorbar(scores, names, xerr=both, fmt="none", ecolor="#9db7d5", elinewidth=5)
     axes.errorbar(scores, names, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
-    axes.set_xlabel(f"{metric}, points (bars: 1.96 standard errors over items and seeds; thin: items alone)")
+    axes.set_xlabel(
+        f"{study.metric}, {score_unit(study)} (bars: 1.96 standard errors over items and seeds; thin: items alone)"
+    )
     return figure(made)
-
-
-def results_by_version(decisions: Mapping[str, Any]) -> list[str]:
-    """Return the decisions of older versions as sentences, the oldest first."""
-    return [f"Version {version}: {decision}" for version, decision in decisions.items()]

@@ -1,13 +1,14 @@
 """The result of a study: arms with their errors, comparisons of pairs, and the decision."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
+from openthoughts_dagster.evaluation.statistics.crossed import Scores
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_QUESTIONS,
@@ -24,14 +25,14 @@ from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies.arms import StudyError, study_version
 from openthoughts_dagster.studies.comparison import (
     Comparison,
-    Scores,
+    Estimated,
     chance_among_best,
     compare_arms,
     estimate_mean,
     z_scores,
 )
-
-_ALPHA = 0.05
+from openthoughts_dagster.studies.contamination import ArmLeaks
+from openthoughts_dagster.studies.decision import ALPHA, decide, undecided_arms
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class StudyResult:
     winner: str | None
     unclear: list[str]
     missing: list[str]
+
+    def with_leaks(self, leaks: ArmLeaks) -> "StudyResult":
+        """Return the result with the number of leaked training questions of each arm; null where it is unknown."""
+        counts = leaks.counts if leaks.benchmarks else {}
+        column = pl.col("arm_name").replace_strict(counts, default=None, return_dtype=pl.Int64)
+        return replace(self, arms=self.arms.with_columns(leaked_questions=column))
 
 
 def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
@@ -106,86 +113,16 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
     version = version or study_version(recipe, study)
     scores = lake.scan(ARM_SCORES).filter(study=study.name, version=version).collect()
     matrices, missing = _read_matrices(scores, recipe, study)
-    metric = _metric(matrices, study)
-    comparisons = compare_arms(metric, study.margin, _ALPHA)
-    arms = _arm_rows(lake, study, version, metric)
-    decision, winner = decide(study, metric, comparisons)
-    arms = arms.with_columns(decision=pl.lit(decision)).select(list(STUDY_RESULTS.columns))
-    unclear = [] if winner is not None else _undecided(metric, comparisons)
+    metric, sizes = _metric(matrices, study)
+    comparisons = compare_arms(metric, study.margin, ALPHA, sizes)
+    estimates = {arm: estimate_mean(own, sizes) for arm, own in metric.items()}
+    chances = chance_among_best(metric, min(study.best, len(metric)), sizes=sizes)
+    arms = _arm_rows(lake, study, version, estimates, chances)
+    decision, winner = decide(study, estimates, comparisons)
+    unknown = pl.lit(None, dtype=pl.Int64)
+    arms = arms.with_columns(decision=pl.lit(decision), leaked_questions=unknown).select(list(STUDY_RESULTS.columns))
+    unclear = [] if winner is not None else undecided_arms(estimates, comparisons)
     return StudyResult(arms, _comparison_rows(study, version, comparisons), decision, winner, unclear, missing)
-
-
-def decide(study: Study, metric: dict[str, Scores], comparisons: Sequence[Comparison]) -> tuple[str, str | None]:
-    """Decide a study by its rule.
-
-    Args:
-        study: The study, for its rule and margin.
-        metric: Scores by arm, seeds x items.
-        comparisons: Every pair of arms.
-
-    Returns:
-        The decision as a sentence, and the winner; None if the rule decides for no arm.
-    """
-    ranked = sorted(metric, key=lambda name: -float(metric[name].mean()))
-    best = ranked[0]
-    against_best = {c.second: c for c in comparisons if c.first == best}
-    seeds = min(len(scores) for scores in metric.values())
-    only_items = " One seed says nothing of other trainings: the error is over items alone." if seeds == 1 else ""
-    if study.decision == "simplest_within_margin":
-        assert study.margin is not None
-        for name in metric:  # the arms are in the order of the study; the first is the simplest
-            if name == best:
-                return f"{name} is the first arm that no other beats by more than the margin.{only_items}", name
-            comparison = against_best[name]
-            if comparison.p_equivalent is not None and comparison.p_equivalent < _ALPHA:
-                return (
-                    f"{name} is no worse than {best} by more than {study.margin:.1%} "
-                    f"({_describe_comparison(comparison)}).{only_items}",
-                    name,
-                )
-    runner_up = against_best[ranked[1]]
-    unclear = [c for c in against_best.values() if c.p_holm >= _ALPHA]
-    if not unclear:
-        others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
-        return f"{best} is better than {others}{ranked[1]}, by {_describe_comparison(runner_up)}.{only_items}", best
-    equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < _ALPHA]
-    if len(equal) == len(unclear):
-        names = ", ".join(c.second for c in equal)
-        return f"{best} and {names} differ by less than the margin of {study.margin:.1%}.{only_items}", None
-    names = ", ".join(c.second for c in unclear)
-    needed = [c.seeds_needed for c in unclear]
-    remedy = (
-        f"{max(n for n in needed if n)} seeds would tell them apart"
-        if all(needed)
-        else "100 seeds would not be enough: more benchmark items are needed"
-    )
-    if seeds == 1:
-        remedy = "run at least 3 seeds to learn how much trainings differ"
-    return f"{best} cannot be told apart from {names} ({_describe_comparison(unclear[0])}); {remedy}.", None
-
-
-def _undecided(metric: dict[str, Scores], comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the arms that are neither worse than the best one nor equal to it within the margin."""
-    best = min(metric, key=lambda name: -float(metric[name].mean()))
-    return [
-        c.second
-        for c in comparisons
-        if c.first == best and c.p_holm >= _ALPHA and (c.p_equivalent is None or c.p_equivalent >= _ALPHA)
-    ]
-
-
-def p_value(p: float) -> str:
-    """A p-value as people read it: with its sign, and no smaller than one in ten thousand."""
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
-
-
-def _describe_comparison(comparison: Comparison) -> str:
-    difference = comparison.difference
-    seeds = "1 seed" if difference.seeds == 1 else f"{difference.seeds} seeds"
-    return (
-        f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points; {seeds}, "
-        f"{difference.items:,} items, p {p_value(comparison.p_holm)}"
-    )
 
 
 def _read_matrices(
@@ -228,8 +165,8 @@ def _read_matrices(
     return matrices, missing
 
 
-def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> dict[str, Scores]:
-    """Return the study's metric as one matrix for each arm, seeds x items; its mean is the arm's score."""
+def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> tuple[dict[str, Scores], list[int]]:
+    """Return the scores that decide as one matrix for each arm, seeds x items, and the items of each benchmark."""
     benchmarks = sorted(next(iter(matrices.values())))
     if study.metric not in ("mean", "z_mean"):
         if study.metric not in benchmarks:
@@ -237,25 +174,25 @@ def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> dict[str, S
                 f"study {study.name}: its metric is {study.metric!r}, and the students share items of "
                 f"{', '.join(benchmarks)}: score them on it first"
             )
-        return {arm: own[study.metric] for arm, own in matrices.items()}
-    parts = {arm: [own[name] for name in benchmarks] for arm, own in matrices.items()}
-    if study.metric == "z_mean":
-        return z_scores(parts)
-    total = sum(part.shape[1] for part in next(iter(parts.values())))
-    # Items of a small benchmark get a larger weight, so that all benchmarks have equal weights.
-    return {
-        arm: np.concatenate([p * total / (len(benchmarks) * p.shape[1]) for p in own], axis=1)
-        for arm, own in parts.items()
-    }
+        benchmarks = [study.metric]
+    sizes = [next(iter(matrices.values()))[name].shape[1] for name in benchmarks]
+    if min(sizes) < 2:
+        one = benchmarks[sizes.index(min(sizes))]
+        raise StudyError(f"study {study.name}: its students share one item of {one}: score them on more of its items")
+    metric = {arm: np.concatenate([own[name] for name in benchmarks], axis=1) for arm, own in matrices.items()}
+    return z_scores(metric, sizes) if study.metric == "z_mean" else metric, sizes
 
 
-def _arm_rows(lake: Lake, study: Study, version: str, metric: dict[str, Scores]) -> pl.DataFrame:
+def _arm_rows(
+    lake: Lake, study: Study, version: str, estimates: Mapping[str, Estimated], chances: Mapping[str, float]
+) -> pl.DataFrame:
     students = lake.scan(ARM_STUDENTS).filter(study=study.name, version=version).collect()
-    chances, rows = chance_among_best(metric), []
-    for arm, scores in sorted(metric.items(), key=lambda entry: -float(entry[1].mean())):
-        estimate, own, key = estimate_mean(scores), students.filter(arm_name=arm), f"{study.name}.{arm}"
+    rows = []
+    for arm, estimate in sorted(estimates.items(), key=lambda entry: -entry[1].mean):
+        own, key = students.filter(arm_name=arm), f"{study.name}.{arm}"
         answers = lake.scan(ARM_ANSWERS, arm=key).collect()
-        outcomes = lake.scan(COMPLETIONS).join(answers.lazy().select("completion_id"), on="completion_id", how="semi")
+        made = lake.scan(COMPLETIONS).filter(pl.col("model").is_in(answers["model"].unique().implode()))
+        outcomes = made.join(answers.lazy().select("completion_id"), on="completion_id", how="semi")
         cut = outcomes.select((pl.col("outcome") == "unfinished").mean()).collect().item()
         rows.append(
             {
@@ -292,6 +229,7 @@ def _comparison_rows(study: Study, version: str, comparisons: Sequence[Compariso
             "p_equivalent": c.p_equivalent,
             "detectable": c.detectable,
             "seeds_needed": c.seeds_needed,
+            "items_needed": c.items_needed,
         }
         for c in comparisons
     ]

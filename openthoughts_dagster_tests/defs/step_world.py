@@ -84,7 +84,7 @@ class FakeApi:
 
     def delete_namespaced_job(self, name: str, namespace: str, **_: Any) -> None:
         self.deleted.append(name)
-        self.job = None
+        self.job, self.pods = None, []
 
     def _fail(self) -> None:
         if self.error is not None:

@@ -7,6 +7,7 @@ import pytest
 from openthoughts_dagster.cli.tables import table as text_table
 from openthoughts_dagster.defs.leaderboard import NOTHING_COMMON, leaderboard_rows
 from openthoughts_dagster.defs.metadata import recorded_steps, show_counts, show_steps, table
+from openthoughts_dagster.evaluation.statistics import errors_over
 
 
 def _records(value: dg.MetadataValue) -> list[dict[str, object]]:
@@ -37,7 +38,7 @@ def test_steps_are_read_back_also_from_what_earlier_versions_recorded() -> None:
 
 def test_a_leaderboard_fits_a_page_and_says_what_could_not_be_compared() -> None:
     numbers = {"score": 0.372, "standard_error": 0.0181, "gain_over_untrained": 0.372}
-    lead = {"difference_to_next": 0.3251, "difference_standard_error": 0.021, "significant": True}
+    lead = {"difference_to_next": 0.3251, "difference_standard_error": 0.021, "p_value": 0.00001, "seeds": 1}
     ranking = pl.DataFrame(
         [
             {"rank": 1, "source": "sums", **numbers, **lead},
@@ -46,7 +47,12 @@ def test_a_leaderboard_fits_a_page_and_says_what_could_not_be_compared() -> None
         ]
     )
     rows = leaderboard_rows(ranking, "source")
-    assert rows["next below"].to_list() == ["+32.5% ± 2.1%, significant", None, NOTHING_COMMON]
+    assert rows["next below"].to_list() == [
+        "+32.5% ± 2.1%, p < 0.0001 over items only; one training seed",
+        None,
+        NOTHING_COMMON,
+    ]
+    assert errors_over(3) == "over items and 3 seeds"
     lines = text_table(rows.to_dicts()).splitlines()
     assert lines[1].split()[:5] == ["1", "sums", "37.2%", "1.8%", "0.0%"]
     assert max(map(len, lines)) <= 120

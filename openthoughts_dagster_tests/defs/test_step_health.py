@@ -253,6 +253,17 @@ def test_a_step_that_asked_for_another_attempt_itself_is_told_why_it_lost_its_po
     assert f"Kubernetes: Preempted: Preempted by pod urgent (pod {previous}-abcde)" in world.log()
 
 
+def test_a_pod_that_could_not_be_seen_and_still_runs_is_ended_before_its_replacement(world: World) -> None:
+    context = world.step("scored_questions", attempts=1)
+    previous = world.pods._get_k8s_step_job_name(context).removesuffix("-1")
+    world.api.job, world.api.pods = {"status": {"active": 1}}, [_pod(phase="Running")]
+
+    list(world.pods.launch_step(context))
+
+    assert world.api.deleted == [previous] and len(world.api.created) == 1
+    assert f"Kubernetes job {previous} still runs, and is ended before the next attempt" in world.log()
+
+
 # Tried again
 
 

@@ -104,8 +104,12 @@ def test_the_report_is_a_file_beside_the_asset_with_the_decision_in_it(asked: Ho
 @pytest.mark.timeout(300)
 def test_what_arms_share_is_counted_once_for_all_of_them(asked: House, outcome: StudyRun) -> None:
     [version] = asked.lake.scan(STUDY_VERSIONS).collect()["version"]
-    costs = {row["arm"]: row for row in arm_costs(asked.lake, asked.recipe.studies[0], version).to_dicts()}
+    costs = {
+        row["arm"]: row for row in arm_costs(asked.lake, asked.recipe, asked.recipe.studies[0], version).to_dicts()
+    }
     whole, fewer, both = costs["as-the-cell"], costs["fewer"], costs["all arms"]
+    assert whole["evaluation_completions"] == fewer["evaluation_completions"] == 2 * (20 + 4)
+    assert both["evaluation_completions"] == 4 * (20 + 4) and both["evaluation_cost"] == "no price"
     assert fewer["completions"] == 12 and both["completions"] == whole["completions"] > 12
     assert both["students"] == 4 and both["training_seconds"] > max(
         whole["training_seconds"], fewer["training_seconds"]

@@ -7,7 +7,7 @@ import pytest
 
 from openthoughts_dagster.evaluation import BenchmarkError, evaluate
 from openthoughts_dagster.evaluation.confined import kernel
-from openthoughts_dagster.evaluation.program_tests import extract_program, same_output
+from openthoughts_dagster.evaluation.program_tests import extract_program, extract_python, same_output
 from openthoughts_dagster.recipe import Evaluation
 from openthoughts_dagster_tests.evaluation.helpers import asking, json_lines
 
@@ -119,6 +119,12 @@ def test_the_program_is_the_last_whole_block_or_the_text() -> None:
     assert extract_program("print(1)") == "print(1)"
     assert extract_program("```python\nnever closed") is None
     assert extract_program(" ") is None
+    shown = "Run:\n```\n$ 42\n```\n```text\nx = 1\n```"
+    assert extract_python(f"```python\nprint(42)\n```\n{shown}") == "print(42)\n"
+    assert extract_python("1. First\n   ```py\n   def f():\n       return 1\n   ```") == "def f():\n    return 1\n"
+    assert extract_python("```python\ndraft\n```\n```\nprint(1)\n```") == "print(1)\n"
+    assert extract_python("```\n1 + 2\n```") == "1 + 2\n" and extract_python("21+21") == "21+21"
+    assert extract_python("```python\nnever closed") is None
 
 
 def test_outputs_are_compared_by_line_and_number() -> None:

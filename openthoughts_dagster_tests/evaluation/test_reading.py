@@ -75,6 +75,8 @@ def test_nothing_that_an_expression_says_is_run() -> None:
         ("3.5", "It takes 3 1/2 hours", True),
         ("23", r"\boxed{2 3}", False),
         ("1000000", "It is 1 000 000", True),
+        ("54", "e4", False),
+        ("54", "step e5 is .54e2", True),
     ],
 )
 def test_numbers_are_compared_by_value(gold: str, text: str, right: bool) -> None:
@@ -113,6 +115,11 @@ def test_boxes_are_read_with_their_braces() -> None:
     assert last_box(r"\boxed{\frac{1}{2}} and \boxed{\{1, 2\}}") == r"\{1, 2\}"
     assert last_box(r"\boxed 7") == "7"
     assert last_box(r"\boxed{never closed") is None
+
+
+def test_letters_of_a_word_are_no_choice() -> None:
+    pairs = [("GO", r"\boxed{OG}"), ("GO", r"\boxed{GO}"), ("BD", r"\boxed{D, B}"), ("NO", "No.")]
+    assert [verdict.right for verdict in judge_all("auto", pairs)] == [False, True, True, True]
 
 
 def test_exact_answers_lose_their_decoration_only() -> None:

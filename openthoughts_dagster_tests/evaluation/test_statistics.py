@@ -126,8 +126,11 @@ def test_ranks_say_whether_the_next_is_really_worse() -> None:
 
 
 def test_a_difference_that_is_the_same_on_every_item_is_significant_and_none_is_not() -> None:
-    frame = pl.concat([cell("a", "t", [0.2, 0.5]), cell("b", "t", [0.1, 0.4]), cell("c", "t", [0.1, 0.4])])
+    a, b = [0.2, 0.5] * 5, [0.1, 0.4] * 5
+    frame = pl.concat([cell("a", "t", a), cell("b", "t", b), cell("c", "t", b)])
     assert ranking(frame, "source")["significant"].to_list() == [True, False, None]
+    few = pl.concat([cell("a", "t", a[:2]), cell("b", "t", b[:2])])  # by chance two items agree every other time
+    assert ranking(few, "source")["significant"].to_list() == [False, None]
 
 
 def test_only_what_every_competitor_has_is_compared() -> None:

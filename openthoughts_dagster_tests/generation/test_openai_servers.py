@@ -323,6 +323,18 @@ def test_an_answer_is_streamed_after_a_gateway_timed_out() -> None:
     assert asked[1]["stream_options"] == {"include_usage": True}
 
 
+def test_a_stream_of_reasoning_in_parts_and_an_answer_in_text_is_joined() -> None:
+    def thought(text: str) -> list[dict[str, Any]]:
+        return [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
+
+    async def script(number: int, request: web.Request) -> web.StreamResponse:
+        parts = [piece(content=""), piece(content=thought("2 and ")), piece(content=thought("2"))]
+        return await streamed(request, *parts, piece(content="4 "), {"choices": 7}, piece("stop", content="é"))
+
+    [completion], _ = ask(script, stream="always")
+    assert (completion.text, completion.finish_reason) == ("<think>2 and 2</think>4 é", "stop")
+
+
 def test_gateways_that_time_out_again_and_again_are_paid_three_times_and_not_more() -> None:
     [completion], asked = ask(
         scripted(refusal(524, "A timeout occurred")), retry=BRIEF.model_copy(update={"attempts": 7})

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import yaml
 
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, Lake, text_hash
+from openthoughts_dagster.lake import DEDUPED_QUESTIONS, SOURCE_RANKING, Lake, text_hash
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.studies import StudyError, arm_named, arm_questions, arms_of, student_keys, study_version
@@ -35,13 +35,35 @@ def _recipe(folder: Path, study: dict[str, Any]) -> Recipe:
     [
         (
             {"arms": {"a": {"teacher": "nobody"}}},
-            r"studies\.s\.arms\.a\.teacher: the recipe has no 'nobody'; there are",
+            r"studies\.s\.arms\.a\.teacher: the recipe has no 'nobody'; name another of worked, direct, or add",
         ),
-        ({"base": {"sources": ["lost"]}}, r"studies\.s\.base\.sources: the recipe has no 'lost'"),
+        (
+            {"base": {"sources": ["lost"]}},
+            r"studies\.s\.base\.sources: the recipe has no 'lost' \(every arm .*; name another of two-.*, or",
+        ),
+        ({"arms": {"a": {"sources": ["shop-sum"]}, "b": {}}}, r"s\.arms\.a\.sources: .*did you mean 'shop-sums'\?"),
+        ({"arms": {"a": {"sampling": {"temperatur": 1}}, "b": {}}}, r"studies\.s\.a\.sampling\.temperatur: "),
+        (
+            {"arms": {"a": {}, "b": {"student": {"training": {"learning_rate": -1}}}}},
+            r"studies\.s\.b\.student\.training\..*learning_rate: .*greater than 0, got -1",
+        ),
+        ({"arms": {"a": {"sources": []}, "b": {}}}, r"studies\.s\.a\.sources: is empty, so that the arm has no quest"),
+        ({"arms": {"a": {"questions": 0}, "b": {}}}, r"arms\.a\.questions: must be above 0, got 0"),
+        ({"base": {"sources": ["shop-sums", "shop-sums"]}}, r"studies\.s\.a\.sources: names a source twice"),
+        (
+            {"base": {"sources": ["two-digit-sums"], "shares": {"two-digit-sums": 0.5}}},
+            r"studies\.s\.a\.shares: must be above 0 and sum to 1, got 0\.5",
+        ),
+        ({"arms": {"a": {}, "b": {"rows": 60}}}, r"studies\.s\.b: is the same as arm 'a', with the base"),
+        ({"arms": {"a": {}, "b": {"teacher": "worked"}}}, r"studies\.s\.b: is the same as arm 'a', with the base"),
         ({"metric": "nothing"}, r"studies\.s\.metric: no benchmark is called 'nothing'; there are two-digit-sums-test"),
         ({"arms": {"a": {"rows": 5}, "b": {"rows": 5}}}, r"is the same as arm 'a'"),
         ({"arms": {}}, "give arms, or a grid"),
         ({"arms": None, "grid": {"questions": list(range(1, 60)), "rows": list(range(1, 60))}}, r"makes 3,481 arms"),
+        (
+            {"base": {}, "arms": None, "grid": {"questions": list(range(1, 60)), "answers_per_question": [1, 3]}},
+            r"s\.grid: makes 118 arms, with 2 seeds 236 students; .* 7,080 completions at most, at an unknown price",
+        ),
         ({"arms": {"a": {"questionss": 5}}}, r"questionss: is not a setting here; did you mean 'questions'"),
         ({"decision": "simplest_within_margin"}, "margin"),
         (
@@ -56,6 +78,32 @@ def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
     study = {name: value for name, value in (STUDY | changes).items() if value is not None}
     with pytest.raises(RecipeError, match=says):
         _recipe(tmp_path, study)
+
+
+def test_a_study_that_names_a_retired_source_says_study_arm_field_value_and_remedy(tmp_path: Path, lake: Lake) -> None:
+    document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text())
+    retired = document["sources"].pop(1)
+    document |= {
+        "catalogue": [retired],
+        "release": None,
+        "studies": [STUDY | {"arms": {"a": {"sources": ["shop-sums"]}}}],
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    with pytest.raises(RecipeError) as error:
+        load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(tmp_path)})
+    assert (
+        "studies.s.arms.a.sources: 'shop-sums' is only in the catalogue; name another of two-digit-sums, "
+        "reversed-words, letter-counts, or add it to sources (again, if it was retired)" in str(error.value)
+    )
+
+    # A ranking from before a source was retired still has it.
+    recipe = _recipe(tmp_path, STUDY | {"base": {"sources": {"best": 1, "domains": ["math"]}}})
+    ranked = dict.fromkeys(SOURCE_RANKING.columns) | {"source": "gone", "domain": "math", "rank": 1}
+    ranked |= {"items": 1, "cells": 1, "complete": True}
+    lake.replace(SOURCE_RANKING, pl.DataFrame([ranked], schema=SOURCE_RANKING.schema))
+    with pytest.raises(StudyError, match=r"studies\.s\.a\.sources: .*'gone'.*materialize source_ranking again"):
+        arm_named(recipe, lake, "s.a")
 
 
 def test_the_shipped_studies_of_openthoughts3_have_arms_and_the_papers_numbers_beside_them(

@@ -8,7 +8,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import ARM_ANSWERS, ARM_QUESTIONS, COMPLETIONS, Lake
-from openthoughts_dagster.questions import curate, with_splits
+from openthoughts_dagster.questions import compared_questions, curate
 from openthoughts_dagster.recipe import DomainQuestions, Recipe
 from openthoughts_dagster.studies import Arm, arm_answer_set, arm_named, arm_questions
 
@@ -33,7 +33,7 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
             answers=arm_answer_set(lake, arm),
             keep=arm.keep,
             missing_allowed=recipe.missing_answers,
-            price_limit=_left_of_limit(lake, arm),
+            price_limit=money_left(lake, arm),
             student=arm.student,
         )
 
@@ -43,12 +43,12 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
 def _curated(recipe: Recipe, scored: pl.LazyFrame, settings: DomainQuestions) -> pl.DataFrame:
     benchmarks, _ = benchmark_questions(recipe.evaluation, recipe.path)
     against = [recipe.path(path) for path in settings.dedup.against]
-    known = with_splits(benchmarks, recipe.evaluation)
+    known = compared_questions(benchmarks, recipe.evaluation, recipe.decontamination, recipe.path)
     return curate(scored, settings, recipe.decontamination, known, against).questions
 
 
-def _left_of_limit(lake: Lake, arm: Arm) -> float | None:
-    """Return what the study's answers may still cost: its limit minus the cost of all of its arms."""
+def money_left(lake: Lake, arm: Arm) -> float | None:
+    """Return what a study's answers may still cost: its limit minus the cost of all its arms; None without a limit."""
     limit = arm.study.price_limit
     if limit is None:
         return None

@@ -19,6 +19,7 @@ from openthoughts_dagster.evaluation import (
     reported_scores,
     teacher_facts,
 )
+from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.lake import Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.reported_scores import NOTE as REPORTED_NOTE
@@ -35,8 +36,8 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
     @dg.asset(
         **entry.arguments(recipe),
         description=f"Which {by} of the recipe makes the better student, overall and by domain: mean benchmark scores "
-        "with standard errors over items and training seeds, and for each neighbour whether the paired difference is "
-        "significant after Holm's correction.",
+        "with standard errors over items and training seeds, and the paired difference to the next with its p-value "
+        "after Holm's correction. With one seed they are over items only: another training may reverse them.",
     )
     @resumable
     def ranked(lake: LakeResource) -> dg.MaterializeResult:
@@ -80,6 +81,7 @@ def _metadata(result: Ranked, by: By) -> dict[str, Any]:
             for domain in sorted(set(result.rows["domain"]) - set(overall["domain"]))
         },
         "best": ", ".join(overall.filter("best")[by]) or "none can be told apart",
+        "errors": errors_over(overall["seeds"].max()),  # type: ignore[arg-type]
         "left_out": sample_rows(result.left_out, count=50),
         "items_compared": int(overall["items"].max() or 0),  # type: ignore[arg-type]
         "cells_compared": int(overall["cells"].max() or 0),  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """The results of studies: arms, differences, a decision and a report."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import polars as pl
 
@@ -15,6 +17,7 @@ from openthoughts_dagster.studies import (
     StudyResult,
     adopted_settings,
     arm_costs,
+    find_arm_leaks,
     p_value,
     reported_cells,
     study_named,
@@ -22,8 +25,10 @@ from openthoughts_dagster.studies import (
     study_result,
 )
 
-_POINTS = dict.fromkeys(("score", "error_items", "error_seeds", "error", "chance_best", "truncated"), "%")
-_SHOWN = ["arm_name", "score", "error", "error_items", "error_seeds", "chance_best", "seeds", "rows", "steps"]
+_SCORES = ("score", "error_items", "error_seeds", "error")
+_DIFFERENCES = ("difference", "error", "detectable")
+_SHARES = {"chance_best": "%"}
+_SHOWN = ["arm_name", *_SCORES, "chance_best", "seeds", "rows", "steps", "leaked_questions"]
 
 
 def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
@@ -40,14 +45,15 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         """
         name, tables = context.partition_key, lake.open()
         study = study_named(recipe, name)
-        result = study_result(tables, recipe, study)
+        leaks = find_arm_leaks(tables, recipe, study)
+        result = study_result(tables, recipe, study).with_leaks(leaks)
         versions = tables.scan(STUDY_VERSIONS, study=name).collect()
         older = _older_decisions(tables, name, str(result.arms["version"][0]), versions)
         folder = models.workplace("studies", name)
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / "report.html"
-        costs = arm_costs(tables, study, str(result.arms["version"][0]))
-        report.write_text(study_report(study, result, versions, older, costs))
+        costs = arm_costs(tables, recipe, study, str(result.arms["version"][0]))
+        report.write_text(study_report(recipe, study, result, versions, older, costs, leaks))
         [address] = models.folders.put_files(folder, [report], models.address("studies", name))
         _replace_version(tables, name, result)
         context.log.info(f"{name}: {result.decision}")
@@ -55,15 +61,13 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
             data_version=dg.DataVersion(frame_hash(result.arms)),
             metadata={
                 "decision": result.decision,
+                "contamination": leaks.says(),
                 "report": dg.MetadataValue.path(address),
-                "arms": table(result.arms.select(_SHOWN), _POINTS),
-                "differences": table(
-                    _shown_comparisons(result.comparisons),
-                    dict.fromkeys(("difference", "error", "detectable"), "%"),
-                ),
+                "arms": table(result.arms.select(_SHOWN), _percentages(study, _SCORES) | _SHARES),
+                "differences": table(_shown_comparisons(result.comparisons), _percentages(study, _DIFFERENCES)),
                 **_reported(study),
-                "costs": table(costs, {"engine_seconds": "s", "training_seconds": "s"}),
-                "adopt": f"```yaml\n{adopted_settings(study, result.winner)}```" if result.winner else "nothing",
+                "costs": table(costs, {name: "s" for name in costs.columns if name.endswith("seconds")}),
+                "adopt": _format_adoption(recipe, study, result.winner),
                 "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
                 "plot": draw_bars(
@@ -78,9 +82,18 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
     return study_results
 
 
+def _percentages(study: Study, columns: Sequence[str]) -> dict[str, str]:
+    """Return the units of columns of scores; a z-score is no percentage."""
+    return {} if study.metric == "z_mean" else dict.fromkeys(columns, "%")
+
+
 def _shown_comparisons(comparisons: pl.DataFrame) -> pl.DataFrame:
     shown = pl.col("p_holm", "p_equivalent").map_elements(lambda p: p_value(p).removeprefix("= "), pl.String)
     return comparisons.drop("study", "version").with_columns(shown)
+
+
+def _format_adoption(recipe: Recipe, study: Study, winner: str | None) -> str:
+    return f"```yaml\n{adopted_settings(recipe, study, winner)}```" if winner else "nothing"
 
 
 def _reported(study: Study) -> dict[str, dg.MetadataValue]:

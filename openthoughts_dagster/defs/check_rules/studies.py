@@ -8,6 +8,7 @@ from openthoughts_dagster.studies import study_named, study_version
 
 _TOLERANCE = 0.02
 _TRUNCATED = 0.05
+_UNKNOWN = pl.col("leaked_questions").is_null().any() | (pl.len() == 0)
 _MATCHED = {"rows": "rows", "tokens": "train_tokens", "steps": "steps"}
 
 
@@ -24,25 +25,32 @@ def arm_answers_are_complete(at: Partition) -> Finding:
 
 
 def arm_is_comparable(at: Partition) -> Finding:
-    """The students of all arms agree within 2% on what the study matches: rows, tokens, steps, or nothing."""
+    """The students of all arms agree within 2% on what the study matches, and no training question leaks from the
+    benchmarks that decide the study.
+    """
     study = study_named(at.recipe, at.labels["study"])
-    students = at.lake.scan(ARM_STUDENTS).filter(study=study.name, version=study_version(at.recipe, study))
+    version = study_version(at.recipe, study)
+    rows = at.scan(STUDY_RESULTS).filter(version=version).select(pl.col("leaked_questions").sum(), unknown=_UNKNOWN)
+    leaks, unknown = rows.collect().row(0)
+    says = str(at.recorded.get("contamination", "It is unknown whether training questions leak: materialize it again."))
+    clean, found = not leaks and not unknown, {"leaked_questions": leaks}
     if study.match == "none":
-        return Finding(True, "the study asks about the size of its arms: nothing is held equal")
-    column = _MATCHED[study.match]
+        return Finding(clean, f"the study asks about the size of its arms: nothing is held equal. {says}", found)
+    students, column = at.lake.scan(ARM_STUDENTS).filter(study=study.name, version=version), _MATCHED[study.match]
     sizes = students.group_by("arm_name").agg(pl.col(column).mean()).sort("arm_name").collect()
     low, high = float(sizes[column].min() or 0), float(sizes[column].max() or 0)  # type: ignore[arg-type]
     shown = ", ".join(f"{name}: {size:,.0f}" for name, size in sizes.iter_rows())
     return Finding(
-        high <= low * (1 + _TOLERANCE),
-        f"{study.match} of a student: {shown}",
-        {"smallest": low, "largest": high},
+        clean and high <= low * (1 + _TOLERANCE),
+        f"{study.match} of a student: {shown}. {says}",
+        {"smallest": low, "largest": high} | found,
     )
 
 
 def arms_are_not_cut_off(at: Partition) -> Finding:
     """At most one answer in twenty of each arm is cut off: students learn other things from cut-off answers."""
-    shares = at.scan(STUDY_RESULTS).select("arm_name", "truncated").collect()
+    version = study_version(at.recipe, study_named(at.recipe, at.labels["study"]))
+    shares = at.scan(STUDY_RESULTS).filter(version=version).select("arm_name", "truncated").collect()
     worst = float(shares["truncated"].max() or 0.0)  # type: ignore[arg-type]
     shown = ", ".join(f"{name}: {share:.1%}" for name, share in shares.iter_rows())
     return Finding(worst <= _TRUNCATED, f"answers that are cut off: {shown}", {"largest_share": worst})

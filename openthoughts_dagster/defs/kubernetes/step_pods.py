@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
@@ -17,12 +18,14 @@ from dagster_k8s.executor import K8sStepHandler
 
 from openthoughts_dagster.cluster import Cluster, ClusterError, merge_settings
 from openthoughts_dagster.cluster import pod_state as k8s
+from openthoughts_dagster.cluster.job_follower import wait_until_gone
 from openthoughts_dagster.defs.kubernetes.job_client import JobClient
 from openthoughts_dagster.defs.kubernetes.pod_config import over_launcher, step_work
 from openthoughts_dagster.defs.steps import WORK_TAG
 from openthoughts_dagster.recipe import Recipe
 
 _SILENT_SECONDS = 60
+_GONE_SECONDS = 60  # how long a pod may be there after its grace period
 _OVERDUE = "DeadlineExceeded"
 _SAYS_NOTHING = "BackoffLimitExceeded"  # the reason of every Job whose pod failed; the pod has the true reason
 _HEALTHY = CheckStepHealthResult.healthy()
@@ -90,8 +93,8 @@ class StepPods(K8sStepHandler):
         return cast(K8sContainerContext, over)
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Make the step's Job. Before a retry, log why the previous attempt lost its pod."""
-        self._report_previous_attempt(step_handler_context)
+        """Make the step's Job. Before a retry, log why the previous attempt lost its pod, and end it if it runs on."""
+        self._end_previous_attempt(step_handler_context)
         self._launched[self._get_step_key(step_handler_context)] = step_handler_context
         yield from super().launch_step(step_handler_context)
 
@@ -156,8 +159,15 @@ class StepPods(K8sStepHandler):
                 self._log_event(context, f"Kubernetes: {reason}", reason)
         return found
 
-    def _report_previous_attempt(self, context: StepHandlerContext) -> None:
-        """Log why the previous attempt ended. A step that was told to end may ask for a retry before it is checked."""
+    def _end_previous_attempt(self, context: StepHandlerContext) -> None:
+        """Log why the previous attempt ended. A step that was told to end may ask for a retry before it is checked.
+
+        An attempt that only could not be seen, because the API server was away for too long, still runs. Its pod is
+        ended first: two pods would pay for the same answers.
+
+        Raises:
+            ClusterError: Its pod does not end.
+        """
         key, known = self._get_step_key(context), context.execute_step_args.known_state
         attempts = known.get_retry_state().get_attempt_count(key) if known is not None else 0
         if not attempts:
@@ -166,15 +176,21 @@ class StepPods(K8sStepHandler):
         previous = name.removesuffix(f"-{attempts}") + (f"-{attempts - 1}" if attempts > 1 else "")
         watch = self._watch(context, previous)
         try:
-            api = self._jobs.api(watch.namespace)
+            api = self._jobs.api(watch.namespace, 60 * self._cluster.api_patience_minutes)
             job, pods = api.job(previous), api.pods_of(previous)
-            if not watch.pods and not pods:
-                watch.pods = _pods_with_events(previous, api.events_of("Pod"))
-            self._report_reasons(context, watch, previous, job, pods)
         except ClusterError:
-            return  # this is about the past and must not delay the attempt that starts
+            return  # the Job of the next attempt cannot be made either
+        with suppress(ClusterError):  # reasons are about the past and must not delay the attempt that starts
+            if not watch.pods and not pods:
+                watch.pods = _pods_with_events(previous, self._jobs.api(watch.namespace).events_of("Pod"))
+            self._report_reasons(context, watch, previous, job, pods)
         if job is None and not watch.deleted:
             self._log_event(context, f"Kubernetes job {previous} was deleted")
+        if job is not None and any(k8s.may_still_write(pod, k8s.now()) for pod in pods):
+            self._log_event(context, f"Kubernetes job {previous} still runs, and is ended before the next attempt")
+            self._jobs.delete_job(previous, watch.namespace)
+            grace = max((pod.get("spec") or {}).get("terminationGracePeriodSeconds") or 30 for pod in pods)
+            wait_until_gone(self._jobs.api(watch.namespace, _GONE_SECONDS), previous, grace + _GONE_SECONDS)
 
     def _watch(self, context: StepHandlerContext, job_name: str) -> _Watch:
         if job_name not in self._watched:

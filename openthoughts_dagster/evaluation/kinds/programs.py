@@ -12,7 +12,7 @@ from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.judged import judged_metric
 from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.own_task import make_task
-from openthoughts_dagster.evaluation.program_tests import ProgramTest, judge_programs
+from openthoughts_dagster.evaluation.program_tests import ProgramTest, extract_python, judge_programs
 from openthoughts_dagster.evaluation.tested_problems import find_tests_problem, has_check, make_tests
 from openthoughts_dagster.recipe import ProgramsBenchmark
 
@@ -31,7 +31,7 @@ def make_tasks(benchmark: ProgramsBenchmark, context: TaskContext) -> list[Any]:
     def tests_of(doc: Any, program: str) -> list[ProgramTest]:
         return make_tests(json.loads(doc.specific["problem"]), program, limits)
 
-    judge = judge_programs(context.programs(), tests_of)
+    judge = judge_programs(context.programs(), tests_of, extract_python)
     asked = [{"question": _question(row), "answer": "", "problem": json.dumps(row)} for row in rows]
     return [make_task(benchmark.name, benchmark.path, asked, judged_metric("programs_pass", benchmark.repeats, judge))]
 

@@ -94,7 +94,7 @@ def _auto(pairs: Pairs) -> list[Verdict]:
         gold = pair[0].strip()
         if parse_number(gold) is not None:
             verdicts += _number([pair])
-        elif re.fullmatch(r"[A-Z]{1,4}", gold):
+        elif re.fullmatch(r"[A-Z]|[A-J]{2,4}", gold) and list(gold) == sorted(set(gold)):
             chosen = _choice([pair])
             verdicts += chosen if chosen[0].right else _exact([pair])
         else:

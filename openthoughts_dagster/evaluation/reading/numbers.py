@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from openthoughts_dagster.evaluation.reading.final import after_answer, last_box, remove_decoration
 
-_PLAIN = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
+_PLAIN = r"[-+]?(?=\.?\d)(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
 _MIXED = r"[-+]?\d+ \d+/\d+"
 _ANY = rf"(?:{_MIXED}|{_PLAIN}(?:/\d+(?:\.\d+)?)?)%?"
 _NUMBER = re.compile(rf"(?<![\w.]){_ANY}")

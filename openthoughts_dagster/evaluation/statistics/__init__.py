@@ -10,6 +10,7 @@ from openthoughts_dagster.evaluation.statistics.comparisons import (
 from openthoughts_dagster.evaluation.statistics.estimates import (
     Estimate,
     clustered_mean,
+    errors_over,
     mean_over_benchmarks,
     mean_over_items_and_seeds,
     pass_at_k,
@@ -34,6 +35,7 @@ __all__ = [
     "RankingScope",
     "best_sources",
     "clustered_mean",
+    "errors_over",
     "holm_adjusted",
     "mean_over_benchmarks",
     "mean_over_items_and_seeds",

@@ -54,14 +54,14 @@ def paired_difference_over_seeds(a: pl.DataFrame, b: pl.DataFrame) -> Estimate:
     """The mean of a - b over the items and seeds that both have, with its error over both.
 
     Args:
-        a: Columns `item`, `seed` and `score`.
-        b: The same of the other. With a single seed this is `paired_difference`.
+        a: Columns `benchmark`, `item`, `seed` and `score`.
+        b: The same of the other.
 
     Raises:
         ValueError: No item and seed is shared.
     """
-    pairs = _pairs(a, b, ["item", "seed"])
-    return mean_over_items_and_seeds(pairs.select("item", "seed", score="difference"))
+    pairs = _pairs(a, b, ["benchmark", "item", "seed"])
+    return mean_over_items_and_seeds(pairs.select("benchmark", "item", "seed", score="difference"))
 
 
 def paired_bootstrap(

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from openthoughts_dagster.evaluation.statistics.crossed import CrossedVariance, Scores, p_value_of
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -23,23 +25,23 @@ class Estimate:
         standard_error: None where it cannot be known, as from a single item.
         items: Distinct benchmark items that it is made of.
         degrees_of_freedom: For quantiles of Student's t; None where there is no standard error.
+        crossed: The parts of the variance where it is over several training seeds as well; None with a single seed.
     """
 
     mean: float
     standard_error: float | None
     items: int
     degrees_of_freedom: float | None = None
+    crossed: CrossedVariance | None = None
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided p-value of the hypothesis that the mean is 0, by Student's t; None without a standard error."""
+        """Two-sided p-value of the hypothesis that the mean is 0; None without a standard error."""
+        if self.crossed is not None:
+            return self.crossed.p_value()
         if self.standard_error is None or self.degrees_of_freedom is None:
             return None
-        if self.standard_error == 0:
-            return 1.0 if self.mean == 0 else 0.0
-        from scipy.stats import t
-
-        return float(2 * t.sf(abs(self.mean) / self.standard_error, self.degrees_of_freedom))
+        return p_value_of(self.mean, self.standard_error, self.degrees_of_freedom, self.items)
 
 
 def clustered_mean(scores: pl.DataFrame) -> Estimate:
@@ -67,32 +69,40 @@ def clustered_mean(scores: pl.DataFrame) -> Estimate:
 def mean_over_items_and_seeds(scores: pl.DataFrame) -> Estimate:
     """The mean score with an error over benchmark items and over training seeds.
 
-    Students of one recipe differ by their seeds as well as by the items that they happen to be asked. The error is
-    clustered in both directions (Cameron, Gelbach and Miller 2011, as statsmodels has it): it says how much the mean
-    would move with other items and other seeds.
+    Students of one recipe differ by their seeds as well as by the items that they happen to be asked. The error says
+    how much the mean would move with other items and other seeds (`statistics.crossed`).
 
     Args:
-        scores: Columns `item`, `seed` and `score`; several rows of one item and seed are repeats, and weigh as one.
+        scores: Columns `item`, `seed` and `score`, and `benchmark` where there are several, which have equal weights.
+            Several rows of one item and seed are repeats, and weigh as one.
 
     Returns:
-        The mean over seeds of the means over items. With a single seed the error is over items only, and says
-        nothing of other seeds. Degrees of freedom are those of the direction with fewer clusters.
+        The mean over benchmarks of the means over seeds and items. With a single seed the error is over items only,
+        and says nothing of other seeds. Only seeds that are scored on all benchmarks, and items that all seeds
+        answered, are in it; if there are none, it is a mean over items.
 
     Raises:
         ValueError: There is no row.
     """
-    if scores["seed"].n_unique() < 2 or scores["item"].n_unique() < 2:
-        return clustered_mean(scores)
-    means = item_means(scores, ["item", "seed"])
-    seeds, items = means["seed"].n_unique(), means["item"].n_unique()
-    from statsmodels.regression.linear_model import OLS
+    rows = scores if "benchmark" in scores.columns else scores.with_columns(benchmark=pl.lit(""))
+    parts = _matrices(rows)
+    if parts is None or parts[0].shape[0] < 2 or min(part.shape[1] for part in parts) < 2:
+        benchmarks = rows.partition_by("benchmark", maintain_order=True)
+        return mean_over_benchmarks([clustered_mean(part) for part in benchmarks])
+    crossed = CrossedVariance.of(np.concatenate(parts, axis=1), [part.shape[1] for part in parts])
+    return Estimate(
+        crossed.mean, math.sqrt(crossed.variance), int(crossed.sizes.sum()), crossed.freedom, crossed=crossed
+    )
 
-    groups = np.column_stack([means[name].rank("dense").to_numpy().astype(np.int64) for name in ("item", "seed")])
-    values = means["score"].to_numpy()
-    fitted = OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": groups})
-    # The sum of the two directions less their intersection can come out negative when there is no variance at all.
-    variance = max(0.0, float(fitted.cov_params()[0, 0]))
-    return Estimate(float(values.mean()), math.sqrt(variance), items, min(seeds, items) - 1)
+
+def _matrices(rows: pl.DataFrame) -> list[Scores] | None:
+    """Return the scores of each benchmark, seeds x items, without gaps; None if the benchmarks share no seed."""
+    parts = item_means(rows, ["benchmark", "item", "seed"]).partition_by("benchmark", maintain_order=True)
+    shared = sorted(set.intersection(*(set(part["seed"]) for part in parts))) if parts else []
+    wide = [part.filter(pl.col("seed").is_in(shared)).pivot("seed", index="item", values="score") for part in parts]
+    if not shared:
+        return None
+    return [part.drop_nulls().select(map(str, shared)).to_numpy().T for part in wide]
 
 
 def mean_over_benchmarks(parts: Sequence[Estimate]) -> Estimate:
@@ -110,6 +120,8 @@ def mean_over_benchmarks(parts: Sequence[Estimate]) -> Estimate:
     """
     if not parts:
         raise ValueError("no benchmarks to average")
+    if len(parts) == 1:
+        return parts[0]
     mean, items = sum(part.mean for part in parts) / len(parts), sum(part.items for part in parts)
     squares = [part.standard_error**2 for part in parts if part.standard_error is not None]
     if len(squares) < len(parts):
@@ -153,3 +165,8 @@ def pass_at_k(correct: npt.ArrayLike, samples: npt.ArrayLike, k: int) -> npt.NDA
 def item_means(rows: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ("score",)) -> pl.DataFrame:
     """Means of `values` for each `key`, in the order of keys."""
     return rows.group_by(key).agg(pl.col(value).cast(pl.Float64).mean() for value in values).sort(key)
+
+
+def errors_over(seeds: float | None) -> str:
+    """Say what the errors of a ranking are over: items alone where each cell has a single student."""
+    return f"over items and {seeds:.0f} seeds" if seeds and seeds > 1 else "over items only; one training seed"

@@ -1,8 +1,8 @@
 """Ranks sources or teachers by the scores of their students."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -12,7 +12,6 @@ from openthoughts_dagster.evaluation.statistics.estimates import (
     Estimate,
     clustered_mean,
     item_means,
-    mean_over_benchmarks,
     mean_over_items_and_seeds,
 )
 from openthoughts_dagster.evaluation.statistics.power import smallest_detectable_difference
@@ -45,8 +44,9 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
 
         - rank, the competitor's name, score and standard_error: over items, and over seeds where there are several;
         - seeds, and the two parts of the error: error_items, error_seeds (null with one seed);
-        - difference_to_next and difference_standard_error, paired on the same items; p_value of that difference and
-          significant (below 0.05), both after Holm's correction over all neighbours; null for the last;
+        - difference_to_next and difference_standard_error, paired on the same items and seeds; p_value of that
+          difference and significant (below 0.05), both after Holm's correction over all neighbours; null for the last.
+          With one seed both are about items alone: another training seed may reverse them;
         - best: no other competitor is better by more than chance. A single `best` beats all others significantly;
         - detectable_difference: the smallest difference to the next that this design would have found;
         - z_score: mean over benchmarks of how many standard deviations the score is above the competitors' mean;
@@ -81,7 +81,7 @@ def ranking(scores: pl.DataFrame, by: By) -> pl.DataFrame:
             by: entry.name,
             "score": entry.total.mean,
             "standard_error": entry.total.standard_error,
-            **entry.variation,
+            **entry.variation(),
             **differences.row(place - 1),
             "z_score": z_scores.get(entry.name),
             "gain_over_untrained": entry.gain,
@@ -150,49 +150,35 @@ class _Entry:
     """A competitor: its items' scores by benchmark, and what they come to."""
 
     name: str
-    by_benchmark: dict[str, pl.DataFrame]
+    scores: pl.DataFrame
     total: Estimate
     gain: float | None
     counts: dict[str, int | None]
-    variation: dict[str, float | int | None]
 
     @staticmethod
     def of(name: str, means: pl.DataFrame, rows: pl.DataFrame) -> "_Entry":
         items = item_means(means, [*_CELL_ITEM, _SEED])
-        by_benchmark = {str(key[0]): frame for key, frame in items.partition_by("benchmark", as_dict=True).items()}
-        total = mean_over_benchmarks([mean_over_items_and_seeds(frame) for frame in by_benchmark.values()])
+        total = mean_over_items_and_seeds(items)
         known = means.filter(pl.col("untrained_score").is_not_null())
         gains = known.with_columns(score=pl.col("score") - pl.col("untrained_score"))
         parts = item_means(gains, list(_CELL_ITEM)).group_by("benchmark", maintain_order=True).agg(pl.mean("score"))
         gain = parts["score"].mean()
         counts = {name: None if rows[name].null_count() else int(rows[name].sum()) for name in _COUNTS}
         known_gain = gain if isinstance(gain, float) else None
-        return _Entry(name, by_benchmark, total, known_gain, counts, _variation(by_benchmark, total))
+        return _Entry(name, items, total, known_gain, counts)
 
     def minus(self, other: "_Entry") -> Estimate:
         """Return the paired difference to another competitor."""
-        parts = [
-            paired_difference_over_seeds(frame, other.by_benchmark[name]) for name, frame in self.by_benchmark.items()
-        ]
-        estimate = mean_over_benchmarks(parts)
-        return Estimate(
-            round(estimate.mean, _DIGITS),
-            None if estimate.standard_error is None else round(estimate.standard_error, _DIGITS),
-            estimate.items,
-            estimate.degrees_of_freedom,
-        )
+        estimate = paired_difference_over_seeds(self.scores, other.scores)
+        error = None if estimate.standard_error is None else round(estimate.standard_error, _DIGITS)
+        return replace(estimate, mean=round(estimate.mean, _DIGITS), standard_error=error)
 
-
-def _variation(by_benchmark: Mapping[str, pl.DataFrame], total: Estimate) -> dict[str, float | int | None]:
-    """Return the number of seeds, and how much the score varies over items alone and over seeds alone."""
-    if all(frame[_SEED].n_unique() < 2 for frame in by_benchmark.values()):
-        return {"seeds": 1, "error_items": total.standard_error, "error_seeds": None}
-    items = mean_over_benchmarks([clustered_mean(frame) for frame in by_benchmark.values()])
-    of_seeds = [frame.group_by(_SEED).agg(pl.col("score").mean()) for frame in by_benchmark.values()]
-    means = pl.concat(of_seeds).group_by(_SEED).agg(pl.col("score").mean())["score"]
-    deviation = means.std()
-    error = deviation / math.sqrt(len(means)) if isinstance(deviation, float) else None
-    return {"seeds": len(means), "error_items": items.standard_error, "error_seeds": error}
+    def variation(self) -> dict[str, float | int | None]:
+        """Return the number of seeds, and how much the score varies over items alone and over seeds alone."""
+        if (crossed := self.total.crossed) is None:
+            return {"seeds": 1, "error_items": self.total.standard_error, "error_seeds": None}
+        items, seeds = math.sqrt(crossed.of_items.sum()), math.sqrt(crossed.of_seeds)
+        return {"seeds": crossed.seeds, "error_items": items, "error_seeds": seeds}
 
 
 @dataclass(frozen=True)
@@ -232,9 +218,9 @@ def _z_scores(entries: Sequence[_Entry]) -> dict[str, float]:
     if len(entries) < 2:
         return {}
     totals = dict.fromkeys((entry.name for entry in entries), 0.0)
-    benchmarks = list(entries[0].by_benchmark)
+    benchmarks = entries[0].scores["benchmark"].unique().sort().to_list()
     for benchmark in benchmarks:
-        values = [clustered_mean(entry.by_benchmark[benchmark]).mean for entry in entries]
+        values = [clustered_mean(entry.scores.filter(benchmark=benchmark)).mean for entry in entries]
         mean = sum(values) / len(values)
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
         for entry, value in zip(entries, values, strict=True):

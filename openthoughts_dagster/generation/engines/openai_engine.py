@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
@@ -165,14 +165,7 @@ class OpenaiEngine:
     ) -> Completion:
         """Return the completion in a server's reply."""
         prompt_tokens, completion_tokens, served = self._counted(request, body, reply)
-        sent = len(body.get("prompt") or ())
-        if 0 < prompt_tokens + reply.cached_tokens < sent:
-            problem = (
-                f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts "
-                "silently; raise its context length, or set max_model_len to it"
-            )
-            return make_failure(request, problem, seconds, prompt_tokens=prompt_tokens, permanent=True, retries=retries)
-        return make_completion(
+        completion = make_completion(
             request,
             reply.text,
             reply.reason,
@@ -185,6 +178,14 @@ class OpenaiEngine:
             retries=retries,
             served=served,
         )
+        sent = len(body.get("prompt") or ())
+        if prompt_tokens + reply.cached_tokens >= sent:
+            return completion
+        problem = (
+            f"the server read only {prompt_tokens:,} of the {sent:,} tokens of the prompt: it cuts long prompts "
+            "silently; raise its context length, or set max_model_len to it"
+        )
+        return replace(completion, text="", finish_reason="error", error=problem, permanent=True)
 
     def _counted(self, request: Request, body: dict[str, Any], reply: Reply) -> tuple[int, int, dict[str, str]]:
         """Return the tokens of prompt and completion, counted here if the reply has none, and the ledger's remarks."""

@@ -107,7 +107,8 @@ def join_events(reply: HttpReply, events: list[dict[str, Any]]) -> HttpReply:
         body |= {name: event[name] for name in ("model", "system_fingerprint", "usage") if event.get(name)}
         if event.get("prompt_token_ids"):
             body["prompt_token_ids"] = event["prompt_token_ids"]
-        for part in event.get("choices") or []:
+        choices = event.get("choices")
+        for part in choices if isinstance(choices, list) else []:
             if not isinstance(part, dict) or part.get("index"):
                 continue
             _append(choice, {name: part.get(name) for name in ("text", "token_ids", "prompt_token_ids")})
@@ -124,10 +125,12 @@ def join_events(reply: HttpReply, events: list[dict[str, Any]]) -> HttpReply:
 
 def _append(to: dict[str, Any], delta: dict[str, Any]) -> None:
     for name, value in delta.items():
-        if isinstance(value, str) and name != "role":
-            to[name] = (to.get(name) or "") + value
-        elif isinstance(value, list):
-            to[name] = (to.get(name) or []) + value
+        held = to.get(name) or ("" if isinstance(value, str) else [])
+        if not isinstance(value, str | list) or name == "role":
+            continue
+        if type(held) is not type(value):  # Mistral sends the reasoning as parts, and then the answer as text
+            held, value = ([each] if isinstance(each, str) else each for each in (held, value))
+        to[name] = held + value
 
 
 def _chat_text(message: dict[str, Any]) -> str | None:
