@@ -22,6 +22,13 @@ from openthoughts_dagster.evaluation import OVERALL
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe
 
+_WORK = {
+    MODELS: "train the tiny models of the quickstart",
+    QUESTIONS: "read the source, score its questions, drop leaks and duplicates",
+    STUDENTS: "let the teacher answer, train a student on the answers, score it",
+    RANKINGS: "rank sources and teachers, sum the costs",
+}
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -40,6 +47,10 @@ class Piece:
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.job, self.source, self.teacher) if part)
+
+    def describe(self) -> str:
+        """The run in words: its job, its partition, and what it does."""
+        return f"{self}: {_WORK[self.job]}"
 
 
 @dataclass
@@ -73,7 +84,7 @@ def run_recipe(defs: dg.Definitions, recipe: Recipe, instance: dg.DagsterInstanc
             outcome.failed[piece] = f"not run: it needs {broken}"
             print(f"[{number}/{len(todo)}] {piece}: {outcome.failed[piece]}", flush=True)
             continue
-        print(f"[{number}/{len(todo)}] {piece}", flush=True)
+        print(f"[{number}/{len(todo)}] {piece.describe()}", flush=True)
         start = time.monotonic()
         run = run_here(defs, instance, piece.job, piece.partition_key)
         outcome.generated += run.generated
@@ -91,6 +102,28 @@ def leaderboard(rows: pl.DataFrame, by: str) -> str:
     return table(leaderboard_rows(rows, by).to_dicts())
 
 
+def explain(recipe: Recipe) -> str:
+    """What the columns of the leaderboards mean."""
+    names = " and ".join(each.name for each in recipe.evaluation.benchmarks if each.role == "dev")
+    return (
+        f"score: share of right answers to the benchmark items of {names}; ± s.e.: its standard error.\n"
+        "untrained: the score of the student before training; next below: the lead over the next row."
+    )
+
+
+def next_steps(recipe: Recipe) -> str:
+    """The commands that people want after a demo, with what they show."""
+    cell = f"{recipe.sources[0].name}/{recipe.teachers[0].name}"
+    steps = {"make ui": "see all of it in the Dagster UI"}
+    steps[f".venv/bin/openthoughts items {cell} --wrong"] = "what a student answered wrong"
+    if recipe.studies:
+        steps["make demo-studies"] = "compare variants of the recipe with several seeds"
+    if recipe.release:
+        steps["make demo-release"] = "make a data set of the answers, which others can load"
+    width = max(map(len, steps))
+    return "\n".join(f"  {command:{width}}  {shows}" for command, shows in steps.items())
+
+
 def _needs(piece: Piece, failed: Piece) -> bool:
     if failed.job == MODELS:
         return True
@@ -101,6 +134,11 @@ def main() -> int:
     """Run the recipe and print the leaderboards. Exit status 1 when a run failed."""
     start = time.monotonic()
     defs, recipe, settings = load_for_a_demo()
+    print(
+        f"Recipe {recipe.name}: {len(recipe.sources)} sources, {len(recipe.teachers)} teachers, {len(pieces(recipe))} "
+        f"runs.\nEverything is kept below {settings.data}; what is there already is not made again.\n",
+        flush=True,
+    )
     with alone_in(settings.data), dg.DagsterInstance.get() as instance:
         try:
             outcome = run_recipe(defs, recipe, instance)
@@ -112,13 +150,16 @@ def main() -> int:
         rows = lake.scan(ranking).filter(domain=OVERALL).collect()
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
+    print(f"\n{explain(recipe)}")
     print(
         f"\n{outcome.generated:,} completions generated ({outcome.reused:,} reused), {outcome.trained} students "
         f"trained, in {time.monotonic() - start:.0f} s."
     )
     for piece, reason in outcome.failed.items():
         print(f"FAILED {piece}: {reason}")
-    print("\nSee it all in the Dagster UI:  make ui")
+    if outcome.failed:
+        print("What succeeded is kept: mend the cause and run it again.")
+    print(f"\nWhat to do next:\n{next_steps(recipe)}")
     return 1 if outcome.failed else 0
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openthoughts_dagster_tests.loopback import serving
+
 SECRET = "wJalrXUtnFEMI-secret-of-the-test"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAKEYOFTHETEST", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
 Fault = Callable[[str, str], str | None]
@@ -94,14 +96,8 @@ def object_store(*buckets: str, port: int = 0, tls: Certificate | None = None) -
     context = (str(tls.certificate), str(tls.key)) if tls else None
     server = make_server("127.0.0.1", port, app, threaded=True, ssl_context=context)
     store.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield store.emptied(*buckets)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _gate(store: ObjectStore, app: Any) -> Any:

@@ -24,7 +24,8 @@ class AnswerSet:
 
     Args:
         label: The name of the questions in messages, such as the name of their source.
-        questions: Columns source, question_id, question and scores (a JSON object of numbers); ids are unique.
+        questions: Columns source, question_id, question and scores (a JSON object of numbers); ids are unique, and
+            their order is the same whenever they are read.
         samples: Answers for each question.
         partition: The columns and values of this set's partition of the three tables.
         asset: The asset that the ledger records as the one that paid.

@@ -13,7 +13,7 @@ from openthoughts_dagster.generation.ledger import missing_samples
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import completion_keys
-from openthoughts_dagster.lake import COMPLETIONS, Lake
+from openthoughts_dagster.lake import COMPLETIONS, Lake, read_slices
 from openthoughts_dagster.recipe import ModelReference, Sharding, Teacher
 
 _BATCH = 100_000  # questions whose texts are in memory at the same time
@@ -148,7 +148,7 @@ def _count_earlier(questions: pl.DataFrame) -> pl.Series:
 
 def _make_keys(model: Model, answers: AnswerSet, length_score: str | None) -> Iterator[pl.DataFrame]:
     sampling = model.reference.sampling
-    for batch in answers.questions.collect_batches(chunk_size=_BATCH):
+    for batch in read_slices(answers.questions, _BATCH):
         prompts = render_all(model, batch["question"].to_list())
         yield batch.select(
             "source",

@@ -176,5 +176,5 @@ def _suggest_remedy(lost: pl.DataFrame) -> str:
         return "materialize again to ask only for these"
     ask = "run `openthoughts retry` to ask them again once the cause is mended"
     if refused == lost.height:
-        return f"all of these failed for good, and materializing does not ask them again: {ask}"
-    return f"materialize again to ask for these, except for {refused:,} that failed for good: {ask}"
+        return f"all of these failed permanently, and materializing does not ask them again: {ask}"
+    return f"materialize again to ask for these, except for {refused:,} that failed permanently: {ask}"

@@ -138,12 +138,12 @@ def _read_examples(path: str) -> list[str]:
         rows = pl.read_parquet(path) if path.endswith(".parquet") else pl.read_ndjson(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ValueError(
-            f"the examples {path} of answer_filter cannot be read: {(str(error).splitlines() or [''])[0]}; name a JSON "
+            f"answer_filter: the examples {path} cannot be read: {(str(error).splitlines() or [''])[0]}; name a JSON "
             "Lines or Parquet file, relative to the recipe's folder"
         ) from error
     if "text" not in rows.columns:
         raise ValueError(
-            f"the examples {path} of answer_filter have no column 'text'; they have {', '.join(rows.columns)}"
+            f"answer_filter: the examples {path} have no column 'text'; they have {', '.join(rows.columns)}"
         )
     texts = [_TAGS.sub("\n\n", text) for text in rows["text"].cast(pl.String) if text]
     return [text for text in texts if text.strip()]

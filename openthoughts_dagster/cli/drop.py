@@ -87,7 +87,7 @@ def drop(
     return Dropped(f"{zone.address}/{name}", kept, rejected, "" if source.domain in domains else new)
 
 
-def in_words_of_options(message: str) -> str:
+def name_options(message: str) -> str:
     """Replace the names of settings in a message by options of the command: `columns.question` by `--question`."""
     for setting, option in _OPTIONS.items():
         message = message.replace(setting, option)

@@ -165,7 +165,7 @@ def _comparison_row(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any
         "solved by": names.get(row["solved"], row["solved"]),
         "prompt": _one_line(row["prompt"]),
         "reference": _one_line(row["reference"], 20),
-        **{name: _one_line(row[f"{side}_answer"]) for side, name in names.items()},
+        **{name: _one_line(row[f"{side}_error"] or row[f"{side}_answer"]) for side, name in names.items()},
     }
 
 

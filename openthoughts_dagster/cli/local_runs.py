@@ -4,7 +4,6 @@ A daemon would start a process for each run, and each process would start its ow
 runs.
 """
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import dagster as dg
 
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import Recipe, RecipeError
+from openthoughts_dagster.storage import hold_file
 
 _PID = "openthoughts/demo_pid"
 _QUIET = {
@@ -106,12 +106,8 @@ def fail_orphans(instance: dg.DagsterInstance) -> None:
 @contextmanager
 def alone_in(data: Path) -> Iterator[None]:
     """Lock a data folder for one demo or study at a time. A second process exits with a message."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "demo.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(f"another demo or study is running on {data}; wait for it, or use another OPENTHOUGHTS_DATA")
+    says = f"another demo or study is running on {data}; wait for it, or use another OPENTHOUGHTS_DATA"
+    with hold_file(data / "demo.lock", lambda: sys.exit(says)):
         yield
 
 

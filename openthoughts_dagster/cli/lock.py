@@ -22,12 +22,17 @@ from openthoughts_dagster.recipe.lock import (
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing: say what has moved on the hub since, and end with 1 if so.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing: say which commits are no longer the newest on the hub. Exit status 1 if any.",
+)
 @click.pass_context
 def lock(context: click.Context, check: bool) -> None:
-    """Write the commits of the hub's data sets and models into a lock file beside the recipe, which runs then read.
+    """Write the commits of the hub's data sets and models into a lock file beside the recipe.
 
-    The newest commits are taken. Sources that landed are not locked, and a commit that the recipe names stays.
+    Runs read these commits. The newest ones are taken. Sources that landed are not locked, and a commit that the recipe
+    names stays.
     """
     try:
         file = find_recipe(context.obj.settings.recipe)

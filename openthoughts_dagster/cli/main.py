@@ -12,7 +12,7 @@ from openthoughts_dagster.cli.backfill import launch
 from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.doctor import run_checks
 from openthoughts_dagster.cli.doctor_lake import check_readings
-from openthoughts_dagster.cli.drop import drop, in_words_of_options
+from openthoughts_dagster.cli.drop import drop, name_options
 from openthoughts_dagster.cli.instance import open_instance
 from openthoughts_dagster.cli.items import compare, items
 from openthoughts_dagster.cli.leaks import leaks
@@ -102,15 +102,15 @@ def backfill(here: Deployment, teacher: str, sources: Sequence[str], ui: str, ye
 @_with_launch_options
 @click.pass_obj
 def retry(here: Deployment, teacher: str, sources: Sequence[str], ui: str, yes: bool) -> None:
-    """Ask again what a teacher refused for good, such as prompts over a limit or without credit.
+    """Ask a teacher again what it refused permanently, such as prompts over a limit or without credit.
 
-    Runs ask such requests only once, since the same request would fail again: retry them when the cause is mended.
+    Runs send such requests only once, since the same request would fail again. Use this when the cause is fixed.
     """
     [teacher], names, now = here.teachers([teacher]), here.sources(sources), datetime.now(UTC)
     rows, refused = refused_answers(here.recipe, here.lake, names, teacher, here.folders, now)
     click.echo(table(rows))
     if not refused:
-        click.echo(f"nothing that {teacher} was asked failed for good; `openthoughts backfill` asks the rest")
+        click.echo(f"no request to {teacher} failed permanently; `openthoughts backfill` asks for missing answers")
         return
     if not yes:
         click.confirm("Launch it?", abort=True)
@@ -136,10 +136,10 @@ def status(context: click.Context) -> None:
 
 
 @main.command()
-@click.option("--files", default=50, show_default=True, help="Partitions with no more files stay as they are.")
+@click.option("--files", default=50, show_default=True, help="Merge the files of partitions that have more than this.")
 @click.pass_obj
 def maintain(here: Deployment, files: int) -> None:
-    """Merge the small files of all tables, delete old files and leftovers, and say what that freed."""
+    """Merge the small files of all tables, and delete old files and leftovers."""
     rows, total = maintain_lake(here.lake, files, here.settings)
     click.echo(table(rows))
     click.echo(total)
@@ -175,7 +175,7 @@ def add(
     try:
         dropped = drop(here.settings.landing, here.recipe, name or file.name.split(".")[0], file, manifest, replace)
     except (ValueError, OSError) as error:
-        raise click.ClickException(in_words_of_options(str(error))) from error
+        raise click.ClickException(name_options(str(error))) from error
     click.echo(f"{dropped.address} is complete ({dropped.describe()}); the landing sensor takes it at its next look")
 
 
@@ -208,7 +208,7 @@ def put(here: Deployment, folder: Path, address: str, replace: bool) -> None:
 @click.option("--read-all", is_flag=True, help="Read every file of the lake, to find damage in any row. Slow.")
 @click.pass_context
 def doctor(context: click.Context, read_all: bool) -> None:
-    """Check recipe, lake, landing place, Dagster, engines, servers, keys and accelerators, and say what to do."""
+    """Check the recipe, the lake, engines, servers, keys and accelerators, and say what to do."""
     found = run_checks(context.obj.settings, read_all)
     for finding in found:
         mark = {True: "ok     ", False: "PROBLEM", None: "note   "}[finding.good]

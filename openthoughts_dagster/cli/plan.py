@@ -40,7 +40,7 @@ def plan(
     study: str | None,
     as_json: bool,
 ) -> None:
-    """Show what everything that is missing would cost: judges, teachers, students, evaluation, studies, release.
+    """Show what everything that is missing would cost, stage by stage.
 
     Starts no engine and writes nothing. Before curation the number of questions is an upper bound. What has no price in
     the recipe, or was never measured, is unknown. Notes say what would stop the release, such as a licence.

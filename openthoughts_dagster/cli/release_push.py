@@ -37,7 +37,8 @@ def push(here: Deployment, teacher: str, dry_run: bool, yes: bool) -> None:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(plan.describe()))
     if failed:
-        raise click.ClickException(f"{len(failed)} gates stop the release: docs/release.md has what each means")
+        stop = "1 gate stops" if len(failed) == 1 else f"{len(failed)} gates stop"
+        raise click.ClickException(f"{stop} the release: docs/release.md has what each means")
     if dry_run:
         return
     if not yes:
@@ -49,7 +50,10 @@ def push(here: Deployment, teacher: str, dry_run: bool, yes: bool) -> None:
 @click.argument("teacher")
 @click.pass_obj
 def card(here: Deployment, teacher: str) -> None:
-    """Print the card of TEACHER's version as a push would write it now, with scores and studies that came later."""
+    """Print the card of TEACHER's version as a push would write it now.
+
+    Scores and studies that came after the version are in it.
+    """
     [teacher] = here.teachers([teacher])
     try:
         with tempfile.TemporaryDirectory() as scratch:

@@ -21,7 +21,7 @@ UI = "http://127.0.0.1:3000"
 )
 @click.pass_obj
 def report(here: Deployment, html: Path | None, ui: str) -> None:
-    """Show what came of the recipe: the funnel, what it cost, the rankings, the studies and the release."""
+    """Show the results of the recipe: the funnel, costs, rankings, studies and the release."""
     if html is not None:
         write_page(html, report_page(here.lake, here.recipe, ui))
         return

@@ -51,7 +51,7 @@ def refused_answers(
                 {
                     "teacher": teacher,
                     "source": source,
-                    "failed for good": refused,
+                    "failed permanently": refused,
                     "to generate": again.completions,
                     "cost": cost,
                 }

@@ -74,7 +74,7 @@ def plan(here: Deployment, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def show(here: Deployment, name: str) -> None:
-    """Show the arms, the differences and the decision of study NAME as they were found last."""
+    """Show the arms, the differences and the decision in the latest results of study NAME."""
     try:
         asked = study_named(here.recipe, name)
         version = study_version(here.recipe, asked)
@@ -94,7 +94,7 @@ def show(here: Deployment, name: str) -> None:
 @click.option("--arm", help="The arm to take; the one that the study decided for when absent.")
 @click.pass_obj
 def adopt(here: Deployment, name: str, arm: str | None) -> None:
-    """Print what the recipe would say if it took the arm that won study NAME, as YAML. Changes no file."""
+    """Print the settings of the arm that won study NAME, as YAML for the recipe. Changes no file."""
     from openthoughts_dagster.studies import study_result
 
     try:

@@ -33,7 +33,7 @@ def trace_command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Show where NAME comes from, why it stayed, and which students learned from it.
+    """Show where NAME comes from, why it was kept or dropped, and which students learned from it.
 
     NAME is the id of a question or of a completion; with POSITION it is a release (its teacher, or its name), and
     POSITION the place of one of its rows. Without NAME, --benchmark and --item lead from a benchmark to the training

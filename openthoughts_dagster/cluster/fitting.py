@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from openthoughts_dagster.cluster.loading import ClusterError
 from openthoughts_dagster.cluster.settings import Cluster
-from openthoughts_dagster.cluster.step_work import in_our_pods
+from openthoughts_dagster.cluster.step_work import runs_in_our_pods
 from openthoughts_dagster.recipe import ModelReference, Recipe
 
 
@@ -22,7 +22,7 @@ def check_fits(recipe: Recipe, cluster: Cluster) -> None:
 def _find_problems(recipe: Recipe, cluster: Cluster) -> Iterator[str]:
     has = ", ".join(sorted(cluster.accelerators)) or "no accelerators"
     for name, model in _models(recipe):
-        if not in_our_pods(model):
+        if not runs_in_our_pods(model):
             continue  # the server has the hardware
         if "hardware" not in model.model_fields_set:
             yield (
@@ -65,7 +65,7 @@ def _find_mixed_judges(recipe: Recipe) -> Iterator[str]:
     kinds = {
         judge.hardware.accelerator: judge.name
         for judge in recipe.judges
-        if in_our_pods(judge) and judge.hardware.accelerator is not None
+        if runs_in_our_pods(judge) and judge.hardware.accelerator is not None
     }
     if len(kinds) > 1:
         named = ", ".join(f"{name} on {accelerator}" for accelerator, name in kinds.items())

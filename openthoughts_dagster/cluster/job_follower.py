@@ -97,7 +97,7 @@ class JobFollower:
             stuck = self._log_waiting_reasons(job, pods)
             stuck_since = None if stuck is None else stuck_since or time.monotonic()
             if stuck and stuck_since and time.monotonic() - stuck_since > self._patience.total_seconds():
-                raise JobFailed(f"waits for what may never be there: {stuck}")
+                raise JobFailed(f"its pods cannot start: {stuck}")
             time.sleep(_POLL_SECONDS)
 
     def _record_pods(self, pods: list[Object]) -> None:

@@ -79,7 +79,7 @@ class NodesOfCluster:
                 if fruitless > self.cluster.lost_pods or (small and fruitless >= MOST_TOO_SMALL):
                     hint = "; raise memory or disk of student.hardware" if small else ""
                     raise JobFailed(
-                        f"{fruitless} times without a new checkpoint{hint}; the last time: {failed}"
+                        f"its pods ended {fruitless} times without a new checkpoint{hint}; the last time: {failed}"
                     ) from failed
                 self.log(f"student: lost a pod, all start again from the last checkpoint: {failed}")
             wait_until_gone(self.api, name, self._grace)

@@ -79,13 +79,13 @@ def _scoring_judges(recipe: Recipe, domains: set[str]) -> list[Judge]:
     return [judge for judge in recipe.judges if judge.name in names]
 
 
-def in_our_pods(model: ModelReference) -> bool:
+def runs_in_our_pods(model: ModelReference) -> bool:
     """Whether the model runs in the pod that asks it, and not behind a server."""
     return not is_served(model.engine)
 
 
 def _work_with_models(kind: Kind, models: Sequence[ModelReference]) -> StepWork:
-    own = [model for model in models if in_our_pods(model)]
+    own = [model for model in models if runs_in_our_pods(model)]
     if not models:
         return StepWork("cpu")
     if not own:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 
 from openthoughts_dagster.generation.servers.http_client import post_json
 from openthoughts_dagster.generation.servers.retry_policy import RequestFailed
+from openthoughts_dagster.lake.credentials import without_credentials
 
 WEBHOOK = "OPENTHOUGHTS_ALERT_WEBHOOK"
 ADDRESS = "OPENTHOUGHTS_UI"
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|DATABASE_URL|POSTGRES", re.IGNORECASE)
-_IN_ADDRESS = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 _IN_HEADER = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"']?\s*[:=]\s*[\"']?)[A-Za-z0-9_\-.~+/]{8,}")
 _LONGEST, _ATTEMPTS = 1500, 3
 _REFUSED = (400, 413, 415, 422)  # the fault is in this message, not in the server or the address
@@ -83,5 +83,5 @@ def _remove_secrets(text: str, environment: Mapping[str, str]) -> str:
     for name, value in environment.items():
         if _SECRET.search(name) and len(value) >= 6:
             text = text.replace(value, f"[{name}]")
-    text = _IN_HEADER.sub(r"\1[secret]", _IN_ADDRESS.sub(r"\1:[secret]@", text))
+    text = _IN_HEADER.sub(r"\1[secret]", without_credentials(text))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 
 from openthoughts_dagster.defs import automation, check_rules
 from openthoughts_dagster.defs.asset_entry import ERROR, QUICKSTART_MODELS, WARN, AssetEntry
-from openthoughts_dagster.defs.assets.arm_answers import arm_answers_asset
-from openthoughts_dagster.defs.assets.arm_scores import arm_scores_asset
-from openthoughts_dagster.defs.assets.arm_student import arm_student_asset
 from openthoughts_dagster.defs.assets.benchmark_scores import benchmark_scores_asset
 from openthoughts_dagster.defs.assets.deduped_questions import deduped_questions_asset
 from openthoughts_dagster.defs.assets.generation_costs import generation_costs_asset
@@ -20,35 +17,12 @@ from openthoughts_dagster.defs.assets.raw_sources import raw_sources_asset
 from openthoughts_dagster.defs.assets.reference_scores import reference_scores_asset
 from openthoughts_dagster.defs.assets.scored_questions import scored_questions_asset
 from openthoughts_dagster.defs.assets.student_checkpoint import student_checkpoint_asset
-from openthoughts_dagster.defs.assets.study_results import study_results_asset
 from openthoughts_dagster.defs.assets.teacher_answers import teacher_answers_asset
-from openthoughts_dagster.defs.jobs import (
-    ANSWERS,
-    EVALUATION,
-    MODELS,
-    QUESTIONS,
-    RANKINGS,
-    REFERENCES,
-    STUDENTS,
-    STUDY_ANSWERS,
-    STUDY_DECISION,
-    STUDY_STUDENTS,
-)
-from openthoughts_dagster.defs.partitions import (
-    BY_ARM,
-    BY_ARM_STUDENT,
-    BY_CELL,
-    BY_REFERENCE,
-    BY_SOURCE,
-    BY_STUDY,
-    students_of_arms,
-    studies_of_students,
-)
+from openthoughts_dagster.defs.jobs import ANSWERS, EVALUATION, MODELS, QUESTIONS, RANKINGS, REFERENCES, STUDENTS
+from openthoughts_dagster.defs.partitions import BY_CELL, BY_REFERENCE, BY_SOURCE
 from openthoughts_dagster.defs.release_entries import RELEASE_ENTRIES
+from openthoughts_dagster.defs.study_entries import STUDY_ENTRIES
 from openthoughts_dagster.lake import (
-    ARM_ANSWERS,
-    ARM_SCORES,
-    ARM_STUDENTS,
     BENCHMARK_SCORES,
     DEDUPED_QUESTIONS,
     GENERATION_COSTS,
@@ -57,16 +31,10 @@ from openthoughts_dagster.lake import (
     SCORED_QUESTIONS,
     SOURCE_RANKING,
     STUDENT_CHECKPOINTS,
-    STUDY_RESULTS,
     TEACHER_ANSWERS,
     TEACHER_RANKING,
 )
 from openthoughts_dagster.recipe import Recipe
-
-
-def _has_studies(recipe: Recipe) -> bool:
-    return bool(recipe.studies)
-
 
 CATALOGUE: tuple[AssetEntry, ...] = (
     AssetEntry(
@@ -213,75 +181,7 @@ CATALOGUE: tuple[AssetEntry, ...] = (
         checks={check_rules.costs_add_up: ERROR},
         watched_for_age=True,
     ),
-    AssetEntry(
-        "arm_answers",
-        arm_answers_asset,
-        group="studies",
-        owner="models",
-        kinds=frozenset({"deltalake", "llm"}),
-        partitions=BY_ARM,
-        table=ARM_ANSWERS,
-        inputs=("scored_questions", "deduped_questions"),
-        uses_models=True,
-        runs="teacher",
-        retries=True,
-        pays_models=True,
-        jobs=(STUDY_ANSWERS,),
-        checks={check_rules.arm_answers_are_complete: ERROR},
-        present=_has_studies,
-    ),
-    AssetEntry(
-        "arm_student",
-        arm_student_asset,
-        group="studies",
-        owner="models",
-        kinds=frozenset({"pytorch", "huggingface"}),
-        partitions=BY_ARM_STUDENT,
-        table=ARM_STUDENTS,
-        inputs=("arm_answers",),
-        mappings={"arm_answers": students_of_arms},
-        uses_models=True,
-        runs="student",
-        retries=True,
-        pays_models=True,
-        jobs=(STUDY_STUDENTS,),
-        checks={check_rules.checkpoint_is_whole: ERROR, check_rules.loss_fell: WARN},
-        present=_has_studies,
-    ),
-    AssetEntry(
-        "arm_scores",
-        arm_scores_asset,
-        group="studies",
-        owner="models",
-        kinds=frozenset({"deltalake", "huggingface"}),
-        partitions=BY_ARM_STUDENT,
-        table=ARM_SCORES,
-        inputs=("arm_student",),
-        runs="student",
-        retries=True,
-        pays_models=True,
-        jobs=(STUDY_STUDENTS,),
-        checks={check_rules.every_item_is_scored: ERROR},
-        present=_has_studies,
-    ),
-    AssetEntry(
-        "study_results",
-        study_results_asset,
-        group="studies",
-        owner="data",
-        kinds=frozenset({"deltalake", "polars"}),
-        partitions=BY_STUDY,
-        table=STUDY_RESULTS,
-        inputs=("arm_scores",),
-        mappings={"arm_scores": studies_of_students},
-        jobs=(STUDY_DECISION,),
-        checks={
-            check_rules.arm_is_comparable: WARN,
-            check_rules.arms_are_not_cut_off: WARN,
-            check_rules.arms_can_be_told_apart: WARN,
-        },
-        present=_has_studies,
-    ),
+    *STUDY_ENTRIES,
     *RELEASE_ENTRIES,
     *(
         AssetEntry(

@@ -58,7 +58,9 @@ def _result(asset: str, rule: Rule, severity: dg.AssetCheckSeverity, at: Partiti
         passed=finding.passed,
         severity=severity,
         description=finding.says,
-        metadata=finding.numbers,
+        metadata={
+            name: round(value, 4) if isinstance(value, float) else value for name, value in finding.numbers.items()
+        },
     )
 
 

@@ -206,7 +206,7 @@ def _format_value(value: Any, unit: Unit | None) -> int | float | str:
 
 def _format_cell(value: Any, characters: int = _CELL_CHARACTERS) -> str:
     """Format a value for one line of a Markdown table. Markup is escaped, since the value may be model output."""
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = f"{value:.{_SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else str(value)
     text = break_addresses(text if len(text) <= characters else text[: characters - 1] + "…")
     for character, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):
         text = text.replace(character, escaped)

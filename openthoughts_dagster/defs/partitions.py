@@ -101,6 +101,11 @@ BY_REFERENCE = static_kind("compared_model", lambda recipe: list(recipe.referenc
 BY_TEACHER = static_kind(TEACHER, lambda recipe: [teacher.name for teacher in recipe.teachers])
 
 
+def every_source(_: Recipe) -> dg.PartitionMapping:
+    """Map all sources to every arm. The design of an arm says which of them it reads."""
+    return dg.AllPartitionMapping()
+
+
 def students_of_arms(recipe: Recipe) -> dg.PartitionMapping:
     """Map each arm to the students that read it: STUDY.ARM to STUDY.ARM.SEED."""
     return dg.StaticPartitionMapping({key: _below(key, student_keys(recipe)) for key in arm_keys(recipe)})

@@ -34,8 +34,8 @@ class StepOutputs(dg.ConfigurableIOManager):
             problem = "it would come back as another value" if json.loads(text) != obj else ""
         if problem:
             raise StepOutputError(
-                f"{context.step_key}.{context.name}: a {type(obj).__name__} cannot be handed on as JSON: {problem}. "
-                "Steps hand on counts and names; rows belong in the lake"
+                f"{context.step_key}.{context.name}: a {type(obj).__name__} cannot be passed on as JSON: {problem}. "
+                "Steps pass on counts and names; rows belong in the lake"
             )
         write_object(self._place(context), text.encode())
 
@@ -45,8 +45,8 @@ class StepOutputs(dg.ConfigurableIOManager):
         data = read_object(place)
         if data is None:
             raise StepOutputError(
-                f"{place}: what the step before handed on is not there any more: launch the partition again instead of "
-                "going on from the failure; what was paid for is in the ledger"
+                f"{place}: the output of an earlier step is gone: launch the partition again instead of re-executing "
+                "it from the failure; what was paid for is in the ledger"
             )
         return json.loads(data)
 

@@ -19,17 +19,24 @@ from openthoughts_dagster.recipe import Recipe, Student
 from openthoughts_dagster.storage import local_path
 from openthoughts_dagster.training.card import SCORES, scores_page
 
+_SHARES = {
+    "score": "score",
+    "standard_error": "± s.e.",
+    "untrained_score": "untrained",
+    "pass_at_k": "pass@k",
+    "of_answered": "of answered",
+}
+"""The columns of shares in the table of benchmarks, by what they are called there."""
 _END = 600  # characters of an answer that are shown: its end has the result
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of a student, what they cost, and where lighteval's files are."""
+    """The scores of a student, what they cost, and the folder of lighteval's files."""
 
     scores: StudentScores
     usage: Usage
     address: str
-    files: list[str]
 
 
 def score_on_benchmarks(
@@ -61,13 +68,13 @@ def score_on_benchmarks(
     trained = student.model_copy(update={"model": checkpoint, "revision": None})
     usage, sampling = Usage(), recipe.evaluation.sampling
     after = models.ledger_client(lake, trained, sampling, usage, Purpose(asset, label, teacher), log)
-    before = models.ledger_client(lake, student, sampling, usage, Purpose(asset), log)
+    before = models.ledger_client(lake, student, sampling, usage, Purpose(asset), lambda line: log(f"untrained {line}"))
     below = ("evaluations", *folder_name.split("|"))
     folder, address = models.workplace(*below), models.address(*below)
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
-    reports = models.folders.put_files(folder, scores.files, address)
+    models.folders.put_files(folder, scores.files, address)
     put_scores_page(models, checkpoint, scores, folder_name.replace("|", " by "))
-    return Scored(scores, usage, address, sorted(report.removeprefix(f"{address}/") for report in reports))
+    return Scored(scores, usage, address)
 
 
 def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
@@ -83,11 +90,19 @@ def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScor
 def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and their cost."""
     summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
+    shares = {
+        name: shown
+        for name, shown in _SHARES.items()
+        if name in summary.columns and summary[name].null_count() < summary.height
+    }
     return {
         "dagster/row_count": scored.scores.items.height,
         "score": score,
         **({} if untrained is None else {"untrained_score": untrained}),
-        "benchmarks": table(summary, dict.fromkeys(("score", "of_answered", "standard_error", "untrained_score"), "%")),
+        "benchmarks": table(
+            summary.select("benchmark", *shares, "items").rename(shares), dict.fromkeys(shares.values(), "%")
+        ),
+        "samples": table(summary.select("benchmark", "failed", "truncated", pl.col("no_answer").alias("no answer"))),
         "samples_failed": int(summary["failed"].sum()),
         "samples_truncated": int(summary["truncated"].sum()),
         "samples_without_answer": int(summary["no_answer"].sum()),
@@ -95,11 +110,10 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
         "plot": draw_bars(
             summary["benchmark"].to_list(),
             summary["score"].to_list(),
-            summary["standard_error"].to_list(),
+            summary["standard_error"].fill_null(0.0).to_list(),
             title=f"{title} (2 standard errors)",
         ),
         "lighteval_results": dg.MetadataValue.path(scored.address),
-        "lighteval_files": scored.files,
         **cost(scored.usage),
     }
 

@@ -16,6 +16,7 @@ from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import SourceRows, Trained, train_student
+from openthoughts_dagster.training.templates import OWN
 
 
 def train_on_rows(
@@ -102,7 +103,8 @@ def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[s
         "dagster/row_count": trained.rows,
         "rows_dropped_too_long": trained.dropped_rows,
         "rows_cut_off": trained.cut_rows,
-        "chat_template": f"{trained.template}; it renders prompts as the scoring does",
+        "chat_template": ("the base model's" if trained.template == OWN else trained.template)
+        + "; prompts are rendered as when the student is scored",
         **({"attention": trained.attention} if trained.attention else {}),
         "steps": trained.steps,
         "train_tokens": trained.train_tokens,

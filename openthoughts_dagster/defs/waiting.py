@@ -31,7 +31,8 @@ def wait_for_person(context: dg.OpExecutionContext, teacher: str, planned: Answe
         Failure: It says what would be asked and what it costs. `openthoughts status` reads the run's tag.
     """
     if planned.moved and _is_automatic(context.run):
-        says = f"{planned.moved:,} answers to answered questions would be asked again: {planned.estimate.says()}"
+        again = f"{planned.moved:,} answers to questions that have answers would be generated again"
+        says = f"{again}: {planned.estimate.says()}"
         raise _waits(context, f"{teacher} (model, prompt, sampling or number of answers)", says)
 
 
@@ -50,7 +51,7 @@ def judges_wait_for_person(context: dg.AssetExecutionContext) -> Iterator[None]:
     try:
         yield
     except TooManyMissing as error:
-        says = f"scored questions would be scored again: {error.expected.says()}"
+        says = f"questions that have scores would be scored again: {error.expected.says()}"
         raise _waits(context, "its judges (model, prompt, sampling or scores)", says) from None
 
 
@@ -64,7 +65,7 @@ def _waits(context: dg.OpExecutionContext | dg.AssetExecutionContext, whose: str
     context.instance.add_run_tags(context.run.run_id, {WAITS_TAG: says})
     return dg.Failure(
         f"{context.partition_key} waits for a person: the settings of {whose} changed since it was made. {says}. "
-        "Nothing was asked, and the tables are as they were. Materialize the partition or re-execute the run "
+        "No model was asked, and no table changed. Materialize the partition or re-execute the run "
         "to pay for it (answers also by `openthoughts backfill`), or change the settings back",
         metadata={"would_be_asked": says},
         allow_retries=False,

@@ -96,8 +96,8 @@ def compare_items(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     Returns:
         A row for each item that both answered: benchmark, metric, item, position, reference, solved (`first` or
         `second` where one has the higher score, `both` or `neither` where the scores are equal), first_score,
-        second_score, prompt, and for each of the two its reasoning, answer, extracted, finish_reason and completion_id
-        of one sample: a right one of the student with the higher score, and a wrong one of the other.
+        second_score, prompt, and for each of the two its reasoning, answer, extracted, finish_reason, error and
+        completion_id of one sample: a right one of the student with the higher score, and a wrong one of the other.
     """
     key = list(ITEM_KEY)
     means = [rows.group_by(key).agg(pl.col("item_score").first()) for rows in (first, second)]
@@ -109,7 +109,7 @@ def compare_items(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
             better=pl.when(pl.col("solved").is_in([name, "both"])).then(-pl.col("score")).otherwise("score")
         )
         one = ahead.sort(*key, "better", "repeat", nulls_last=True).unique(key, keep="first", maintain_order=True)
-        shown = ("reasoning", "answer", "extracted", "finish_reason", "completion_id")
+        shown = ("reasoning", "answer", "extracted", "finish_reason", "error", "completion_id")
         sides.append(one.select(*key, "position", "reference", "prompt", **{f"{name}_{c}": pl.col(c) for c in shown}))
     joined = both.join(sides[0], on=key).join(sides[1], on=key, suffix="_of_second")
     joined = joined.with_columns(pl.coalesce(c, f"{c}_of_second") for c in ("position", "reference", "prompt"))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from openthoughts_dagster.evaluation.reading import MATH_WORKERS
 from openthoughts_dagster.evaluation.run import evaluate
-from openthoughts_dagster.evaluation.statistics import clustered_mean
+from openthoughts_dagster.evaluation.statistics import clustered_mean, pass_at_k
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.lake import BENCHMARK_SCORES
 from openthoughts_dagster.recipe import Evaluation
@@ -60,8 +61,9 @@ class StudentScores:
 
         Returns:
             Columns benchmark, score (of all samples: one that failed is wrong), of_answered (of the samples whose
-            requests succeeded; null where none did), standard_error, untrained_score (of students), items, failed,
-            truncated and no_answer.
+            did not fail; null where all did), standard_error (null for one item), pass_at_k (share of items of which
+            any of the k repeats is right; null without repeats, or where answers can be partly right), untrained_score
+            (of students), items, failed, truncated and no_answer.
         """
         rows: list[dict[str, Any]] = []
         for (name,), own in self.items.partition_by("benchmark", as_dict=True).items():
@@ -72,7 +74,8 @@ class StudentScores:
                     "benchmark": name,
                     "score": after.mean,
                     "of_answered": _of_answered(own),
-                    "standard_error": after.standard_error or 0.0,
+                    "standard_error": after.standard_error,
+                    "pass_at_k": _pass_at_repeats(own),
                     **({"untrained_score": before.mean} if before else {}),
                     "items": after.items,
                     "failed": own["failed"].sum(),
@@ -80,7 +83,17 @@ class StudentScores:
                     "no_answer": own["no_answer"].sum(),
                 }
             )
-        return pl.DataFrame(rows)
+        return pl.DataFrame(
+            rows, schema_overrides=dict.fromkeys(("of_answered", "standard_error", "pass_at_k"), pl.Float64)
+        )
+
+
+def _pass_at_repeats(items: pl.DataFrame) -> float | None:
+    right = (items["score"] * items["repeats"]).to_numpy()
+    least = items["repeats"].min()
+    if not isinstance(least, int) or least < 2 or not np.allclose(right, right.round()):
+        return None
+    return float(pass_at_k(right.round().astype(int), items["repeats"].to_numpy(), least).mean())
 
 
 def _of_answered(items: pl.DataFrame) -> float | None:

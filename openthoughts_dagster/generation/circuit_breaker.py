@@ -42,6 +42,6 @@ class CircuitBreaker:
             or self._permanent >= _PERMANENT_FAILURES
         ):
             raise EngineError(
-                f"{self._name}: stopped, for the last {self._transient + self._permanent:,} requests all failed; the "
-                f"last one: {completion.error}. Mend that and run it again: what was generated before is kept"
+                f"{self._name}: stopped, because the last {self._transient + self._permanent:,} requests all failed. "
+                f"The last error: {completion.error}. Correct this and run it again: generated completions are kept"
             )

@@ -58,11 +58,13 @@ class Estimate:
         """Return the estimate as one line for a log."""
         if not self.completions:
             return f"nothing to generate: all {self.reused:,} completions are in the ledger"
-        hours = "an unknown time" if self.accelerator_hours is None else f"{self.accelerator_hours:,.1f} accelerator-h"
-        cost = "unknown" if self.cost is None else f"{self.cost:,.2f} {self.currency}"
+        parts = [f"about {self.completion_tokens:,.0f} tokens"]
+        if self.accelerator_hours:  # none without accelerators
+            parts.append(f"{self.accelerator_hours:,.1f} accelerator-hours")
+        parts.append("cost unknown" if self.cost is None else f"cost {self.cost:,.2f} {self.currency}")
         return (
-            f"{self.completions:,} completions to generate ({self.reused:,} reused), about "
-            f"{self.completion_tokens:,.0f} tokens, {hours}, cost {cost} ({self.basis})"
+            f"{self.completions:,} completions to generate ({self.reused:,} reused): {', '.join(parts)} "
+            f"(estimated {self.basis})"
         )
 
 

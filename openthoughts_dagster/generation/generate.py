@@ -160,7 +160,7 @@ def generate(
             done = usage.generated + usage.failed
             deaths, ended = (1, done) if done > ended else (deaths + 1, ended)
             if deaths >= _DEATHS:
-                raise EngineError(f"{error}. It died {deaths} times without ending one request") from error
+                raise EngineError(f"{error}. It died {deaths} times without finishing a request") from error
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
     spent = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
     usage.costs[model.reference.price.currency] = spent  # type: ignore[assignment]  # a Counter of floats

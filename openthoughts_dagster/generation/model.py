@@ -140,7 +140,8 @@ def locate(reference: ModelReference, folder: Path, folders: Folders | None = No
     if Path(reference.model).is_dir():  # the libraries that load models would take it without a word
         raise EngineError(
             f"{reference.name}: there is a folder {reference.model} in the present directory, which would be read in "
-            f"place of the hub's model of this id: start elsewhere, or write ./{reference.model} to mean a folder"
+            f"place of the hub's model of this id: start this process in another directory, or write "
+            f"./{reference.model} if you mean the folder"
         )
     return Model(reference, reference.model, ModelIdentity(reference.model, _revision_of(reference)))
 
@@ -156,7 +157,10 @@ def _locate_published(reference: ModelReference, base: Path, folders: Folders, w
     if _is_folder(reference.model):
         path = (base / Path(reference.model).expanduser()).resolve()
         if not path.exists():
-            raise EngineError(f"{reference.name}: there is no {path}: correct `model`, the data set with the answers")
+            raise EngineError(
+                f"{reference.name}: there is no {path}: correct the `model` of this teacher, which names the data set "
+                "with its answers"
+            )
         revision = _folder_revision(str(path)) if path.is_dir() else file_digest(path).hex()
         return Model(reference, str(path), ModelIdentity(str(path), revision, local=True, asked_with=asked_with))
     commit = reference.revision
@@ -208,7 +212,7 @@ def _fetch_folder(
 ) -> tuple[Path, str]:
     """Return a local copy of the folder at an address, and its revision."""
     try:
-        manifest = folders.complete(address)
+        manifest = folders.require_manifest(address)
         if missing := [file for file in needed if file not in manifest.files]:
             raise StorageError(f"{address}: the folder lacks {' and '.join(missing)}: it is no Hugging Face checkpoint")
         return folders.fetch(address, weights, manifest).resolve(), manifest.revision(_NOT_THE_MODEL)

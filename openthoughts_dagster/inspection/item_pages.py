@@ -163,7 +163,7 @@ def _side(row: Mapping[str, Any], side: str, name: str) -> str:
     return (
         heading(title, 3)
         + (details("reasoning", preformatted(reasoning)) if reasoning else "")
-        + preformatted(row[f"{side}_answer"])
+        + preformatted(row[f"{side}_answer"] if row[f"{side}_error"] is None else row[f"{side}_error"])
         + note(f"read: {_or_nothing(row[f'{side}_extracted'])}; {row[f'{side}_finish_reason'] or ''}")
     )
 

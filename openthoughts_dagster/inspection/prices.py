@@ -159,7 +159,7 @@ def totals(rows: Iterable[PriceRow]) -> str:
     unknown = sum(row.cost is None for row in listed)
     completions, trainings = sum(row.completions or 0 for row in listed), sum(row.trainings for row in listed)
     total = ", ".join(f"about {amount:,.2f} {currency}" for currency, amount in sorted(money.items()))
-    known = total or ("nothing" if not unknown else "the cost is unknown")
-    gaps = f"; the cost of {unknown:,} parts is unknown and not in it" if unknown and total else ""
-    trained = f" and {trainings:,} trainings" if trainings else ""
+    known = total or ("at no cost" if not unknown else "the cost is unknown")
+    gaps = f"; this leaves out {unknown:,} row{'s' * (unknown > 1)} whose cost is unknown" if unknown and total else ""
+    trained = f" and {trainings:,} training{'s' * (trainings > 1)}" if trainings else ""
     return f"{completions:,} completions to generate{trained}, {known}{gaps}"

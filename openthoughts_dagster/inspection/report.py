@@ -30,7 +30,7 @@ from openthoughts_dagster.pages import Html, heading, link, note, page, paragrap
 from openthoughts_dagster.pages.html import bar_chart
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.reported_scores import NOTE
-from openthoughts_dagster.studies import decision_of
+from openthoughts_dagster.studies import decision_of, p_value
 from openthoughts_dagster.studies.arms import study_version
 
 Row = dict[str, Any]
@@ -176,7 +176,7 @@ def _ranking(lake: Lake, ranking: Table, by: str) -> list[Row]:
             "score": _share(row["score"]),
             "±": _share(row["standard_error"]),
             "ahead of the next by": _share(row["difference_to_next"]),
-            "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            "p": "" if row["p_value"] is None else p_value(row["p_value"]).removeprefix("= "),
             "errors": errors_over(row["seeds"]),
             "best": "yes" if row["best"] else "",
             "items": row["items"],

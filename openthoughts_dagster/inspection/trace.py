@@ -60,7 +60,9 @@ def trace(lake: Lake, recipe: Recipe, id_: str, replies: Callable[[Row], list[Ro
     if not question_ids:
         completion = completion_row(lake, id_)
         if completion is None:
-            raise NothingTraced(f"no question and no completion has the id {id_!r}: give a whole id, as tables have it")
+            raise NothingTraced(
+                f"no question and no completion has the id {id_!r}: give the complete id, as in the tables"
+            )
         question_ids = _questions_answered_by(lake, id_)
     return {
         "id": id_,

@@ -12,7 +12,7 @@ _SECTIONS = {
     "written_by": "Written by a judge",
     "scores": "Scores",
     "replies": "What judges replied",
-    "decisions": "Why it stayed or went",
+    "decisions": "Why it was kept or dropped",
     "duplicates": "Its duplicates",
     "answers": "Answers",
     "students": "Students that learned from it",

@@ -31,6 +31,7 @@ from openthoughts_dagster.lake.question_tables import (
     SOURCE_READINGS,
     WATCHED_SOURCES,
 )
+from openthoughts_dagster.lake.reading import read_slices
 from openthoughts_dagster.lake.recipe_uses import RecipeUse, other_recipes, record_recipe_use
 from openthoughts_dagster.lake.release_tables import (
     REASONING_DATASET,
@@ -119,6 +120,7 @@ __all__ = [
     "folder_hash",
     "frame_hash",
     "other_recipes",
+    "read_slices",
     "record_recipe_use",
     "text_hash",
     "text_hashes",

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_USER = re.compile(r"(://)[^/\s@]+@")
+# A key may have slashes, and what follows a colon may be a port.
+_USER = re.compile(r"""(://)(?:[^/\s@:\[]+:(?!\d+/)[^\s"']*|[^/\s@]+)@""")
 _SIGNED = re.compile(r"([?&][\w-]*(?:signature|sig|token|credential|key)=)[^&\s'\"\[]+", re.IGNORECASE)
 
 

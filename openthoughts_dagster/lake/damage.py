@@ -19,6 +19,10 @@ _LOG_REMEDY = (
     "Restore the file from a backup. Without one, stop everything that uses this lake, move this file and those of "
     "higher numbers out of the folder, and materialize again what is missing: rows of those commits are gone"
 )
+_CHECKPOINT_REMEDY = (
+    "Move this file and _last_checkpoint out of the folder: the table is then read from its older log files. Where "
+    "these are gone, as Delta deletes them after 30 days, restore the file from a backup"
+)
 DATA_REMEDY = (
     "Restore the file from a backup, or go back to the table's version before it with DeltaTable(address)"
     ".restore(version) of the Python package deltalake, and materialize again what is missing"
@@ -49,8 +53,14 @@ def explain_log(address: str) -> LakeError | None:
     log = Path(address) / "_delta_log"
     if "://" in address or not log.is_dir():
         return None
+    checkpoint = _newest_checkpoint(log)
+    if checkpoint >= 0:
+        whole = log / f"{checkpoint:020}.checkpoint.parquet"
+        for file in list(log.glob(f"{checkpoint:020}.checkpoint*.parquet")) or [whole]:
+            if problem := _read_problem(str(file), {}):
+                return table_error(address, "the table is damaged", f"{file}: {problem}", _CHECKPOINT_REMEDY)
     commits = {int(path.stem): path for path in log.glob("*.json") if path.stem.isdigit()}
-    for number in range(_newest_checkpoint(log) + 1, max(commits, default=-1) + 1):
+    for number in range(checkpoint + 1, max(commits, default=-1) + 1):
         file = log / f"{number:020}.json"
         if number not in commits:
             return table_error(address, "the table is damaged", f"{file} is missing", _LOG_REMEDY)
@@ -94,14 +104,19 @@ def data_files(delta: DeltaTable, partition: Mapping[str, str]) -> Iterator[tupl
 def damaged_files(delta: DeltaTable, options: Mapping[str, str], partition: Mapping[str, str]) -> Iterator[str]:
     """Read every file of a table and yield those that cannot be read, each with the reason. Slow: it reads all data."""
     for path, _ in data_files(delta, partition):
-        try:
-            pl.read_parquet(path, storage_options=dict(options) or None, hive_partitioning=False)
-        except Exception as error:
-            yield f"{path}: {error}"
-        except BaseException as error:  # a panic of Polars is a BaseException
-            if not is_panic(error):
-                raise
-            yield f"{path}: {error}"
+        if problem := _read_problem(path, options):
+            yield f"{path}: {problem}"
+
+
+def _read_problem(path: str, options: Mapping[str, str]) -> str | None:
+    """Read a Parquet file and return why it cannot be read; None when it can."""
+    try:
+        pl.read_parquet(path, storage_options=dict(options) or None, hive_partitioning=False)
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        return str(error)
+    return None
 
 
 def is_panic(error: BaseException) -> bool:

@@ -28,6 +28,7 @@ from openthoughts_dagster.lake.rows import (
     Batches,
     CheckedBatches,
     arrow_schema,
+    as_arrow,
     conform,
     content_sum,
     rows_of_partition,
@@ -128,15 +129,15 @@ class Lake(LakeReader):
             rows = iter(checked)
             if (first := next(rows, None)) is None:
                 return self._clear(table, partition)
-            reader = RecordBatchReader.from_batches(arrow_schema(first), checked.as_arrow(chain([first], rows)))
-            try:
-                self._write(table, reader, mode="overwrite", predicate=_make_predicate(partition))
-            except Exception:
-                if checked.error is not None:
-                    raise checked.error from None
-                raise
+            reader = RecordBatchReader.from_batches(arrow_schema(first), as_arrow(chain([first], rows)))
+            return self._write(table, reader, mode="overwrite", predicate=_make_predicate(partition))
 
-        self._commit(table, None, write)
+        try:
+            self._commit(table, None, write)
+        except Exception:
+            if checked.error is not None:  # an OSError, too, is that of the batches, and not the table's
+                raise checked.error from None
+            raise
         return checked.rows
 
     def compact(self, table: Table, files: int = 50, **partition: str) -> bool:

@@ -1,5 +1,6 @@
 """Lazy scans of the lake's tables, and the search for damaged files."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,11 +78,31 @@ class LakeReader:
         if (delta := self._open(table)) is None:
             return pl.LazyFrame(schema=table.schema)
         self._scanned[table.name, *partition.items()] = table
-        damage.check_files(delta, self.address(table), _partition_filter(table, partition))
-        frame = pl.scan_delta(delta, storage_options=self.options or None)
-        for column, value in partition.items():
-            frame = frame.filter(pl.col(column) == value)
+        chosen = _partition_filter(table, partition)
+        damage.check_files(delta, self.address(table), chosen)
+        if chosen:
+            frame = self._scan_files(table, delta, chosen)
+        else:
+            frame = pl.scan_delta(delta, storage_options=self.options or None)
+        for column in partition.keys() - chosen.keys():
+            frame = frame.filter(pl.col(column) == partition[column])
         return frame.select(known_columns(table, delta))
+
+    def _scan_files(self, table: Table, delta: DeltaTable, partition: Mapping[str, str]) -> pl.LazyFrame:
+        """Scan the files of one partition. No filter stops a slice, so that only its row groups are read."""
+        there = {field.name for field in delta.schema().fields}
+        schema = {name: kind for name, kind in table.columns.items() if name in there}
+        files = [path for path, _ in damage.data_files(delta, partition)]
+        if not files:
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet(
+            files,
+            schema={name: kind for name, kind in schema.items() if name not in table.partition_by},
+            hive_schema={name: schema[name] for name in table.partition_by},
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=self.options or None,
+        )
 
     def read_files(self, table: Table, columns: Sequence[str], **partition: str) -> Iterator[pl.DataFrame]:
         """Read columns of a table one data file at a time, so that no more than one file's texts are in memory.
@@ -200,6 +221,27 @@ class LakeReader:
         damage.check_log(address, delta.version())
         check_columns(table, delta, address)
         return delta
+
+
+def read_slices(rows: pl.DataFrame | pl.LazyFrame, count: int) -> Iterator[pl.DataFrame]:
+    """Read rows in order, at most `count` at a time, so that a slow consumer never holds more than these.
+
+    `collect_batches` of Polars 2 reads ahead of its consumer until it holds all rows, and so do its sinks.
+
+    Args:
+        rows: A frame, a scan of a table or of one partition, or a scan of files. A frame that is filtered, joined or
+            sorted is computed again for each slice.
+        count: Rows in a slice; the last may have fewer.
+
+    Yields:
+        The slices that have rows.
+    """
+    for start in itertools.count(0, count):
+        part = rows.lazy().slice(start, count).collect()
+        if part.height:
+            yield part
+        if part.height < count:
+            return
 
 
 def find_path_problem(root: str) -> str | None:

@@ -75,7 +75,7 @@ def arrow_schema(rows: pl.DataFrame) -> Schema:
 
 
 class CheckedBatches:
-    """Checks and counts batches that go to the writer, and keeps the error that the batches raised.
+    """Checks and counts batches, and keeps the error that they raised.
 
     deltalake passes on an error of the batches only as text, so the original is kept in `error`.
     """
@@ -88,19 +88,22 @@ class CheckedBatches:
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Iterate from the start over the batches that have rows."""
         self.rows, self.error = 0, None
-        for batch in self._batches():
-            if batch.height:
-                self.rows += batch.height
-                yield rows_of_partition(self._table, batch, self._partition)
-
-    def as_arrow(self, batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
-        """Convert batches to Arrow record batches."""
         try:
-            for batch in batches:
-                yield from ArrowTable.from_arrow(batch).to_batches()
+            for batch in self._batches():
+                if batch.height:
+                    self.rows += batch.height
+                    yield rows_of_partition(self._table, batch, self._partition)
+        except GeneratorExit:
+            raise
         except BaseException as error:
             self.error = error
             raise
+
+
+def as_arrow(batches: Iterable[pl.DataFrame]) -> Iterator[Any]:
+    """Convert rows to Arrow record batches, which deltalake takes."""
+    for batch in batches:
+        yield from ArrowTable.from_arrow(batch).to_batches()
 
 
 def _is_convertible(actual: pl.DataType, expected: pl.DataType) -> bool:

@@ -51,16 +51,16 @@ def check_columns(table: Table, delta: DeltaTable, address: str) -> None:
     if compatible > table.version:
         raise _refusal(
             address,
-            f"it is of version {found}, which code before version {compatible} misreads, and this code knows version "
+            f"it has version {found}, which needs code of version {compatible} or newer, and this code has version "
             f"{table.version}",
             "Upgrade this process to the version of openthoughts-dagster that wrote the table",
         )
     if found < table.compatible_since:
         raise _refusal(
             address,
-            f"it is of version {found}, and this code reads it from version {table.compatible_since} on",
-            "Open the lake with the version of openthoughts-dagster that wrote it, and see its release notes for the "
-            "way to the next one",
+            f"it has version {found}, and this code reads version {table.compatible_since} or newer",
+            "Open the lake with the version of openthoughts-dagster that wrote it, and see its release notes for how "
+            "to upgrade it",
         )
     there = {field.name: field for field in delta.schema().fields}
     for name, field in _delta_fields(table).items():

@@ -61,7 +61,9 @@ def read_manifest(name: str, text: bytes, address: str, domains: Collection[str]
     if stated != name:
         raise ManifestError(f"name: must be the folder's, {name!r}, or be left out, got {stated!r}")
     if reserved := [str(setting) for setting in document if _is_reserved(str(setting))]:
-        raise ManifestError(f"{', '.join(reserved)}: only a recipe may say this, since it is reviewed")
+        raise ManifestError(
+            f"{', '.join(reserved)}: this may be set only in a recipe, since recipes are reviewed; remove it"
+        )
     try:
         source = _SOURCE.validate_python(document)
     except ValidationError as error:
@@ -134,7 +136,7 @@ def _check_domain(domain: str, known: Collection[str]) -> None:
     if hint := did_you_mean(domain.lower(), known):
         raise ManifestError(
             f"domain: {domain!r} is none of the recipe's domains ({', '.join(sorted(known))}); {hint} "
-            "A domain of its own needs a name that is not nearly one of these"
+            "A new domain needs a name that is less like these"
         )
 
 

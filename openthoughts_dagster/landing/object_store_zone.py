@@ -97,7 +97,7 @@ def run_in_store(address: str, what: str, work: Any) -> Any:
     except Exception as error:  # the libraries of stores share no error class
         says = f"{without_credentials(what)} cannot be used: {type(error).__name__}: {without_credentials(error)[:200]}"
         raise LandingError(
-            f"{says}; is it there, and has this process its credentials and network?"
+            f"{says}; check that it exists, and that this process has credentials for it and a network"
         ) from None  # the store's own message may repeat keys
 
 

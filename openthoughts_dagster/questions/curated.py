@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.lake import REJECTED_QUESTIONS
+from openthoughts_dagster.lake import REJECTED_QUESTIONS, read_slices
 from openthoughts_dagster.questions.decisions import STEPS, Decision
 from openthoughts_dagster.questions.matching.instructions import CommonNgram
 from openthoughts_dagster.questions.select import OutOfRange
@@ -169,6 +169,6 @@ def _pairs(examples: pl.DataFrame, step: str, columns: list[str]) -> pl.DataFram
 def batches(rows: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield the rows in batches, in order, each with the position of its first row."""
     start = 0
-    for batch in rows.collect_batches(chunk_size=_BATCH, maintain_order=True):
+    for batch in read_slices(rows, _BATCH):
         yield start, batch
         start += batch.height

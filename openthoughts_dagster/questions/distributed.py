@@ -69,7 +69,7 @@ def frame(texts: Texts, part: int = _CHUNK) -> Any:
 
     positions = [np.arange(first, min(len(texts), first + part)) for first in range(0, max(1, len(texts)), part)]
     rows = [
-        pa.table({"position": own, "question": pa.array(texts.listed(own), pa.large_string())}) for own in positions
+        pa.table({"position": own, "question": pa.array(texts.as_list(own), pa.large_string())}) for own in positions
     ]
     return daft.from_arrow(rows)
 

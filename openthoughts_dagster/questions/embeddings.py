@@ -13,7 +13,7 @@ import polars as pl
 from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import FatalServerError, RequestFailed
 from openthoughts_dagster.generation.servers.secrets import read_api_key
-from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, text_hash
+from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, read_slices, text_hash
 from openthoughts_dagster.recipe import EmbeddingScore, Retry
 
 Vectors = npt.NDArray[np.float32]
@@ -112,11 +112,10 @@ def keep(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> int:
 def _kept(lake: Lake, encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Vectors]]:
     """Yield the hashes and vectors of `texts`, each once, in any order, a few thousand at a time."""
     hashes = pl.Series([text_hash(text) for text in texts], dtype=pl.String).unique()
-    rows = lake.scan(EMBEDDINGS, encoder=encoder.name).filter(pl.col("text").is_in(hashes.implode()))
     seen, sizes = set[str](), set[int]()
-    for batch in rows.collect_batches(chunk_size=_AT_ONCE, maintain_order=True):
+    for batch in read_slices(lake.scan(EMBEDDINGS, encoder=encoder.name), _AT_ONCE):
         # sources that are scored at the same time may both have embedded a shared example
-        batch = batch.unique("text", keep="first", maintain_order=True)
+        batch = batch.filter(pl.col("text").is_in(hashes.implode())).unique("text", keep="first", maintain_order=True)
         batch = batch.filter(pl.Series([text not in seen for text in batch["text"]], dtype=pl.Boolean))
         if batch.height:
             seen |= set(batch["text"])

@@ -26,7 +26,7 @@ def read_examples(lake: Lake, resolve: Callable[[str], str], examples: Examples)
         rows = lake.scan(RAW_SOURCES, source=source).select("question").collect()
         if rows.is_empty():
             raise ExamplesError(
-                f"the source {source!r} is an example and was not read yet: materialize its raw_sources"
+                f"the examples name the source {source!r}, which was not read yet: materialize its raw_sources first"
             )
         texts.update(rows["question"])
     for path in examples.paths:

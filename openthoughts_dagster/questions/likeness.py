@@ -5,6 +5,8 @@ from difflib import SequenceMatcher
 
 import polars as pl
 
+from openthoughts_dagster.lake import read_slices
+
 _BATCH = 50_000
 LIKE_QUESTIONS = pl.Schema(
     dict.fromkeys(("source", "question_id"), pl.String)
@@ -30,7 +32,7 @@ def most_like(questions: pl.LazyFrame, text: str, count: int) -> pl.DataFrame:
     from rapidfuzz import fuzz, process
 
     wanted, best = _folded(text), list[tuple[float, str, str, str]]()
-    for batch in questions.select("source", "question_id", "question").collect_batches(chunk_size=_BATCH):
+    for batch in read_slices(questions.select("source", "question_id", "question"), _BATCH):
         folded = [_folded(question) for question in batch["question"]]
         ratios = process.cdist([wanted], folded, scorer=fuzz.ratio, workers=-1)[0].tolist() if folded else []
         rows = ((ratio, *row) for ratio, row in zip(ratios, batch.iter_rows(), strict=True))

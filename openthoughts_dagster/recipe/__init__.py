@@ -44,8 +44,8 @@ from openthoughts_dagster.recipe.recipe import UNTRAINED, Recipe
 from openthoughts_dagster.recipe.release import CARD_FIELDS, Gates, Hub, Release, Waiver
 from openthoughts_dagster.recipe.score_prompts import read_score_prompt
 from openthoughts_dagster.recipe.serving import RequestParameters, Retry, VllmOptions
+from openthoughts_dagster.recipe.source_rows import Columns, RowFilter
 from openthoughts_dagster.recipe.sources import (
-    Columns,
     FilesSource,
     HubPart,
     HuggingFaceSource,
@@ -53,7 +53,6 @@ from openthoughts_dagster.recipe.sources import (
     PdfSource,
     ProceduralSource,
     Rewrite,
-    RowFilter,
     Source,
     StackExchangeSource,
     TableSource,

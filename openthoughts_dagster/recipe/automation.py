@@ -16,11 +16,11 @@ _FIELDS = 5
 def _cron(text: str) -> str:
     fields = text.split()
     if len(fields) != _FIELDS:
-        raise ValueError(f"is no schedule of cron, got {text!r}: {_EXAMPLE}")
+        raise ValueError(f"is no cron schedule, got {text!r}: {_EXAMPLE}")
     try:
         CronSim(text, datetime(2026, 1, 1))
     except CronSimError as error:
-        raise ValueError(f"is no schedule of cron, got {text!r}: {str(error).lower()}; {_EXAMPLE}") from error
+        raise ValueError(f"is no cron schedule, got {text!r}: {str(error).lower()}; {_EXAMPLE}") from error
     return " ".join(fields)
 
 

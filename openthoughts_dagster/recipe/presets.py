@@ -101,7 +101,7 @@ class TrainingPreset(RecipeModel):
                 f"say how long to train: exactly one of epochs, steps and tokens, got {' and '.join(named) or 'none'}",
             )
         if raw.get("weights") == "bfloat16" and raw.get("bf16") is False:
-            yield ("weights",), "bfloat16 goes with bf16: true; remove one of the two"
+            yield ("weights",), "is bfloat16, which needs bf16: true; set bf16 to true, or remove weights"
         if str(raw.get("attention")).startswith("flash") and raw.get("bf16") is False:
             yield (
                 ("attention",),

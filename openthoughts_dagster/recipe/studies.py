@@ -176,7 +176,10 @@ def _value_problems(name: str, values: list[Any]) -> Iterator[Problem]:
             first = error.errors()[0]
             yield ("grid", name, number), f"{first['msg']}, got {value!r}"
     if len({_slug_of(value) for value in values}) < len(values):
-        yield ("grid", name), "has two values of one name, after which arms are called: write arms, with names"
+        yield (
+            ("grid", name),
+            "has two values that give an arm the same name: write `arms` with names of their own instead",
+        )
 
 
 def _grid_problems(grid: Mapping[str, Any]) -> Iterator[Problem]:
@@ -187,6 +190,6 @@ def _grid_problems(grid: Mapping[str, Any]) -> Iterator[Problem]:
         if name not in ArmSettings.model_fields:
             yield ("grid", name), f"is no setting of an arm; there are {', '.join(ArmSettings.model_fields)}"
         elif name in ("student", "sampling", "shares"):
-            yield ("grid", name), "cannot be in a grid, whose arms are named after their values: write arms"
+            yield ("grid", name), "cannot be in a grid, since arms are named after their values: write `arms` instead"
         else:
             yield from _value_problems(str(name), values)

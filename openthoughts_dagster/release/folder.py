@@ -1,17 +1,15 @@
 """Where the folders of versions are: NAME/TEACHER/VERSION below an address; each is complete or absent."""
 
-import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.record import RECORD
-from openthoughts_dagster.storage import Folders, join_address, local_path
+from openthoughts_dagster.storage import Folders, hold_file, join_address, local_path
 
 
 @dataclass(frozen=True)
@@ -114,15 +112,11 @@ def _unfinished(parent: Path, version: str, name: str) -> Iterator[Path]:
 
 @contextmanager
 def _locked(parent: Path, version: str) -> Iterator[None]:
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(parent / f".{version}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ReleaseError(
-            f"releases cannot be written below {parent}: {error}. Let OPENTHOUGHTS_FILES be writable"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_file(parent / f".{version}.lock"))
+        except OSError as error:
+            raise ReleaseError(
+                f"releases cannot be written below {parent}: {error}. Let OPENTHOUGHTS_FILES be writable"
+            ) from error
         yield
-    finally:
-        os.close(lock)

@@ -186,7 +186,7 @@ def _require_cells(
     if bare:
         raise ReleaseError(
             f"release for teacher {teacher}: {', '.join(bare)} has no question in deduped_questions of {lake.root}: "
-            "materialize the job refresh_questions for it, or take it out of release.sources"
+            "launch the job refresh_questions for it, or take it out of release.sources"
         )
     lacking = [name for name in domains if name not in set(answers["source"])]
     if lacking:

@@ -29,7 +29,8 @@ def require_open_gates(lake: Lake, recipe: Recipe, teacher: str) -> None:
     failed = find_gate_failures(lake, recipe, teacher)
     if failed:
         lines = "\n".join(f"- {result.describe()}" for result in failed)
-        raise GateError(f"{release_of(recipe).name} of {teacher} may not leave, {len(failed)} gates stop it:\n{lines}")
+        stop = "1 gate stops" if len(failed) == 1 else f"{len(failed)} gates stop"
+        raise GateError(f"{release_of(recipe).name} of {teacher} cannot be pushed, {stop} it:\n{lines}")
 
 
 def prepare_push(lake: Lake, recipe: Recipe, teacher: str, folders: Folders, scratch: Path) -> ReleaseFolder:

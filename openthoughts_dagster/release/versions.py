@@ -94,7 +94,7 @@ def find_version(lake: LakeReader, version: str) -> ReleaseVersion:
         return found[0]
     listed = ", ".join(f"{each.version} ({each.name} of {each.teacher})" for each in found or known) or "none"
     if found:
-        raise ReleaseError(f"several versions begin with {version!r}: {listed}. Write more of it")
+        raise ReleaseError(f"several versions begin with {version!r}: {listed}. Give more of its characters")
     raise ReleaseError(f"no release has the version {version!r}; there are {listed}")
 
 
@@ -129,8 +129,9 @@ def rows_of_version(lake: Lake, entry: ReleaseVersion, folders: Folders | None =
     if problem:
         raise ReleaseError(
             f"the rows of version {entry.version} are gone: reasoning_dataset no longer has its version "
-            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} {problem}. Nothing of it can be rebuilt by "
-            f"name; choose the rows again with the recipe in its record: openthoughts release show {entry.version}"
+            f"{entry.tables.get(REASONING_DATASET.name)}, and {entry.path} {problem}. So it cannot be "
+            "rebuilt. You can choose rows again with the recipe in its record: openthoughts release show "
+            f"{entry.version}"
         )
     return rows
 

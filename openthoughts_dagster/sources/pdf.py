@@ -55,7 +55,10 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
         _read_optional_prompt(source.filter_prompt, recipe, f"{where}.filter_prompt"),
     )
     if context.ask is None:
-        raise SourceError(f"{where}: nothing here can ask the judge {source.judge!r}; read PDFs through the asset")
+        raise SourceError(
+            f"{where}: the judge {source.judge!r} cannot be asked here; materialize raw_sources, or pass "
+            "`ask` in the context"
+        )
     ask = context.ask(source.judge)
     files = find_files(f"{where}.path", recipe.path(source.path), source.confined_to)
     groups = [group for file in files for group in _group_pages(source, file)]
@@ -84,7 +87,8 @@ def read_pdf(source: PdfSource, recipe: Recipe, context: ReaderContext, seed: st
     shards = []
     for file in files:
         if own := [pages for pages in drawn if pages.file == file]:
-            version = text_hash(file.version, judge, *(text or "" for text in prompts.texts), str(own))
+            places = str([(pages.first, pages.last, bool(pages.problem)) for pages in own])
+            version = text_hash(file.version, judge, *(text or "" for text in prompts.texts), places)
             shards.append(Shard(file.name, version, opened(file, own)))
     return Reading(shards, sampled=True)
 

@@ -1,6 +1,5 @@
 """Reading a source with the reader that its recipe names."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from openthoughts_dagster.sources.readers import columns_of, missing_package, re
 from openthoughts_dagster.sources.rewriting import WRITTEN_COLUMNS, written_from
 from openthoughts_dagster.sources.staged import StagedSource, absent_metadata, check_found
 from openthoughts_dagster.sources.staging import Stage
+from openthoughts_dagster.storage import hold_file
 
 
 @contextmanager
@@ -41,14 +41,12 @@ def read_source(source: Source, recipe: Recipe, context: ReaderContext) -> Itera
     if missing := missing_package(source):
         raise SourceError(f"sources.{source.name}: {missing}")
     folder = context.staging / source.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (context.staging / f"{source.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SourceError(
-                f"sources.{source.name}: another run is reading it into {folder}; wait until it has ended"
-            ) from error
+
+    def refuse() -> None:
+        raise SourceError(f"sources.{source.name}: another run is reading it into {folder}; wait until it has ended")
+
+    with hold_file(context.staging / f"{source.name}.lock", refuse):
+        folder.mkdir(exist_ok=True)
         yield _staged(source, recipe, context)
         shutil.rmtree(folder)
 
@@ -75,5 +73,6 @@ def _stage_shards(stage: Stage, reading: Reading, context: ReaderContext) -> Sta
     stage.clear_others(reading.shards)
     for number, shard in enumerate(reading.shards, 1):
         state = "read" if stage.put(shard) else "kept from an earlier attempt"
-        context.log(f"{stage.source.name}: shard {number:,} of {len(reading.shards):,} {state}: {shard.name}")
+        name = "" if shard.name.isdigit() else f": {shard.name}"  # shards of generated questions only have numbers
+        context.log(f"{stage.source.name}: shard {number:,} of {len(reading.shards):,} {state}{name}")
     return StagedSource(stage, reading.shards, stage.counts(reading.shards))

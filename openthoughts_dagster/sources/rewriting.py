@@ -45,7 +45,8 @@ def written_from(documents: StagedSource, source: TableSource, recipe: Recipe, c
     prompt = read_prompt(rewrite.prompt, ("text",), recipe.path, f"{where}.prompt")
     if context.ask is None:
         raise SourceError(
-            f"{where}: nothing here can ask the judge {rewrite.judge!r}; read the source through the asset"
+            f"{where}: the judge {rewrite.judge!r} cannot be asked here; materialize raw_sources, or pass "
+            "`ask` in the context"
         )
     ask, judge = context.ask(rewrite.judge), value_hash(identity_of(recipe.judge(rewrite.judge)))
     noted = {"judge": rewrite.judge, "prompt": rewrite.prompt}

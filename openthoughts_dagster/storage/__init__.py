@@ -3,6 +3,7 @@
 from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_file_system
 from openthoughts_dagster.storage.folders import DEFAULT_CACHE, Folders
 from openthoughts_dagster.storage.leftovers import TEMPORARY_PREFIX, Deleted, delete_leftovers
+from openthoughts_dagster.storage.locks import hold_file
 from openthoughts_dagster.storage.manifest import Manifest
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Manifest",
     "StorageError",
     "delete_leftovers",
+    "hold_file",
     "join_address",
     "local_path",
     "open_file_system",

@@ -5,17 +5,16 @@ A/manifest.json, which is written last and names every file with its size and ha
 or the new one, and the files of two processes that write to one address are never mixed.
 """
 
-import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from openthoughts_dagster.lake import file_digest
 from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_address
+from openthoughts_dagster.storage.locks import hold_file
 from openthoughts_dagster.storage.manifest import NAME, Manifest
 from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
 
@@ -96,11 +95,11 @@ class Folders:
                 return None
             except (ValueError, KeyError, TypeError) as error:
                 raise StorageError(
-                    f"{without_credentials(address)}: its {NAME} is not one of ours: {error}. Delete the folder and "
+                    f"{without_credentials(address)}: its {NAME} cannot be used: {error}. Delete the folder and "
                     "make it again"
                 ) from None
 
-    def complete(self, address: str) -> Manifest:
+    def require_manifest(self, address: str) -> Manifest:
         """Read the manifest of a folder that has to be there.
 
         Raises:
@@ -114,7 +113,7 @@ class Folders:
             )
         return manifest
 
-    def listed(self, address: str) -> list[str]:
+    def list_files(self, address: str) -> list[str]:
         """List the files of the folder at an address.
 
         Returns:
@@ -131,8 +130,8 @@ class Folders:
         Args:
             address: The address of a complete folder, or a path on this machine, which is returned as it is.
             weights: Whether files of weights are fetched. Without them only small files are, such as a tokenizer's.
-            manifest: The result of an earlier `complete`. The files that it names are fetched even when the address has
-                other files by now. By default the present manifest is used.
+            manifest: The result of an earlier `require_manifest`. The files that it names are fetched even when the
+                address has other files by now. By default the present manifest is used.
 
         Returns:
             The local folder. Do not write to it: other processes share it.
@@ -143,7 +142,7 @@ class Folders:
         """
         if (path := local_path(address)) is not None:
             return path
-        manifest = manifest or self.complete(address)
+        manifest = manifest or self.require_manifest(address)
         full = self.cache / "folders" / manifest.content
         if full.is_dir():
             return full
@@ -151,7 +150,7 @@ class Folders:
         target = full if len(names) == len(manifest.files) else full.with_name(f"{manifest.content}.light")
         with self._lock_cache_entry(target, address):
             if not target.is_dir():
-                self._download(address, manifest.content, manifest.some(names), target)
+                self._download(address, manifest.content, manifest.select(names), target)
         return target
 
     def read(self, address: str, name: str) -> bytes:
@@ -169,11 +168,11 @@ class Folders:
         """
         if (path := local_path(address)) is not None:
             return (path / name).read_bytes()
-        manifest = self.complete(address)
+        manifest = self.require_manifest(address)
         with open_address(address, "read") as (system, root):
             return bytes(system.cat_file(f"{root}/{manifest.content}/{name}"))
 
-    def names(self, address: str) -> list[str]:
+    def list_folders(self, address: str) -> list[str]:
         """List the names of the complete folders directly below an address, sorted."""
         with open_address(address, "listed") as (system, root):
             system.invalidate_cache(root)
@@ -200,7 +199,10 @@ class Folders:
             system.pipe_file(f"{root}/{name}/file", b"1")
             system.invalidate_cache(root)
             if list(find_objects(system, f"{root}/{name}")) != [f"{root}/{name}/file"]:
-                raise StorageError(f"{without_credentials(address)}: what was written is not listed")
+                raise StorageError(
+                    f"{without_credentials(address)}: the store does not list a file that was just written: use a "
+                    "store whose reads and lists see the last write"
+                )
             try:
                 system.pipe_file(f"{root}/{name}/file", b"2", mode="create")
             except FileExistsError:
@@ -269,16 +271,12 @@ class Folders:
     @contextmanager
     def _lock_cache_entry(self, target: Path, address: str) -> Iterator[None]:
         """Lock an entry of the cache: another process that wants the same entry waits, and then finds it."""
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(target.with_name(f".{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StorageError(
-                f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make "
-                "OPENTHOUGHTS_DATA a folder that this process can write"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                held.enter_context(hold_file(target.with_name(f".{target.name}.lock")))
+            except OSError as error:
+                raise StorageError(
+                    f"{without_credentials(address)}: the copy cannot be kept in {self.cache}: {error}. Make "
+                    "OPENTHOUGHTS_DATA a folder that this process can write"
+                ) from error
             yield
-        finally:
-            os.close(lock)

@@ -1,6 +1,5 @@
 """Deletes what killed processes left behind, and what steps of ended runs handed on."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.storage.addresses import local_path, open_address
+from openthoughts_dagster.storage.locks import hold_file
 
 TEMPORARY_PREFIX = "openthoughts-"
 """How the names of our folders for temporary files begin."""
@@ -68,38 +68,21 @@ def _delete(what: str, paths: Iterable[Path], before: float) -> Deleted:
         try:
             if _newest(path) >= before or path.stat().st_uid != os.getuid():
                 continue
-            with _lock(path.with_name(f"{path.name}.lock")) as free:
-                if not free:
-                    continue
+            with hold_file(path.with_name(f"{path.name}.lock"), _leave):
                 own = sum(file.lstat().st_size for file in [path, *path.rglob("*")] if not file.is_dir())
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        except OSError:  # another process deletes it as well, or we may not
+        except OSError:  # another process uses it or deletes it as well, or we may not
             continue
         count, size = count + 1, size + own
     return Deleted(what, count, size)
 
 
+def _leave() -> None:
+    raise BlockingIOError
+
+
 def _newest(path: Path) -> float:
     return max(file.lstat().st_mtime for file in [path, *path.rglob("*")])
-
-
-class _lock:
-    """Hold the lock file of a folder, if it has one; the value is False when another process holds it."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._open = file, None if not file.is_file() else file.open("r+")
-
-    def __enter__(self) -> bool:
-        try:
-            if self._open is not None:
-                fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        if self._open is not None:
-            self._open.close()
 
 
 def _unfinished_copies(cache: Path) -> Iterator[Path]:

@@ -39,7 +39,7 @@ class Manifest:
         """Compute the hash that `folder_hash` gives for a local copy of the folder, without such a copy."""
         return files_hash({name: bytes.fromhex(entry.digest) for name, entry in self.files.items()}, ignore)
 
-    def some(self, names: list[str]) -> "Manifest":
+    def select(self, names: list[str]) -> "Manifest":
         """Return a manifest of only these files."""
         return Manifest({name: self.files[name] for name in names})
 

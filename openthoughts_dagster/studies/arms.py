@@ -54,10 +54,6 @@ class Arm:
         """The seeds of its students; the first one is the recipe's own seed."""
         return [self.student.seed + number for number in range(self.study.seeds)]
 
-    def student_key(self, seed: int) -> str:
-        """Return the partition key of one student of the arm: STUDY.ARM.SEED."""
-        return f"{self.key}.{seed}"
-
     def student_of(self, seed: int) -> Student:
         """Return the student's settings with one of the seeds."""
         return self.student.model_copy(update={"seed": seed})

@@ -33,8 +33,8 @@ def decide(study: Study, arms: Mapping[str, Estimated], comparisons: Sequence[Co
     runner_up = against_best[ranked[1]]
     unclear = [c for c in against_best.values() if c.p_holm >= ALPHA]
     if not unclear:
-        others = "" if len(ranked) == 2 else f"all {len(ranked) - 1} others; than the next, "
-        return f"{best} is better than {others}{ranked[1]}, by {_describe_comparison(study, runner_up)}.{end}", best
+        lead = ranked[1] if len(ranked) == 2 else f"all other arms, and than the next one, {ranked[1]}"
+        return f"{best} is better than {lead}, by {_describe_comparison(study, runner_up)}.{end}", best
     equal = [c for c in unclear if c.p_equivalent is not None and c.p_equivalent < ALPHA]
     if len(equal) == len(unclear):
         names = ", ".join(c.second for c in equal)

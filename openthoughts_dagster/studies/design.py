@@ -73,7 +73,8 @@ def arm_answer_set(lake: Lake, arm: Arm) -> AnswerSet:
     """Return the answer set of an arm: its teacher's answers to the questions of its plan."""
     chosen = lake.scan(ARM_QUESTIONS, arm=arm.key).select(_NAMES)
     texts = lake.scan(SCORED_QUESTIONS).filter(pl.col("source").is_in(list(arm.sources)))
-    questions = texts.select(*_NAMES, "question", "scores").join(chosen, on=list(_NAMES), how="semi")
+    asked = texts.select(*_NAMES, "question", "scores")
+    questions = asked.join(chosen, on=list(_NAMES), how="semi", maintain_order="left")
     return AnswerSet(
         label=arm.key,
         questions=questions,

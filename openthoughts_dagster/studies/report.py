@@ -38,7 +38,7 @@ def study_report(
         study.name,
         heading(study.name, 1),
         paragraph(study.question),
-        note(f"Expected before: {study.hypothesis}" if study.hypothesis else ""),
+        note(f"Hypothesis: {study.hypothesis}" if study.hypothesis else ""),
         paragraph(result.decision, "lead"),
         _format_missing(result.missing),
         heading("Arms"),

@@ -52,14 +52,17 @@ def model_card(student: Student, base: Model, trained: Trained, sources: Sequenc
     )
 
 
-def scores_page(rows: Sequence[tuple[str, float, float, float]], title: str) -> str:
+def scores_page(rows: Sequence[tuple[str, float, float | None, float]], title: str) -> str:
     """Return the scores of a student as markdown, for the file `scores.md` in its folder.
 
     Args:
-        rows: Benchmark, score, standard error, and the score before training; all from 0 to 1.
+        rows: Benchmark, score, standard error (None for a single item), and the score before training; from 0 to 1.
         title: The name of the student.
     """
-    lines = [f"| {_cell(name)} | {score:.1%} +- {error:.1%} | {before:.1%} |" for name, score, error, before in rows]
+    lines = [
+        f"| {_cell(name)} | {score:.1%}{'' if error is None else f' +- {error:.1%}'} | {before:.1%} |"
+        for name, score, error, before in rows
+    ]
     return "\n".join(
         [f"# Scores of {title}", "", "| benchmark | score | before training |", "|---|---|---|", *lines, ""]
     )

@@ -34,7 +34,7 @@ class StoredTraining:
 
     def newest(self) -> str:
         """Return the name of the newest uploaded checkpoint; an empty text if there is none."""
-        return max(self.students.folders.names(self._partial), key=step_of, default="")
+        return max(self.students.folders.list_folders(self._partial), key=step_of, default="")
 
     def fetch_last(self, partial: Path, log: Callable[[str], None]) -> None:
         """Download the newest uploaded checkpoint to `partial`, unless a whole one that is as new is there.
@@ -45,7 +45,9 @@ class StoredTraining:
         whole = [path for path in partial.glob(f"{_PREFIX}*") if describe_damage(path) is None]
         here = max((step_of(path.name) for path in whole), default=-1)
         stored = [
-            (step_of(name), join_address(place, name)) for place in self._partials() for name in folders.names(place)
+            (step_of(name), join_address(place, name))
+            for place in self._partials()
+            for name in folders.list_folders(place)
         ]
         for step, address in sorted(stored, reverse=True):
             if step <= here:
@@ -73,7 +75,7 @@ class StoredTraining:
         """Upload a checkpoint, and delete all but the newest two."""
         folders = self.students.folders
         folders.put(checkpoint, join_address(self._partial, checkpoint.name))
-        for name in sorted(folders.names(self._partial), key=step_of)[:-_KEPT]:
+        for name in sorted(folders.list_folders(self._partial), key=step_of)[:-_KEPT]:
             folders.remove(join_address(self._partial, name))
 
     def uploads(self, partial: Path, log: Callable[[str], None]) -> Any:

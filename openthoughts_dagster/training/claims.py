@@ -1,17 +1,14 @@
-"""Claims that let one run at a time train a student: a locked file in a folder, an object in an object store.
+"""Claims in an object store that let one run at a time train a student. In a folder a locked file does this.
 
 A claim only saves work. If two runs train a student nevertheless, because the store did not answer for minutes, the
 student that is finished first stays.
 """
 
-import fcntl
-import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.storage import StorageError, join_address
@@ -20,42 +17,6 @@ from openthoughts_dagster.storage.addresses import open_address
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 """A claim that nobody renewed for so long is taken over: its owner was killed."""
-
-
-@contextmanager
-def hold_file(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock on `path` inside the block; call `waiting` once if another process holds it.
-
-    The lock ends when the process ends. The file is deleted after the block.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    said = False
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not said:
-                    said = True
-                    waiting()
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_file_at(lock, path):
-                continue  # the process that held it deleted the file, and a third process may hold a new one
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(lock)
-
-
-def _is_file_at(lock: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @contextmanager

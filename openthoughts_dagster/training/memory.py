@@ -115,7 +115,7 @@ def describe_memory(config: Mapping[str, Any], student: Student) -> tuple[bool, 
     count = max(1, hardware.count)
     need = needed_memory(config, settings, count * hardware.nodes)
     weights = count_weights(config)[0]
-    says = f"a training of {weights / 1e9:,.3g} billion weights needs {_gb(need.accelerator)} "
+    says = f"a training of {_in_words(weights)} weights needs {_gb(need.accelerator)} "
     if hardware.accelerator is None:
         fits, has = need.accelerator <= amount(hardware.memory), amount(hardware.memory)
         return fits, f"{says}of {_gb(has)} host memory by formula" + ("" if fits else f": {_advice(settings, count)}")
@@ -168,6 +168,10 @@ def _advice(settings: TrainingPreset, count: int) -> str:
         ways.append("set training.per_device_batch_size to 1")
     ways.append("take more or larger accelerators")
     return ", or ".join(ways)
+
+
+def _in_words(weights: float) -> str:
+    return f"{weights / 1e9:,.3g} billion" if weights >= 1e8 else f"{weights / 1e6:,.2g} million"
 
 
 def _gb(size: float) -> str:

@@ -17,7 +17,7 @@ from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.requests import messages_for
 from openthoughts_dagster.lake import value_hash
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.training.claims import hold_file
+from openthoughts_dagster.storage import hold_file
 from openthoughts_dagster.training.errors import TrainingError
 from openthoughts_dagster.training.rows import read_rows
 from openthoughts_dagster.training.templates import Template, choose_template, is_cut_off
@@ -78,7 +78,7 @@ def prepare_rows(
     base.render(probe)  # it is refused here if the student's answers would be refused for their date
     template = choose_template(tokenizer, probe, base.pin_date)
     folder.mkdir(parents=True, exist_ok=True)
-    with hold_file(folder.with_name(f".{folder.name}.lock"), lambda: None):
+    with hold_file(folder.with_name(f".{folder.name}.lock")):
         key = _key(student, base, template, part_rows)
         if not (folder / key).exists():
             shutil.rmtree(folder)

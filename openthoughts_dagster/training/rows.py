@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.lake import read_slices, text_hash
 from openthoughts_dagster.training.templates import is_cut_off
 
 Rows = pl.DataFrame | pl.LazyFrame
@@ -43,20 +43,8 @@ def rows_identity(rows: Rows) -> dict[str, str | int]:
     """
     digest = hashlib.blake2b(text_hash("position", "question", "text").encode(), digest_size=16)
     position = cut = 0
-    for part in _parts(rows):
+    for part in read_slices(rows.select("question", "text"), _PART):
         digest.update(part.with_row_index("position", offset=position).write_ndjson().encode())
         cut += sum(is_cut_off(text) for text in part["text"])
         position += part.height
     return {"rows": digest.hexdigest()} | ({"cut_off_rows": cut} if cut else {})
-
-
-def _parts(rows: Rows) -> Iterator[pl.DataFrame]:
-    chosen = rows.select("question", "text")
-    if isinstance(chosen, pl.DataFrame):
-        yield from chosen.iter_slices(100_000)
-        return
-    start, part = 0, chosen.head(_PART).collect()
-    while part.height:  # batches of a scan would be read ahead of the hash until all rows are in memory (Polars 2)
-        yield part
-        start += part.height
-        part = chosen.slice(start, _PART).collect()

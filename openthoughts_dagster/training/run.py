@@ -186,6 +186,6 @@ def _check_agreed(last: Path | None) -> None:
     torch.distributed.all_gather_object(names, last.name if last else "the beginning")
     if len(set(names)) > 1:
         raise TrainingError(
-            f"student: processes would go on from different places: {', '.join(map(str, names))}. A checkpoint could "
-            "not be fetched everywhere: see above, and delete it from the store"
+            f"student: processes would continue from different checkpoints ({', '.join(map(str, names))}), because one "
+            "of them could not be fetched everywhere. The log above names it: delete it from the store"
         )

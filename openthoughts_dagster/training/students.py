@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openthoughts_dagster.storage import Folders, join_address, local_path
+from openthoughts_dagster.storage import Folders, hold_file, join_address, local_path
 from openthoughts_dagster.storage.addresses import open_address
-from openthoughts_dagster.training.claims import hold_claim, hold_file
+from openthoughts_dagster.training.claims import hold_claim
 
 REPORT = "training.json"
 """The file of a finished student that says how it was trained."""

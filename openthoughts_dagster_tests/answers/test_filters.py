@@ -147,7 +147,9 @@ def test_a_classifier_keeps_the_answers_that_are_like_its_examples(lake: Lake, t
     settings |= {"dimensions": 8, "learning_rate": 0.5, "word_ngrams": 1}
     assert _dropped(context, **settings) == dict.fromkeys(("a1", "a3"), "unlike_examples")
     (tmp_path / "bad.jsonl").write_text('{"answer": "x"}\n')
-    with pytest.raises(ValueError, match=r"bad\.jsonl of answer_filter have no column 'text'; they have answer"):
+    with pytest.raises(
+        ValueError, match=r"answer_filter: the examples .*bad\.jsonl have no column 'text'; they have answer"
+    ):
         _dropped(context, **settings)
 
 

@@ -2,10 +2,9 @@
 
 import json
 import sqlite3
-import threading
 import traceback
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +21,7 @@ from openthoughts_dagster_tests.cli.conftest import change_teacher, run
 from openthoughts_dagster_tests.cli.test_retry import _answer, _error
 from openthoughts_dagster_tests.generation.batch_server import BatchServer, refuse_line
 from openthoughts_dagster_tests.generation.faulty_server import serving_in_thread
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 KEY = "sk-canary/0123+456789"
 SPELLINGS = [KEY, KEY.replace("/", "\\/"), "".join(f"\\u{ord(letter):04x}" for letter in KEY), quote(KEY, safe="")]
@@ -99,20 +99,14 @@ class _Echo(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
 
-class _EchoHandler(BaseHTTPRequestHandler):
+class _EchoHandler(QuietHandler):
     server: _Echo
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.read()
         self.server.keys.append(self.headers.get("Authorization", ""))
         body = ('{"error": {"message": "wrong ' + ECHOES + '"}}').encode()
-        self.send_response(self.server.status)
-        self.send_header("Location", f"{self.server.other}/embeddings")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
+        self.send(self.server.status, body, Location=f"{self.server.other}/embeddings")
 
 
 @pytest.mark.parametrize("status", [400, 401, 307])
@@ -121,9 +115,7 @@ def test_an_embedding_server_that_echoes_or_redirects_gets_and_tells_nothing(
 ) -> None:
     monkeypatch.setenv("THE_KEY", KEY)
     examples = Examples(paths=["unused.jsonl"])
-    with _Echo(200) as other, _Echo(status, other.url) as server:
-        for each in (other, server):
-            threading.Thread(target=each.serve_forever, daemon=True).start()
+    with serving(_Echo(200)) as other, serving(_Echo(status, other.url)) as server:
         settings = EmbeddingScore(
             name="e",
             method="embedding",
@@ -136,8 +128,6 @@ def test_an_embedding_server_that_echoes_or_redirects_gets_and_tells_nothing(
         )
         with pytest.raises(EmbeddingError) as caught:
             embedding_scores(["a"], ["b"], ["c"], settings, Lake(tmp_path))
-        for each in (other, server):
-            each.shutdown()
     assert server.keys == [f"Bearer {KEY}"] and other.keys == []
     said = "".join(traceback.format_exception(caught.value))
     assert not any(spelling in said for spelling in SPELLINGS) and _holders(tmp_path) == []

@@ -28,7 +28,7 @@ def test_plan_says_what_the_missing_answers_would_cost(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     # 10 questions, 2 answers of up to 1,000 tokens each, at 2 USD for a million
     assert "teachers: 20 completions to generate, about 0.04 USD\n" in done.output
-    assert "students: 0 completions to generate and 1 trainings, the cost is unknown" in done.output
+    assert "students: 0 completions to generate and 1 training, the cost is unknown" in done.output
 
 
 def test_plan_of_a_teacher_that_is_not_there_says_who_is(folder: Path) -> None:

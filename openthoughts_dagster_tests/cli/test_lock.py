@@ -1,17 +1,15 @@
 """`openthoughts lock` with the hub's own client, over a server on this machine that answers as the hub does."""
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import yaml
 
 from openthoughts_dagster.recipe.lock import lock_path
 from openthoughts_dagster_tests.cli.conftest import run
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
 
@@ -24,39 +22,21 @@ class _Heads(ThreadingHTTPServer):
         self.heads = dict[str, str]()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Heads
 
     def do_GET(self) -> None:
         found = self.server.heads.get(self.path.partition("?")[0].removeprefix("/api/"))
-        self.send_response(200 if found else 404)
-        content = json.dumps({"id": "org/any", "sha": found, "siblings": [], "tags": [], "private": False}).encode()
-        self.send_header("Content-Length", str(len(content)))
         if not found:
-            self.send_header("X-Error-Code", "RepoNotFound")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _hub() -> Iterator[_Heads]:
-    with _Heads() as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+            return self.send_json(404, {}, X_Error_Code="RepoNotFound")
+        about = {"id": "org/any", "sha": found, "siblings": [], "tags": [], "private": False}
+        return self.send_json(200, about)
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Heads]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    with _hub() as server:
+    with serving(_Heads()) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         yield server
 

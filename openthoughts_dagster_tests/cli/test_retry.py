@@ -1,10 +1,9 @@
 """What a model refused for good is asked again when a person wants it, and only then."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import TEACHER_ANSWERS, Lake
 from openthoughts_dagster_tests.cli.conftest import QUESTIONS, change_teacher, run
 from openthoughts_dagster_tests.generation.faulty_server import chat, refusal, serving_in_thread
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 
 class Moderation:
@@ -79,7 +79,7 @@ def test_a_run_with_the_tag_asks_again_what_was_refused_for_good(
 ) -> None:
     failed = _answer(instance)
     assert not failed.success and len(server.asked) == 2 * QUESTIONS
-    assert "all of these failed for good" in _error(failed) and "openthoughts retry" in _error(failed)
+    assert "all of these failed permanently" in _error(failed) and "openthoughts retry" in _error(failed)
     server.refuses = []
     assert not _answer(instance).success and len(server.asked) == 2 * QUESTIONS
 
@@ -111,36 +111,22 @@ class Webserver(HTTPServer):
 
 @pytest.fixture
 def webserver() -> Iterator[Webserver]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.read())
             listener.launched = body["variables"]["parameters"]
             reply = {"launchPartitionBackfill": {"__typename": "LaunchBackfillSuccess", "backfillId": "abc"}}
-            content = json.dumps({"data": reply}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.send_json(200, {"data": reply})
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the test's output is its own."""
-
-    listener = Webserver(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listener.serve_forever)
-    thread.start()
-    try:
+    with serving(Webserver(("127.0.0.1", 0), Handler)) as listener:
         yield listener
-    finally:
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
 
 
 def test_the_command_counts_what_failed_for_good_and_launches_only_these_sources(
     folder: Path, server: Moderation, instance: dg.DagsterInstance, webserver: Webserver
 ) -> None:
     nothing = run("retry", "--teacher", "slow")
-    assert nothing.exit_code == 0 and "nothing that slow was asked failed for good" in nothing.output
+    assert nothing.exit_code == 0 and "no request to slow failed permanently" in nothing.output
     _answer(instance)
     ui = f"http://127.0.0.1:{webserver.server_port}"
     done = run("retry", "--teacher", "slow", "--source", "sums", "--ui", ui, "--yes")

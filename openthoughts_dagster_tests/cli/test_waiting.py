@@ -59,7 +59,7 @@ def test_a_cell_whose_settings_moved_waits_for_a_person(folder: Path, asked: lis
         _append(folder, "newer?")
         waits = _answer(instance, **AUTOMATIC)
         assert not waits.success and len(asked) == count
-        says = f"{2 * (QUESTIONS + 1)} answers to answered questions would be asked again"
+        says = f"{2 * (QUESTIONS + 1)} answers to questions that have answers would be generated again"
         assert says in _error(waits) and "USD" in _error(waits)
         assert Lake(folder / "lake").scan(TEACHER_ANSWERS).collect().equals(before)
         status = run("status")
@@ -83,7 +83,7 @@ def test_more_samples_of_answered_questions_wait(folder: Path, asked: list[Any])
         recipe.write_text(recipe.read_text().replace("answers_per_question: 2", "answers_per_question: 3"))
         assert "answers_per_question: 3" in recipe.read_text()
         waits = _answer(instance, **AUTOMATIC)
-        assert not waits.success and f"{QUESTIONS} answers to answered questions" in _error(waits)
+        assert not waits.success and f"{QUESTIONS} answers to questions that have answers" in _error(waits)
         assert len(asked) == 2 * QUESTIONS
 
 

@@ -1,11 +1,11 @@
 """An API server that fails as it is told, for what a real one does only now and then."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 Answer = int | dict[str, Any] | tuple[int, dict[str, Any]]
 
@@ -17,10 +17,10 @@ def failing_api(*answers: Answer) -> Iterator[tuple[Any, list[str]]]:
 
     left, asked = list(answers), list[str]()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
             asked.append(f"{self.command} {self.path.partition('?')[0]}")
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.read()
             answer = left.pop(0)
             if answer == 0:
                 self.connection.close()
@@ -28,26 +28,11 @@ def failing_api(*answers: Answer) -> Iterator[tuple[Any, list[str]]]:
             if isinstance(answer, dict):
                 answer = (200, answer)
             status, body = answer if isinstance(answer, tuple) else (answer, {"message": f"said {answer}"})
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.send_json(status, body)
 
         do_GET = do_POST = do_DELETE = answer
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    settings = client.Configuration(host=f"http://127.0.0.1:{server.server_address[1]}")
-    settings.retries = False
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        settings = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+        settings.retries = False
         yield client.ApiClient(settings), asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

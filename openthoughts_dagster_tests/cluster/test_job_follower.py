@@ -168,6 +168,6 @@ def test_pods_that_wait_for_what_is_not_there_are_said_and_given_up() -> None:
     api = Scripted([({}, [waiting("ErrImagePull")] * 2, "")])
     said: list[str] = []
 
-    with pytest.raises(JobFailed, match="waits for what may never be there: ErrImagePull"):
+    with pytest.raises(JobFailed, match="its pods cannot start: ErrImagePull"):
         said += train(api, patience_minutes=0.0001, lost_pods=0)
     assert api.there == []

@@ -21,7 +21,6 @@ from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, Lake, text
 from openthoughts_dagster_tests.cluster.helpers import CLUSTER, recipe_file, teacher
 
 SOURCE, TEACHER, QUESTIONS = "two-digit-sums", "served", 200
-_OBJECTS = ("origin", "metadata", "scores")
 PLAN, SHARD, PUBLISH = "teacher_answers.plan", "teacher_answers.answer[0]", "teacher_answers.publish"
 
 

@@ -1,9 +1,8 @@
 """A failed run is told to a real HTTP server, with what a person needs and without secrets."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dagster._core.definitions.run_status_sensor_definition import RunStatusSens
 from openthoughts_dagster.defs.alerts import AlertError, send
 from openthoughts_dagster.defs.sensors.failure import failure_sensor
 from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 
 class Webhook:
@@ -24,26 +24,20 @@ class Webhook:
         self.statuses: list[int] = []
         webhook = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
-                webhook.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(webhook.statuses.pop(0) if webhook.statuses else 200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
+                webhook.posted.append(json.loads(self.read()))
+                self.send(webhook.statuses.pop(0) if webhook.statuses else 200)
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}/services/SECRETPATH"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
     webhook = Webhook()
-    yield webhook
-    webhook.server.shutdown()
-    webhook.server.server_close()
+    with serving(webhook.server):
+        yield webhook
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["gsm8k"]))

@@ -44,6 +44,11 @@ def test_every_asset_has_what_a_person_looks_for(tmp_path: Path) -> None:
         assert spec.description and spec.owners and spec.kinds and spec.group_name
 
 
+def test_inputs_and_partitions_pass_dagsters_own_check(tmp_path: Path) -> None:
+    """It is what `dg check defs` does."""
+    dg.Definitions.validate_loadable(_definitions(tmp_path))
+
+
 def test_every_asset_has_a_check(tmp_path: Path) -> None:
     definitions = _definitions(tmp_path)
     checked = {key.asset_key for check in definitions.asset_checks or [] for key in check.check_keys}

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from openthoughts_dagster.evaluation import StudentScores
 from openthoughts_dagster.evaluation.statistics import (
     Estimate,
     clustered_mean,
@@ -166,6 +167,20 @@ def test_samples_that_were_lost_are_counted_in_the_ranking() -> None:
     )  # fmt: skip
     row = ranking(frame, "source").row(0, named=True)
     assert (row["failed"], row["truncated"], row["no_answer"]) == (1, 2, None)
+
+
+def test_a_score_is_of_all_and_of_answered_samples_and_says_what_any_repeat_solved() -> None:
+    counts = {"failed": [2, 0, 0, 0], "truncated": [0, 1, 0, 0], "no_answer": [0, 0, 0, 1]}
+    rows = {"benchmark": ["a", "a", "one", "partly"], "item": list("abcd"), "score": [0.5, 0.0, 1.0, 0.125]}
+    items = pl.DataFrame({**rows, "repeats": [4, 4, 1, 2], **counts})
+    summary = StudentScores(items, []).by_benchmark()
+    of_all = ["benchmark", "score", "of_answered", "pass_at_k", "failed", "truncated", "no_answer"]
+    assert summary.select(of_all).rows() == [
+        ("a", 0.25, 0.5, 0.5, 2, 1, 0),
+        ("one", 1.0, 1.0, None, 0, 0, 0),
+        ("partly", 0.125, 0.125, None, 0, 0, 1),
+    ]
+    assert summary["standard_error"].to_list()[0] == pytest.approx(0.25) and summary["standard_error"][1] is None
 
 
 def test_benchmarks_of_one_item_have_no_error() -> None:

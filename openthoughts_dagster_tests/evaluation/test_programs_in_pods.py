@@ -5,6 +5,7 @@ import contextlib
 import io
 import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from openthoughts_dagster.evaluation import (
     BenchmarkError,
     benchmark_items,
     benchmark_needs,
+    program_tests,
     require_confinement,
 )
 from openthoughts_dagster.evaluation.confined import (
@@ -211,6 +213,32 @@ def test_an_item_that_ends_its_pods_is_a_failed_sample_and_the_others_are_judged
     with pytest.raises(ConfinementError, match=r"trial program could not be run in a pod: .* 2 times: Evicted"):
         pool.run_items([[PodTest(StdinTask("print(1)"), SHORT, 100)]] * 100)
     assert len(api.logs) < 7
+
+
+class LocalPods(PodPool):
+    """Runs items as a pod does, on this machine."""
+
+    def __init__(self, pool: ProgramPool) -> None:
+        self.pool, self.asked = pool, list[int]()
+
+    def run_items(self, items: Sequence[Sequence[PodTest]]) -> list[list[Outcome]]:
+        self.asked.append(len(items))
+        return [in_pod.run_item(self.pool, list(tests)) for tests in items]
+
+
+@pytest.mark.skipif(not kernel.landlock_version(), reason="the kernel has no Landlock")
+def test_large_tests_come_into_pods_in_parts_and_verdicts_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_tests, "_MOST_CHARACTERS", 5)
+
+    def tests_of(doc: str, program: str) -> list[program_tests.ProgramTest]:
+        return [program_tests.stdin_test(program, "12", doc, SHORT)]
+
+    asked = [(answer, "print(input())") for answer in ("12", "13", "12", "12", "13")] + [("12", "```never closed")]
+    with ProgramPool("landlock", workers=1) as local:
+        pods = LocalPods(local)
+        found = program_tests.judge_programs(pods, tests_of)(asked)
+        assert found == program_tests.judge_programs(local, tests_of)(asked)
+    assert [verdict.right for verdict in found] == [True, False, True, True, False, False] and pods.asked == [2, 2, 2]
 
 
 def test_the_pod_has_no_token_no_identity_and_nothing_to_write_to() -> None:

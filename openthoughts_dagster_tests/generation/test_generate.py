@@ -197,7 +197,7 @@ def test_an_engine_that_dies_at_once_every_time_stops_the_run(lake: Lake, teache
     def dies(number: int, request: Request) -> Completion:
         raise EngineDied("t: the engine died")
 
-    with pytest.raises(EngineError, match="died 3 times without ending one request"):
+    with pytest.raises(EngineError, match="died 3 times without finishing a request"):
         _generate(lake, FaultyPool(dies), teacher, 2, SAMPLING)
 
 
@@ -246,7 +246,7 @@ def test_a_run_in_which_every_request_fails_stops_long_before_the_last(lake: Lak
 
     prompts = [Prompt(f"What is {n} + 1?", 10) for n in range(50)]
     planned = plan(lake, teacher, prompts, SAMPLING)
-    with pytest.raises(EngineError, match=r"last 32 requests all failed; the last one: HTTP 500: overloaded"):
+    with pytest.raises(EngineError, match=r"last 32 requests all failed. The last error: HTTP 500: overloaded"):
         generate(lake, FaultyPool(refuses), teacher, iter([planned.missing]), 500, Purpose(), print)
     assert len(asked) == 32
 

@@ -4,22 +4,21 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from http.server import ThreadingHTTPServer
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from openthoughts_dagster_tests.hub_double.repositories import Commit, Repository, entry_of, in_lfs
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 TOKEN = "hf_" + "TokenOfThePersonWhoPushesXyZabCdEf"
 
 
 class HubDouble(ThreadingHTTPServer):
     """A hub with repositories by name; `requests` and `uploads` say what the client did."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -53,23 +52,13 @@ class HubDouble(ThreadingHTTPServer):
 @contextmanager
 def running_hub() -> Iterator[HubDouble]:
     """A hub that runs until the block ends."""
-    hub = HubDouble()
-    thread = Thread(target=hub.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving(HubDouble()) as hub:
         yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: HubDouble
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_GET(self) -> None:
         self._route()
@@ -90,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts = path.strip("/").split("/")
             if self.command == "PUT":
                 return self._take_object("/".join(parts[1:3]), parts[3])
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or self._chunks()
+            body = self.read() or self._chunks()
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 return self._refuse(
                     401, "RepoNotFound" if self.command == "GET" else "", "Invalid username or password."
@@ -115,15 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(409, "", "You already created this dataset repo")
         private = wanted.get("visibility") == "private" or wanted.get("private", False)
         self.server.repositories[name] = Repository(name, private)
-        return self._json({"url": f"{self.server.address}/datasets/{name}", "name": name, "id": name})
+        return self.send_json(200, {"url": f"{self.server.address}/datasets/{name}", "name": name, "id": name})
 
     def _validate(self, text: str) -> None:
         try:
             head = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
             assert isinstance(head, dict)
         except (yaml.YAMLError, AssertionError, IndexError) as error:
-            return self._json({"errors": [{"message": str(error)}], "warnings": []}, 400)
-        return self._json({"errors": [], "warnings": []})
+            return self.send_json(400, {"errors": [{"message": str(error)}], "warnings": []})
+        return self.send_json(200, {"errors": [], "warnings": []})
 
     def _of_repository(self, name: str, rest: list[str], body: bytes) -> None:
         repository = self.server.repositories.get(name)
@@ -135,12 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if what in ("info", "revision"):
             assert commit is not None
-            return self._json(
-                {"id": name, "sha": commit.oid, "private": repository.private, "siblings": [], "tags": []}
+            return self.send_json(
+                200, {"id": name, "sha": commit.oid, "private": repository.private, "siblings": [], "tags": []}
             )
         if what == "tree":
             assert commit is not None
-            return self._json([entry_of(path, content) for path, content in sorted(commit.files.items())])
+            return self.send_json(200, [entry_of(path, content) for path, content in sorted(commit.files.items())])
         if what == "refs":
             return self._refs(repository)
         if what == "preupload":
@@ -156,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refs(self, repository: Repository) -> None:
         tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": oid} for n, oid in repository.tags.items()]
         main = [{"name": "main", "ref": "refs/heads/main", "targetCommit": repository.head.oid}]
-        self._json({"branches": main, "converts": [], "tags": tags})
+        self.send_json(200, {"branches": main, "converts": [], "tags": tags})
 
     def _preupload(self, commit: Commit, files: list[dict[str, Any]]) -> None:
         answers = []
@@ -166,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             oid = None if entry is None else entry.get("lfs", entry)["oid"]
             mode = "lfs" if in_lfs(file["path"], file["size"]) else "regular"
             answers.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
-        self._json({"files": answers})
+        self.send_json(200, {"files": answers})
 
     def _batch(self, name: str, wanted: dict[str, Any]) -> None:
         objects, base = [], f"{self.server.address}/lfs/{name}"
@@ -174,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             there = one["oid"] in self.server.repositories[name].objects
             actions = {"upload": {"href": f"{base}/{one['oid']}"}, "verify": {"href": f"{base}/verify"}}
             objects.append(one if there else one | {"actions": actions})
-        self._json({"transfer": "basic", "objects": objects})
+        self.send_json(200, {"transfer": "basic", "objects": objects})
 
     def _take_object(self, name: str, oid: str) -> None:
         size = int(self.headers.get("Content-Length") or 0)
@@ -191,12 +180,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.uploads.append(oid)
         if self.server.remaining is not None:
             self.server.remaining -= 1
-        return self._send(200, b"", {})
+        return self.send(200)
 
     def _verify(self, name: str, wanted: dict[str, Any]) -> None:
         there = self.server.repositories[name].objects.get(wanted["oid"])
         good = there is not None and len(there) == wanted["size"]
-        return self._json({}) if good else self._refuse(404, "", "the object is not there")
+        return self.send_json(200, {}) if good else self._refuse(404, "", "the object is not there")
 
     def _commit(self, repository: Repository, operations: list[dict[str, Any]]) -> None:
         parent = operations[0]["value"].get("parentCommit")
@@ -207,13 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
         except KeyError as error:
             return self._refuse(400, "", f"this file does not exist: {error}")
         address = f"{self.server.address}/datasets/{repository.name}/commit/{made.oid}"
-        return self._json({"success": True, "commitOid": made.oid, "commitUrl": address})
+        return self.send_json(200, {"success": True, "commitOid": made.oid, "commitUrl": address})
 
     def _tag(self, repository: Repository, commit: Commit, tag: str) -> None:
         if tag in repository.tags:
             return self._refuse(409, "", "Tag reference exists already")
         repository.tags[tag] = commit.oid
-        return self._json({})
+        return self.send_json(200, {})
 
     def _file(self, name: str, revision: str, path: str) -> None:
         repository = self.server.repositories.get(name)
@@ -221,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         if commit is None or path not in commit.files:
             return self._refuse(404, "EntryNotFound" if commit else "RepoNotFound", "Entry not found")
         tag = entry_of(path, commit.files[path])["oid"]
-        return self._send(200, commit.files[path], {"ETag": f'"{tag}"', "X-Repo-Commit": commit.oid})
+        return self.send(200, commit.files[path], ETag=f'"{tag}"', X_Repo_Commit=commit.oid)
 
     def _chunks(self) -> bytes:
         """Read a body that is sent in chunks."""
@@ -233,17 +222,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         return content
 
-    def _json(self, value: Any, status: int = 200) -> None:
-        self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
     def _refuse(self, status: int, code: str, message: str) -> None:
-        headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.send_json(status, {"error": message}, X_Error_Message=message, **({"X_Error_Code": code} if code else {}))

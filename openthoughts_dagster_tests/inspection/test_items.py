@@ -56,8 +56,10 @@ def test_every_answer_is_joined_with_its_texts_and_verdict(tmp_path: Path, lake:
 def test_repeats_have_a_row_and_a_verdict_each_and_two_students_are_compared(tmp_path: Path, lake: Lake) -> None:
     evaluation = sums(tmp_path, repeats=2)
 
-    def once(question: str, index: int) -> str:
-        return right(question, index) if index == 1 and question[0] == "3" else "Answer: 50"
+    def once(question: str, index: int) -> str | Exception:
+        if index == 1 and question[0] == "3":
+            return right(question, index)
+        return ValueError("refused") if question[0] == "0" else "Answer: 50"
 
     score(lake, BENCHMARK_SCORES, evaluation, first_two_right, tmp_path, source="s", teacher="t")
     score(lake, REFERENCE_SCORES, evaluation, once, tmp_path, compared_model="other")
@@ -72,6 +74,8 @@ def test_repeats_have_a_row_and_a_verdict_each_and_two_students_are_compared(tmp
         ("second", 3),
         ("neither", 2),
     ]
+    assert (compared["first_error"][0], compared["second_error"][0]) == (None, "refused")  # it lost, and was not wrong
+    assert "refused" in PageParser(comparison_page("one", "other", compared)).text
     third = compared.row(2, named=True)
     assert (third["second_score"], third["second_answer"]) == (0.5, "Answer: 4") and "77" in third["first_answer"]
 

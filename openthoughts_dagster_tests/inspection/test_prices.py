@@ -134,9 +134,9 @@ def test_sums_leave_out_what_is_unknown_and_say_so() -> None:
     known = PriceRow("teachers", "a", "m", "", completions=10, cost=2.0)
     unknown = PriceRow("students", "b", "m", "", trainings=1)
     assert totals([known, unknown]) == (
-        "10 completions to generate and 1 trainings, about 2.00 USD; the cost of 1 parts is unknown and not in it"
+        "10 completions to generate and 1 training, about 2.00 USD; this leaves out 1 row whose cost is unknown"
     )
-    assert totals([unknown]).endswith("the cost is unknown") and totals([]).endswith("nothing")
+    assert totals([unknown]).endswith("the cost is unknown") and totals([]).endswith("at no cost")
 
 
 def test_plan_prints_every_stage_and_json(filled: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

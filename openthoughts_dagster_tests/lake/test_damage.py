@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from openthoughts_dagster.lake import EMBEDDINGS, Lake, LakeError
 
@@ -66,6 +67,20 @@ def test_a_damaged_log_file_is_named_by_reads_and_writes(
     for use in (lambda: lake.scan(EMBEDDINGS), lambda: lake.append(EMBEDDINGS, _rows(["t"])), lake.maintain):
         with pytest.raises(LakeError, match=rf"{_log(folder, number)} {says}.*Restore the file from a backup"):
             use()
+
+
+@pytest.mark.parametrize("harm", [_cut, _empty, Path.unlink])
+def test_a_damaged_checkpoint_of_the_log_is_named_and_the_remedy_reads_the_table(
+    lake: Lake, folder: Path, harm: Callable[[Path], None]
+) -> None:
+    DeltaTable(folder).create_checkpoint()
+    checkpoint = _log(folder, 3).with_suffix(".checkpoint.parquet")
+    harm(checkpoint)
+    with pytest.raises(LakeError, match=rf"{checkpoint}: .*Move this file and _last_checkpoint out"):
+        lake.scan(EMBEDDINGS)
+    for file in (checkpoint, folder / "_delta_log/_last_checkpoint"):
+        file.unlink(missing_ok=True)
+    assert lake.scan(EMBEDDINGS).collect().height == 120
 
 
 def test_an_empty_log_file_above_the_version_is_named(lake: Lake, folder: Path) -> None:

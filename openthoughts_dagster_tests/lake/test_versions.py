@@ -124,14 +124,14 @@ def test_small_files_from_before_and_after_a_column_was_added_are_merged(lake: L
 def test_a_table_that_newer_code_changed_otherwise_is_refused(lake: Lake) -> None:
     lake.append(CHANGED, _new("new"))
     for use in (lambda: lake.scan(NEW), *(lambda w=w: w(lake, NEW, _new("new")) for w in WRITES.values())):
-        with pytest.raises(LakeError, match=r"things: .*version 4.*this code knows version 3.*Upgrade this process"):
+        with pytest.raises(LakeError, match=r"things: .*version 4.*this code has version 3.*Upgrade this process"):
             use()
     assert _rows(lake, CHANGED) == [("a", "new", "red", "math")]
 
 
 def test_a_table_from_before_an_incompatible_change_is_refused(lake: Lake) -> None:
     _as_before_versions(lake)
-    with pytest.raises(LakeError, match=r"it is of version 1, and this code reads it from version 4 on.*release notes"):
+    with pytest.raises(LakeError, match=r"it has version 1, and this code reads version 4 or newer.*release notes"):
         lake.scan(CHANGED)
 
 

@@ -27,12 +27,12 @@ BAD = {
     "a prompt file of the machine": (
         "mine",
         "{reader: files, domain: math, path: a.jsonl, rewrite: {judge: j, prompt: /etc/passwd}}",
-        "rewrite: only a recipe may say this",
+        "rewrite: this may be set only in a recipe",
     ),
     "a second dataset that is a folder": (
         "mine",
         "{reader: hugging_face, domain: math, dataset: a/b, more: [{dataset: /etc}]}",
-        "more: only a recipe may say this",
+        "more: this may be set only in a recipe",
     ),
     "a path above its folder": ("mine", _files("../other/secret.jsonl"), "in the source's own folder"),
     "a path that climbs out": ("mine", _files("data/../../x.jsonl"), "in the source's own folder"),
@@ -56,17 +56,17 @@ BAD = {
     "a prompt file of its own": (
         "mine",
         "{reader: files, domain: math, path: x.jsonl, rewrite: {judge: judge, prompt: /etc/passwd}}",
-        "rewrite: only a recipe may say this",
+        "rewrite: this may be set only in a recipe",
     ),
     "a judge that it pays": (
         "mine",
         "{reader: pdf, domain: math, path: '*.pdf', judge: judge, extract_prompt: /etc/passwd}",
-        "judge, extract_prompt: only a recipe may say this",
+        "judge, extract_prompt: this may be set only in a recipe",
     ),
     "further datasets from elsewhere": (
         "mine",
         "{reader: hugging_face, domain: math, dataset: a/b, more: [{dataset: ../../etc}]}",
-        "more: only a recipe may say this",
+        "more: this may be set only in a recipe",
     ),
     "an unknown setting": ("mine", "{reader: files, domain: math, path: x.jsonl, colums: {}}", "colums"),
     "no domain": ("mine", "{reader: files, path: x.jsonl}", "domain: Field required"),

@@ -10,7 +10,7 @@ import pytest
 from openthoughts_dagster.questions import Texts, deduplicate_sources, find_leaks
 from openthoughts_dagster.questions.dedup import AcceptedError, accepted_questions, deduplicate
 from openthoughts_dagster.questions.matching.duplicates import find_duplicates, plain
-from openthoughts_dagster.questions.matching.tokens import words_of
+from openthoughts_dagster.questions.matching.tokens import WORD
 from openthoughts_dagster.recipe import Decontamination, Dedup
 
 WORDS = """
@@ -138,7 +138,7 @@ def test_words_are_the_same_to_the_compiled_loop_and_to_the_definition() -> None
     for length in range(1, 7):
         rule = Decontamination(ngram=length, similarity=None, normalize=False, common_share=None)
         found = find_leaks(Texts.of(pl.Series([t.replace(" ", "\n ") for t in tricky])), rule, benchmarks).decisions
-        assert set(found) == {at for at, text in enumerate(tricky) if len(words_of(text)) >= length}
+        assert set(found) == {at for at, text in enumerate(tricky) if len(WORD.findall(text)) >= length}
 
 
 def test_an_instruction_that_a_source_and_a_benchmark_share_is_reported_and_no_leak() -> None:
@@ -213,6 +213,6 @@ def test_tokens_of_a_model_count_where_the_recipe_names_it(untrained_model: Path
     by_tokens = find_leaks(Texts.of(pl.Series(texts)), settings, benchmarks)
     by_words = find_leaks(Texts.of(pl.Series(texts)), settings.model_copy(update={"tokenizer": None}), benchmarks)
 
-    assert shared > len(words_of("12345 + 67890")) and list(by_tokens.decisions) == [0] and not by_words.decisions
+    assert shared > len(WORD.findall("12345 + 67890")) and list(by_tokens.decisions) == [0] and not by_words.decisions
     with pytest.raises(ValueError, match=r"decontamination\.tokenizer: '\./nowhere' could not be loaded"):
         model_tokens("./nowhere")

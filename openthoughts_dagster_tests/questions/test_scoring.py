@@ -3,9 +3,8 @@
 import json
 import math
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +30,7 @@ from openthoughts_dagster.recipe import (
     read_score_prompt,
 )
 from openthoughts_dagster.recipe.prompts import PromptFileError
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 SUMS = [f"What is {a} plus {b} when both are counted in apples?" for a in range(2, 22) for b in (3, 5, 8)]
 POEMS = [f"Write a poem of {a} lines about the sea and the colour {b}." for a in range(2, 22) for b in ("red", "blue")]
@@ -92,11 +92,11 @@ class _Embeddings(ThreadingHTTPServer):
         self.busy, self.embedded, self.letters = True, list[str](), "abcdefgh"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Embeddings
 
     def do_POST(self) -> None:
-        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        texts = json.loads(self.read())["input"]
         if self.server.busy:
             self.server.busy = False
             return self.send_error(429)
@@ -105,24 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.embedded += texts
         rows = [[float(text.count(letter)) for letter in self.server.letters] or [math.nan] for text in texts]
         data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
-        reply = json.dumps({"data": data[::-1]}).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(reply)
-        return None
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        return self.send_json(200, {"data": data[::-1]})
 
 
 @pytest.fixture
 def embeddings_server() -> Iterator[_Embeddings]:
-    with _Embeddings() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(_Embeddings()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def _of_server(server: _Embeddings) -> EmbeddingScore:

@@ -66,7 +66,7 @@ def test_gates_stop_a_push_that_is_launched_alone_and_automation_may_not_push(tm
         ledger = lake.scan(COMPLETIONS).collect()
         lake.replace(COMPLETIONS, ledger.with_columns(outcome=pl.lit("unfinished")))
         said = _error(launch("push_release"))
-        assert "sums of worked may not leave, 1 gates stop it" in said and "32 of 32 answers are cut off" in said
+        assert "sums of worked cannot be pushed, 1 gate stops it" in said and "32 of 32 answers are cut off" in said
         assert hub.requests == []
         lake.replace(COMPLETIONS, ledger)
         run = launch("push_release")

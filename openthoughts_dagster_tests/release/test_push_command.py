@@ -41,7 +41,7 @@ def test_a_dry_run_shows_gates_and_changes_and_a_push_is_a_run_of_the_asset(
     lake.replace(COMPLETIONS, ledger.with_columns(outcome=pl.lit("unfinished")))
     stopped = push("--yes")
     assert stopped.exit_code == 1 and "STOPPED truncation: 20 of 20 answers are cut off" in stopped.output
-    assert "1 gates stop the release" in stopped.output and hub.repositories == {}
+    assert "1 gate stops the release" in stopped.output and hub.repositories == {}
     lake.replace(COMPLETIONS, ledger)
     pushed = push("--yes")
     assert pushed.exit_code == 0 and pushed.output.endswith(f"pushed sums of {TEACHER}\n"), pushed.output

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from openthoughts_dagster_tests.loopback import QuietHandler, serving
 
 
 class Hub(ThreadingHTTPServer):
@@ -16,8 +17,6 @@ class Hub(ThreadingHTTPServer):
 
     `after` has what happens when a request, such as "GET /path", has been answered.
     """
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -38,23 +37,13 @@ class Hub(ThreadingHTTPServer):
 @contextmanager
 def running_hub() -> Iterator[Hub]:
     """A hub that runs until the block ends."""
-    hub = Hub()
-    thread = Thread(target=hub.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(Hub()) as hub:
         yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: Hub
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -66,8 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self._route(body)
+        self._route(self.read())
         self.server.after.get(f"{self.command} {self.path}", lambda: None)()
 
     def _route(self, body: bytes) -> None:
@@ -87,15 +75,15 @@ class _Handler(BaseHTTPRequestHandler):
         entries = [_entry(path, folder) for path in files]
         if rest[:1] == ["tree"]:
             below = "/".join(rest[2:])
-            return self._json([entry for entry in entries if entry["path"].startswith(below)])
+            return self.send_json(200, [entry for entry in entries if entry["path"].startswith(below)])
         if rest[:1] == ["paths-info"]:
             wanted = json.loads(body)["paths"] if body.startswith(b"{") else _form(body)
             folders = {parent.as_posix() for path in files for parent in path.relative_to(folder).parents}
             found = [entry for entry in entries if entry["path"] in wanted]
             found += [{"type": "directory", "oid": "0", "size": 0, "path": p} for p in wanted if p in folders]
-            return self._json(found)
+            return self.send_json(200, found)
         siblings = [{"rfilename": entry["path"]} for entry in entries]
-        return self._json({"id": dataset, "sha": commit, "siblings": siblings, "private": False, "tags": []})
+        return self.send_json(200, {"id": dataset, "sha": commit, "siblings": siblings, "private": False, "tags": []})
 
     def _file(self, dataset: str, revision: str, name: str) -> None:
         commit, folder = self._commit(dataset, revision)
@@ -108,25 +96,14 @@ class _Handler(BaseHTTPRequestHandler):
             end = min(int(last) if last else len(content) - 1, len(content) - 1)
             extra = {"Content-Range": f"bytes {first}-{end}/{len(content)}"}
             content, status = content[int(first) : end + 1], 206
-        return self._send(status, content, {"ETag": f'"{tag}"', "X-Repo-Commit": str(commit), **extra})
+        return self.send(status, content, ETag=f'"{tag}"', X_Repo_Commit=str(commit), Accept_Ranges="bytes", **extra)
 
     def _commit(self, dataset: str, revision: str) -> tuple[str | None, Path | None]:
         commit = self.server.heads.get(dataset) if revision == "main" else revision
         return commit, self.server.commits.get(dataset, {}).get(commit or "")
 
-    def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
     def _refuse(self, code: str) -> None:
-        self._send(404, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
-
-    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), "Accept-Ranges": "bytes", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        self.send_json(404, {}, X_Error_Code=code, X_Error_Message=code)
 
 
 def _entry(path: Path, folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from openthoughts_dagster.generation.generate import ledger_client
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -88,7 +89,9 @@ def test_reading_again_pays_for_nothing_and_a_limit_reads_fewer_pages(
     assert few.spent.generated <= 9
     every, again = judge(_careful), judge(_careful)
     first = _read(tmp_path, every, pages=1, overlap=0)
+    LocalFileSystem.clear_instance_cache()  # as in another process, which finds the shards of this one by their version
     second = _read(tmp_path, again, pages=1, overlap=0)
+    assert [shard.version for shard in first.staged.shards] == [shard.version for shard in second.staged.shards]
     assert first.questions.equals(second.questions) and first.staged.rows_in == 10
     assert again.spent.generated == 0
     assert lake.scan(COMPLETIONS).collect().height == every.spent.generated + few.spent.generated

@@ -54,14 +54,14 @@ def test_a_put_that_died_half_way_left_nothing_to_fetch_and_goes_on(
     store.fault = None
     with pytest.raises(StorageError, match=r"students/a/b: there is no complete folder.*Materialize the asset"):
         folders.fetch(ADDRESS)
-    assert folders.names("s3://files/students/a") == []
+    assert folders.list_folders("s3://files/students/a") == []
     store.requests.clear()
     folders.put(folder, ADDRESS)
     assert [path.rpartition("/")[2] for method, path in store.requests if method == "PUT"] == [
         "config.json",
         "manifest.json",
     ]
-    assert folders.names("s3://files/students/a") == ["b"]
+    assert folders.list_folders("s3://files/students/a") == ["b"]
 
 
 def test_the_first_of_two_that_put_wins_unless_it_is_replaced(
@@ -170,7 +170,7 @@ def test_errors_name_the_address_and_the_remedy_and_no_credentials(
         assert caught.value.__cause__ is None and caught.value.__suppress_context__
         assert not any(value in str(caught.value) for value in (SECRET, KEYS["AWS_ACCESS_KEY_ID"]))
     with pytest.raises(StorageError) as caught:
-        folders.fetch("s3://user:hidden@files/students")
+        folders.fetch("s3://user:hidden/key@files/students")
     assert "hidden" not in str(caught.value)
 
 
@@ -191,7 +191,7 @@ def test_without_s3fs_the_error_says_what_to_install(folder: Path, tmp_path: Pat
 def test_removing_takes_the_manifests_first(store: ObjectStore, folders: Folders, folder: Path) -> None:
     folders.put(folder, f"{ADDRESS}/checkpoint-1")
     folders.put(folder, f"{ADDRESS}/checkpoint-2")
-    assert folders.names(ADDRESS) == ["checkpoint-1", "checkpoint-2"]
+    assert folders.list_folders(ADDRESS) == ["checkpoint-1", "checkpoint-2"]
     store.requests.clear()
     folders.remove(ADDRESS)
     deleted = [path for method, path in store.requests if method == "DELETE"]

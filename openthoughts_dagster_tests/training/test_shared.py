@@ -111,7 +111,7 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
         made.mkdir()
         (made / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
         stored.upload(made)
-    assert students.folders.names(f"{ROOT}/f.partial") == ["checkpoint-10", "checkpoint-9"]
+    assert students.folders.list_folders(f"{ROOT}/f.partial") == ["checkpoint-10", "checkpoint-9"]
     [newest] = [key for key in store.keys("files") if "checkpoint-10/" in key and key.endswith("state.json")]
     store.client().put_object(Bucket="files", Key=newest, Body=b"{}")
     (tmp_path / "f.partial" / "checkpoint-9").mkdir(parents=True)  # it was killed while it fetched or wrote this one

@@ -12,10 +12,10 @@ import pytest
 
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.storage import Folders, join_address
+from openthoughts_dagster.storage import Folders, hold_file, join_address
 from openthoughts_dagster.training import Students, Trained, claims, sft, train_student
 from openthoughts_dagster.training.checkpoints import StoredTraining
-from openthoughts_dagster.training.claims import hold_claim, hold_file
+from openthoughts_dagster.training.claims import hold_claim
 from openthoughts_dagster.training.run import run_training
 from openthoughts_dagster_tests.object_store import ObjectStore
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
@@ -131,7 +131,7 @@ def test_a_lock_whose_file_is_deleted_each_time_lets_one_in_at_a_time(tmp_path: 
     most: list[int] = []
 
     def enter(number: int) -> None:
-        with hold_file(tmp_path / "lock", lambda: None):
+        with hold_file(tmp_path / "lock"):
             inside.append(number)
             time.sleep(0.001)
             most.append(len(inside))
@@ -177,4 +177,4 @@ def test_an_unfinished_training_of_nobody_is_empty(store: ObjectStore, tmp_path:
     students = Students(STORE, tmp_path / "scratch", tmp_path / "cache")
     assert students.find("0" * 32) is None
     assert StoredTraining(students, "0" * 32).newest() == ""
-    assert Folders(tmp_path).names(STORE) == []
+    assert Folders(tmp_path).list_folders(STORE) == []

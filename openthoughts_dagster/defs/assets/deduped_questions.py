@@ -65,9 +65,11 @@ def _metadata(curated: Curated, unchecked: Sequence[str]) -> dict[str, Any]:
         "funnel": funnel(curated.funnel),
         "steps": show_steps(curated.funnel),
         "rejected_by_reason": show_counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
-        "leaks_side_by_side": side_by_side(leaks_of(examples)),
-        "duplicates_side_by_side": side_by_side(duplicates_of(examples)),
+        "leaks_side_by_side": side_by_side(leaks_of(examples).rename({"text": "benchmark question"}, strict=False)),
+        "duplicates_side_by_side": side_by_side(
+            duplicates_of(examples).drop("of", strict=False).rename({"text": "duplicate of"}, strict=False)
+        ),
         "instructions_that_are_no_leaks": sample_rows(pl.DataFrame([asdict(run) for run in curated.instructions]), 20),
-        "benchmarks_not_compared_with": list(unchecked),
+        "benchmarks_not_compared_with": ", ".join(unchecked) or "none",
         "sample": sample_rows(curated.best(5).select("question", "scores")),
     }

@@ -15,6 +15,13 @@ from openthoughts_dagster.lake import GENERATION_COSTS, frame_hash
 from openthoughts_dagster.recipe import Recipe
 
 _SHOWN = 100
+_COLUMNS = {
+    **{name: name for name in ("day", "asset", "source", "teacher", "model", "completions")},
+    "completion_tokens": "tokens",
+    "engine_seconds": "time",
+    "cost": "cost",
+}
+"""The columns that fit the page, by what they are called there."""
 
 
 def generation_costs_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
@@ -47,7 +54,7 @@ def _metadata(costs: pl.DataFrame) -> dict[str, Any]:
         "completion_tokens": int(costs["completion_tokens"].sum()),
         "engine_hours": round(float(costs["engine_seconds"].to_numpy().sum()) / 3600, 3),
         "cost": table(costs.group_by("currency").agg(pl.col("cost").sum())),
-        "costs": table(latest, {"engine_seconds": "s"}),
+        "costs": table(latest.select(list(_COLUMNS)).rename(_COLUMNS), {"time": "s"}),
         "plot": stacked_bars(
             [str(day) for day in days["day"]], days["model"].to_list(), days[by].to_list(), f"{unit} by model and day"
         ),

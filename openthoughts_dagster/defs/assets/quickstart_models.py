@@ -71,7 +71,7 @@ def _workplace(address: str, models: ModelsResource) -> Path:
     if (path := local_path(address)) is not None:
         return path
     folder = Path(models.data) / "tiny_models"
-    for name in models.folders.names(address):
+    for name in models.folders.list_folders(address):
         shutil.rmtree(folder / name, ignore_errors=True)
         shutil.copytree(models.folders.fetch(join_address(address, name)), folder / name)
     return folder

@@ -67,7 +67,12 @@ def _beside(tables: Lake, recipe: Recipe) -> dict[str, Any]:
 def _teachers(tables: Lake, recipe: Recipe) -> dict[str, Any]:
     """Make each teacher's own score, the length of its answers, and the loss of its students."""
     facts = teacher_facts(tables, recipe)
-    return {"teachers": table(facts, dict.fromkeys(("own_score", "own_standard_error", "truncated"), "%"))}
+    shown: dict[str, Any] = {
+        "teachers": table(facts, dict.fromkeys(("own_score", "own_standard_error", "truncated"), "%"))
+    }
+    if facts["own_score"].null_count():
+        return shown | {"teachers_note": "own_score is empty until the job score_references has scored the teacher."}
+    return shown
 
 
 def _metadata(result: Ranked, by: By) -> dict[str, Any]:

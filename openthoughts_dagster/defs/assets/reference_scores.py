@@ -37,10 +37,10 @@ def reference_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         ask = models.ledger_client(tables, model, sampling, usage, purpose, context.log.info)
         folder, address = models.workplace(*below), models.address(*below)
         scores = score_reference(recipe.evaluation, recipe.path, ask, folder)
-        files = models.folders.put_files(folder, scores.files, address)
+        models.folders.put_files(folder, scores.files, address)
         rows = scores.items.with_columns(compared_model=pl.lit(name)).select(list(REFERENCE_SCORES.columns))
         tables.replace(REFERENCE_SCORES, rows, compared_model=name)
-        scored = Scored(scores, usage, address, sorted(file.removeprefix(f"{address}/") for file in files))
+        scored = Scored(scores, usage, address)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(scores_version(rows)),
             metadata=scores_metadata(scored, name)

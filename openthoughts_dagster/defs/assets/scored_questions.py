@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows
+from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.settings import Settings
@@ -67,7 +67,7 @@ def _metadata(scored: Scored, scores: Sequence[str]) -> dict[str, Any]:
     values = [json.loads(row) for row in scored.questions["scores"]]
     return {
         "dagster/row_count": scored.questions.height,
-        "scores_failed": scored.failed,
+        "scores_failed": show_counts(scored.failed, "score"),
         **{
             f"scores_{name}": histogram([value for row in values if (value := row[name]) is not None], name)
             for name in scores

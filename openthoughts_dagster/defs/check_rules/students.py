@@ -30,7 +30,7 @@ def tiny_models_are_able(at: Partition) -> Finding:
     """The quickstart's models load as checkpoints, and each solves most of the held-out problems of its own task."""
     folder, files = at.recipe.path(at.recipe.tiny_models or ""), Folders()
     names = ["student", "worked", "direct", "judge"]
-    missing = [name for name in names if "training.json" not in files.listed(join_address(folder, name))]
+    missing = [name for name in names if "training.json" not in files.list_files(join_address(folder, name))]
     if missing:
         return Finding(False, f"{folder} lacks {', '.join(missing)}")
     reports = {name: json.loads(files.read(join_address(folder, name), "training.json")) for name in names}
@@ -61,7 +61,7 @@ def checkpoint_is_whole(at: Partition) -> Finding:
     if rows.height != 1:
         return Finding(False, f"there are {rows.height} students for this partition, expected 1")
     folder = str(rows["path"].item())
-    there = Folders().listed(folder)
+    there = Folders().list_files(folder)
     missing = [name for name in ("config.json", "tokenizer.json") if name not in there]
     missing += [] if any(name.endswith(".safetensors") for name in there) else ["*.safetensors"]
     if missing:

@@ -69,7 +69,7 @@ def _shipped_task(benchmark: LightevalBenchmark, config: Any, context: TaskConte
     elif Path(config.hf_repo).is_dir():  # the library `datasets` would take it without a word
         raise BenchmarkError(
             f"there is a folder {config.hf_repo} in the present directory, which would be read in place of the hub's "
-            "data set of this id: start elsewhere"
+            "data set of this id: start this process in another directory"
         )
     # lighteval keys everything by full_name: two benchmarks of one task must not overwrite each other.
     family = benchmark.task.partition("|")[0].partition("@")[0]

@@ -70,7 +70,7 @@ def _check_size(benchmark: PaperBenchmark, where: str, found: int) -> None:
     if found != wanted:
         raise BenchmarkError(
             f"{where} has {found:,} items of {benchmark.task} and not {wanted:,}: it is another version of the "
-            f"benchmark, and its scores compare with no other. Pin a `revision`, or say `size: {found}`"
+            f"benchmark, and its scores cannot be compared with others. Pin a `revision`, or say `size: {found}`"
         )
 
 

@@ -6,7 +6,6 @@ from openthoughts_dagster.evaluation.reading.final import after_answer, last_box
 
 _FIRST = re.compile(r"\W*(?:(?:is|option|choice)\b\W*)*([A-Za-z])(?![A-Za-z0-9'])(.*)", re.IGNORECASE | re.DOTALL)
 _ANOTHER = re.compile(r"\W*(?:\b(?:or|and|and/or)\b|[,/&])\W*(?:option\W*)?[A-Za-z](?![A-Za-z])", re.IGNORECASE)
-_SEVERAL = re.compile(r"[A-Za-z](?:\s*(?:,|and|&)?\s*[A-Za-z])*", re.IGNORECASE)
 _CHOSEN = re.compile(r"\b(?:correct|right|best)\s+(?:option|choice)\s*(?:is|:)([^\n]*)", re.IGNORECASE)
 _MARKED = re.compile(r"\W*([A-Z])\)")
 _LINE = re.compile(r"\W*([A-Z])\W*")

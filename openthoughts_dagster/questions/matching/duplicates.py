@@ -66,7 +66,7 @@ def all_pairs(texts: Texts, similarity: float) -> Edges:
     """Find all similar pairs by comparing every pair: exact, in quadratic time."""
     from rapidfuzz import fuzz, process
 
-    every = texts.listed(np.arange(len(texts)))
+    every = texts.as_list(np.arange(len(texts)))
     ones, others, ratios = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
     for start in range(0, len(every), _BLOCK):
         matrix = process.cdist(

@@ -46,10 +46,10 @@ class Resemblance:
         """All similar pairs, by comparing every text with every question."""
         from rapidfuzz import fuzz, process
 
-        questions = self.known.listed(np.arange(len(self.known)))
+        questions = self.known.as_list(np.arange(len(self.known)))
         ones, others, ratios = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
         for start in range(0, len(texts) if questions else 0, _BLOCK):
-            block = texts.listed(np.arange(start, min(len(texts), start + _BLOCK)))
+            block = texts.as_list(np.arange(start, min(len(texts), start + _BLOCK)))
             matrix = process.cdist(
                 block, questions, scorer=fuzz.ratio, score_cutoff=self.similarity, workers=WORKERS, dtype=np.float64
             )

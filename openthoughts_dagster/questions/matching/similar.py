@@ -263,8 +263,8 @@ def measure_pairs(texts: Texts, other_texts: Texts, ones: Positions, others: Pos
         block = slice(start, start + _MEASURED)
         ratios.append(
             process.cpdist(
-                texts.listed(ones[block]),
-                other_texts.listed(others[block]),
+                texts.as_list(ones[block]),
+                other_texts.as_list(others[block]),
                 scorer=fuzz.ratio,
                 score_cutoff=similarity,
                 dtype=np.float64,

@@ -47,11 +47,6 @@ class Tokens:
 Tokenize = Callable[[Texts], Tokens]
 
 
-def words_of(text: str) -> list[str]:
-    """The exact words of `text`."""
-    return WORD.findall(text)
-
-
 def word_tokens(texts: Texts, exact: bool) -> Tokens:
     """Divide texts into words: exact ones, or those of normalized texts."""
     from openthoughts_dagster.questions.matching import token_kernels
@@ -76,7 +71,7 @@ def model_tokens(tokenizer: str) -> Tokenize:
         from openthoughts_dagster.questions.matching import token_kernels
 
         values, starts, ends, counts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)], [0]
-        listed = texts.listed(np.arange(len(texts)))
+        listed = texts.as_list(np.arange(len(texts)))
         encoded = loaded(listed, add_special_tokens=False, return_offsets_mapping=True) if listed else {}
         for text, (ids, places) in enumerate(
             zip(encoded.get("input_ids", []), encoded.get("offset_mapping", []), strict=True)

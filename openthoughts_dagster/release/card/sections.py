@@ -48,9 +48,6 @@ def _load(facts: CardFacts) -> str:
     )
 
 
-_DECIDING = ("answers_per_question", "answer_filter", "decontamination")
-
-
 def _recipe(facts: CardFacts) -> str:
     """Show the settings from the record, which names no place of a machine."""
     recipe = facts.record.get("recipe") or facts.recipe.model_dump(mode="json", exclude_defaults=True)
