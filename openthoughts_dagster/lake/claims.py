@@ -41,7 +41,10 @@ def _write(address: str, options: Mapping[str, str], work: str, done: bool) -> b
     except TableNotFoundError:
         # Several processes may create the empty table: only an overwrite is checked against commits of others.
         columns = rows.head(0).to_arrow().schema
-        table = DeltaTable.create(address, columns, mode="ignore", partition_by=["work"], storage_options=storage)
+        try:
+            table = DeltaTable.create(address, columns, mode="ignore", partition_by=["work"], storage_options=storage)
+        except CommitFailedError:  # another process created it in the same moment
+            table = DeltaTable(address, storage_options=storage)
     held = pl.scan_delta(table, storage_options=storage or None).filter(pl.col("work") == work).collect()
     if (
         not done

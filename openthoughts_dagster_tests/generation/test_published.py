@@ -116,7 +116,7 @@ def test_a_data_set_without_answers_says_what_it_has(
 
 
 def test_a_data_set_that_nobody_has_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"there is no .*nowhere: correct `model`"):
+    with pytest.raises(EngineError, match=r"there is no .*nowhere: correct the `model`"):
         locate(Teacher(name="p", model="./nowhere", engine="published"), tmp_path)
 
 
