@@ -24,7 +24,7 @@ def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
             "rank": row["rank"],
             by: row[by],
             "score": None if row["score"] is None else f"{row['score']:.1%}",
-            "± s.e.": None if row["score"] is None else f"{row['standard_error'] or 0.0:.1%}",
+            "± s.e.": None if row["standard_error"] is None else f"{row['standard_error']:.1%}",
             "untrained": None if row["score"] is None else f"{row['score'] - row['gain_over_untrained']:.1%}",
             "next below": NOTHING_COMMON if row["score"] is None else _lead(row),
         }
@@ -37,6 +37,7 @@ def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
 def _lead(row: dict[str, float | None]) -> str | None:
     if row["difference_to_next"] is None:
         return None
-    difference, error = row["difference_to_next"], row["difference_standard_error"] or 0.0
+    difference, error = row["difference_to_next"], row["difference_standard_error"]
     p = "" if row["p_value"] is None else f", p {p_value(row['p_value'])}"
-    return f"+{difference:.1%} ± {error:.1%}{p} {errors_over(row['seeds'])}"
+    known = "" if error is None else f" ± {error:.1%}"
+    return f"+{difference:.1%}{known}{p} {errors_over(row['seeds'])}"

@@ -262,7 +262,7 @@ def _scores(rows: pl.DataFrame | None) -> str:
         return ""
     parts = sorted(rows.partition_by("benchmark", as_dict=True).items())
     means = [(name, clustered_mean(own)) for (name,), own in parts]
-    return ", ".join(f"{name} {mean.mean:.1%} ± {mean.standard_error or 0:.1%}" for name, mean in means)
+    return ", ".join(f"{name} {mean.percent}" for name, mean in means)
 
 
 def _share(value: float | None) -> str:

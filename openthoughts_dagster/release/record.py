@@ -40,6 +40,7 @@ TABLES = (
 """The tables that a version is made from, and in which its rows stand."""
 LIBRARIES = ("polars", "pyarrow", "deltalake", "numpy")
 """The libraries that decide the bytes of the files."""
+_SERVER = "https://server.invalid/v1"
 
 
 def table_versions(lake: Lake) -> dict[str, int | None]:
@@ -68,7 +69,7 @@ def make_record(
         made_at: When it was made, UTC.
         tables: The version of each table.
         places: Names of variables and the addresses that the recipe's text had in their places. The record, which is
-            published, has the names.
+            published, has the names, and no address of a model's server.
         **more: Further parts, such as version, rows and files.
     """
     assert recipe.release is not None
@@ -130,8 +131,12 @@ def _code_hash() -> str:
 
 
 def _without_places(value: Any, places: Mapping[str, str]) -> Any:
+    """Replace folders and servers, which may be of an inner network, by names that say nothing of them."""
     if isinstance(value, Mapping):
-        return {key: _without_places(inner, places) for key, inner in value.items()}
+        return {
+            key: _SERVER if key == "base_url" and inner else _without_places(inner, places)
+            for key, inner in value.items()
+        }
     if isinstance(value, list):
         return [_without_places(inner, places) for inner in value]
     if isinstance(value, str):

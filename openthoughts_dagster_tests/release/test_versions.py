@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -20,8 +21,8 @@ from openthoughts_dagster.lake import (
     text_hash,
 )
 from openthoughts_dagster.release import ReleaseError, diff, find_version, list_versions, rebuild
-from openthoughts_dagster.release.record import file_digests
-from openthoughts_dagster_tests.release.sums import SHOP, SUMS, fill_source, small_lake, sums
+from openthoughts_dagster.release.record import file_digests, make_record
+from openthoughts_dagster_tests.release.sums import SHOP, SUMS, fill_source, small_lake, small_recipe, sums
 from openthoughts_dagster_tests.release.test_files import make
 
 
@@ -44,6 +45,16 @@ def test_a_version_is_made_again_to_the_same_bytes_after_the_tables_moved_on(tmp
         ReleaseError, match=f"no release has the version 'x'; there are {first.version} \\(sums of worked"
     ):
         find_version(lake, "x")
+
+
+def test_a_published_record_names_no_server_and_no_folder(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path)
+    served = {"engine": "openai", "base_url": "http://gpu7.inner:8000/v1", "model": f"{tmp_path}/teacher"}
+    recipe = recipe.model_copy(update={"teachers": [recipe.teachers[0].model_copy(update=served)]})
+    record = make_record(recipe, recipe.teachers[0].name, datetime.now(UTC), {}, {"OPENTHOUGHTS_DATA": str(tmp_path)})
+    assert record["recipe"]["teachers"][0]["model"] == "${OPENTHOUGHTS_DATA}/teacher"
+    assert record["recipe"]["teachers"][0]["base_url"] == "https://server.invalid/v1"
+    assert str(tmp_path) not in json.dumps(record["recipe"]["teachers"]) and "gpu7" not in json.dumps(record)
 
 
 def test_maintenance_keeps_what_a_release_was_made_from(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ class Estimate:
             return None
         return p_value_of(self.mean, self.standard_error, self.degrees_of_freedom, self.items)
 
+    @property
+    def percent(self) -> str:
+        """The mean with its standard error as text, such as "41.2% ± 1.6%", or the mean alone where there is none."""
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.1%}"
+        return f"{self.mean:.1%}{error}"
+
 
 def clustered_mean(scores: pl.DataFrame) -> Estimate:
     """The mean score over items, with its standard error over items.

@@ -226,7 +226,7 @@ def _scores(facts: CardFacts) -> str:
         rows.append(
             {
                 "benchmark": name,
-                "score": f"{after.mean:.1%} ± {after.standard_error or 0:.1%}",
+                "score": after.percent,
                 "before training": f"{before.mean:.1%}",
                 "items": after.items,
             }
