@@ -35,6 +35,7 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
     for study in studies:
         problems += _metric_problems(study, document)
         problems += _grid_problems(study, document)
+        problems += _currency_problems(study, document)
         asked = _get_field(study.get("base"), "sources")
         for where, settings in _settings(study):
             problems += _arm_problems(where, settings, document, asked)
@@ -157,6 +158,23 @@ def _grid_price(study: Mapping[str, Any], document: Mapping[str, Any], completio
         return "at an unknown price"
     currency = _get_field(teacher.get("price"), "currency") or "USD"
     return f"about {completions * tokens / 1e6 * each:,.2f} {currency} for the tokens of {chosen}'s answers"
+
+
+def _currency_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a limit of money for teachers whose prices cannot be added up."""
+    if study.get("price_limit") is None:
+        return
+    teachers = {str(_get_field(entry, "name")): entry for entry in _as_list(document.get("teachers"))}
+    named = [str(settings["teacher"]) for _, settings in _settings(study) if "teacher" in settings]
+    used = [name for name in named or list(teachers)[:1] if name in teachers]
+    prices = {name: _get_field(teachers[name], "price") for name in used}
+    currencies = {name: price.get("currency") or "USD" for name, price in prices.items() if isinstance(price, Mapping)}
+    if len(set(currencies.values())) > 1:
+        shown = ", ".join(f"{name} in {currency}" for name, currency in sorted(currencies.items()))
+        yield (
+            f"studies.{study.get('name')}.price_limit: the prices of its teachers are in several currencies ({shown}); "
+            "give them in one"
+        )
 
 
 def _metric_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ import yaml
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, SOURCE_RANKING, Lake, text_hash
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.study_references import study_problems
 from openthoughts_dagster.studies import StudyError, arm_named, arm_questions, arms_of, student_keys, study_version
 from openthoughts_dagster.studies.design import questions_by_source
 
@@ -78,6 +79,16 @@ def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
     study = {name: value for name, value in (STUDY | changes).items() if value is not None}
     with pytest.raises(RecipeError, match=says):
         _recipe(tmp_path, study)
+
+
+def test_a_limit_of_money_in_several_currencies_is_refused() -> None:
+    prices = {"worked": {"currency": "EUR"}, "direct": {"accelerator_hour": 2}}
+    teachers = [{"name": name, "price": price} for name, price in prices.items()]
+    study = {"name": "s", "price_limit": 5, "metric": "mean", "arms": {"a": {"teacher": "worked"}, "b": {}}}
+    assert study_problems({"studies": [study], "teachers": teachers}) == []
+    study["arms"] = {"a": {"teacher": "worked"}, "b": {"teacher": "direct"}}
+    [problem] = study_problems({"studies": [study], "teachers": teachers})
+    assert problem.startswith("studies.s.price_limit: the prices of its teachers are in several currencies (direct in ")
 
 
 def test_a_study_that_names_a_retired_source_says_study_arm_field_value_and_remedy(tmp_path: Path, lake: Lake) -> None:
