@@ -31,9 +31,10 @@ def recipe_files(slow_teacher: str) -> dict[str, str]:
         *(_sums(sums, name, 12, terms) for terms, name in enumerate(MORE[1:], 3)),
         *(_sums(sums, name, 150, terms) for terms, name in enumerate(LONG, 5)),
     ]
-    recipe["domains"]["math"]["selection"]["count"] = 12
+    recipe["domains"]["math"]["selection"] = {"by": "drawn", "count": 12}  # the judge is untrained and rates nothing
     recipe["domains"].pop("puzzle")
     recipe["scores"][0] |= {"prompt": "difficulty.md", "domains": ["math"]}
+    recipe["scores"].append({"name": "drawn", "method": "random", "domains": ["math"]})
     worked, direct = (teacher | {"engine": "transformers"} for teacher in recipe["teachers"])
     slow = {"name": "slow", "model": "slow", "engine": "openai", "base_url": slow_teacher, "max_in_flight": 2}
     slow |= {"commit": {"seconds": 1}, "sampling": {"max_tokens": 16}}
