@@ -19,7 +19,6 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import split_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, completion_keys
-from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, post_json
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference, Price, RequestParameters, Retry, Sampling
 from openthoughts_dagster_tests.generation.faulty import FaultyPool, says
@@ -295,68 +294,6 @@ def test_a_server_that_comes_up_late_is_waited_for_and_one_that_never_does_names
         asyncio.run(start_openai(served_model("http://127.0.0.1:9/v1")))
 
 
-async def streamed(request: web.Request, *events: Any, ends: bool = True) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    await response.prepare(request)
-    for event in events:
-        await response.write(b"data: " + json.dumps(event).encode() + b"\n\n: ping\n\n")
-    if ends:
-        await response.write(b"data: [DONE]\n\n")
-    return response
-
-
-def piece(reason: str | None = None, **delta: Any) -> dict[str, Any]:
-    return {"model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
-
-
-def test_an_answer_is_streamed_after_a_gateway_timed_out() -> None:
-    async def script(number: int, request: web.Request) -> web.StreamResponse:
-        if not (await request.json()).get("stream"):
-            return refusal(524, "A timeout occurred")
-        usage = {"model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
-        thought = [piece(role="assistant", content=""), piece(reasoning_content="2 and "), piece(reasoning_content="2")]
-        return await streamed(request, *thought, piece(content="4 "), piece("stop", content="é"), usage)
-
-    [completion], asked = ask(script)
-    assert (completion.text, completion.finish_reason) == ("<think>2 and 2</think>4 é", "stop")
-    assert (completion.prompt_tokens, completion.completion_tokens, completion.retries) == (3, 9, 1)
-    assert asked[1]["stream_options"] == {"include_usage": True}
-
-
-def test_a_stream_of_reasoning_in_parts_and_an_answer_in_text_is_joined() -> None:
-    def thought(text: str) -> list[dict[str, Any]]:
-        return [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
-
-    async def script(number: int, request: web.Request) -> web.StreamResponse:
-        parts = [piece(content=""), piece(content=thought("2 and ")), piece(content=thought("2"))]
-        return await streamed(request, *parts, piece(content="4 "), {"choices": 7}, piece("stop", content="é"))
-
-    [completion], _ = ask(script, stream="always")
-    assert (completion.text, completion.finish_reason) == ("<think>2 and 2</think>4 é", "stop")
-
-
-def test_gateways_that_time_out_again_and_again_are_paid_three_times_and_not_more() -> None:
-    [completion], asked = ask(
-        scripted(refusal(524, "A timeout occurred")), retry=BRIEF.model_copy(update={"attempts": 7})
-    )
-    assert len(asked) == 3 and "each is paid for" in str(completion.error)
-
-
-@pytest.mark.parametrize("ending", ["breaks", "error", "hole"])
-def test_a_stream_that_breaks_off_is_no_answer(ending: str) -> None:
-    async def script(number: int, request: web.Request) -> web.StreamResponse:
-        if number == 0 and ending == "breaks":
-            return await streamed(request, piece(content="4 "), ends=False)
-        if number == 0 and ending == "hole":
-            return await streamed(request, piece(content="4 "), "{'choices': [{'del", piece("stop", content="4"))
-        if number == 0:
-            return await streamed(request, piece(content="4 "), {"error": {"message": "worker died", "code": 500}})
-        return await streamed(request, piece("stop", content="4"))
-
-    [completion], asked = ask(script, stream="always")
-    assert (completion.text, completion.error, completion.retries, len(asked)) == ("4", None, 1, 2)
-
-
 CONTEXT = "This model's maximum context length is 8192 tokens"
 ROOM = {
     f"{CONTEXT}. However, you requested 8250 tokens (58 in the messages, 8192 in the completion).": 8134,
@@ -406,45 +343,3 @@ def test_a_server_that_cuts_a_prompt_silently_has_not_answered_it(untrained_mode
     assert rows["cost"].to_list() == [0, 5, 1000]  # what was never sent costs nothing
     assert [bool(error) for error in rows["error"]] == [True, True, False] and rows["permanent"].sum() == 2
     assert "read only 5 of the" in rows["error"][1]
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_is_named_without_its_password(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
-
-    async def run() -> None:
-        proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
-        monkeypatch.setenv(f"{scheme}_proxy", f"http://me:pa55@127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-        model = served_model(f"{scheme}://api.example.org/v1")
-        engine = await start_openai(model)
-        try:
-            await completions_of(engine, model, MANY[:1], Sampling())
-        finally:
-            await engine.close()
-            proxy.close()
-
-    with pytest.raises(EngineError, match="407") as caught:
-        asyncio.run(run())
-    assert "pa55" not in str(caught.value) and ("the proxy 127.0.0.1" in str(caught.value) or scheme == "http")
-
-
-def test_headers_of_many_kilobytes_are_read() -> None:
-    reply = chat("4")
-    reply.headers["Content-Security-Policy"] = "x" * 20_000
-    [completion], _ = ask(scripted(reply))
-    assert completion.error is None
-
-
-def test_clients_for_code_that_is_not_asynchronous_work_inside_an_event_loop() -> None:
-    """A notebook runs one, and so does a browser that a test drives."""
-
-    async def as_in_a_notebook(url: str) -> list[int]:
-        with BlockingHttpClient(url, None, BRIEF) as server:
-            first = server.post("/chat/completions", {})
-        return [first.status, post_json(f"{url}/chat/completions", {}, 5).status]
-
-    with serving_in_thread(scripted(chat())) as (url, asked):
-        assert asyncio.run(as_in_a_notebook(url)) == [200, 200] and asked == [{}, {}]
