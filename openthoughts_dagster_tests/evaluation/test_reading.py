@@ -67,6 +67,7 @@ def test_nothing_that_an_expression_says_is_run() -> None:
         ("3.14", "The answer is approximately 3.14 (rounded to 2 decimals).", True),
         ("12", "Answer: 1/2 of 24, so 12", True),
         ("7", "Answer: 3 + 4, which is 7", True),
+        ("8", "The answer is 3 more than 5, which is 8.", True),
         ("42", "Answer: 42\n\nI checked the answer by adding 20 and 22.", True),
         ("42", "Answer: 41? Let me check. So the answer must be 42.", True),
         ("42", "<answer>42</answer> in 3 steps", True),

@@ -12,7 +12,8 @@ _NUMBER = re.compile(rf"(?<![\w.]){_ANY}")
 # A number that begins what is said to be the answer, as in "12 (3 groups of 4)"; not the first part of a calculation.
 _FIRST = re.compile(
     rf"(?:about|approximately|around|exactly|roughly)?[^\w+\-=.]*((?>{_ANY}))"
-    r"(?!\s*(?:times|plus|minus|divided|multiplied|of|out|x)\b)(?=\s*(?:[(,;:!?A-Za-z]|\.\s|\.?$))",
+    r"(?!\s*(?:times|plus|minus|divided|multiplied|of|out|x|more|less|fewer|greater|smaller|larger|higher|lower)\b)"
+    r"(?=\s*(?:[(,;:!?A-Za-z]|\.\s|\.?$))",
     re.IGNORECASE,
 )
 _MIXED_WHOLE = re.compile(r"([-+]?)(\d+) (\d+)/(\d+)(%?)")
