@@ -165,9 +165,10 @@ def _currency_problems(study: Mapping[str, Any], document: Mapping[str, Any]) ->
     if study.get("price_limit") is None:
         return
     teachers = {str(_get_field(entry, "name")): entry for entry in _as_list(document.get("teachers"))}
-    named = [str(settings["teacher"]) for _, settings in _settings(study) if "teacher" in settings]
-    used = [name for name in named or list(teachers)[:1] if name in teachers]
-    prices = {name: _get_field(teachers[name], "price") for name in used}
+    default = _get_field(study.get("base"), "teacher") or next(iter(teachers), None)
+    arms, grid = study.get("arms"), _as_list(_get_field(study.get("grid"), "teacher"))
+    own = [_get_field(arm, "teacher") or default for arm in arms.values()] if isinstance(arms, Mapping) else []
+    prices = {name: _get_field(teachers.get(name), "price") for name in map(str, own or grid or [default])}
     currencies = {name: price.get("currency") or "USD" for name, price in prices.items() if isinstance(price, Mapping)}
     if len(set(currencies.values())) > 1:
         shown = ", ".join(f"{name} in {currency}" for name, currency in sorted(currencies.items()))

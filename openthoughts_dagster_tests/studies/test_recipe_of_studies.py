@@ -86,7 +86,7 @@ def test_a_limit_of_money_in_several_currencies_is_refused() -> None:
     teachers = [{"name": name, "price": price} for name, price in prices.items()]
     study = {"name": "s", "price_limit": 5, "metric": "mean", "arms": {"a": {"teacher": "worked"}, "b": {}}}
     assert study_problems({"studies": [study], "teachers": teachers}) == []
-    study["arms"] = {"a": {"teacher": "worked"}, "b": {"teacher": "direct"}}
+    study["arms"] = {"a": {"teacher": "direct"}, "b": {}}  # the second has the recipe's first teacher
     [problem] = study_problems({"studies": [study], "teachers": teachers})
     assert problem.startswith("studies.s.price_limit: the prices of its teachers are in several currencies (direct in ")
 
