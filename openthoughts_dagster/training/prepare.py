@@ -77,12 +77,11 @@ def prepare_rows(
     probe = messages_for(student, "The question of this probe.")
     base.render(probe)  # it is refused here if the student's answers would be refused for their date
     template = choose_template(tokenizer, probe, base.pin_date)
-    folder.mkdir(parents=True, exist_ok=True)
     with hold_file(folder.with_name(f".{folder.name}.lock")):
         key = _key(student, base, template, part_rows)
         if not (folder / key).exists():
-            shutil.rmtree(folder)
-            folder.mkdir()
+            shutil.rmtree(folder, ignore_errors=True)  # it is not there, or was prepared otherwise
+            folder.mkdir(parents=True)
             (folder / key).touch()
         counts = _prepare_missing(student, template, rows, folder, log, part_rows)
     if not counts.rows:

@@ -1,5 +1,7 @@
 """Rows become tokens once, in files that are mapped, and every row that is not trained on is counted."""
 
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,30 @@ def test_an_interrupted_preparation_goes_on_at_its_last_whole_part(
     other = student.model_copy(update={"system_prompt": "Be brief."})
     assert len(prepared(other, base, ROWS, tmp_path, part_rows=10).tokens) == 40
     assert written[5:] == [0, 10, 20, 30]
+
+
+def test_a_process_that_comes_while_another_begins_waits_and_has_the_same_tokens(
+    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(ROWS, tmp_path / "rows.parquet")
+    at_the_lock, remove, hold = threading.Event(), shutil.rmtree, prepare.hold_file
+    found: list[Prepared] = []
+
+    def run() -> None:
+        found.append(prepare_rows(student, base, tmp_path / "rows.parquet", tmp_path / "tokens", print))
+
+    second = threading.Thread(target=run)
+
+    def removed(*arguments: Any, **options: Any) -> None:
+        remove(*arguments, **options)
+        monkeypatch.setattr(prepare, "hold_file", lambda path: (at_the_lock.set(), hold(path))[1])
+        second.start()
+        assert at_the_lock.wait(60), "the second never came to the lock"
+
+    monkeypatch.setattr(prepare.shutil, "rmtree", removed)
+    run()
+    second.join(60)
+    assert len(found) == 2 and found[0].counts == found[1].counts and len(found[1].tokens) == 40
 
 
 def test_rows_that_are_read_from_a_file_have_the_identity_of_those_in_memory(tmp_path: Path) -> None:
