@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here, stopped_by_a_person
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
@@ -164,4 +164,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopped_by_a_person():
+        sys.exit(main())

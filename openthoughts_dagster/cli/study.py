@@ -114,7 +114,7 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
 @click.pass_obj
 def run(here: Deployment, name: str) -> None:
     """Run study NAME in this process: answers, students, scores, decision. What is there already costs nothing."""
-    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, stopped_by_a_person
     from openthoughts_dagster.cli.study_runs import run_study
     from openthoughts_dagster.defs.build import build_definitions
     from openthoughts_dagster.defs.resources import engine_pool
@@ -124,7 +124,7 @@ def run(here: Deployment, name: str) -> None:
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     defs = build_definitions(here.recipe, here.settings)
-    with alone_in(here.settings.data), open_instance(here.settings) as instance:
+    with stopped_by_a_person(), alone_in(here.settings.data), open_instance(here.settings) as instance:
         fail_orphans(instance)
         try:
             outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
