@@ -99,14 +99,16 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
 
     try:
         asked = study_named(here.recipe, name)
-        chosen = arm or study_result(here.lake, here.recipe, asked).winner
+        result = None if arm else study_result(here.lake, here.recipe, asked)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
+    chosen = result.winner if result else arm
     if chosen is None:
         raise click.ClickException(f"study {name} decided for no arm: name one with --arm")
     if chosen not in asked.variants():
         raise click.ClickException(f"study {name} has no arm {chosen!r}; there are {', '.join(asked.variants())}")
-    click.echo(f"# study {name}, arm {chosen}\n{adopted_settings(here.recipe, asked, chosen)}", nl=False)
+    decided = f": {result.decision}" if result else ""
+    click.echo(f"# study {name}, arm {chosen}{decided}\n{adopted_settings(here.recipe, asked, chosen)}", nl=False)
 
 
 @study.command()
@@ -154,6 +156,7 @@ def _estimate_row(here: Deployment, arm: Arm) -> dict[str, Any]:
         return row | {"basis": f"{error}".splitlines()[0]}
     estimate = plan_answers(here.lake, model, arm_answer_set(here.lake, arm)).estimate
     cost = None if estimate.cost is None else f"{estimate.cost:,.2f} {estimate.currency}"
+    cost = cost if estimate.completions else "nothing"
     return row | {"to generate": estimate.completions, "cost": cost, "basis": estimate.basis}
 
 
