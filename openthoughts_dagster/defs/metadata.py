@@ -148,7 +148,8 @@ def draw_bars(names: Sequence[str], values: Sequence[float], errors: Sequence[fl
     figure, axes = _figure(0.9 + 0.35 * len(names))
     axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)
     axes.invert_yaxis()
-    axes.set(title=title, xlim=(0, max(1.0, *values)))
+    below = [value - 2 * error for value, error in zip(values, errors, strict=True) if value < 0]  # z-scores
+    axes.set(title=title, xlim=(min([0.0, *below]), max(1.0, *values)))
     return _embed_picture(figure)
 
 
