@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, problems_of
+from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, list_landing_problems
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
@@ -72,7 +72,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         there = [*(source.name for source in recipe.sources), *(e.source for e in seen.sources.values() if e.present)]
         news = _unrequested(seen.sources, there, cursor.delivered)[:_REQUESTS]
         new = [name for name in dict.fromkeys(there) if name not in known]
-        problems = problems_of(seen.sources)
+        problems = list_landing_problems(seen.sources)
         for line in [*seen.notes, *problems]:
             context.log.warning(line)
         after = _Cursor(
