@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openthoughts_dagster.evaluation.reading import judge_all
+from openthoughts_dagster.evaluation.reading import MATH_WORKERS, judge_all
 from openthoughts_dagster.evaluation.reading.final import last_box
 from openthoughts_dagster.generation.reasoning import split_reasoning
 
@@ -43,6 +43,16 @@ def test_nothing_that_an_expression_says_is_run() -> None:
     texts = [r"\boxed{__import__('os')._exit(0)}", "__import__('os')._exit(0)", r"\boxed{\input{/etc/passwd}}"]
     assert [verdict.right for verdict in judge_all("math", [("0", text) for text in texts])] == [False] * 3
     assert judge_all("math", [(r"\sqrt{4}", r"\boxed{2}")])[0].right
+
+
+def test_a_process_that_was_killed_is_replaced() -> None:
+    pair = (r"\sqrt{4}", r"\boxed{\frac{4}{2}}")
+    with MATH_WORKERS:
+        assert judge_all("math", [pair])[0].right
+        (worker,) = MATH_WORKERS._idle
+        worker.kill()
+        worker.wait()
+        assert judge_all("math", [pair])[0].right
 
 
 @pytest.mark.parametrize(
