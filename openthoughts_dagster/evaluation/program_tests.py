@@ -243,7 +243,7 @@ def lighteval_tests(doc: Any, program: str) -> list[ProgramTest]:
     if function is None:
         limits = Limits(seconds=6, cpu_seconds=6, memory_megabytes=4096)
         return [stdin_test(code, given, right, limits) for given, right in zip(inputs, outputs, strict=True)]
-    calls = [[loads(line) for line in given.split("\n")] for given in inputs]
+    calls = [[loads(line) for line in given.split("\n") if line.strip()] for given in inputs]
     seconds = min(6 * len(calls), 60)
     limits = Limits(seconds=seconds, cpu_seconds=seconds, memory_megabytes=4096)
     return [call_test(code, function, calls, [loads(output) for output in outputs], limits)]
