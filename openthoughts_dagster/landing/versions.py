@@ -3,7 +3,6 @@
 import glob
 import os
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,9 @@ def content_of(source: Source, files: Files, hashes: ContentHashes) -> str:
     """
 
     def content(name: str, stamp: Stamp) -> str:
-        return stamp.token if "://" in name else hashes.hash_file(source.name, name, stamp, partial(open, name, "rb"))
+        return (
+            stamp.token if "://" in name else hashes.hash_file(source.name, name, stamp, lambda: Path(name).open("rb"))
+        )
 
     return text_hash(settings_of(source), "", *(content(name, stamp) for name, stamp in sorted(files.items())))
 

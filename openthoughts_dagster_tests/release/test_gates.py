@@ -197,5 +197,5 @@ def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     )
     kinds = [("question", "email"), ("reference_answer", "email"), ("evidence", "email"), ("reasoning", "phone")]
     assert [row[:2] for row in found.rows.rows()] == kinds
-    assert found.rows["row"][2].startswith(f"{SHOP} ") and found.rows["row"][2].endswith(" sample 0")
-    assert lake.scan(DEDUPED_QUESTIONS).collect().height == 4
+    assert found.rows["row"][3].startswith(f"{SHOP} ") and found.rows["row"][3].endswith(" sample 0")
+    assert lake.scan(DEDUPED_QUESTIONS).collect().height == 5
