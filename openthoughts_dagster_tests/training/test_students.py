@@ -1,5 +1,8 @@
 """Students are found by their fingerprint, also where earlier versions left them, and trained by one run at a time."""
 
+import contextlib
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ from openthoughts_dagster.training import Students, Trained, claims, sft, train_
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.claims import hold_claim
 from openthoughts_dagster.training.run import run_training
+from openthoughts_dagster.training.students import REPORT
 from openthoughts_dagster_tests.object_store import ObjectStore
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
@@ -95,6 +99,29 @@ def test_a_training_that_an_earlier_version_left_unfinished_goes_on(
     assert "student: going on from checkpoint-4" in lines
     assert (trained.steps, trained.path) == (4, join_address(students.root, trained.fingerprint))
     assert students.old_addresses(begun.name) == [] if students.in_store else not begun.exists()
+
+
+def test_a_student_is_looked_for_while_the_training_of_another_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    students, list_folder = students_in(tmp_path / "students"), os.scandir
+    old = tmp_path / "students" / "sums" / "noise" / "one"
+    old.mkdir(parents=True)
+    (old / REPORT).touch()
+
+    def list_and_end_the_other(folder: Any) -> Any:
+        found = list(list_folder(folder))
+        if str(folder) == str(tmp_path / "students"):
+            shutil.rmtree(tmp_path / "students" / "other.partial")
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", list_and_end_the_other)
+    other = tmp_path / "students" / "other.partial" / "checkpoint-1"
+    other.mkdir(parents=True)
+    assert students.find("one") == str(old) and not other.exists()
+    other.mkdir(parents=True)
+    students.adopt_interrupted("one", print)
+    assert not other.exists()
 
 
 def test_a_second_run_of_one_student_waits_and_takes_what_the_first_made(
