@@ -173,7 +173,7 @@ def test_a_lock_whose_file_is_deleted_each_time_lets_one_in_at_a_time(tmp_path: 
 def test_a_claim_whose_owner_was_killed_is_taken_over_and_one_that_is_renewed_is_not(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "STALE_SECONDS", 0.4)
+    monkeypatch.setattr(claims, "STALE_SECONDS", 0.2)
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.05)
     store.client().put_object(Bucket="files", Key="students/f.claim/3", Body=b"of a pod that is gone")
     waited: list[str] = []
@@ -185,8 +185,8 @@ def test_a_claim_whose_owner_was_killed_is_taken_over_and_one_that_is_renewed_is
             text=True,
         )
         assert other.stdout is not None and other.stdout.readline() == "waits\n"
-        with pytest.raises(subprocess.TimeoutExpired):  # four times as long as a claim that nobody renews is worth
-            other.wait(1.6)
+        with pytest.raises(subprocess.TimeoutExpired):  # longer than a claim that nobody renews is worth
+            other.wait(2)
     assert other.stdout.read() == "has it\n"
     assert other.wait(30) == 0
     assert waited == ["second"]
@@ -195,7 +195,7 @@ def test_a_claim_whose_owner_was_killed_is_taken_over_and_one_that_is_renewed_is
 
 def impatient(address: str) -> None:
     """What the other process of the test above does."""
-    claims.STALE_SECONDS = 0.4
+    claims.STALE_SECONDS = 1.3  # a loaded machine may renew a claim late
     with hold_claim(address, lambda: print("waits", flush=True)):
         print("has it", flush=True)
 
