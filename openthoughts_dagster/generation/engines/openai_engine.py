@@ -76,7 +76,8 @@ class OpenaiEngine:
     def describe(self) -> dict[str, Any]:
         """Return engine name, server and version, and the recipe's dtype and parallelism, which servers do not tell."""
         reference = self._model.reference
-        parameters = reference.parameters.model_dump(exclude_defaults=True)  # the answer's `sampling` has no word of it
+        # The answer's `sampling` has no word of them.
+        parameters = reference.parameters.model_dump(mode="json", exclude_defaults=True)
         return ({"parameters": parameters} if parameters else {}) | {
             "name": "openai",
             "version": self._served.version,

@@ -106,8 +106,9 @@ def is_far_too_few(tokens: int, request: Request) -> bool:
     Its tokenizer is not known. In every language a token of running text has fewer than ten letters in the mean; runs
     of one sign, such as blanks and rules of tables, are counted as one letter, because they may be one token.
     """
-    letters = sum(len(_RUN.sub(r"\1", message["content"])) for message in request.messages)
-    return letters >= _LONG_LETTERS and tokens * _LETTERS_OF_A_TOKEN < letters
+    few = max(_LONG_LETTERS, tokens * _LETTERS_OF_A_TOKEN + 1)
+    texts = [message["content"] for message in request.messages]
+    return sum(map(len, texts)) >= few <= sum(len(_RUN.sub(r"\1", text)) for text in texts)
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:
