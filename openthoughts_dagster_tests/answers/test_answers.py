@@ -212,7 +212,11 @@ def test_a_shard_whose_recipe_changed_since_the_plan_asks_nothing(lake: Lake, te
     _ask_for(lake, QUESTIONS)
     _plan(lake, teacher, 2)
     pool, answers = FaultyPool(says("2")), cell_answers(lake, SOURCE, "t", 2)
-    for changes in ({"sampling": Sampling(max_tokens=6, temperature=0.5)}, {"system_prompt": "Be brief."}):
+    edits: list[dict[str, object]] = [
+        {"sampling": Sampling(max_tokens=6, temperature=0.5)},
+        {"system_prompt": "Be brief."},
+    ]
+    for changes in edits:
         with pytest.raises(EngineError, match="the recipe or the model changed since this run planned"):
             answer_shard(lake, pool, _with(teacher, **changes), answers, 0, print)
     assert lake.scan(COMPLETIONS).collect().is_empty()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster import storage
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.storage import Folders, StorageError
+from openthoughts_dagster.storage.transfer import find_objects
 from openthoughts_dagster_tests.object_store import KEYS, SECRET, ObjectStore
 
 ADDRESS = "s3://files/students/a/b"
@@ -46,16 +46,16 @@ def test_of_two_that_delete_a_folder_at_once_none_fails(
     folders: Folders, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 deletes what is gone without a word, and other stores raise an error."""
-    address, find = "memory://files/deleted", storage.folders.find_objects
+    address, function = "memory://files/deleted", "openthoughts_dagster.storage.folders.find_objects"
     folders.put(folder, address)
 
     def find_while_another_deletes(system: Any, root: str) -> dict[str, Any]:
-        found = find(system, root)
-        monkeypatch.setattr(storage.folders, "find_objects", find)
+        found = find_objects(system, root)
+        monkeypatch.setattr(function, find_objects)
         folders.remove(address)
         return found
 
-    monkeypatch.setattr(storage.folders, "find_objects", find_while_another_deletes)
+    monkeypatch.setattr(function, find_while_another_deletes)
     folders.remove(address)
     assert folders.manifest(address) is None
 

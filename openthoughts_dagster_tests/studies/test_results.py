@@ -33,7 +33,7 @@ from openthoughts_dagster.lake import (
     Lake,
     Table,
 )
-from openthoughts_dagster.recipe import Decontamination, Recipe, load_recipe
+from openthoughts_dagster.recipe import Decontamination, Recipe, identity_of, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.studies import (
     StudyError,
@@ -220,12 +220,11 @@ def test_of_two_runs_that_freeze_other_versions_at_once_none_is_lost(
     tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, changed = _recipe(tmp_path), _recipe(tmp_path, seeds=5)
-    identify = results.identity_of
 
     def while_another_does(study: Any) -> Any:
-        monkeypatch.setattr(results, "identity_of", identify)
+        monkeypatch.setattr(results, "identity_of", identity_of)
         freeze_study(lake, changed, changed.studies[0])  # the first run has read the table and not written yet
-        return identify(study)
+        return identity_of(study)
 
     monkeypatch.setattr(results, "identity_of", while_another_does)
     version = freeze_study(lake, first, first.studies[0])
