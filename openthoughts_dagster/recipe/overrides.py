@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from openthoughts_dagster.recipe.models import ModelReference
+
 if TYPE_CHECKING:
     from openthoughts_dagster.recipe.recipe import Recipe
 
@@ -18,7 +20,7 @@ def overridden_settings(recipe: "Recipe") -> list[str]:
     Returns:
         Sentences that name the parameter, the setting and the values of both; usually none.
     """
-    models = [(f"judges.{judge.name}", judge) for judge in recipe.judges]
+    models: list[tuple[str, ModelReference]] = [(f"judges.{judge.name}", judge) for judge in recipe.judges]
     models += [(f"teachers.{teacher.name}", teacher) for teacher in recipe.teachers]
     models += [("student", recipe.student)]
     models += [(f"evaluation.references.{model.name}", model) for model in recipe.evaluation.references]
