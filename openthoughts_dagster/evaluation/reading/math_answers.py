@@ -59,8 +59,8 @@ class MathWorkers:
         """Compare one pair, within the `with` block. A process that was killed, as for memory, is replaced once."""
         for _ in range(2):
             with self._lock:
-                worker = self._idle.pop() if self._idle else None
-            worker = worker or _start()
+                idle = self._idle.pop() if self._idle else None
+            worker = idle or _start()
             try:
                 line = _ask(worker, pair)
             except BaseException:
