@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from openthoughts_dagster.defs.metadata import draw_line, sample_rows, side_by_s
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Student
+from openthoughts_dagster.storage import rows_folder
 from openthoughts_dagster.training import SourceRows, Trained, train_student
 from openthoughts_dagster.training.templates import OWN
 
@@ -70,10 +70,9 @@ def train_on_set(
         The student, the hash of its files, which is its data version, and the first few rows.
     """
     sources = [SourceRows(*row) for row in count_licences(lake, name, questions).iter_rows()]
-    Path(models.data).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="rows-", dir=models.data) as folder:
-        first = write_training_set(lake, name, questions, Path(folder) / "rows.parquet")
-        rows = pl.scan_parquet(Path(folder) / "rows.parquet")
+    with rows_folder(Path(models.data)) as folder:
+        first = write_training_set(lake, name, questions, folder / "rows.parquet")
+        rows = pl.scan_parquet(folder / "rows.parquet")
         return *train_on_rows(models, student, rows, log, sources), first
 
 

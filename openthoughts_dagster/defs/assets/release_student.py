@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -28,6 +27,7 @@ from openthoughts_dagster.release.student import (
     training_set_of_release,
     write_training_rows,
 )
+from openthoughts_dagster.storage import rows_folder
 from openthoughts_dagster.training.sft import student_fingerprint
 
 
@@ -80,8 +80,7 @@ def _training_rows(
             yield earlier
             return
     chosen = rows_of_release(lake, recipe, teacher)
-    Path(models.data).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="rows-", dir=models.data) as folder:
-        path = Path(folder) / "rows.parquet"
+    with rows_folder(Path(models.data)) as folder:
+        path = folder / "rows.parquet"
         write_training_rows(lake, chosen, path)
         yield chosen, pl.scan_parquet(path)

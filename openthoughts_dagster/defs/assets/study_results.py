@@ -1,6 +1,7 @@
 """The results of studies: arms, differences, a decision and a report."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -113,8 +114,12 @@ def _replace_version(tables: Lake, name: str, result: StudyResult) -> None:
     """Replace the rows of the study's present version. The rows of its other versions stay."""
     version = str(result.arms["version"][0])
     for written, rows in ((STUDY_RESULTS, result.arms), (STUDY_COMPARISONS, result.comparisons)):
-        others = tables.scan(written, study=name).filter(pl.col("version") != version).collect()
-        tables.replace(written, pl.concat([others, pl.DataFrame(rows, schema_overrides=written.schema)]), study=name)
+        own = pl.DataFrame(rows, schema_overrides=written.schema)
+        tables.update(written, partial(_with_rows_of, version, own), study=name)
+
+
+def _with_rows_of(version: str, own: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([there.filter(pl.col("version") != version), own])
 
 
 def _older_decisions(tables: Lake, name: str, version: str, versions: pl.DataFrame) -> list[str]:
