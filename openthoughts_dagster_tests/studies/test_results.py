@@ -20,7 +20,7 @@ from openthoughts_dagster.defs.answer_graph import AnswerRequest, check_price
 from openthoughts_dagster.defs.assets.arm_answers import money_left
 from openthoughts_dagster.defs.check_rules import Partition, arm_is_comparable
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.estimate import Estimate
+from openthoughts_dagster.generation.estimate import CostEstimate
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_SCORES,
@@ -376,7 +376,7 @@ def test_a_study_stops_before_its_answers_cost_more_than_its_limit(tmp_path: Pat
     left = money_left(lake, arm)
     assert left == 6.0
     request = AnswerRequest(arm.teacher, arm_answer_set(lake, arm), arm.keep, 0.0, price_limit=left)
-    estimate = Estimate(100, 0, 0.0, 0.0, None, 6.0, "USD", "")
+    estimate = CostEstimate(100, 0, 0.0, 0.0, None, 6.0, "USD", "")
     check_price(request, estimate)
     with pytest.raises(EngineError, match=r"s\.plain: the missing answers cost about 7\.00 USD, and 6\.00 are left"):
         check_price(request, replace(estimate, cost=7.0))
