@@ -139,7 +139,7 @@ def _with_smaller_passes(job: Job, processes: int, error: OutOfMemory, log: Call
         ) from error
     share = per_device * batches.accumulation
     smaller = next(count for count in range(per_device // 2, 0, -1) if share % count == 0)
-    log(f"student: {error}. Trying passes of {smaller} rows")
+    log(f"{error}. Trying passes of {smaller} rows")
     training = settings.model_copy(update={"per_device_batch_size": smaller})
     return replace(job, student=job.student.model_copy(update={"training": training}))
 
