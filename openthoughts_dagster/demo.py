@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here, stopped_by_a_person
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import MODELS, QUESTIONS, RANKINGS, STUDENTS
 from openthoughts_dagster.defs.leaderboard import leaderboard_rows
 from openthoughts_dagster.defs.partitions import SOURCE, TEACHER, sources
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.evaluation import OVERALL
+from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.lake import SOURCE_RANKING, TEACHER_RANKING, Lake
 from openthoughts_dagster.recipe import Recipe
 
@@ -107,7 +108,7 @@ def explain(recipe: Recipe) -> str:
     names = " and ".join(each.name for each in recipe.evaluation.benchmarks if each.role == "dev")
     return (
         f"score: share of right answers to the benchmark items of {names}; ± s.e.: its standard error.\n"
-        "untrained: the score of the student before training; next below: the lead over the next row."
+        "untrained: the score of the student before training; next below: the lead over the next row, with p."
     )
 
 
@@ -150,6 +151,7 @@ def main() -> int:
         rows = lake.scan(ranking).filter(domain=OVERALL).collect()
         if rows.height:
             print(f"\nWhich {by} makes the better student?\n{leaderboard(rows, by)}")
+            print(f"Errors and p are {errors_over(rows['seeds'].max())}.")  # type: ignore[arg-type]
     print(f"\n{explain(recipe)}")
     print(
         f"\n{outcome.generated:,} completions generated ({outcome.reused:,} reused), {outcome.trained} students "
@@ -164,4 +166,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopped_by_a_person():
+        sys.exit(main())

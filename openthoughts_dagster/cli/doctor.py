@@ -27,6 +27,7 @@ from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.lock import lock_path, read_lock
 from openthoughts_dagster.recipe.lock_references import hub_references
+from openthoughts_dagster.recipe.overrides import overridden_settings
 from openthoughts_dagster.release.foresight import foresee_release_problems
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path
@@ -48,7 +49,8 @@ def run_checks(settings: Settings, read_all: bool = False) -> list[Finding]:
         recipe = settings.load_recipe()
         counts = f"{len(recipe.sources)} sources, {len(recipe.teachers)} teachers"
         found.append(Finding("recipe", True, f"{recipe.name}: {counts}"))
-        found += [Finding("recipe", None, says) for says in (*misspelt_domains(recipe), *unknown_samples(recipe))]
+        doubtful = (*misspelt_domains(recipe), *unknown_samples(recipe), *overridden_settings(recipe))
+        found += [Finding("recipe", None, says) for says in doubtful]
     except (RecipeError, ClusterError) as error:
         found += [Finding("recipe", False, line) for line in str(error).splitlines()]
     checks: list[Callable[[], Iterator[Finding]]] = [

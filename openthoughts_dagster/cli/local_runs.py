@@ -7,13 +7,13 @@ runs.
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from openthoughts_dagster.defs.settings import Settings
+from openthoughts_dagster.defs.settings import Settings, dagster_home
 from openthoughts_dagster.recipe import Recipe, RecipeError
 from openthoughts_dagster.storage import hold_file
 
@@ -33,7 +33,8 @@ def load_for_a_demo() -> tuple[dg.Definitions, Recipe, Settings]:
     """Load the deployment that the environment names, without a network where the recipe is the quickstart.
 
     Raises:
-        SystemExit: The recipe or a variable of the environment cannot be used; the message says why.
+        SystemExit: The recipe, a variable of the environment or the folder of Dagster's instance cannot be used; the
+            message says why.
     """
     silence_libraries()
     try:
@@ -44,6 +45,10 @@ def load_for_a_demo() -> tuple[dg.Definitions, Recipe, Settings]:
         sys.exit(str(error))
     if recipe.tiny_models:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    home = dagster_home(settings).resolve()
+    with _explained_if_unwritable(home):
+        home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
     return defs, recipe, settings
 
 
@@ -78,6 +83,9 @@ def run_here(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, parti
         instance: The instance that records the run.
         job: The name of the job.
         partition: The key of the partition; None for a job without partitions.
+
+    Raises:
+        KeyboardInterrupt: A person stopped the run with Ctrl-C. Dagster would only record it as a failed run.
     """
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
@@ -86,6 +94,8 @@ def run_here(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, parti
         tags={_PID: str(os.getpid())},
         raise_on_error=False,
     )
+    if any(_is_interrupt(event) for event in result.all_events):
+        raise KeyboardInterrupt
     made = [event.materialization.metadata for event in result.get_asset_materialization_events()]
     return LocalRun(
         generated=sum(_read_number(metadata, "completions_generated") for metadata in made),
@@ -107,8 +117,39 @@ def fail_orphans(instance: dg.DagsterInstance) -> None:
 def alone_in(data: Path) -> Iterator[None]:
     """Lock a data folder for one demo or study at a time. A second process exits with a message."""
     says = f"another demo or study is running on {data}; wait for it, or use another OPENTHOUGHTS_DATA"
-    with hold_file(data / "demo.lock", lambda: sys.exit(says)):
+    with ExitStack() as held:
+        with _explained_if_unwritable(data):
+            held.enter_context(hold_file(data / "demo.lock", lambda: sys.exit(says)))
         yield
+
+
+@contextmanager
+def stopped_by_a_person() -> Iterator[None]:
+    """End the process with a sentence, and no traceback, when Ctrl-C interrupts the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nStopped. What was finished is kept: run the same command again, and it continues.", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def _explained_if_unwritable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        sys.exit(
+            f"{folder} cannot be written ({error.strerror}): give yourself the right to write there, or name another "
+            "folder with OPENTHOUGHTS_DATA"
+        )
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    """Whether an event records that a signal ended the run, which is what Dagster makes of Ctrl-C."""
+    if event.event_type is not dg.DagsterEventType.RUN_FAILURE:
+        return False
+    reason = event.job_failure_data.failure_reason
+    return reason is not None and reason.name == "UNEXPECTED_TERMINATION"
 
 
 def _read_number(metadata: Mapping[str, dg.MetadataValue], name: str) -> int:

@@ -50,7 +50,7 @@ class DeploymentGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=DeploymentGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=DeploymentGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def main() -> None:
     """Work with a reasoning-data recipe from the terminal.
 

@@ -66,7 +66,9 @@ def card(here: Deployment, teacher: str) -> None:
 def _plan(here: Deployment, teacher: str) -> PushPlan:
     hub = release_of(here.recipe).hub
     if hub is None:
-        raise ReleaseError("the recipe has no `release.hub`: say there to which repository a person pushes it")
+        raise ReleaseError(
+            "the recipe has no `release.hub`: add `hub: {repository: ORGANIZATION/NAME}` to its `release`"
+        )
     repository = HubRepository(hub)
     with tempfile.TemporaryDirectory() as scratch:
         folder = prepare_push(here.lake, here.recipe, teacher, here.folders, Path(scratch) / "push")

@@ -86,7 +86,7 @@ def _row(
     failed = {partition for partition, run in runs.items() if (found := records[run]) and found.is_failure_or_canceled}
     assert entry.table is not None
     return {
-        "asset": f"  by {teacher}" if teacher else entry.name,
+        "asset": f"{entry.name} by {teacher}" if teacher else entry.name,
         "partitions": len(wanted),
         "made": len(made),
         "running": len(running),

@@ -99,14 +99,16 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
 
     try:
         asked = study_named(here.recipe, name)
-        chosen = arm or study_result(here.lake, here.recipe, asked).winner
+        result = None if arm else study_result(here.lake, here.recipe, asked)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
+    chosen = result.winner if result else arm
     if chosen is None:
         raise click.ClickException(f"study {name} decided for no arm: name one with --arm")
     if chosen not in asked.variants():
         raise click.ClickException(f"study {name} has no arm {chosen!r}; there are {', '.join(asked.variants())}")
-    click.echo(f"# study {name}, arm {chosen}\n{adopted_settings(here.recipe, asked, chosen)}", nl=False)
+    decided = f": {result.decision}" if result else ""
+    click.echo(f"# study {name}, arm {chosen}{decided}\n{adopted_settings(here.recipe, asked, chosen)}", nl=False)
 
 
 @study.command()
@@ -114,7 +116,7 @@ def adopt(here: Deployment, name: str, arm: str | None) -> None:
 @click.pass_obj
 def run(here: Deployment, name: str) -> None:
     """Run study NAME in this process: answers, students, scores, decision. What is there already costs nothing."""
-    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans
+    from openthoughts_dagster.cli.local_runs import alone_in, fail_orphans, stopped_by_a_person
     from openthoughts_dagster.cli.study_runs import run_study
     from openthoughts_dagster.defs.build import build_definitions
     from openthoughts_dagster.defs.resources import engine_pool
@@ -124,7 +126,7 @@ def run(here: Deployment, name: str) -> None:
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     defs = build_definitions(here.recipe, here.settings)
-    with alone_in(here.settings.data), open_instance(here.settings) as instance:
+    with stopped_by_a_person(), alone_in(here.settings.data), open_instance(here.settings) as instance:
         fail_orphans(instance)
         try:
             outcome = run_study(defs, here.recipe, asked, instance, here.lake, click.echo)
@@ -154,6 +156,7 @@ def _estimate_row(here: Deployment, arm: Arm) -> dict[str, Any]:
         return row | {"basis": f"{error}".splitlines()[0]}
     estimate = plan_answers(here.lake, model, arm_answer_set(here.lake, arm)).estimate
     cost = None if estimate.cost is None else f"{estimate.cost:,.2f} {estimate.currency}"
+    cost = cost if estimate.completions else "nothing"
     return row | {"to generate": estimate.completions, "cost": cost, "basis": estimate.basis}
 
 

@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from openthoughts_dagster.evaluation.statistics import errors_over
 from openthoughts_dagster.studies import p_value
 
 NOTHING_COMMON = "no benchmark item that all of them were scored on"
@@ -27,10 +26,11 @@ def leaderboard_rows(ranking: pl.DataFrame, by: str) -> pl.DataFrame:
             "± s.e.": None if row["standard_error"] is None else f"{row['standard_error']:.1%}",
             "untrained": None if row["score"] is None else f"{row['score'] - row['gain_over_untrained']:.1%}",
             "next below": NOTHING_COMMON if row["score"] is None else _lead(row),
+            "p": None if row["p_value"] is None else p_value(row["p_value"]).removeprefix("= "),
         }
         for row in rows
     ]
-    texts = dict.fromkeys((by, "score", "± s.e.", "untrained", "next below"), pl.String)
+    texts = dict.fromkeys((by, "score", "± s.e.", "untrained", "next below", "p"), pl.String)
     return pl.DataFrame(shown, schema={"rank": pl.Int64, **texts})
 
 
@@ -38,6 +38,4 @@ def _lead(row: dict[str, float | None]) -> str | None:
     if row["difference_to_next"] is None:
         return None
     difference, error = row["difference_to_next"], row["difference_standard_error"]
-    p = "" if row["p_value"] is None else f", p {p_value(row['p_value'])}"
-    known = "" if error is None else f" ± {error:.1%}"
-    return f"+{difference:.1%}{known}{p} {errors_over(row['seeds'])}"
+    return f"+{difference:.1%}" + ("" if error is None else f" ± {error:.1%}")

@@ -8,18 +8,19 @@ from openthoughts_dagster.lake import Lake, other_recipes, record_recipe_use
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.loading import SHIPPED, find_recipe
+from openthoughts_dagster.recipe.overrides import overridden_settings
 
 _log = logging.getLogger("openthoughts_dagster")
 
 
 def announce_recipe(recipe: Recipe, settings: Settings) -> None:
-    """Record that a recipe uses the lake, and warn when others do, or when a name in the recipe looks misspelt.
+    """Record that a recipe uses the lake, and warn when others do, or of what looks like a mistake in the recipe.
 
     This never fails, even when the lake is away.
 
     It is for processes that do real work with the definitions. Tests and tools that only build them record nothing.
     """
-    for says in [*misspelt_domains(recipe), *unknown_samples(recipe)]:
+    for says in [*misspelt_domains(recipe), *unknown_samples(recipe), *overridden_settings(recipe)]:
         _log.warning(says)
     try:
         record_recipe_use(Lake(settings.lake), recipe.name, recipe_location(settings))

@@ -1,10 +1,8 @@
 """The training that all assets of students share: train on rows, make the record, and show it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -16,7 +14,7 @@ from openthoughts_dagster.defs.metadata import draw_line, sample_rows, side_by_s
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Student
-from openthoughts_dagster.storage import hold_file
+from openthoughts_dagster.storage import rows_folder
 from openthoughts_dagster.training import SourceRows, Trained, train_student
 from openthoughts_dagster.training.templates import OWN
 
@@ -73,22 +71,10 @@ def train_on_set(
         The student, the hash of its files, which is its data version, and the first few rows.
     """
     sources = [SourceRows(*row) for row in count_licences(lake, name, questions).iter_rows()]
-    with rows_folder(models) as folder:
+    with rows_folder(Path(models.data)) as folder:
         first = write_training_set(lake, name, questions, folder / "rows.parquet")
         rows = pl.scan_parquet(folder / "rows.parquet")
         return *train_on_rows(models, student, rows, log, sources), first
-
-
-@contextmanager
-def rows_folder(models: ModelsResource) -> Iterator[Path]:
-    """Make a folder for the rows of a training, and delete it after the block.
-
-    The cleanup deletes those of steps that were killed; it finds them where staged rows are, and leaves locked ones.
-    """
-    staging = Path(models.data) / "staging"
-    staging.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="rows-", dir=staging) as folder, hold_file(Path(f"{folder}.lock")):
-        yield Path(folder)
 
 
 def student_record(table: Table, trained: Trained, **labels: str | int) -> pl.DataFrame:

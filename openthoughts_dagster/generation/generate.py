@@ -21,6 +21,7 @@ from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.prices import cost_of
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import (
+    PERHAPS_CUT,
     Answer,
     AskModel,
     Prompt,
@@ -126,10 +127,10 @@ def generate(
     """
     usage, feed, breaker = Usage(), Feed(continue_pages(lake, model, pages)), CircuitBreaker(model.reference.name)
     start = time.monotonic()
-    name, last_error, transient, deaths, ended = model.reference.name, "", 0, 0, -1
+    name, last_error, transient, cut, deaths, ended = model.reference.name, "", 0, 0, 0, -1
 
     async def work(engine: Engine) -> None:
-        nonlocal last_error, transient
+        nonlocal last_error, transient, cut
         logged = began = time.monotonic()
         in_batches = isinstance(engine, UsesBatches)
         if isinstance(engine, UsesBatches):
@@ -142,6 +143,7 @@ def generate(
                     usage.count(completion)
                     last_error = completion.error or last_error
                     transient += completion.error is not None and not completion.permanent
+                    cut += any(remark == PERHAPS_CUT for remark, _ in completion.served)
                     if not in_batches:  # a batch has ended as a whole, and its failed requests are not paid for
                         breaker.record(completion)
                     done = usage.generated + usage.failed
@@ -164,6 +166,12 @@ def generate(
             log(f"{name}: {error}; starting it again, {done:,} completions are kept")
     spent = cost_of(model.reference, usage.prompt_tokens, usage.completion_tokens, usage.engine_seconds)
     usage.costs[model.reference.price.currency] = spent  # type: ignore[assignment]  # a Counter of floats
+    if cut:
+        log(
+            f"{name}: its server has probably cut {cut:,} long prompts, because it counted fewer than a token for ten "
+            f"letters of them ({PERHAPS_CUT} in the ledger's column `engine`): raise its context length, or set "
+            "`tokenizer`, with which such answers are failed requests"
+        )
     if total and transient == total:
         raise EngineError(f"{name}: all {total:,} requests failed; the last error: {last_error}")
     return usage

@@ -22,6 +22,9 @@ FINISH_REASONS = {
     "unknown": "the server gave no reason; the answer does not count as finished",
 }
 
+PERHAPS_CUT = "prompt_perhaps_cut"
+"""What `served` of a completion has if its server counted so few tokens that it may have cut the prompt."""
+
 FINISHED = frozenset({"stop", "thinking_budget"})
 """The reasons that say that the model ended its answer itself. With any other reason the text is cut off."""
 

@@ -41,7 +41,9 @@ COMPLETIONS = Table(
         "asked_as": Column(pl.String, "The model's name in the recipe"),
         "model_id": Column(pl.String, "Id of the model on the hub, or its folder"),
         "revision": Column(pl.String, "Commit of the model, or the hash of its files"),
-        "engine": Column(pl.String, "The engine, as JSON: name, version, data type, parallelism"),
+        "engine": Column(
+            pl.String, "The engine, as JSON: name, version, data type, parallelism, parameters of its own"
+        ),
         "sampling": Column(pl.String, "The sampling settings, as JSON"),
         "created_at": Column(pl.Datetime("us", "UTC"), "When it was finished, UTC"),
         "teacher": Column(

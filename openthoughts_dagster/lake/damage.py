@@ -44,8 +44,16 @@ def check_log(address: str, version: int) -> None:
     log = Path(address) / "_delta_log"
     for number in range(_newest_checkpoint(log) + 1, version + 2):
         file = log / f"{number:020}.json"
-        if file.exists() and not file.stat().st_size:
+        if _size_of(file) == 0:
             raise table_error(address, "the table is damaged", f"{file} is empty", _LOG_REMEDY)
+
+
+def _size_of(file: Path) -> int | None:
+    """Return the bytes of a file; None if it is not there, or a checkpoint of another process deletes it meanwhile."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def explain_log(address: str) -> LakeError | None:

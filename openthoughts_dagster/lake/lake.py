@@ -102,6 +102,31 @@ class Lake(LakeReader):
 
         self._commit(table, rows.height, write)
 
+    def update(self, table: Table, change: Callable[[pl.DataFrame], pl.DataFrame], **partition: str) -> None:
+        """Replace the rows of one partition by what a function makes of them, so that no other writer's row is lost.
+
+        Args:
+            table: Where they are.
+            change: Returns the new rows, at least one. It gets the present ones, again if another writer was first.
+            **partition: Columns and values of the partition.
+
+        Raises:
+            SchemaError: As in `replace`.
+            LakeError: The table cannot be read or written, or this code would misread it.
+
+        Example:
+            >>> lake.update(STUDY_VERSIONS, lambda known: pl.concat([known, version]), study="sizes")
+        """
+
+        def write() -> None:
+            delta = self._open_to_write(table)
+            there = self.at({table.name: delta.version()}).scan(table, **partition).collect()
+            rows = rows_of_partition(table, change(there), partition)
+            if content_sum([rows]) != content_sum([there]):
+                self._write_to(delta, table, rows, mode="overwrite", predicate=_make_predicate(partition))
+
+        self._commit(table, None, write)
+
     def replace_batches(self, table: Table, batches: Batches, **partition: str) -> int:
         """Do what `replace` does with rows that come in batches; only a few batches are in memory at once.
 
@@ -251,6 +276,10 @@ class Lake(LakeReader):
 
     def _write(self, table: Table, rows: Any, mode: Any, predicate: str | None = None) -> None:
         """Write to the current version of the table; add the columns that it lacks first."""
+        self._write_to(self._open_to_write(table), table, rows, mode, predicate)
+
+    def _open_to_write(self, table: Table) -> DeltaTable:
+        """Open the table with all of its columns; create it if it is not there."""
         if (delta := self._open(table)) is None:
             # Create it empty: two first writes into no table do not conflict, whereas two overwrites do.
             delta = DeltaTable.create(
@@ -263,6 +292,11 @@ class Lake(LakeReader):
                 raise_if_key_not_exists=False,
             )
         add_columns(table, delta)
+        return delta
+
+    @staticmethod
+    def _write_to(delta: DeltaTable, table: Table, rows: Any, mode: Any, predicate: str | None) -> None:
+        """Write to the version of the table that was opened. This fails if another writer changed its rows since."""
         merge: Any = "merge" if has_more_columns(table, delta) else None
         write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
 

@@ -106,7 +106,10 @@ def _list_landed_folder(folder: os.DirEntry[str]) -> LandedFolder:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # an upload has just renamed the file
                     if stat.S_ISDIR(status.st_mode):
                         if depth == _DEEPEST:
                             return LandedFolder(files, f"has folders more than {_DEEPEST} levels deep: flatten it")

@@ -1,6 +1,7 @@
 """Translates pydantic's errors for a recipe's author: the setting, what it must be, what it is, and what to do."""
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -76,7 +77,8 @@ def _messages(problem: ErrorDetails, location: Location, root: type[BaseModel]) 
     if kind == "missing":
         return [(location, _describe_missing(location, root))]
     if kind == "extra_forbidden":
-        return [(location, _describe_unknown(str(location[-1]), _settings(location[:-1], root)))]
+        known, below = _settings(location[:-1], root), _settings_below(location[:-1], root)
+        return [(location, _describe_unknown(str(location[-1]), known, below))]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         where = (*location, str(context["discriminator"]).strip("'"))
         names = _tags(location, root)
@@ -105,9 +107,11 @@ def _describe_missing(location: Location, root: type[BaseModel]) -> str:
     return "is missing; add it"
 
 
-def _describe_unknown(key: str, known: list[str]) -> str:
-    if hint := did_you_mean(key, known):
+def _describe_unknown(key: str, known: list[str], below: Mapping[str, list[str]]) -> str:
+    if key not in below and (hint := did_you_mean(key, known)):
         return f"is not a setting here; {hint}"
+    if close := get_close_matches(key, below, n=1):  # `epochs` of the student is a setting of its `training`
+        return f"is not a setting here; did you mean {' or '.join(map(repr, below[close[0]]))}?"
     return f"is not a setting here; there are {', '.join(known)}" if known else "is not a setting here; remove it"
 
 
@@ -127,6 +131,15 @@ def _show_value(value: Any) -> str:
 def _settings(location: Location, root: type[BaseModel]) -> list[str]:
     owner = _unwrapped(_annotation(location, root))
     return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
+
+
+def _settings_below(location: Location, root: type[BaseModel]) -> dict[str, list[str]]:
+    """Return where each setting of the models one level below `location` is, such as `sampling.temperature`."""
+    found: dict[str, list[str]] = {}
+    for name in _settings(location, root):
+        for inner in _settings((*location, name), root):
+            found.setdefault(inner, []).append(f"{name}.{inner}")
+    return found
 
 
 def _tags(location: Location, root: type[BaseModel]) -> list[str]:

@@ -41,6 +41,11 @@ class RequestParameters(RecipeModel):
         "completion's key: changing one asks the model anew.",
     )
 
+    def overridden(self) -> dict[str, str]:
+        """Return the entries of `extra` that take the place of a setting of `sampling`, with the setting's name."""
+        names = _OF_SAMPLING | {new: _OF_SAMPLING[old] for old, new in self.rename.items() if old in _OF_SAMPLING}
+        return {name: names[name] for name in self.extra if name in names}
+
     def __hash__(self) -> int:
         """Hash the JSON, because models are keys of caches and mappings have no hash."""
         return hash(self.model_dump_json())
@@ -90,6 +95,12 @@ class BatchOptions(RecipeModel):
     poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
 
 
+_OF_SAMPLING = {
+    **{name: name for name in ("temperature", "top_p", "top_k", "max_tokens", "seed")},
+    "max_completion_tokens": "max_tokens",
+    "thinking_token_budget": "thinking_budget",
+    "repetition_detection": "repetition",
+}
 _OURS = ("model", "messages", "prompt", "stream", "n", "response_format")
 
 

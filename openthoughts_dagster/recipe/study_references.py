@@ -80,12 +80,12 @@ def _arm_problems(where: str, settings: Mapping[str, Any], document: Mapping[str
     for setting, values in used.items():
         for value in values:
             if isinstance(value, str) and value not in known[setting]:
-                there = ", ".join(known[setting]) or "none"
+                there = ", ".join(dict.fromkeys(known[setting]))
                 retired = setting == "sources" and value in described
                 state = f"{value!r} is only in the catalogue" if retired else f"the recipe has no {value!r}"
                 state += " (every arm takes it from the base)" if where.endswith(".base") else ""
                 hint = "" if retired else did_you_mean(value, known[setting])
-                remedy = f"name another of {there}, or {_ADD_TO[setting]}"
+                remedy = f"name another of {there}, or {_ADD_TO[setting]}" if there else _ADD_TO[setting]
                 yield f"{where}.{setting}: {state}; {f'{hint} Otherwise ' if hint else ''}{remedy}"
 
 

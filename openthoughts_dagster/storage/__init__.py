@@ -2,7 +2,7 @@
 
 from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_file_system
 from openthoughts_dagster.storage.folders import DEFAULT_CACHE, Folders
-from openthoughts_dagster.storage.leftovers import TEMPORARY_PREFIX, Deleted, delete_leftovers
+from openthoughts_dagster.storage.leftovers import TEMPORARY_PREFIX, Deleted, delete_leftovers, rows_folder
 from openthoughts_dagster.storage.locks import hold_file
 from openthoughts_dagster.storage.manifest import Manifest
 
@@ -18,4 +18,5 @@ __all__ = [
     "join_address",
     "local_path",
     "open_file_system",
+    "rows_folder",
 ]

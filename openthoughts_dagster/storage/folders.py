@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from openthoughts_dagster.lake import file_digest
@@ -16,7 +17,7 @@ from openthoughts_dagster.lake.credentials import without_credentials
 from openthoughts_dagster.storage.addresses import StorageError, join_address, local_path, open_address
 from openthoughts_dagster.storage.locks import hold_file
 from openthoughts_dagster.storage.manifest import NAME, Manifest
-from openthoughts_dagster.storage.transfer import find_objects, run_in_threads, upload_file
+from openthoughts_dagster.storage.transfer import find_objects, remove_file, run_in_threads, upload_file
 
 DEFAULT_CACHE = Path("~/.cache/openthoughts")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
@@ -186,7 +187,7 @@ class Folders:
             paths = list(find_objects(system, root))
             manifests = [path for path in paths if path.endswith(f"/{NAME}")]
             for part in (manifests, [path for path in paths if path not in set(manifests)]):
-                run_in_threads(system.rm_file, part)
+                run_in_threads(partial(remove_file, system), part)
 
     def try_out(self, address: str) -> None:
         """Test a store: write, list, read and delete one small object below an address.

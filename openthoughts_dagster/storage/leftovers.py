@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from openthoughts_dagster.storage.locks import hold_file
 
 TEMPORARY_PREFIX = "openthoughts-"
 """How the names of our folders for temporary files begin."""
+
+_ROWS_PREFIX = "rows-"
 
 UNFINISHED_DAYS = 7
 STEP_OUTPUT_DAYS = 30
@@ -38,13 +41,13 @@ def delete_leftovers(data: Path, cache: Path, step_outputs: str, now: float | No
     What a running process uses is kept: it changes its files, or holds the lock of its folder.
 
     Args:
-        data: The folder of this machine, with staged rows in `staging`.
+        data: The folder of this machine, with staged rows in `staging` and folders that `rows_folder` gave.
         cache: The folder with copies of models.
         step_outputs: The address with one folder for each run.
         now: The present time in seconds; by default the clock says it.
 
     Returns:
-        An entry for each kind: temporary folders, staged rows, unfinished copies and step outputs.
+        An entry for each kind: temporary folders, staged rows, rows of trainings, unfinished copies and step outputs.
 
     Raises:
         StorageError: The step outputs cannot be listed or deleted.
@@ -56,9 +59,22 @@ def delete_leftovers(data: Path, cache: Path, step_outputs: str, now: float | No
     return [
         _delete("temporary folders", temporary, unfinished),
         _delete("staged rows", staged, unfinished),
+        _delete("rows of trainings", (path for path in data.glob(f"{_ROWS_PREFIX}*") if path.is_dir()), unfinished),
         _delete("unfinished copies", _unfinished_copies(cache), unfinished),
         _delete_runs(step_outputs, now - STEP_OUTPUT_DAYS * _DAY),
     ]
+
+
+@contextmanager
+def rows_folder(data: Path) -> Iterator[Path]:
+    """Give a folder for the rows of a training, which a training that is killed leaves to `delete_leftovers`.
+
+    Args:
+        data: The folder of this machine.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_ROWS_PREFIX, dir=data) as name, hold_file(Path(f"{name}.lock")):
+        yield Path(name)
 
 
 def _delete(what: str, paths: Iterable[Path], before: float) -> Deleted:
@@ -103,7 +119,8 @@ def _delete_runs(address: str, before: float) -> Deleted:
             runs.setdefault(path.removeprefix(f"{root}/").partition("/")[0], []).append((path, info))
         old = [files for files in runs.values() if max(_changed(info) for _, info in files) < before]
         for files in old:
-            system.rm([path for path, _ in files])
+            with suppress(FileNotFoundError):  # maintenance of another process deletes them as well
+                system.rm([path for path, _ in files])
     return Deleted(what, len(old), sum(int(info.get("size") or 0) for files in old for _, info in files))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ def upload_file(system: Any, file: Path, path: str) -> None:
     """Upload one file to a path of a store."""
     protocols = [system.protocol] if isinstance(system.protocol, str) else system.protocol
     system.put_file(str(file), path, **({"max_concurrency": _PARTS_AT_ONCE} if "s3" in protocols else {}))
+
+
+def remove_file(system: Any, path: str) -> None:
+    """Delete a file of a store; another process may have deleted it meanwhile, which not every store takes calmly."""
+    with suppress(FileNotFoundError):
+        system.rm_file(path)
 
 
 def find_objects(system: Any, root: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from openthoughts_dagster.studies.arms import (
 )
 from openthoughts_dagster.studies.comparison import chance_among_best, compare_arms, estimate_mean
 from openthoughts_dagster.studies.contamination import ArmLeaks, find_arm_leaks
-from openthoughts_dagster.studies.costs import arm_costs
+from openthoughts_dagster.studies.costs import arm_costs, format_completion_costs, format_training_costs
 from openthoughts_dagster.studies.decision import best_text, needed_text, p_value, score_text, score_unit
 from openthoughts_dagster.studies.design import arm_answer_set, arm_questions, question_texts, student_rows
 from openthoughts_dagster.studies.report import reported_cells, study_report
@@ -41,6 +41,8 @@ __all__ = [
     "decision_of",
     "estimate_mean",
     "find_arm_leaks",
+    "format_completion_costs",
+    "format_training_costs",
     "freeze_study",
     "needed_text",
     "p_value",

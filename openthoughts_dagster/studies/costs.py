@@ -61,6 +61,44 @@ def arm_costs(lake: Lake, recipe: Recipe, study: Study, version: str) -> pl.Data
     return pl.DataFrame(rows)
 
 
+def format_completion_costs(costs: pl.DataFrame) -> list[dict[str, str]]:
+    """Format what completions took: a row for each arm and what they were for, where there are any.
+
+    Args:
+        costs: What `arm_costs` returns.
+    """
+    return [
+        {
+            "arm": row["arm"],
+            "of": what,
+            "completions": f"{row[f'{prefix}completions']:,}",
+            "tokens": f"{row[f'{prefix}completion_tokens']:,}",
+            "engine seconds": f"{row[f'{prefix}engine_seconds']:,.1f}",
+            "cost": row[f"{prefix}cost"],
+        }
+        for row in costs.iter_rows(named=True)
+        for what, prefix in (("answers", ""), ("judges", "judge_"), ("evaluations", "evaluation_"))
+        if row[f"{prefix}completions"]
+    ]
+
+
+def format_training_costs(costs: pl.DataFrame) -> list[dict[str, str]]:
+    """Format what trainings took: a row for each arm.
+
+    Args:
+        costs: What `arm_costs` returns.
+    """
+    return [
+        {
+            "arm": row["arm"],
+            "students": str(row["students"]),
+            "training seconds": f"{row['training_seconds']:,.1f}",
+            "cost": row["training_cost"],
+        }
+        for row in costs.iter_rows(named=True)
+    ]
+
+
 def _answers(lake: Lake, arms: list[str]) -> pl.DataFrame:
     """Return the completions of arms, kept or rejected."""
     kept, rejected = (

@@ -10,6 +10,7 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
 from openthoughts_dagster.studies.adoption import adopted_settings
 from openthoughts_dagster.studies.contamination import ArmLeaks
+from openthoughts_dagster.studies.costs import format_completion_costs, format_training_costs
 from openthoughts_dagster.studies.decision import best_text, needed_text, p_value, score_text, score_unit
 from openthoughts_dagster.studies.results import StudyResult
 
@@ -96,33 +97,7 @@ def _arm_cells(study: Study, arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
 def _format_costs(costs: pl.DataFrame | None) -> Sequence[Html]:
     if costs is None:
         return []
-    each = [
-        ("answers", ""),
-        ("judges", "judge_"),
-        ("evaluations", "evaluation_"),
-    ]
-    cells = [
-        {
-            "arm": row["arm"],
-            "of": what,
-            "completions": f"{row[f'{prefix}completions']:,}",
-            "tokens": f"{row[f'{prefix}completion_tokens']:,}",
-            "engine seconds": f"{row[f'{prefix}engine_seconds']:,.1f}",
-            "cost": row[f"{prefix}cost"],
-        }
-        for row in costs.iter_rows(named=True)
-        for what, prefix in each
-        if row[f"{prefix}completions"]
-    ]
-    trainings = [
-        {
-            "arm": row["arm"],
-            "students": str(row["students"]),
-            "training seconds": f"{row['training_seconds']:,.1f}",
-            "cost": row["training_cost"],
-        }
-        for row in costs.iter_rows(named=True)
-    ]
+    cells, trainings = format_completion_costs(costs), format_training_costs(costs)
     return [
         heading("Cost"),
         note(

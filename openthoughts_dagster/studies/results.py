@@ -72,19 +72,21 @@ def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
         The hash of the version.
     """
     version = study_version(recipe, study)
-    known = lake.scan(STUDY_VERSIONS, study=study.name).collect()
-    if version in known["version"].to_list():
-        return version
-    row = {
-        "study": study.name,
-        "version": version,
-        "number": max([0, *known["number"]]) + 1,
-        "definition": json.dumps(identity_of(study), default=str, ensure_ascii=False),
-        "frozen_at": datetime.now(UTC),
-    }
+
+    def add(known: pl.DataFrame) -> pl.DataFrame:
+        if version in known["version"].to_list():
+            return known
+        row = {
+            "study": study.name,
+            "version": version,
+            "number": max([0, *known["number"]]) + 1,
+            "definition": json.dumps(identity_of(study), default=str, ensure_ascii=False),
+            "frozen_at": datetime.now(UTC),
+        }
+        return pl.concat([known, pl.DataFrame([row], schema=STUDY_VERSIONS.schema)])
+
     # Not appended: of two runs that start a study at once each would add the version, and it would stand there twice.
-    rows = pl.concat([known, pl.DataFrame([row], schema=STUDY_VERSIONS.schema)])
-    lake.replace(STUDY_VERSIONS, rows, study=study.name)
+    lake.update(STUDY_VERSIONS, add, study=study.name)
     return version
 
 

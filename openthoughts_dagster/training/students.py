@@ -1,5 +1,6 @@
 """The place of students, which are found by their fingerprint."""
 
+import glob
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ class Students:
     def find(self, fingerprint: str) -> str | None:
         """Return the address of a finished student; None if there is none. Raises StorageError."""
         if (path := local_path(self.root)) is not None:
-            here = [path / fingerprint, *sorted(path.glob(f"*/*/{fingerprint}"))]
+            here = [path / fingerprint, *_in_cells(path, fingerprint)]
             return next((str(each) for each in here if (each / REPORT).is_file()), None)
         if self.folders.manifest(self.address(fingerprint)) is not None:
             return self.address(fingerprint)
@@ -80,7 +81,7 @@ class Students:
     def adopt_interrupted(self, fingerprint: str, log: Callable[[str], None]) -> None:
         """Move a training that an earlier version left unfinished in a folder of its cell on this machine."""
         partial = self.partial(fingerprint)
-        for old in sorted(self.workplace.glob(f"*/*/{fingerprint}.partial")):
+        for old in _in_cells(self.workplace, f"{fingerprint}.partial"):
             if not partial.exists():
                 old.rename(partial)
                 log(f"student: going on with the training that was begun in {old}")
@@ -97,6 +98,14 @@ class Students:
             if self.in_store:
                 held.enter_context(hold_claim(join_address(self.root, f"{fingerprint}.claim"), waiting))
             yield
+
+
+def _in_cells(root: Path, name: str) -> list[Path]:
+    """Return the folders ROOT/SOURCE/TEACHER/NAME of earlier versions.
+
+    Path.glob would raise when the training of another student ends meanwhile, and its folder goes.
+    """
+    return [root / found for found in sorted(glob.glob(f"*/*/{name}", root_dir=root))]  # noqa: PTH207
 
 
 def _subfolders(system: Any, path: str) -> list[str]:

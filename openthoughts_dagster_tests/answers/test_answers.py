@@ -207,6 +207,22 @@ def test_a_shard_that_is_tried_again_asks_only_for_what_it_had_not_committed(lak
     )
 
 
+def test_a_shard_whose_recipe_changed_since_the_plan_asks_nothing(lake: Lake, teacher: Model) -> None:
+    """Its step reads the recipe again, which somebody may have edited while earlier steps ran for hours."""
+    _ask_for(lake, QUESTIONS)
+    _plan(lake, teacher, 2)
+    pool, answers = FaultyPool(says("2")), cell_answers(lake, SOURCE, "t", 2)
+    edits: list[dict[str, object]] = [
+        {"sampling": Sampling(max_tokens=6, temperature=0.5)},
+        {"system_prompt": "Be brief."},
+    ]
+    for changes in edits:
+        with pytest.raises(EngineError, match="the recipe or the model changed since this run planned"):
+            answer_shard(lake, pool, _with(teacher, **changes), answers, 0, print)
+    assert lake.scan(COMPLETIONS).collect().is_empty()
+    assert answer_shard(lake, pool, _with(teacher, max_in_flight=3), answers, 0, print).generated == 8
+
+
 def test_more_failures_than_the_recipe_allows_fail_the_partition_and_name_the_requests(
     lake: Lake, teacher: Model
 ) -> None:

@@ -92,7 +92,13 @@ def test_leftovers_of_killed_processes_go_and_those_in_use_stay(
     subprocess.run([sys.executable, "-c", _KILLED_CURATION], check=False, env=os.environ)
     [curation] = (tmp_path / "tmp").glob("*")
     data = tmp_path / "data"
-    gone = [curation, data / "staging/old", data / "cache/models" / f".m.{'0' * 32}", data / "step_outputs/run1"]
+    gone = [
+        curation,
+        data / "rows-of-a-killed-training",
+        data / "staging/old",
+        data / "cache/models" / f".m.{'0' * 32}",
+        data / "step_outputs/run1",
+    ]
     kept = [data / "staging/held", data / "staging/new", data / "cache/models/m", data / "step_outputs/run2"]
     kept += [tmp_path / "tmp/of-others"]
     for folder in (*gone, *kept):
@@ -106,7 +112,7 @@ def test_leftovers_of_killed_processes_go_and_those_in_use_stay(
         done = run("maintain")
     assert done.exit_code == 0, done.output
     assert [path for path in gone if path.exists()] == [] and all(path.exists() for path in kept)
-    assert "deleted 0 old files and 4 leftovers, freed 4.0 MiB" in done.output
+    assert "deleted 0 old files and 5 leftovers, freed 5.0 MiB" in done.output
     assert "deleted 0 old files and 1 leftovers, freed 1.0 MiB" in run("maintain").output  # the lock is free now
 
 

@@ -1,12 +1,17 @@
 """Models in an object store: made once for all pods, checked where they are, and put there by hand."""
 
+import json
+import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from click.testing import CliRunner
 
 from openthoughts_dagster.cli import main
+from openthoughts_dagster.defs.assets import quickstart_models
 from openthoughts_dagster.defs.catalogue import entry_of
 from openthoughts_dagster.defs.check_rules import Partition, checkpoint_is_whole, tiny_models_are_able
 from openthoughts_dagster.defs.resources import ModelsResource
@@ -15,7 +20,7 @@ from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import STUDENT_CHECKPOINTS, Lake
 from openthoughts_dagster.quickstart import tiny_models
 from openthoughts_dagster.recipe import ModelReference, Recipe, load_recipe
-from openthoughts_dagster.storage import Folders
+from openthoughts_dagster.storage import Folders, hold_file
 from openthoughts_dagster_tests.object_store import KEYS, SECRET, ObjectStore
 
 ONE_STEP = {name: tiny_models.Course(steps=1, learning_rate=1e-3, batch=2) for name in tiny_models.COURSES}
@@ -49,6 +54,44 @@ def test_tiny_models_made_in_one_pod_are_kept_in_the_next_and_are_models_everywh
     assert says.startswith("right on held-out problems: student")
     model = locate(recipe.student, recipe.folder, Folders(tmp_path / "third"))
     assert Path(model.address).is_relative_to(tmp_path / "third") and model.tokenizer().chat_template
+
+
+def test_of_two_runs_that_make_tiny_models_the_second_waits_and_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_lock, trained = threading.Event(), list[str]()
+    recipe = load_recipe("quickstart", {"OPENTHOUGHTS_DATA": str(tmp_path)})
+    settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path)})
+    models = ModelsResource(recipe_folder=str(recipe.folder), data=str(tmp_path))
+    asset = entry_of("quickstart_models").build(recipe, settings)
+    second = threading.Thread(target=dg.materialize, args=([asset],), kwargs={"resources": {"models": models}})
+
+    def come_to_the_lock(*given: Any) -> AbstractContextManager[None]:
+        at_the_lock.set()
+        return hold_file(*given)
+
+    def build(folder: Path, name: str, *course: Any) -> tiny_models.TinyModel:
+        if not trained:
+            monkeypatch.setattr(quickstart_models, "hold_file", come_to_the_lock)
+            second.start()
+            assert at_the_lock.wait(60), "the second run never came to the lock"
+        trained.append(name)
+        (folder / name).mkdir()
+        made: dict[str, Any] = {
+            "parameters": 1,
+            "steps": 1,
+            "seconds": 1.0,
+            "accuracy": 1.0,
+            "accuracy_by_family": {},
+            "losses": [],
+        }
+        (folder / name / "training.json").write_text(json.dumps({"fingerprint": course[3]} | made))
+        return tiny_models.TinyModel(name, folder / name, **made)
+
+    monkeypatch.setattr(tiny_models, "_build", build)
+    assert dg.materialize([asset], resources={"models": models}).success
+    second.join(60)
+    assert trained == list(tiny_models.COURSES) and not second.is_alive()
 
 
 def test_a_student_in_the_store_that_lacks_a_file_is_found_out(

@@ -49,9 +49,8 @@ class Browser:
 
     def open_graph(self) -> None:
         """Show the whole asset graph."""
-        self.page.set_viewport_size({"width": 2200, "height": 1000})
-        self.open("/assets/teacher_answers?view=lineage", "deduped_questions")
-        self.page.get_by_role("button", name="All", exact=True).first.click()
+        self.page.set_viewport_size({"width": 2200, "height": 1300})
+        self.open("/assets/teacher_answers?view=lineage&lineageDepth=3", "deduped_questions")
         self.text("raw_sources").wait_for()
         self.page.wait_for_function("() => !document.body.innerText.includes('Loading')")
 

@@ -189,7 +189,7 @@ def test_pods_end_as_they_do_on_a_cluster(plane: ControlPlane, nodes: Kubelets, 
     plane.core.delete_namespaced_pod("graceful", space)
     names = lambda: {p.metadata.name for p in plane.core.list_namespaced_pod(space).items}  # noqa: E731
     wait_for(lambda: "graceful" not in names(), 30, "its deletion")
-    assert time.monotonic() - began < 5  # it ended by itself, within its grace period
+    assert time.monotonic() - began < 25  # it ended by itself, within its grace period of 30 s
 
 
 def test_a_deployment_is_ready_when_its_probe_passes_and_restarts_what_ends(

@@ -167,12 +167,15 @@ class Release:
     def running_pod(self, run: str, op: str, seconds: float = 120) -> Any:
         """The pod of a step that runs now."""
 
-        def alive() -> list[Any]:
-            pods = self.step_pods(run).get(op, [])
-            return [p for p in pods if p.status.phase == "Running" and p.metadata.deletion_timestamp is None]
+        found: list[Any] = []
 
-        wait_for(lambda: bool(alive()), seconds, f"a running pod of {op}")
-        return alive()[0]
+        def alive() -> bool:
+            pods = self.step_pods(run).get(op, [])
+            found[:] = [p for p in pods if p.status.phase == "Running" and p.metadata.deletion_timestamp is None]
+            return bool(found)
+
+        wait_for(alive, seconds, f"a running pod of {op}")
+        return found[0]
 
 
 def since_now() -> float:

@@ -74,12 +74,15 @@ def test_a_run_whose_pods_die_again_and_again_fails_with_their_last_words_and_is
 def _kill_worker(release: Installed, run: str) -> None:
     """Kill the pod of a run, once there is one that runs."""
 
-    def workers() -> list[Any]:
-        pods = _pods(release, f"dagster/run-id={run},!dagster/op")
-        return [pod for pod in pods if pod.status.phase == "Running"]
+    found: list[Any] = []
 
-    wait_for(lambda: len(workers()) == 1, 90, f"a pod of run {run}")
-    release.nodes.oom_kill(release.namespace, workers()[0].metadata.name)
+    def one_runs() -> bool:
+        pods = _pods(release, f"dagster/run-id={run},!dagster/op")
+        found[:] = [pod for pod in pods if pod.status.phase == "Running"]
+        return len(found) == 1
+
+    wait_for(one_runs, 90, f"a pod of run {run}")
+    release.nodes.oom_kill(release.namespace, found[0].metadata.name)
 
 
 def _pods(release: Installed, labels: str) -> list[Any]:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,16 @@ def student(base: str, **hardware: Any) -> Student:
 def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trains(
     steps: Steps, nodes: Kubelets, store: ObjectStore, untrained_model: Path, tmp_path: Path
 ) -> None:
+    known, killed = dict[str, None](), threading.Event()
+
+    def hold_the_second(method: str, path: str) -> None:
+        """The trainer waits for the upload of a checkpoint before it saves another one."""
+        if method == "PUT" and (checkpoint := re.search(r"/checkpoint-\d+/", path)):
+            known[checkpoint[0]] = None
+            if checkpoint[0] != next(iter(known)):
+                killed.wait(240)
+
+    store.fault = hold_the_second
     steps.start("killed", student("s3://bucket/models/base"), tmp_path)
 
     def checkpoint_or_end() -> bool:
@@ -149,6 +161,7 @@ def test_two_pods_of_which_one_is_killed_train_the_student_that_one_process_trai
     assert not steps.ended("killed"), steps.log("killed")
     (second,) = [name for name in steps.left("killed") if "-0-1-" in name]
     nodes.oom_kill(SPACE, second)
+    killed.set()
     wait_for(lambda: steps.ended("killed"), 240, "the step's end")
     said = steps.log("killed")
 

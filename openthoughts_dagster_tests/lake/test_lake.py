@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -53,6 +54,29 @@ def test_replacing_with_no_rows_clears_the_partition_and_nothing_else(lake: Lake
         lake.replace(TEACHER_ANSWERS, _answers(source), source=source, teacher="t")
     lake.replace(TEACHER_ANSWERS, _answers("a", 0), source="a", teacher="t")
     assert lake.scan(TEACHER_ANSWERS).collect()["source"].to_list() == ["b", "b"]
+
+
+def test_an_update_keeps_what_another_writer_added_meanwhile(lake: Lake) -> None:
+    lake.replace(TEACHER_ANSWERS, _answers("other"), source="other", teacher="t")
+    calls: list[int] = []
+
+    def add(number: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        def change(there: pl.DataFrame) -> pl.DataFrame:
+            calls.append(there.height)
+            if len(calls) == 1:
+                lake.update(TEACHER_ANSWERS, add(1), source="a", teacher="t")
+            return pl.concat(
+                [there, _answers("a", 2)[number : number + 1].select(there.columns)], how="vertical_relaxed"
+            )
+
+        return change
+
+    lake.update(TEACHER_ANSWERS, add(0), source="a", teacher="t")
+    assert calls == [0, 0, 1]
+    assert sorted(lake.scan(TEACHER_ANSWERS, source="a").collect()["question_id"]) == ["q0", "q1"]
+    version = lake.version(TEACHER_ANSWERS)
+    lake.update(TEACHER_ANSWERS, lambda there: there.reverse(), source="a", teacher="t")
+    assert lake.version(TEACHER_ANSWERS) == version
 
 
 def test_a_table_without_partitions_is_replaced_whole(lake: Lake) -> None:

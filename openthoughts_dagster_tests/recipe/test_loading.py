@@ -13,6 +13,7 @@ from openthoughts_dagster.recipe import Recipe, RecipeError, Selection, identity
 from openthoughts_dagster.recipe.docs_tables import models_of, reference
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.loading import SHIPPED
+from openthoughts_dagster.recipe.overrides import overridden_settings
 
 BAD = """
 name: my recipe
@@ -223,6 +224,23 @@ def test_a_sample_of_no_source_of_the_domain_is_named(tmp_path: Path) -> None:
     recipe = load_recipe(_write(tmp_path, rest + "{math: {downsample: {a-sums: 3, landed: 4}}}\n"), {})
     [told] = unknown_samples(recipe)
     assert told.startswith("domains.math.downsample.landed: the recipe has no source of this name")
+
+
+def test_a_parameter_of_a_server_that_takes_the_place_of_a_setting_is_named(tmp_path: Path) -> None:
+    extra = "{temperature: 0.2, top_p: 1.0, seed: 0, cap: 5, effort: high}"
+    served = f"engine: openai, base_url: http://h/v1, parameters: {{rename: {{max_tokens: cap}}, extra: {extra}}}"
+    teacher = f"teachers: [{{name: t, model: m, sampling: {{max_tokens: 100}}, {served}}}]\n"
+    sources = "sources: [{name: s, domain: math, reader: files, path: s.jsonl}]\n"
+    rest = "".join(line for line in _REST.splitlines(keepends=True) if "teachers" not in line)
+    recipe = load_recipe(_write(tmp_path, f"{rest}{teacher}{sources}"), {})
+    found = overridden_settings(recipe)
+    begins = "teachers.t.parameters.extra"
+    assert [line.partition(": set")[0] for line in found] == [
+        f"{begins}.temperature: 0.2 is sent in place of sampling.temperature (1.0)",
+        f"{begins}.seed: 0 is sent in place of sampling.seed (0), so that all samples of a prompt share their random "
+        "numbers",
+        f"{begins}.cap: 5 is sent in place of sampling.max_tokens (100)",
+    ]
 
 
 def test_ranges_of_a_selection_name_scores_and_have_an_end(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_student_that_earlier_versions_trained_on_published_texts_is_used(tmp_
     (tmp_path / "students" / fingerprint / "training.json").write_text("{}")
     with _training_rows(models, lake, recipe, TEACHER, version) as (chosen, rows):
         assert chosen.equals(names) and rows.collect().equals(texts.collect())
-    assert list((tmp_path / "staging").iterdir()) == []
+    assert list(tmp_path.glob("rows-*")) == []
 
 
 @pytest.mark.faults

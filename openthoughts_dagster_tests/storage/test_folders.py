@@ -5,11 +5,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openthoughts_dagster.lake import folder_hash
 from openthoughts_dagster.storage import Folders, StorageError
+from openthoughts_dagster.storage.transfer import find_objects
 from openthoughts_dagster_tests.object_store import KEYS, SECRET, ObjectStore
 
 ADDRESS = "s3://files/students/a/b"
@@ -38,6 +40,24 @@ def test_what_was_put_is_fetched_elsewhere_and_has_the_same_hash(
     assert {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()} == set(put.files)
     assert folder_hash(there) == folder_hash(folder) == put.content
     assert put.revision(("deep",)) == folder_hash(folder, ignore=("deep",)) != put.content
+
+
+def test_of_two_that_delete_a_folder_at_once_none_fails(
+    folders: Folders, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 deletes what is gone without a word, and other stores raise an error."""
+    address, function = "memory://files/deleted", "openthoughts_dagster.storage.folders.find_objects"
+    folders.put(folder, address)
+
+    def find_while_another_deletes(system: Any, root: str) -> dict[str, Any]:
+        found = find_objects(system, root)
+        monkeypatch.setattr(function, find_objects)
+        folders.remove(address)
+        return found
+
+    monkeypatch.setattr(function, find_while_another_deletes)
+    folders.remove(address)
+    assert folders.manifest(address) is None
 
 
 def test_a_path_is_its_own_address_and_nothing_is_copied(folders: Folders, folder: Path) -> None:

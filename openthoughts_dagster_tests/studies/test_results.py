@@ -33,7 +33,7 @@ from openthoughts_dagster.lake import (
     Lake,
     Table,
 )
-from openthoughts_dagster.recipe import Decontamination, Recipe, load_recipe
+from openthoughts_dagster.recipe import Decontamination, Recipe, identity_of, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.studies import (
     StudyError,
@@ -44,6 +44,7 @@ from openthoughts_dagster.studies import (
     decision_of,
     find_arm_leaks,
     freeze_study,
+    results,
     study_report,
     study_result,
 )
@@ -213,6 +214,22 @@ def test_what_was_asked_is_frozen_and_a_change_is_another_version(tmp_path: Path
     versions.append(freeze_study(lake, changed, changed.studies[0]))
     assert versions[0] == versions[1] != versions[2]
     assert lake.scan(STUDY_VERSIONS).sort("number").collect()["number"].to_list() == [1, 2]
+
+
+def test_of_two_runs_that_freeze_other_versions_at_once_none_is_lost(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, changed = _recipe(tmp_path), _recipe(tmp_path, seeds=5)
+
+    def while_another_does(study: Any) -> Any:
+        monkeypatch.setattr(results, "identity_of", identity_of)
+        freeze_study(lake, changed, changed.studies[0])  # the first run has read the table and not written yet
+        return identity_of(study)
+
+    monkeypatch.setattr(results, "identity_of", while_another_does)
+    version = freeze_study(lake, first, first.studies[0])
+    rows = lake.scan(STUDY_VERSIONS).sort("number").collect()
+    assert rows["number"].to_list() == [1, 2] and rows["version"][1] == version
 
 
 def test_the_decision_of_an_older_version_is_not_that_of_the_present_one(tmp_path: Path, lake: Lake) -> None:

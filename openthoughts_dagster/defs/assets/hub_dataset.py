@@ -1,6 +1,8 @@
 """The release on the hub, where a person pushes it."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dagster as dg
 
@@ -12,6 +14,7 @@ from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.hub import HubRepository
 from openthoughts_dagster.release.pushing import prepare_push, require_open_gates
+from openthoughts_dagster.storage import TEMPORARY_PREFIX
 
 _AUTOMATION = ("schedule_name", "sensor_name", "auto_materialize", "from_automation_condition")
 
@@ -34,8 +37,9 @@ def hub_dataset_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         refuse_automation(context.run.tags)
         require_open_gates(tables, recipe, teacher)
         repository = HubRepository(hub)
-        folder = prepare_push(tables, recipe, teacher, models.folders, models.workplace("pushes", teacher))
-        pushed = repository.push(folder, context.log.info)
+        with TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
+            folder = prepare_push(tables, recipe, teacher, models.folders, Path(scratch) / "push")
+            pushed = repository.push(folder, context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(folder.version),
             metadata={

@@ -1,7 +1,8 @@
 """The tiny models of the quickstart."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.lake import folder_hash, text_hash
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.storage import join_address, local_path
+from openthoughts_dagster.storage import hold_file, join_address, local_path
 
 if TYPE_CHECKING:  # loads torch
     from openthoughts_dagster.quickstart.tiny_models import TinyModel
@@ -40,8 +41,9 @@ def quickstart_models_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> d
             if local_path(address) is None:
                 models.folders.put(model.path, join_address(address, model.name), replace=True)
 
-        built = build_tiny_models(_workplace(address, models), context.log.info, finished=keep)
-        revisions = [folder_hash(Path(model.path), ignore=("training.json",)) for model in built.values()]
+        with _hold_workplace(address, models, context.log.info):
+            built = build_tiny_models(_workplace(address, models), context.log.info, finished=keep)
+            revisions = [folder_hash(Path(model.path), ignore=("training.json",)) for model in built.values()]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(text_hash(*revisions)), metadata=_metadata(built.values(), address)
         )
@@ -66,11 +68,21 @@ def _metadata(built: "Collection[TinyModel]", address: str) -> dict[str, Any]:
     return {"models": table(pl.DataFrame(rows), units), "folder": dg.MetadataValue.path(address), **curves}
 
 
+def _hold_workplace(address: str, models: ModelsResource, log: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Hold the folder in which the models are made: two runs would write each model into the same unfinished folder."""
+    folder = _local_folder(address, models)
+    return hold_file(folder.with_name(f".{folder.name}.lock"), lambda: log(f"another run works in {folder}: waiting"))
+
+
+def _local_folder(address: str, models: ModelsResource) -> Path:
+    return local_path(address) or Path(models.data) / "tiny_models"
+
+
 def _workplace(address: str, models: ModelsResource) -> Path:
     """Return a local folder for the models. Models that are in the store already are copied into it."""
-    if (path := local_path(address)) is not None:
-        return path
-    folder = Path(models.data) / "tiny_models"
+    folder = _local_folder(address, models)
+    if local_path(address) is not None:
+        return folder
     for name in models.folders.list_folders(address):
         shutil.rmtree(folder / name, ignore_errors=True)
         shutil.copytree(models.folders.fetch(join_address(address, name)), folder / name)

@@ -81,12 +81,12 @@ def _metadata(result: Ranked, by: By) -> dict[str, Any]:
     scored = overall.drop_nulls("score")
     return {
         "ranking": table(leaderboard_rows(overall, by)),
+        "errors": f"Errors and p are {errors_over(overall['seeds'].max())}.",  # type: ignore[arg-type]
         **{
             f"ranking_{domain}": table(leaderboard_rows(result.rows.filter(domain=domain), by))
             for domain in sorted(set(result.rows["domain"]) - set(overall["domain"]))
         },
         "best": ", ".join(overall.filter("best")[by]) or "none can be told apart",
-        "errors": errors_over(overall["seeds"].max()),  # type: ignore[arg-type]
         "left_out": sample_rows(result.left_out, count=50),
         "items_compared": int(overall["items"].max() or 0),  # type: ignore[arg-type]
         "cells_compared": int(overall["cells"].max() or 0),  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.defs.student_training import rows_folder, student_metadata, student_record, train_on_rows
+from openthoughts_dagster.defs.student_training import student_metadata, student_record, train_on_rows
 from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import RELEASE_STUDENTS, Lake
 from openthoughts_dagster.recipe import Recipe
@@ -26,6 +27,7 @@ from openthoughts_dagster.release.student import (
     training_set_of_release,
     write_training_rows,
 )
+from openthoughts_dagster.storage import rows_folder
 from openthoughts_dagster.training.sft import student_fingerprint
 
 
@@ -78,6 +80,7 @@ def _training_rows(
             yield earlier
             return
     chosen = rows_of_release(lake, recipe, teacher)
-    with rows_folder(models) as folder:
-        write_training_rows(lake, chosen, folder / "rows.parquet")
-        yield chosen, pl.scan_parquet(folder / "rows.parquet")
+    with rows_folder(Path(models.data)) as folder:
+        path = folder / "rows.parquet"
+        write_training_rows(lake, chosen, path)
+        yield chosen, pl.scan_parquet(path)

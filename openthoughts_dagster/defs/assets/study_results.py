@@ -1,6 +1,7 @@
 """The results of studies: arms, differences, a decision and a report."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -18,6 +19,8 @@ from openthoughts_dagster.studies import (
     adopted_settings,
     arm_costs,
     find_arm_leaks,
+    format_completion_costs,
+    format_training_costs,
     p_value,
     reported_cells,
     study_named,
@@ -66,7 +69,8 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
                 "arms": table(result.arms.select(_SHOWN), _percentages(study, _SCORES) | _SHARES),
                 "differences": table(_shown_comparisons(result.comparisons), _percentages(study, _DIFFERENCES)),
                 **_reported(study),
-                "costs": table(costs, {name: "s" for name in costs.columns if name.endswith("seconds")}),
+                "costs": table(pl.DataFrame(format_completion_costs(costs))),
+                "costs_of_training": table(pl.DataFrame(format_training_costs(costs))),
                 "adopt": _format_adoption(recipe, study, result.winner),
                 "arms_not_told_apart": len(result.unclear),
                 "students_without_scores": len(result.missing),
@@ -110,8 +114,12 @@ def _replace_version(tables: Lake, name: str, result: StudyResult) -> None:
     """Replace the rows of the study's present version. The rows of its other versions stay."""
     version = str(result.arms["version"][0])
     for written, rows in ((STUDY_RESULTS, result.arms), (STUDY_COMPARISONS, result.comparisons)):
-        others = tables.scan(written, study=name).filter(pl.col("version") != version).collect()
-        tables.replace(written, pl.concat([others, pl.DataFrame(rows, schema_overrides=written.schema)]), study=name)
+        own = pl.DataFrame(rows, schema_overrides=written.schema)
+        tables.update(written, partial(_with_rows_of, version, own), study=name)
+
+
+def _with_rows_of(version: str, own: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([there.filter(pl.col("version") != version), own])
 
 
 def _older_decisions(tables: Lake, name: str, version: str, versions: pl.DataFrame) -> list[str]:

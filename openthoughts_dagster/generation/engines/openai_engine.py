@@ -15,11 +15,12 @@ from openthoughts_dagster.generation.engines.prompts import (
     Prompts,
     Tags,
     estimated_tokens,
+    is_far_too_few,
     require_reasoning_tags,
 )
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
-from openthoughts_dagster.generation.requests import Completion, Request
+from openthoughts_dagster.generation.requests import PERHAPS_CUT, Completion, Request
 from openthoughts_dagster.generation.servers.failures import failure_of
 from openthoughts_dagster.generation.servers.http_client import HttpClient, HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import (
@@ -75,7 +76,9 @@ class OpenaiEngine:
     def describe(self) -> dict[str, Any]:
         """Return engine name, server and version, and the recipe's dtype and parallelism, which servers do not tell."""
         reference = self._model.reference
-        return {
+        # The answer's `sampling` has no word of them.
+        parameters = reference.parameters.model_dump(mode="json", exclude_defaults=True)
+        return ({"parameters": parameters} if parameters else {}) | {
             "name": "openai",
             "version": self._served.version,
             "dtype": None if reference.dtype == "auto" else reference.dtype,
@@ -140,6 +143,8 @@ class OpenaiEngine:
     def _counted(self, request: Request, body: dict[str, Any], reply: Reply) -> tuple[int, int, dict[str, str]]:
         """Return the tokens of prompt and completion, counted here if the reply has none, and the ledger's remarks."""
         prompt, completion, served = reply.prompt_tokens, reply.completion_tokens, dict(reply.served)
+        if self._prompts is None and prompt is not None and is_far_too_few(prompt + reply.cached_tokens, request):
+            served[PERHAPS_CUT] = f"{prompt + reply.cached_tokens:,} tokens"
         if completion == 0 and reply.text:
             completion = None
         if prompt is not None and completion is not None:

@@ -1,5 +1,6 @@
 """Converts rendered prompts to tokens, and counts the tokens of a model's reasoning."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,8 @@ from openthoughts_dagster.lake.unicode import has_lone_surrogate
 
 _CACHED = 64  # prompts in the cache; the samples of a prompt follow each other
 _CACHED_LETTERS = 20_000
+_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
+_LONG_LETTERS, _LETTERS_OF_A_TOKEN = 2_000, 10
 
 
 class InvalidPrompt(ValueError):
@@ -95,6 +98,17 @@ class Prompts:
 def estimated_tokens(text: str) -> int:
     """Estimate the number of tokens of a text without a tokenizer, at four bytes of UTF-8 each."""
     return -(-len(text.encode("utf-8", "replace")) // 4)
+
+
+def is_far_too_few(tokens: int, request: Request) -> bool:
+    """Return whether a server that renders the prompt counted so few tokens that it has probably cut a long prompt.
+
+    Its tokenizer is not known. In every language a token of running text has fewer than ten letters in the mean; runs
+    of one sign, such as blanks and rules of tables, are counted as one letter, because they may be one token.
+    """
+    few = max(_LONG_LETTERS, tokens * _LETTERS_OF_A_TOKEN + 1)
+    texts = [message["content"] for message in request.messages]
+    return sum(map(len, texts)) >= few <= sum(len(_RUN.sub(r"\1", text)) for text in texts)
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator
@@ -11,6 +12,7 @@ from uuid import uuid4
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.engines.fan_out import fan_out
 from openthoughts_dagster.generation.engines.finishing import make_completion, make_failure
+from openthoughts_dagster.generation.engines.orphans import end_with_this_process
 from openthoughts_dagster.generation.engines.prompts import InvalidPrompt, Prompts, require_reasoning_tags
 from openthoughts_dagster.generation.model import Model, load_tokenizer
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN
@@ -82,6 +84,8 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         self._engine = engine
+        children = {child.pid for child in multiprocessing.active_children() if child.pid is not None}
+        self._guard = end_with_this_process(children)
         self._model = model
         self._prompts = Prompts(tokenizer, int(engine.model_config.max_model_len))
         self._only_at_the_end = RequestOutputKind.FINAL_ONLY
@@ -110,6 +114,9 @@ class VllmEngine:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
+            if self._guard is not None:
+                self._guard.kill()
+                self._guard.wait()
             await asyncio.sleep(0)  # let its canceled tasks end
             gc.collect()  # vLLM's own finalizer fails if it runs while the interpreter shuts down
 

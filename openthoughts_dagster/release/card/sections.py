@@ -54,7 +54,7 @@ def _recipe(facts: CardFacts) -> str:
     domains = set(facts.sources["domain"])
     teacher = next(each for each in recipe["teachers"] if each["name"] == facts.teacher)
     settings = {
-        "teacher": {name: teacher[name] for name in ("name", "revision", "sampling") if name in teacher},
+        "teacher": {name: teacher[name] for name in ("name", "revision", "sampling", "parameters") if name in teacher},
         **{
             name: recipe[name]
             for name in ("answers_per_question", "answer_filter", "decontamination")
