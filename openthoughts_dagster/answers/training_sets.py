@@ -12,12 +12,16 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
 from openthoughts_dagster.generation.reasoning import join_reasoning
+from openthoughts_dagster.generation.requests import FINISHED
 from openthoughts_dagster.lake import COMPLETIONS, TRAINING_SETS, Lake, text_hash
 
 _NAMES = ["source", "question_id", "sample_index", "model", "completion_id"]
 _PAGE = 20_000  # rows whose texts are in memory at the same time
 _GROUP = 1000  # rows of a group in a parquet file, which its readers hold together
 _SHOWN = 5
+
+TRAINING_ROWS = pa.schema([("question", pa.large_string()), ("text", pa.large_string()), ("ended", pa.bool_())])
+"""The columns of a file of rows that a student learns from."""
 
 
 def sample_rows(answers: pl.DataFrame, count: int, seed: int, repeat: bool) -> pl.DataFrame:
@@ -75,8 +79,8 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
         questions: Columns source, question_id and question: the texts of the questions.
 
     Yields:
-        Frames with columns source, question_id, sample_index, question and text; `text` is the reasoning in
-        `<think>` tags and the answer after it.
+        Frames with columns source, question_id, sample_index, question, text and ended; `text` is the reasoning in
+        `<think>` tags and the answer after it, and `ended` is what `teacher_ended` says.
 
     Raises:
         KeyError: The set refers to a question or a completion that does not exist.
@@ -87,7 +91,7 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
         texts = (
             lake.scan(COMPLETIONS)
             .filter(pl.col("model").is_in(models))
-            .select("completion_id", "reasoning", "answer")
+            .select("completion_id", "reasoning", "answer", teacher_ended())
             .join(page.lazy().select("completion_id").unique(), on="completion_id", how="semi")
             .unique("completion_id", keep="any")
         )
@@ -106,11 +110,23 @@ def read_training_set(lake: Lake, name: str, questions: pl.LazyFrame) -> Iterato
                 f"training set {name}: {lost:,} of its rows name a question or a completion that the lake does not "
                 "have. Materialize teacher_answers of the source and teacher, and the student again"
             )
-        yield full.select("source", "question_id", "sample_index", "question", text=_join_texts(full))
+        yield full.select(
+            "source", "question_id", "sample_index", "question", text=_join_texts(full), ended=pl.col("ended")
+        )
+
+
+def teacher_ended() -> pl.Expr:
+    """Make the column `ended` from outcome and finish_reason of the ledger: whether the model ended its answer itself.
+
+    It is null if its server gave no reason.
+    """
+    reason = pl.col("finish_reason").cast(pl.String)
+    finished = (pl.col("outcome").cast(pl.String) == "answered") | reason.is_in(list(FINISHED))
+    return pl.when(finished | ~reason.is_in(["unknown", ""])).then(finished).alias("ended")
 
 
 def write_training_set(lake: Lake, name: str, questions: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """Write the questions and texts of a training set to a parquet file, page by page.
+    """Write questions and texts of a training set, and whether these ended, to a parquet file, page by page.
 
     Args:
         lake: The tables, with the set and the completions that it names.
@@ -124,13 +140,12 @@ def write_training_set(lake: Lake, name: str, questions: pl.LazyFrame, path: Pat
     Raises:
         KeyError: The set refers to a question or a completion that does not exist.
     """
-    schema = pa.schema([("question", pa.large_string()), ("text", pa.large_string())])
     first = pl.DataFrame(schema={"question": pl.String, "text": pl.String})
-    with ParquetWriter(path, schema) as writer:
+    with ParquetWriter(path, TRAINING_ROWS) as writer:
         for page in read_training_set(lake, name, questions):
-            rows = page.select("question", "text")
-            first = rows.head(_SHOWN) if first.is_empty() else first
-            writer.write_table(rows.to_arrow().cast(schema), row_group_size=_GROUP)
+            first = page.select("question", "text").head(_SHOWN) if first.is_empty() else first
+            rows = page.select(TRAINING_ROWS.names).to_arrow().cast(TRAINING_ROWS)
+            writer.write_table(rows, row_group_size=_GROUP)
     return first
 
 

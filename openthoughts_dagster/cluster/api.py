@@ -79,16 +79,10 @@ class Api:
         )
         return [self._to_dictionary(pod) for pod in found.items]
 
-    def jobs_of_run(self, run: str) -> list[Object]:
-        """List the Jobs of a Dagster run.
-
-        Args:
-            run: The id of the run, which Jobs have in the label `dagster/run-id`.
-        """
+    def jobs_labelled(self, label: str) -> list[Object]:
+        """List the Jobs that have a label, whatever its value is."""
         found = self._call_with_retries(
-            lambda: self._batch.list_namespaced_job(
-                self.namespace, label_selector=f"dagster/run-id={run}", _request_timeout=_TIMEOUT
-            )
+            lambda: self._batch.list_namespaced_job(self.namespace, label_selector=label, _request_timeout=_TIMEOUT)
         )
         return [self._to_dictionary(job) for job in found.items]
 

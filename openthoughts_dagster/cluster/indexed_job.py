@@ -15,7 +15,9 @@ MASTER_PORT = 29500
 """The port at which the other pods reach the first one."""
 
 _KEPT_SECONDS = 3600  # Kubernetes deletes the finished Job after this time when nobody else does
-_JOB_LABEL = "openthoughts/together"
+JOB_LABEL = "openthoughts/together"
+"""The label of such Jobs and of their pods; its value is the Job's name."""
+
 _PASSED_ON = ("AWS_", "HF_", "OPENTHOUGHTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 # A cloud sets these in each pod of the service account and mounts the token, unless the pod has them already.
 _SET_BY_CLOUD = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_")
@@ -70,7 +72,7 @@ def headless_service(name: str, parent: OwnerPod, port: int = MASTER_PORT) -> di
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {_JOB_LABEL: name},
+            "selector": {JOB_LABEL: name},
             "ports": [{"name": "master", "port": port, "targetPort": port}],
         },
     }
@@ -122,4 +124,4 @@ def indexed_job(
 
 def _labels(name: str, parent: OwnerPod) -> dict[str, str]:
     ours = {key: value for key, value in parent.labels.items() if key == "dagster/run-id"}
-    return {_JOB_LABEL: name, "app.kubernetes.io/part-of": "openthoughts", **ours}
+    return {JOB_LABEL: name, "app.kubernetes.io/part-of": "openthoughts", **ours}

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,9 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 class JobFailed(ClusterError):
     """A Job did not succeed. The message has the pods, Kubernetes' own reasons, and the last lines of a log."""
+
+    lines: Sequence[str] = ()
+    """The last lines of the logs of its pods, if another attempt would fail as well."""
 
 
 class JobFollower:

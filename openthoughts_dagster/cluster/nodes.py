@@ -1,11 +1,13 @@
 """A student's training on several nodes: an Indexed Job is started again until one attempt succeeds."""
 
+import itertools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-from openthoughts_dagster.cluster.api import Api
+from openthoughts_dagster.cluster.api import Api, Object
 from openthoughts_dagster.cluster.indexed_job import (
+    JOB_LABEL,
     MASTER_PORT,
     OwnerPod,
     headless_service,
@@ -13,7 +15,7 @@ from openthoughts_dagster.cluster.indexed_job import (
     pod_address,
 )
 from openthoughts_dagster.cluster.job_follower import JobFailed, JobFollower, wait_until_gone
-from openthoughts_dagster.cluster.pod_state import MOST_TOO_SMALL
+from openthoughts_dagster.cluster.pod_state import MOST_TOO_SMALL, may_still_write, now
 from openthoughts_dagster.cluster.pods import model_pod
 from openthoughts_dagster.cluster.settings import Cluster
 from openthoughts_dagster.recipe import Hardware
@@ -38,6 +40,7 @@ class NodesOfCluster:
         parent: The pod of the step, which owns the Jobs.
         log: Gets lines of progress.
         port: The port at which the other pods reach the first one.
+        attempts: Numbers the Jobs, so that none has the name of one that is being deleted.
     """
 
     api: Api
@@ -46,6 +49,7 @@ class NodesOfCluster:
     parent: OwnerPod
     log: Callable[[str], None]
     port: int = MASTER_PORT
+    attempts: Iterator[int] = field(default_factory=itertools.count)
 
     def train(self, address: str, fingerprint: str, progress: Callable[[], str]) -> None:
         """Train a student. When a pod is lost, all pods start again from the last checkpoint.
@@ -64,15 +68,16 @@ class NodesOfCluster:
         """
         base = f"train-{fingerprint[:12]}"
         self._delete_earlier_jobs(base)
-        attempt = fruitless = 0
+        fruitless = 0
         while progress() != "final":
-            before, name = progress(), f"{base}-{self.parent.uid[:5]}-{attempt}"
+            before, name = progress(), f"{base}-{self.parent.uid[:5]}-{next(self.attempts)}"
             following = self._make_attempt(name, address)
             try:
                 following.run()
                 return
             except JobFailed as failed:
-                if any(_PERMANENT.match(line) for line in following.lines()):
+                failed.lines = following.lines()
+                if any(_PERMANENT.match(line) for line in failed.lines):
                     raise
                 fruitless = 0 if progress() != before else fruitless + 1
                 small = following.is_too_small()
@@ -83,7 +88,6 @@ class NodesOfCluster:
                     ) from failed
                 self.log(f"student: lost a pod, all start again from the last checkpoint: {failed}")
             wait_until_gone(self.api, name, self._grace)
-            attempt += 1
 
     def _make_attempt(self, name: str, address: str) -> JobFollower:
         nodes, processes = self.hardware.nodes, max(1, self.hardware.count)
@@ -101,15 +105,26 @@ class NodesOfCluster:
         )
 
     def _delete_earlier_jobs(self, base: str) -> None:
-        """Delete the Jobs that an earlier attempt of this step left, when its pod was lost without notice."""
-        run = self.parent.labels.get("dagster/run-id")
-        left = [] if run is None else self.api.jobs_of_run(run)
-        for name in (job["metadata"]["name"] for job in left):
-            if name.startswith(f"{base}-"):
-                self.log(f"student: ending {name}, which an earlier attempt of this step left")
+        """Delete the student's Jobs that were left when the pod of their step was lost without notice.
+
+        Kubernetes keeps them as long as it keeps that pod, also one that has failed, and they would write the same
+        checkpoints as those of this step.
+        """
+        for meta in (job["metadata"] for job in self.api.jobs_labelled(JOB_LABEL)):
+            name = meta["name"]
+            if name.startswith(f"{base}-") and self._is_left(meta):
+                self.log(f"student: ending {name}, whose step was lost")
                 self.api.delete_job(name)
                 self.api.delete_service(name)
                 wait_until_gone(self.api, name, self._grace)
+
+    def _is_left(self, meta: Object) -> bool:
+        """Whether a Job is of an earlier attempt of this step, or of a step of another run that has ended."""
+        run = self.parent.labels.get("dagster/run-id")
+        if run is not None and (meta.get("labels") or {}).get("dagster/run-id") == run:
+            return True
+        owners = [self.api.pod(owner["name"]) for owner in meta.get("ownerReferences") or []]
+        return not any(pod is not None and may_still_write(pod, now()) for pod in owners)
 
     @property
     def _grace(self) -> float:

@@ -31,7 +31,8 @@ def train_on_rows(
     Args:
         models: The models and students.
         student: The base model and the settings of the training.
-        rows: The columns question and text, in the order of the training set; a LazyFrame is read a part at a time.
+        rows: The columns question and text, and maybe ended, in the order of the training set; a LazyFrame is read a
+            part at a time.
         log: Gets lines of progress.
         sources: Where the rows come from, for the model card.
 

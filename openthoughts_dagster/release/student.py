@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 from pydantic import ValidationError
 
 from openthoughts_dagster.answers import sample_rows
+from openthoughts_dagster.answers.training_sets import TRAINING_ROWS, teacher_ended
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.recipe import Recipe, Student
@@ -73,7 +73,7 @@ def sources_of_rows(lake: LakeReader, teacher: str, rows: pl.DataFrame) -> list[
 
 
 def write_training_rows(lake: LakeReader, rows: pl.DataFrame, path: Path) -> None:
-    """Write the questions and texts of rows to a Parquet file, in order; a part of them is in memory at a time.
+    """Write questions and texts of rows, and whether these ended, to a Parquet file, in order and part by part.
 
     The texts are those that the teacher wrote, as cells and arms train on them. The published ones differ in the line
     breaks around the reasoning, which OpenThoughts3's form sets.
@@ -86,16 +86,16 @@ def write_training_rows(lake: LakeReader, rows: pl.DataFrame, path: Path) -> Non
     Raises:
         ReleaseError: A question or completion of the rows is gone.
     """
-    schema = pa.schema([("question", pa.large_string()), ("text", pa.large_string())])
     questions = read_questions(lake, rows).select(*QUESTION, "question")
-    lengths = read_ledger(lake, rows).select("completion_id", "completion_tokens")
-    named = rows.join(lengths, on="completion_id", how="left", maintain_order="left")
-    with ParquetWriter(path, schema) as writer:
+    ledger = read_ledger(lake, rows).select("completion_id", "completion_tokens", teacher_ended())
+    named = rows.join(ledger, on="completion_id", how="left", maintain_order="left")
+    with ParquetWriter(path, TRAINING_ROWS) as writer:
         for page in ordered_texts(lake, named, path.parent):
             parts = page.select("reasoning", "answer").iter_rows()
             texts = pl.Series("text", [join_reasoning(*part) for part in parts], dtype=pl.String)
             full = page.join(questions, on=QUESTION, how="left", maintain_order="left").with_columns(texts)
-            writer.write_table(full.select("question", "text").to_arrow().cast(schema), row_group_size=_GROUP)
+            table = full.select(TRAINING_ROWS.names).to_arrow().cast(TRAINING_ROWS)
+            writer.write_table(table, row_group_size=_GROUP)
 
 
 def published_rows(lake: LakeReader, recipe: Recipe, teacher: str, folder: Path) -> tuple[pl.DataFrame, pl.LazyFrame]:

@@ -59,8 +59,11 @@ class StoredTraining:
                 log(f"student: {name} cannot be used: {error}")
                 continue
             partial.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(partial / name, ignore_errors=True)
-            shutil.move(fetched, partial / name)  # move it: a copy could fill the disk
+            unfinished = partial / f".{name}.unfinished"  # the cache may be on another disk
+            for path in (unfinished, partial / name):
+                shutil.rmtree(path, ignore_errors=True)
+            shutil.move(fetched, unfinished)  # move it: a copy could fill the disk
+            unfinished.rename(partial / name)
             log(f"student: {name} fetched from {place}")
             return
 
@@ -71,11 +74,17 @@ class StoredTraining:
         for place in (*self._partials(), self._job):
             folders.remove(place)
 
-    def upload(self, checkpoint: Path) -> None:
-        """Upload a checkpoint, and delete all but the newest two."""
-        folders = self.students.folders
-        folders.put(checkpoint, join_address(self._partial, checkpoint.name))
-        for name in sorted(folders.list_folders(self._partial), key=step_of)[:-_KEPT]:
+    def upload(self, checkpoint: Path, first: bool = False) -> None:
+        """Upload a checkpoint, and delete all but the newest two.
+
+        Later checkpoints that are there before the first one of a training are deleted, because it passed them over.
+        Otherwise they would be kept in the place of its own.
+        """
+        folders, step = self.students.folders, step_of(checkpoint.name)
+        folders.put(checkpoint, join_address(self._partial, checkpoint.name), replace=True)
+        names = sorted(folders.list_folders(self._partial), key=step_of)
+        passed_over = [name for name in names if first and step_of(name) > step]
+        for name in passed_over + [name for name in names if name not in passed_over][:-_KEPT]:
             folders.remove(join_address(self._partial, name))
 
     def uploads(self, partial: Path, log: Callable[[str], None]) -> Any:
@@ -88,10 +97,13 @@ class StoredTraining:
         from transformers import TrainerCallback
 
         running: threading.Thread | None = None
+        first = True
 
         def upload(checkpoint: Path) -> None:
+            nonlocal first
             try:
-                self.upload(checkpoint)
+                self.upload(checkpoint, first)
+                first = False
             except (StorageError, OSError) as error:
                 log(f"student: {checkpoint.name} was not uploaded, training goes on: {error}")
 
@@ -133,10 +145,14 @@ def describe_damage(checkpoint: Path) -> str | None:
     """Say what is wrong with a checkpoint on this machine; None if it is whole.
 
     The trainer writes its state file last. Weights and optimizer are checked as well, because a full disk or a machine
-    that was switched off leaves files that are too short.
+    that was switched off leaves files that are too short. Without a state of the optimizer the trainer would go on with
+    a new one, and say nothing.
     """
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
+        for name in ("optimizer", "scheduler"):
+            if not any(checkpoint.glob(f"{name}*")):
+                return f"it is not whole: there is no {name}"
         for file in sorted(checkpoint.iterdir()):
             if file.suffix == ".safetensors":
                 _open_safetensors(file)

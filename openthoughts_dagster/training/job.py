@@ -20,7 +20,7 @@ ROWS = "rows.parquet"
 
 @dataclass(frozen=True)
 class Job:
-    """A training job: the student's settings, base weights, rows (question, text), and the place of students.
+    """A training job: the student's settings, base weights, rows (question, text, ended), and the place of students.
 
     `sources` says where the rows come from, for the model card.
     """

@@ -9,41 +9,45 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from openthoughts_dagster.training.errors import FAILED, OutOfMemory, TrainingError
+from openthoughts_dagster.training.errors import FAILED, TrainingError, find_out_of_memory
+
+OF_STEP = "OPENTHOUGHTS_TRAINING_OF_STEP"
+"""The variable that tells processes to end when their input does, which is when the step ends that started them."""
 
 _GRACE_SECONDS = 20
-_OUT_OF_MEMORY = f": {OutOfMemory.__name__}: "
 _SIGNAL = re.compile(r"exitcode\s*: -(\d+)")  # in torchrun's report of the process that failed first
 
 
 def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
     """Train the job in `folder` in `processes` processes of this machine, and wait for them.
 
-    Their progress goes to `log`. They end if this process is interrupted.
+    Their progress goes to `log`. They end if this process is interrupted or killed.
 
     Raises:
+        OutOfMemory: The accelerator's memory is too small for a pass.
         TrainingError: A process failed; the message has the reason of the one that failed first.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command += ["-m", "openthoughts_dagster.training.worker", str(folder)]
     child = subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,  # nothing is written to it: it is closed when this process ends
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1", OF_STEP: "1"},
     )
-    reason, tail = "", deque[str](maxlen=15)
+    reason, failed, tail = "", list[str](), deque[str](maxlen=15)
     try:
         assert child.stdout is not None
         for line in child.stdout:
             if line.startswith("student: "):
                 log(line.rstrip())
             elif line.startswith(FAILED):
-                if not reason or _OUT_OF_MEMORY in line:  # the others may have reported first that they lost this one
-                    reason = line.strip()
-            else:
+                failed.append(line.strip())
+                reason = reason or line.strip()
+            elif line.strip():
                 tail.append(line)
                 killed = _SIGNAL.search(line)
                 if killed and killed[1] != str(signal.SIGTERM.value):  # which is torchrun's own, for the others
@@ -54,8 +58,8 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
     finally:
         _terminate(child)
     if code:
-        if _OUT_OF_MEMORY in reason:
-            raise OutOfMemory(reason.partition(_OUT_OF_MEMORY)[2])
+        if (out_of_memory := find_out_of_memory(failed)) is not None:
+            raise out_of_memory  # whatever the others report, which lost this process
         raise TrainingError(
             f"student: {reason or f'torchrun ended with {code}'}. Its checkpoints are kept: materialize again to go on "
             f"from the last one. The end of its output:\n{''.join(tail)}"
@@ -63,7 +67,9 @@ def torchrun(folder: Path, processes: int, log: Callable[[str], None]) -> None:
 
 
 def _terminate(child: subprocess.Popen[str]) -> None:
-    """Terminate torchrun, which then ends its workers."""
+    """Terminate torchrun, which then ends its workers. They also end when their input is closed."""
+    if child.stdin is not None:
+        child.stdin.close()
     if child.poll() is None:
         child.terminate()
         try:

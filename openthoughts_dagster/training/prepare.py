@@ -61,7 +61,7 @@ def prepare_rows(
     Args:
         student: The settings, with the longest row, what happens to longer ones, and the system prompt.
         base: The model whose tokenizer and chat template are used.
-        rows: A parquet file with the columns question and text.
+        rows: A parquet file with the columns question and text, and maybe ended.
         folder: The folder of the token files.
         log: Takes lines of progress.
         part_rows: The number of rows in one file.
@@ -179,14 +179,14 @@ def _tokenize_rows(
 ) -> list[tuple["np.ndarray[Any, Any]", int, bool]]:
     """Return the token ids of each row, the number of its prompt tokens, and whether its answer has an end."""
     prompts, wholes = [], []
-    for question, text in rows.iter_rows():
+    for question, text, ended in rows.iter_rows():
         messages = messages_for(student, question)
         prompts.append(template.prompt(messages))
-        wholes.append(template.conversation(messages, text, prompts[-1]))
+        wholes.append(template.conversation(messages, text, prompts[-1], ended))
     before, whole = _encode_texts(template.tokenizer, prompts), _encode_texts(template.tokenizer, wholes)
     return [
-        (np.asarray(ids, np.int32), _count_shared(start, ids), not is_cut_off(text))
-        for start, ids, text in zip(before, whole, rows["text"], strict=True)
+        (np.asarray(ids, np.int32), _count_shared(start, ids), not is_cut_off(text, ended))
+        for start, ids, text, ended in zip(before, whole, rows["text"], rows["ended"], strict=True)
     ]
 
 

@@ -115,7 +115,9 @@ def _train(
     _free_memory()  # for the answers
     trained = replace(trained, answers=show_answers(student, base, partial / ROWS, final, log))
     (final / CARD).write_text(model_card(student, base, trained, sources))
-    (final / REPORT).write_text(json.dumps(asdict(trained), indent=1))
+    unfinished = final / f"{REPORT}.unfinished"  # a student with a report is there, and the disk may be full
+    unfinished.write_text(json.dumps(asdict(trained), indent=1))
+    unfinished.rename(final / REPORT)
 
 
 def _free_memory() -> None:
@@ -175,6 +177,10 @@ def last_checkpoint(partial: Path, sharded: bool = False, log: Callable[[str], N
             log(f"student: {checkpoint.name} is passed over: {damage}")
         elif (checkpoint / _SHARDED).exists() == sharded:
             return checkpoint
+        else:
+            log(
+                f"student: {checkpoint.name} is passed over: it was written {'without' if sharded else 'with'} sharding"
+            )
     return None
 
 

@@ -27,7 +27,7 @@ from openthoughts_dagster.training.students import REPORT, Students
 
 Launch = Callable[[str, str, Callable[[], str]], None]
 """Trains the job at an address on other machines: address, fingerprint, and what tells how far it is: the name of the
-newest checkpoint, `final` when the student is there. Returns when it is."""
+newest checkpoint, `final` when the student is there. Returns when it is. Raises OutOfMemory if a pass is too large."""
 
 # Earlier versions kept the weights in bfloat16 on an accelerator without recording it in the fingerprint. With the
 # learning rates of fine-tuning most of those weights never change, so those students are different ones.
@@ -53,8 +53,9 @@ def train_student(
     Args:
         student: The settings, as the recipe has them.
         base: The weights that are trained, as `locate` finds them.
-        rows: The rows that the student learns from: columns question and text. A LazyFrame is read a part at a time,
-            for rows that do not fit into memory.
+        rows: The rows that the student learns from: columns question and text, and maybe ended, which says whether the
+            teacher ended the text itself; otherwise no end is learned. A LazyFrame is read a part at a time, for rows
+            that do not fit into memory.
         students: The place of students. A finished student with the same fingerprint is reused from there.
         log: Takes the lines of progress, each beginning with "student: ".
         processes: The number of processes of this machine; None for one on each accelerator that the student asks for
@@ -87,7 +88,7 @@ def train_student(
         if students.in_store:
             stored = StoredTraining(students, fingerprint)
         if launch is not None:
-            return _train_elsewhere(job, fingerprint, stored, launch)
+            return _train_elsewhere(job, fingerprint, stored, launch, log)
         return _train_here(job, fingerprint, stored, processes or _accelerators(student, log), log)
 
 
@@ -119,8 +120,7 @@ def _train_here(
                     torchrun(partial, processes, log)
                 break
             except OutOfMemory as error:
-                job = replace(job, student=_with_smaller_passes(job.student, processes, error))
-                log(f"student: {error}. Trying passes of {job.student.settings().per_device_batch_size} rows")
+                job = _with_smaller_passes(job, processes, error, log)
         (partial / FINAL).rename(done)
     shutil.rmtree(partial, ignore_errors=True)
     if stored is not None:
@@ -128,9 +128,9 @@ def _train_here(
     return _trained(job.students, fingerprint)
 
 
-def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -> Student:
-    """Halve the rows of a pass and double the passes; raise `error` if a pass has a single row."""
-    settings = student.settings()
+def _with_smaller_passes(job: Job, processes: int, error: OutOfMemory, log: Callable[[str], None]) -> Job:
+    """Halve the rows of a pass and double the passes; raise an error if a pass has a single row."""
+    settings = job.student.settings()
     batches = split_batch(settings, processes)
     if (per_device := batches.per_device) == 1:
         raise TrainingError(
@@ -139,28 +139,41 @@ def _with_smaller_passes(student: Student, processes: int, error: OutOfMemory) -
         ) from error
     share = per_device * batches.accumulation
     smaller = next(count for count in range(per_device // 2, 0, -1) if share % count == 0)
-    return student.model_copy(update={"training": settings.model_copy(update={"per_device_batch_size": smaller})})
+    log(f"{error}. Trying passes of {smaller} rows")
+    training = settings.model_copy(update={"per_device_batch_size": smaller})
+    return replace(job, student=job.student.model_copy(update={"training": training}))
 
 
-def _train_elsewhere(job: Job, fingerprint: str, stored: StoredTraining | None, launch: Launch) -> Trained:
+def _train_elsewhere(
+    job: Job, fingerprint: str, stored: StoredTraining | None, launch: Launch, log: Callable[[str], None]
+) -> Trained:
     """Let other machines train the student, from a job in a shared folder or in the store."""
     check_batch_divides(job.student)
-    if stored is None:
-        partial = job.students.partial(fingerprint)
-        job.write(partial)
-        launch(str(partial), fingerprint, lambda: _newest(partial))
-        (partial / FINAL).rename(job.students.workplace / fingerprint)
-        shutil.rmtree(partial, ignore_errors=True)
-        return _trained(job.students, fingerprint)
+    hardware = job.student.hardware
+    while True:
+        try:
+            if stored is None:
+                _launch_from_folder(job, fingerprint, launch)
+            else:
+                _launch_from_store(job, fingerprint, stored, launch)
+            return _trained(job.students, fingerprint)
+        except OutOfMemory as error:
+            job = _with_smaller_passes(job, hardware.nodes * max(1, hardware.count), error, log)
+
+
+def _launch_from_folder(job: Job, fingerprint: str, launch: Launch) -> None:
+    partial = job.students.partial(fingerprint)
+    job.write(partial)
+    launch(str(partial), fingerprint, lambda: _newest(partial))
+    (partial / FINAL).rename(job.students.workplace / fingerprint)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _launch_from_store(job: Job, fingerprint: str, stored: StoredTraining, launch: Launch) -> None:
     with TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         job.write(Path(folder))
         address = stored.put_job(Path(folder))
-
-    def progress() -> str:
-        return FINAL if job.students.find(fingerprint) else stored.newest()
-
-    launch(address, fingerprint, progress)
-    return _trained(job.students, fingerprint)
+    launch(address, fingerprint, lambda: FINAL if job.students.find(fingerprint) else stored.newest())
 
 
 def _trained(students: Students, fingerprint: str) -> Trained:

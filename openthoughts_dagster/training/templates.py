@@ -37,13 +37,14 @@ class Template:
         """Return the text that the model sees before it answers; it is not learned."""
         return _render(self.tokenizer, self.source, messages, prompt=True)
 
-    def conversation(self, messages: Sequence[Message], text: str, prompt: str) -> str:
+    def conversation(self, messages: Sequence[Message], text: str, prompt: str, ended: bool | None = None) -> str:
         """Return the text of a row: the prompt, the answer, and the end of the turn.
 
-        An answer that was cut off gets no end of the turn. If the template would leave out a part of the answer, for
-        example because it looks for the last closing tag, the answer is appended to the prompt unchanged.
+        An answer that was cut off gets no end of the turn: `is_cut_off` says what `ended` means. If the template would
+        leave out a part of the answer, for example because it looks for the last closing tag, the answer is appended to
+        the prompt unchanged.
         """
-        if is_cut_off(text):
+        if is_cut_off(text, ended):
             return prompt + _continuation(prompt, text)
         answer: Message = {"role": "assistant", "content": text}
         rendered = _render(self.tokenizer, self.source, [*messages, answer])
@@ -53,8 +54,16 @@ class Template:
         return prompt + _continuation(prompt, text) + self.end_of_turn
 
 
-def is_cut_off(text: str) -> bool:
-    """Return whether an answer ended inside its reasoning, because it reached the longest completion."""
+def is_cut_off(text: str, ended: bool | None = None) -> bool:
+    """Return whether an answer was cut off, as by the longest completion.
+
+    `ended` says whether its model ended it itself. If this is not known, the answer was cut off if its reasoning is
+    open, which it also is where a model ended it.
+    """
+    return ended is False or _is_open(text)
+
+
+def _is_open(text: str) -> bool:
     return text.lstrip().startswith(OPEN) and CLOSE not in text
 
 

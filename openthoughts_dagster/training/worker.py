@@ -2,12 +2,14 @@
 
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 
 from openthoughts_dagster.training.checkpoints import StoredTraining
 from openthoughts_dagster.training.errors import FAILED
 from openthoughts_dagster.training.job import Job
+from openthoughts_dagster.training.launch import OF_STEP
 from openthoughts_dagster.training.run import FINAL, run_training
 
 
@@ -17,8 +19,10 @@ def main(folder: str) -> int:
 
     def log(line: str) -> None:
         if rank == 0:
-            print(line, flush=True)
+            print(f"{line}\n", end="", flush=True)  # in one write
 
+    if os.environ.get(OF_STEP):
+        _end_with_step()
     try:
         job = Job.read(Path(folder))
         partial = Path(folder)
@@ -29,11 +33,29 @@ def main(folder: str) -> int:
             stored.publish(partial / FINAL)
     except Exception as error:
         traceback.print_exc()
-        print(f"{FAILED} {rank}: {type(error).__name__}: {error}", flush=True)
+        _print_failure(rank, error)
         # sys.exit would wait minutes for the threads of a broken process group
         sys.stderr.flush()
         os._exit(1)
     return 0
+
+
+def _print_failure(rank: int, error: Exception) -> None:
+    """Print why a process failed at the beginning of a line and in one write: all processes write to one pipe."""
+    print(f"\n{FAILED} {rank}: {type(error).__name__}: {error}\n", end="", flush=True)
+
+
+def _end_with_step() -> None:
+    """End this process when the step ends, which holds the other end of its input.
+
+    A step that is killed cannot end its processes, and the next one would train in the same folder beside them.
+    """
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

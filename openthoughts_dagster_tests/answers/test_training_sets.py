@@ -53,7 +53,21 @@ def test_a_small_source_is_repeated_up_to_the_size_only_when_asked() -> None:
 def test_a_published_set_is_read_in_its_order_with_its_texts(lake: Lake) -> None:
     reasoning = [None if n % 2 else f"{n}+1={n + 1}" for n in range(10) for _ in range(2)]
     answers = [str(n + 1) for n in range(10) for _ in range(2)]
-    lake.append(COMPLETIONS, completion_rows("m@1", ANSWERS["completion_id"].to_list(), answers, reasoning))
+    made = completion_rows("m@1", ANSWERS["completion_id"].to_list(), answers, reasoning)
+    reasons = [
+        "stop",
+        "thinking_budget",
+        "length",
+        "repetition",
+        "unknown",
+        "",
+        "a server's word",
+        "stop",
+        "stop",
+        "eos",
+    ]
+    columns = {"finish_reason": reasons, "outcome": ["unfinished"] * 8 + ["answered"] * 2}
+    lake.append(COMPLETIONS, made.with_columns(pl.Series(name, column * 2) for name, column in columns.items()))
     chosen = sample_rows(ANSWERS, 30, seed=1, repeat=True)
     publish_training_set(lake, "s|t", chosen)
     read = pl.concat(read_training_set(lake, "s|t", QUESTIONS))
@@ -62,6 +76,9 @@ def test_a_published_set_is_read_in_its_order_with_its_texts(lake: Lake) -> None
     texts = dict(read.select("question_id", "text").rows())
     assert (texts["q4"], texts["q5"]) == ("<think>4+1=5</think>5", "6")
     assert dict(read.select("question_id", "question").rows())["q4"] == "What is 4 + 1?"
+    ended = {f"{question}-{sample}": ended for question, sample, _, _, ended in read.drop("source").iter_rows()}
+    said = [ended[number] for number in ANSWERS["completion_id"]]
+    assert said == [True, True, False, False, None, None, False, True, True, True] * 2
 
 
 def test_a_set_goes_into_a_file_page_by_page_and_its_rows_are_counted_by_licence(
@@ -72,8 +89,9 @@ def test_a_set_goes_into_a_file_page_by_page_and_its_rows_are_counted_by_licence
     publish_training_set(lake, "s|t", sample_rows(ANSWERS, 30, seed=1, repeat=True))
     monkeypatch.setattr(training_sets, "_PAGE", 7)
     first = write_training_set(lake, "s|t", QUESTIONS, tmp_path / "rows.parquet")
-    whole = pl.concat(read_training_set(lake, "s|t", QUESTIONS)).select("question", "text")
-    assert pl.read_parquet(tmp_path / "rows.parquet").equals(whole) and first.equals(whole.head(5))
+    whole = pl.concat(read_training_set(lake, "s|t", QUESTIONS)).select("question", "text", "ended")
+    assert pl.read_parquet(tmp_path / "rows.parquet").equals(whole)
+    assert first.equals(whole.select("question", "text").head(5))
     licensed = QUESTIONS.with_columns(licence=pl.when(pl.col("question_id") == "q3").then(pl.lit("MIT")))
     counts = count_licences(lake, "s|t", licensed)
     of_q3 = whole.filter(question="What is 3 + 1?").height

@@ -35,6 +35,7 @@ class Scripted:
         self._attempts, self._looks = list(attempts), list[Any]()
         self.there: list[str] = []
         self.left: list[str] = []
+        self.steps: dict[str, str] = {}
 
     def create_service(self, service: dict[str, Any]) -> None:
         self.there.append(f"service {service['metadata']['name']}")
@@ -73,8 +74,14 @@ class Scripted:
     def events_of(self, kind: str, name: str) -> list[dict[str, Any]]:
         return []
 
-    def jobs_of_run(self, run: str) -> list[dict[str, Any]]:
-        return [{"metadata": {"name": name}} for name in self.left] if run == "run" else []
+    def jobs_labelled(self, label: str) -> list[dict[str, Any]]:
+        assert label == "openthoughts/together"
+        own: dict[str, Any] = {"labels": {"dagster/run-id": "run"}}
+        others = {name: {"ownerReferences": [{"name": f"step of {name}"}]} for name in self.steps}
+        return [{"metadata": {"name": name} | others.get(name, own)} for name in self.left]
+
+    def pod(self, name: str) -> dict[str, Any]:
+        return {"metadata": {"name": name}, "status": {"phase": self.steps[name.removeprefix("step of ")]}}
 
 
 DONE: tuple[dict[str, Any], list[dict[str, Any]], str] = ({"completionTime": "now"}, [], "")
@@ -146,16 +153,19 @@ def test_an_error_that_the_next_attempt_would_find_again_ends_the_step_at_once(k
     log = f"training failed on {kind}: student: no row to train on"
     api = Scripted([({"failed": 1}, [failed("Error", 1), RUNNING], log)])
 
-    with pytest.raises(JobFailed, match=r"exit code 1 .*\nThe end of its log:\n.*no row to train on"):
+    with pytest.raises(JobFailed, match=r"exit code 1 .*\nThe end of its log:\n.*no row to train on") as raised:
         train(api)
+    assert log in raised.value.lines
 
 
-def test_what_an_attempt_of_the_step_left_that_was_lost_without_a_word_is_ended_first() -> None:
+def test_what_steps_left_that_were_lost_without_a_word_is_ended_first() -> None:
     api = Scripted([DONE])
-    api.left = ["train-f00-99999-3", "dagster-step-1"]
+    api.left = ["train-f00-99999-3", "dagster-step-1", "train-f00-88888-0", "train-f00-77777-0"]
+    api.steps = {"train-f00-88888-0": "Failed", "train-f00-77777-0": "Running"}  # of other runs
 
-    assert train(api) == ["student: ending train-f00-99999-3, which an earlier attempt of this step left"]
-    assert api.left == ["dagster-step-1"]
+    ended = ["train-f00-99999-3", "train-f00-88888-0"]
+    assert train(api) == [f"student: ending {name}, whose step was lost" for name in ended]
+    assert api.left == ["dagster-step-1", "train-f00-77777-0"]
 
 
 def test_a_job_that_somebody_deleted_is_made_again() -> None:

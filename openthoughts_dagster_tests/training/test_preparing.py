@@ -86,6 +86,14 @@ def test_what_becomes_of_a_row_that_is_too_long_is_counted(
     assert (found.tokens.lengths.max() > 64) == (longest > 64) and len(found.tokens) == counts[0]
 
 
+def test_a_row_that_its_teacher_did_not_end_teaches_no_end(student: Student, base: Model, tmp_path: Path) -> None:
+    ended = pl.Series("ended", [True, None, False] + [True] * 37)
+    found = prepared(student, base, ROWS.with_columns(ended), tmp_path)
+    ends = [int(found.tokens.row(number)[0][-1]) == found.end_token for number in range(40)]
+    assert ends == [True, True, False] + [True] * 37
+    assert (found.counts.rows, found.counts.cut_rows) == (40, 1)
+
+
 def test_a_prompt_that_fills_the_longest_row_leaves_nothing_to_learn_and_is_dropped(
     student: Student, base: Model, tmp_path: Path
 ) -> None:
@@ -160,8 +168,25 @@ def test_rows_that_are_read_from_a_file_have_the_identity_of_those_in_memory(tmp
     write_rows(many, tmp_path / "rows.parquet")
     lazy = rows_identity(pl.scan_parquet(tmp_path / "rows.parquet"))
     assert lazy == rows_identity(many) == {"rows": frame_hash(many.with_row_index("position"))}
-    cut = pl.DataFrame({"question": ["a"], "text": ["<think>not to its en"]})
-    assert rows_identity(cut)["cut_off_rows"] == 1
+
+
+def test_a_fingerprint_has_the_end_of_a_row_only_if_its_text_does_not_tell_it(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"question": ["a", "b", "c"], "text": ["<think>not to its en", "<think>1</think>2", "3"]})
+    of_texts = rows_identity(rows)
+    assert of_texts["cut_off_rows"] == 1 and len(of_texts) == 2
+    found = list[dict[str, str | int]]()
+    for ended in (
+        [False, True, True],
+        [True, None, True],
+        [None, None, None],
+        [False, False, True],
+        [False, True, False],
+    ):
+        lazy = rows.with_columns(pl.Series("ended", ended, dtype=pl.Boolean))
+        write_rows(lazy, tmp_path / "rows.parquet")
+        found.append(rows_identity(pl.scan_parquet(tmp_path / "rows.parquet")))
+    assert found[:3] == [of_texts] * 3
+    assert found[3] | of_texts == found[3] != found[4] == found[4] | of_texts
 
 
 def test_no_row_of_a_pack_sees_another(student: Student, base: Model, tmp_path: Path) -> None:

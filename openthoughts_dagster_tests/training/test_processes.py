@@ -1,5 +1,6 @@
 """A student is the same however many processes train it, and whichever of them die."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,8 +16,12 @@ import pytest
 
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.recipe import Hardware, Student
-from openthoughts_dagster.training import Trained, TrainingError, train_student
-from openthoughts_dagster_tests.e2e.servers import free_port
+from openthoughts_dagster.training import Trained, TrainingError, train_student, worker
+from openthoughts_dagster.training.errors import FAILED, OutOfMemory
+from openthoughts_dagster.training.job import JOB, Job
+from openthoughts_dagster.training.launch import torchrun as start_processes
+from openthoughts_dagster.training.run import run_training
+from openthoughts_dagster_tests.e2e.servers import free_port, wait_for
 from openthoughts_dagster_tests.processes import run_beside
 from openthoughts_dagster_tests.training.tiny_training import quick_training, students_in, sums
 
@@ -148,6 +153,83 @@ def test_two_machines_that_share_a_folder_train_the_student_that_one_process_tra
 
     assert_same(alone, together)
     assert [path.name for path in tmp_path.iterdir()] == [alone.fingerprint]
+
+
+def test_machines_without_memory_for_a_pass_go_on_in_smaller_ones_and_leave_no_half_report(
+    student: Student, base: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, write = list[int](), Path.write_text
+
+    def full_disk(path: Path, text: str, *arguments: Any, **more: Any) -> int:
+        if path.name.startswith("training.json") and len(tried) == 3:
+            write(path, text[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, *arguments, **more)
+
+    def launch(address: str, fingerprint: str, progress: Callable[[], str]) -> None:
+        while progress() != "final":
+            job = Job.read(Path(address))
+            tried.append(job.student.settings().per_device_batch_size)
+            if tried[-1] > 1:
+                raise OutOfMemory(f"student: the accelerator's memory is too small for passes of {tried[-1]} rows")
+            with suppress(OSError):
+                run_training(job.student, job.base, Path(address), 1, print)
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    nodes = with_settings(student, epochs=None, steps=1).model_copy(update={"hardware": Hardware(nodes=2)})
+    lines: list[str] = []
+    trained = train_student(nodes, base, ROWS, students_in(tmp_path), lines.append, launch=launch)
+    assert tried == [4, 2, 1, 1] and trained.steps == 1
+    assert [line.rpartition("Trying ")[2] for line in lines if "Trying" in line] == [
+        "passes of 2 rows",
+        "passes of 1 rows",
+    ]
+
+    def never_enough(*_: Any) -> None:
+        raise OutOfMemory("student: the accelerator's memory is too small")
+
+    with pytest.raises(TrainingError, match="A pass has one row already"):
+        train_student(nodes, base, ROWS.head(5), students_in(tmp_path), print, launch=never_enough)
+
+
+def test_a_process_without_memory_is_found_between_the_lines_of_others_that_lost_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker._print_failure(1, OutOfMemory("student: it is too small"))
+    told = capfd.readouterr().out
+    (tmp_path / "python").write_text(
+        f"#!/bin/sh\necho '{FAILED} 0: RuntimeError: lost a process'\nprintf 'Traceback: File '\ncat <<EOF\n{told}EOF\n"
+        "echo '  exitcode  : -6 (pid: 7)'\nexit 1\n"
+    )
+    (tmp_path / "python").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(OutOfMemory, match=r"^student: it is too small$"):
+        start_processes(tmp_path, 2, print)
+
+
+@pytest.mark.faults
+def test_the_processes_of_a_step_that_is_killed_end_with_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / JOB)  # they wait for somebody who writes the job, as they would for a long step
+    code = f"from {start_processes.__module__} import torchrun; from pathlib import Path; import sys; "
+    code += "torchrun(Path(sys.argv[1]), 2, print)"
+    step = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    found: list[psutil.Process] = []
+
+    def all_begun() -> bool:
+        with suppress(psutil.NoSuchProcess):  # one that torchrun asked something, and that has ended
+            found[:] = psutil.Process(step.pid).children(recursive=True)
+            return sum("openthoughts_dagster.training.worker" in child.cmdline() for child in found) == 3
+        return False
+
+    try:
+        wait_for(all_begun, 120, "torchrun and two processes")
+    finally:
+        step.kill()
+        step.wait()
+    _, left = psutil.wait_procs(found, timeout=60)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
 def test_what_is_wrong_in_a_process_is_the_error_of_the_step(student: Student, base: Model, tmp_path: Path) -> None:

@@ -120,6 +120,19 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert [path.name for path in (tmp_path / "f.partial").iterdir()] == ["checkpoint-9"]
     assert "checkpoint-10 cannot be used" in lines[0] and "checkpoint-9 fetched" in lines[1]
 
+    again = tmp_path / "f.partial" / "checkpoint-10"
+    again.mkdir()
+    (again / "trainer_state.json").write_text('{"global_step": 10, "seconds": 1}')
+    stored.upload(again, first=True)
+    stored.fetch_last(tmp_path / "elsewhere" / "f.partial", lines.append)
+    assert "checkpoint-10 fetched" in lines[2]
+    other = Students(ROOT, tmp_path / "other", tmp_path / "other")  # it can use none of them, and begins anew
+    begun = tmp_path / "other" / "checkpoint-3"
+    begun.mkdir(parents=True)
+    (begun / "trainer_state.json").write_text("{}")
+    StoredTraining(other, "f").upload(begun, first=True)
+    assert stored.newest() == "checkpoint-3"
+
 
 def test_a_store_that_takes_no_checkpoints_does_not_stop_the_training(
     base: str, store: ObjectStore, tmp_path: Path

@@ -44,6 +44,15 @@ def test_a_trace_that_was_cut_off_is_learned_without_an_end_and_without_an_empty
     assert text == (cut.removeprefix("<think>\n") if opened else cut)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_answer_that_was_cut_off_after_its_trace_is_learned_without_an_end(family: str) -> None:
+    template = choose_template(tokenizer_of(family), ASKED)
+    prompt = template.prompt(ASKED)
+    whole, unknown, cut = (template.conversation(ASKED, WHOLE, prompt, ended) for ended in (True, None, False))
+    assert whole == unknown and whole.rstrip().endswith(tokenizer_of(family).eos_token)
+    assert cut.startswith(prompt) and cut.endswith("one and one\n</think>\n\n2")
+
+
 def test_a_trace_that_speaks_of_the_closing_tag_is_not_shortened() -> None:
     text, _ = learned("qwen3", "<think>\nend it with </think> and then\n</think>\n\n2")
     assert "and then" in text and "end it with" in text and text.rstrip().endswith("2<|im_end|>")

@@ -1,13 +1,16 @@
 """Training students on several nodes: the step is a small pod that starts, follows and ends the training's pods."""
 
 from collections.abc import Callable
+from functools import partial
 
 from openthoughts_dagster.cluster.api import Api
 from openthoughts_dagster.cluster.indexed_job import MASTER_PORT, OwnerPod
+from openthoughts_dagster.cluster.job_follower import JobFailed
 from openthoughts_dagster.cluster.nodes import NodesOfCluster
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import TrainingError
+from openthoughts_dagster.training.errors import find_out_of_memory
 from openthoughts_dagster.training.sft import Launch
 
 
@@ -36,4 +39,14 @@ def nodes_launch(student: Student, log: Callable[[str], None], port: int = MASTE
             "it trains the same student, and takes longer"
         )
     api = Api.of_this_pod(60 * cluster.api_patience_minutes)
-    return NodesOfCluster(api, cluster, student.hardware, OwnerPod.of(api.this_pod()), log, port).train
+    cluster_nodes = NodesOfCluster(api, cluster, student.hardware, OwnerPod.of(api.this_pod()), log, port)
+    return partial(_launch, cluster_nodes)
+
+
+def _launch(nodes: NodesOfCluster, address: str, fingerprint: str, progress: Callable[[], str]) -> None:
+    try:
+        nodes.train(address, fingerprint, progress)
+    except JobFailed as failed:
+        if (out_of_memory := find_out_of_memory(failed.lines)) is not None:
+            raise out_of_memory from failed
+        raise
