@@ -142,8 +142,8 @@ def test_versions_of_equal_answers_say_how_they_are_ordered_and_described(tmp_pa
     one, other = make(lake, tmp_path), make(lake, tmp_path, seed=7)
     fill_source(lake, SUMS, sums(1000, 4), licence="MIT")
     third = make(lake, tmp_path, seed=7)
-    versions = [find_version(lake, made.version) for made in (one, other, third)]
-    moved, described = diff(lake, *versions[:2]), diff(lake, *versions[1:])
+    first, second, last = (find_version(lake, made.version) for made in (one, other, third))
+    moved, described = diff(lake, first, second), diff(lake, second, last)
     assert (moved.same, moved.described, moved.reordered) == (16, {}, True)
     assert (described.same, described.described, described.reordered) == (16, {"licence": 8}, False)
     assert moved.counts().is_empty() and described.counts().is_empty()
