@@ -25,7 +25,8 @@ from openthoughts_dagster.lake.damage import is_panic
 from openthoughts_dagster.landing import LandingError, WatchedSources, open_landing_zone
 from openthoughts_dagster.recipe import Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
-from openthoughts_dagster.recipe.lock import hub_references, lock_path, read_lock
+from openthoughts_dagster.recipe.lock import lock_path, read_lock
+from openthoughts_dagster.recipe.lock_references import hub_references
 from openthoughts_dagster.release.foresight import foresee_release_problems
 from openthoughts_dagster.sources.readers import missing_package
 from openthoughts_dagster.storage import Folders, StorageError, local_path

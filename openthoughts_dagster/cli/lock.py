@@ -10,15 +10,8 @@ from openthoughts_dagster.evaluation.kinds.lighteval import task_data
 from openthoughts_dagster.landing.locking import Task, compare_locks, newest_lock
 from openthoughts_dagster.recipe import LightevalBenchmark, Recipe, RecipeError, find_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
-from openthoughts_dagster.recipe.lock import (
-    HubReference,
-    Lock,
-    LockError,
-    hub_references,
-    lock_path,
-    read_lock,
-    task_name,
-)
+from openthoughts_dagster.recipe.lock import HubReference, Lock, LockError, lock_path, read_lock
+from openthoughts_dagster.recipe.lock_references import hub_references, task_name
 
 
 @click.command()

@@ -13,11 +13,11 @@ import polars as pl
 
 from openthoughts_dagster.evaluation.confined import Programs, start_programs
 from openthoughts_dagster.evaluation.errors import BenchmarkAnswersMissing, BenchmarkError
-from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.lighteval_model import lighteval_model
 from openthoughts_dagster.evaluation.reading import MATH_WORKERS
 from openthoughts_dagster.evaluation.samples import reference_of, sample_columns
-from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks, seeded
+from openthoughts_dagster.evaluation.task_context import TaskContext, seeded
+from openthoughts_dagster.evaluation.tasks import PreparedTask, prepared_tasks
 from openthoughts_dagster.generation.requests import AskModel
 from openthoughts_dagster.recipe import Evaluation
 

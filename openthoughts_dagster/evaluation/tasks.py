@@ -1,21 +1,17 @@
 """A recipe's benchmark as lighteval tasks that are ready to run: data loaded, repeats set, every item named."""
 
-import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from openthoughts_dagster.evaluation.confined import ConfinementError
 from openthoughts_dagster.evaluation.errors import BenchmarkError
 from openthoughts_dagster.evaluation.judged import judging_class
-from openthoughts_dagster.evaluation.kinds import TaskContext, kind_of
+from openthoughts_dagster.evaluation.kinds import kind_of
 from openthoughts_dagster.evaluation.metrics import main_metric
+from openthoughts_dagster.evaluation.task_context import TaskContext, seeded
 from openthoughts_dagster.lake import text_hash
 from openthoughts_dagster.recipe import Benchmark
-
-_SEED = 1234  # lighteval's own, with which it seeds `random` before it formats the first task
 
 
 @dataclass(frozen=True)
@@ -69,18 +65,3 @@ def _prepared(benchmark: Benchmark, task: Any, seen: Counter[str]) -> PreparedTa
             f"the data set {task.config.hf_repo} gives no prompts for lighteval's task {task.name!r}: "
             f"{type(error).__name__}: {error}"
         ) from error
-
-
-@contextmanager
-def seeded(seed: int = _SEED) -> Iterator[None]:
-    """Seed `random` and numpy's generator as lighteval does, and restore them after the block."""
-    import numpy as np
-
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -65,6 +66,15 @@ class BatchJournal:
             .collect(engine="streaming")
         )
         return {(custom_id(key, index), batch) for key, index, batch in rows.iter_rows() if batch}
+
+
+@runtime_checkable
+class UsesBatches(Protocol):
+    """An engine whose requests outlive its process, so that it needs a durable record of what it has asked."""
+
+    def use_journal(self, journal: BatchJournal) -> None:
+        """Take the record of earlier batches. It is called before each `generate`."""
+        ...
 
 
 def custom_id(key: str, sample_index: int) -> str:

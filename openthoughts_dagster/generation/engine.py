@@ -1,12 +1,9 @@
 """The engine protocol: requests in, an asynchronous stream of completions out."""
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from openthoughts_dagster.generation.requests import Completion, Request
-
-if TYPE_CHECKING:
-    from openthoughts_dagster.generation.batch_journal import BatchJournal
 
 
 class EngineError(RuntimeError):
@@ -43,13 +40,4 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release the engine's memory and processes. Closing twice is allowed."""
-        ...
-
-
-@runtime_checkable
-class UsesBatches(Protocol):
-    """An engine whose requests outlive its process, so that it needs a durable record of what it has asked."""
-
-    def use_journal(self, journal: "BatchJournal") -> None:
-        """Take the record of earlier batches. It is called before each `generate`."""
         ...

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from openthoughts_dagster.generation.batch_journal import BatchJournal
+from openthoughts_dagster.generation.batch_journal import BatchJournal, UsesBatches
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
-from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError, UsesBatches
+from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
 from openthoughts_dagster.generation.estimate import Estimate, estimate, measure_rates
 from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers

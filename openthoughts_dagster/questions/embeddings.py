@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, HttpReply
+from openthoughts_dagster.generation.servers.blocking_client import BlockingHttpClient
+from openthoughts_dagster.generation.servers.http_client import HttpReply
 from openthoughts_dagster.generation.servers.retry_policy import FatalServerError, RequestFailed
 from openthoughts_dagster.generation.servers.secrets import read_api_key
 from openthoughts_dagster.lake import EMBEDDINGS, Lake, folder_hash, read_slices, text_hash

@@ -50,7 +50,7 @@ ENGINES = {
             "openai",
             "aiohttp",
             "servers",
-            f"{_MODULES}.openai_engine:start_openai",
+            f"{_MODULES}.openai_start:start_openai",
             is_server=True,
             settings=frozenset({"base_url", "api_key_env", "tokenizer", "parameters", "stream", "mode", "batch"}),
         ),

@@ -13,7 +13,8 @@ from openthoughts_dagster.recipe.arm_settings import find_arm_problems
 from openthoughts_dagster.recipe.composing import Composed
 from openthoughts_dagster.recipe.cross_references import reference_problems
 from openthoughts_dagster.recipe.documents import read_yaml, shorten_path
-from openthoughts_dagster.recipe.lock import LockError, apply_lock, read_lock
+from openthoughts_dagster.recipe.lock import LockError, read_lock
+from openthoughts_dagster.recipe.lock_references import apply_lock
 from openthoughts_dagster.recipe.models import Hardware
 from openthoughts_dagster.recipe.problems import Location, describe_problems, named_location
 from openthoughts_dagster.recipe.recipe import Recipe

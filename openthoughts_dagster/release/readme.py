@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, Source
-from openthoughts_dagster.recipe.lock import is_on_hub, parts_of
+from openthoughts_dagster.recipe.lock import parts_of
+from openthoughts_dagster.recipe.lock_references import is_on_hub
 from openthoughts_dagster.recipe.recipe import UnknownNameError
 from openthoughts_dagster.release.columns import CONFIGS
 from openthoughts_dagster.release.files import ConfigFiles

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from openthoughts_dagster.generation.engines.openai_engine import OpenaiEngine, start_openai
+from openthoughts_dagster.generation.engines.openai_engine import OpenaiEngine
+from openthoughts_dagster.generation.engines.openai_start import start_openai
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.requests import Completion, ModelIdentity, Prompt
 from openthoughts_dagster.recipe import ModelReference, Retry, Sampling

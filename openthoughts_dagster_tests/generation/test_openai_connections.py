@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.engines.openai_engine import start_openai
+from openthoughts_dagster.generation.engines.openai_start import start_openai
 from openthoughts_dagster.generation.requests import Prompt
-from openthoughts_dagster.generation.servers.http_client import BlockingHttpClient, post_json
+from openthoughts_dagster.generation.servers.blocking_client import BlockingHttpClient
+from openthoughts_dagster.generation.servers.http_client import post_json
 from openthoughts_dagster.recipe import Sampling
 from openthoughts_dagster_tests.generation.faulty_server import (
     BRIEF,

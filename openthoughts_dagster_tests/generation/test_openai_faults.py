@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
-from openthoughts_dagster.generation.engines.openai_engine import start_openai
+from openthoughts_dagster.generation.engines.openai_start import start_openai
 from openthoughts_dagster.generation.requests import Completion, Prompt
 from openthoughts_dagster.recipe import Retry, Sampling
 from openthoughts_dagster_tests.generation.asking import requests_for

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.engines.openai_engine import start_openai
+from openthoughts_dagster.generation.engines.openai_start import start_openai
 from openthoughts_dagster.generation.generate import generate, plan
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.pool import EnginePool

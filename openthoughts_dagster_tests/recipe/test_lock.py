@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
-from openthoughts_dagster.recipe.lock import hub_references, lock_path, split_commit
+from openthoughts_dagster.recipe.lock import lock_path, split_commit
+from openthoughts_dagster.recipe.lock_references import hub_references
 
 COMMITS = {letter: letter * 40 for letter in "abcdef"}
 RECIPE = """

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, conform
 from openthoughts_dagster.recipe import Recipe, Source, load_recipe
-from openthoughts_dagster.recipe.lock import Lock, apply_lock
+from openthoughts_dagster.recipe.lock import Lock
+from openthoughts_dagster.recipe.lock_references import apply_lock
 from openthoughts_dagster.sources import ReaderContext, StagedSource, read_source
 
 PACK: dict[str, Callable[[bytes], bytes]] = {

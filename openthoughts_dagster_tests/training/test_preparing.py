@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,13 @@ def test_a_process_that_comes_while_another_begins_waits_and_has_the_same_tokens
 
     second = threading.Thread(target=run)
 
+    def waiting(path: Path) -> AbstractContextManager[None]:
+        at_the_lock.set()
+        return hold(path)
+
     def removed(*arguments: Any, **options: Any) -> None:
         remove(*arguments, **options)
-        monkeypatch.setattr(prepare, "hold_file", lambda path: (at_the_lock.set(), hold(path))[1])
+        monkeypatch.setattr(prepare, "hold_file", waiting)
         second.start()
         assert at_the_lock.wait(60), "the second never came to the lock"
 

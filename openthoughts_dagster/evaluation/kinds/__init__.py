@@ -8,24 +8,10 @@ The module has two functions:
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from openthoughts_dagster.evaluation.confined import Programs
+from openthoughts_dagster.evaluation.task_context import TaskContext
 from openthoughts_dagster.recipe import Benchmark
-
-
-@dataclass(frozen=True)
-class TaskContext:
-    """The context in which a kind of benchmark makes its tasks.
-
-    Attributes:
-        resolve: Makes a relative path of the recipe absolute.
-        programs: Gives the pool that runs programs in confinement, started on first use. Raises ConfinementError.
-    """
-
-    resolve: Callable[[str], str]
-    programs: Callable[[], Programs]
 
 
 class BenchmarkKind(Protocol):

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.paper.math import last_boxed
 from openthoughts_dagster.evaluation.paper.rows import PaperRows, Row
 from openthoughts_dagster.evaluation.reading import Verdict, judge_all
+from openthoughts_dagster.evaluation.task_context import TaskContext, seeded
 from openthoughts_dagster.recipe import PaperBenchmark
 
 _OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
@@ -104,8 +104,6 @@ def _gpqa_question(row: Row) -> Row:
 
 def _lighteval_gpqa(rows: Sequence[Row]) -> list[Row]:
     from lighteval.tasks.tasks.gpqa import gpqa_instruct_prompt
-
-    from openthoughts_dagster.evaluation.tasks import seeded
 
     with seeded():  # it shuffles with the global generator
         docs = [gpqa_instruct_prompt({**row, "Question": row["question"]}) for row in rows]

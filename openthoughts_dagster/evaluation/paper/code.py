@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from openthoughts_dagster.evaluation.confined import Limits, Outcome, StdinTask
-from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.paper.rows import PaperRows, Row
 from openthoughts_dagster.evaluation.program_tests import (
     ProgramTest,
@@ -22,6 +21,7 @@ from openthoughts_dagster.evaluation.program_tests import (
     lighteval_tests,
     private_tests,
 )
+from openthoughts_dagster.evaluation.task_context import TaskContext
 from openthoughts_dagster.recipe import PaperBenchmark
 
 _COLUMNS = {

@@ -7,10 +7,10 @@ has MathArena's parser; here math-verify compares, which reads the same expressi
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openthoughts_dagster.evaluation.kinds import TaskContext
 from openthoughts_dagster.evaluation.paper.rows import PaperRows, Row, text_of
 from openthoughts_dagster.evaluation.reading import Verdict, judge_all
 from openthoughts_dagster.evaluation.reading.final import last_box
+from openthoughts_dagster.evaluation.task_context import TaskContext
 from openthoughts_dagster.recipe import PaperBenchmark
 
 _INSTRUCTION = "Mark your solution with \\boxed"
