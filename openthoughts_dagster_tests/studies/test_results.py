@@ -18,7 +18,12 @@ import yaml
 
 from openthoughts_dagster.defs.answer_graph import AnswerRequest, check_price
 from openthoughts_dagster.defs.assets.arm_answers import money_left
-from openthoughts_dagster.defs.check_rules import Partition, arm_is_comparable
+from openthoughts_dagster.defs.check_rules import (
+    Partition,
+    arm_is_comparable,
+    arms_are_not_cut_off,
+    arms_can_be_told_apart,
+)
 from openthoughts_dagster.generation.engine import EngineError
 from openthoughts_dagster.generation.estimate import Estimate
 from openthoughts_dagster.lake import (
@@ -359,8 +364,12 @@ def test_the_decision_of_an_older_version_is_not_that_of_the_present_one(tmp_pat
         _score(lake, old, arm, right, range(4))
     lake.replace(STUDY_RESULTS, study_result(lake, old, old.studies[0]).arms, study="s")
     assert decision_of(lake, old, old.studies[0]).startswith("better is better than plain")
-    changed = _recipe(tmp_path, seeds=5)
+    changed, recorded = _recipe(tmp_path, seeds=5), {"decision": "better is better", "arms_not_told_apart": 0}
     assert decision_of(lake, changed, changed.studies[0]) == ""
+    for rule in (arms_can_be_told_apart, arms_are_not_cut_off):
+        assert rule(Partition(old, lake, {"study": "s"}, recorded)).passed
+        found = rule(Partition(changed, lake, {"study": "s"}, recorded))
+        assert not found.passed and "no result as the recipe asks it now" in found.says
 
 
 def test_the_report_is_one_file_without_a_network_and_escapes_what_people_wrote(tmp_path: Path, lake: Lake) -> None:
