@@ -37,7 +37,7 @@ def arm_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asset
         rows = rows.select(list(ARM_SCORES.columns))
         tables.replace(ARM_SCORES, rows, arm_student=key)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(scores_version(rows)),
+            data_version=dg.DataVersion(scores_version(rows.drop("fingerprint"))),
             metadata=scores_metadata(scored, key)
             | items_metadata(tables, ARM_SCORES, arm_student=key)
             | {"seconds": round(time.monotonic() - start, 1)},
