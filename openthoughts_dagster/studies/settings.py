@@ -17,8 +17,9 @@ _OF_SCORING = ("role", "repeats", "items", "match", "prompt", "size", "seconds",
 def deciding_settings(recipe: Recipe, settings: ArmSettings) -> dict[str, Any]:
     """Return every setting that decides the students of an arm, whether the arm or the recipe has it."""
     chosen = settings.sources
+    names: list[str] | None = None
     if isinstance(chosen, BestSources):
-        domains, names = chosen.domains or sorted(recipe.domains), None
+        domains = chosen.domains or sorted(recipe.domains)
         sources: Any = identity_of(chosen)
     else:
         names = [source.name for source in recipe.sources] if chosen is None else chosen

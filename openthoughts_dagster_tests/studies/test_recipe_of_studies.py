@@ -89,12 +89,12 @@ def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
 
 
 def test_a_study_of_too_many_students_is_refused_with_its_price_whatever_declares_them() -> None:
-    paid = {"price": {"completion_million": 2.0}, "expected": {"completion_tokens": 500}}
+    paid: dict[str, Any] = {"price": {"completion_million": 2.0}, "expected": {"completion_tokens": 500}}
     teachers = [{"name": "dear"} | paid, {"name": "cheap"} | paid | {"price": {"completion_million": 1.0}}]
     recipe: dict[str, Any] = {"teachers": teachers, "answers_per_question": 4}
     arms = {f"a{n}": {"questions": n, "teacher": "dear" if n % 2 else "cheap"} for n in range(1, 101)}
     grid = {"questions": list(range(1, 101)), "teacher": ["dear", "cheap"]}
-    says = (
+    says: tuple[tuple[dict[str, Any], str], ...] = (
         (
             {"arms": arms},
             "arms: makes 100 arms, with 3 seeds 300 students; at most 200 are trained for one study. It would ask for "
