@@ -171,7 +171,7 @@ def _require_equal_references(rows: pl.DataFrame, recipe: Recipe, study: Study) 
     changed = known.agg(pl.col("reference").drop_nulls().n_unique()).filter(pl.col("reference") > 1)
     if changed.height:
         raise StudyError(
-            f"study {study.name}: {changed.height:,} items of {changed['benchmark'].min()} have another reference "
+            f"study {study.name}: {changed.height:,} items of {changed['benchmark'][0]} have another reference "
             "answer for some of its students, because the file was changed in between: materialize arm_scores of all "
             "of them again; what they answered is there already"
         )
