@@ -22,7 +22,7 @@ help:
 	@echo "make demo-release  after it, the quickstart's release: a data set in files that others load"
 	@echo "make ui      the Dagster UI and daemon over what the demo made, on http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests but the long ones; make test-faults and make test-kubernetes run those"
-	@echo "make lint    ruff, the layers of folders (import-linter), and mypy"
+	@echo "make lint    ruff, the layers and circles of imports (import-linter), and mypy"
 	@echo "make gpu-report  what a machine with an accelerator does under each setting of training, and with vLLM"
 	@echo "make audit   known vulnerabilities of the pinned versions, where an advisory source can be reached"
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from openthoughts_dagster.answers.answer_set import AnswerSet
-from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, measure_rates
-from openthoughts_dagster.generation.ledger import missing_samples
+from openthoughts_dagster.generation.estimate import CostEstimate, Rates, estimate, measure_rates
+from openthoughts_dagster.generation.ledger import find_missing_samples
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.rendering import render_all
 from openthoughts_dagster.generation.requests import completion_keys
@@ -37,7 +37,7 @@ class AnswerPlan:
 
     rows: pl.DataFrame
     shards: int
-    estimate: Estimate
+    estimate: CostEstimate
     planned_at: datetime
     moved: int = 0
 
@@ -73,7 +73,7 @@ def plan_answers(
     questions = pl.concat([_QUESTIONS.to_frame(), *_make_keys(model, answers, length_score)], how="vertical")
     questions = questions.with_columns(first_sample=_count_earlier(questions) * samples)
     wanted = wanted_samples(questions["first_sample"], samples)
-    missing = missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
+    missing = find_missing_samples(lake, model, questions["key"], wanted, retry_refused_before=retry_refused_before)
     missing_count = missing.list.len().cast(pl.Int64)
     known = measure_rates(lake, model, sampling, answers.label)
     expected = (

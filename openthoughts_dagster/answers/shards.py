@@ -8,7 +8,7 @@ import polars as pl
 from openthoughts_dagster.answers.answer_set import AnswerSet
 from openthoughts_dagster.answers.plan import wanted_samples
 from openthoughts_dagster.generation.generate import Log, generate
-from openthoughts_dagster.generation.ledger import missing_samples
+from openthoughts_dagster.generation.ledger import find_missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
@@ -56,7 +56,7 @@ def answer_shard(
         .collect()
     )
     wanted = wanted_samples(rows["first_sample"], answers.samples)
-    missing = missing_samples(lake, model, rows["key"], wanted, retry_refused_before=retry_refused_before)
+    missing = find_missing_samples(lake, model, rows["key"], wanted, retry_refused_before=retry_refused_before)
     todo = rows.with_columns(missing=missing).filter(pl.col("missing").list.len() > 0)
     total = int(todo["missing"].list.len().sum())
     if not total:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from openthoughts_dagster.answers.filter_context import QUESTION, ROW, FilterContext, select_dropped
-from openthoughts_dagster.generation.log_probabilities import mean_log_probabilities
+from openthoughts_dagster.generation.log_probabilities import compute_mean_log_probabilities
 from openthoughts_dagster.generation.reasoning import CLOSE, OPEN, join_reasoning
 from openthoughts_dagster.questions.classifier import fasttext_classifier
 from openthoughts_dagster.recipe.answers import (
@@ -79,7 +79,7 @@ def drop_unlikely(settings: LikelyAnswers, context: FilterContext) -> pl.DataFra
     student = context.tools.student()
     values: list[float | None] = []
     for page in context.texts():
-        values += mean_log_probabilities(student, page["question"].to_list(), _whole(page), settings.max_tokens)
+        values += compute_mean_log_probabilities(student, page["question"].to_list(), _whole(page), settings.max_tokens)
     rows = context.answers.with_columns(value=pl.Series(values, dtype=pl.Float64))
     ordered = rows.sort("value", "sample_index", descending=[True, False], nulls_last=True)
     placed = ordered.with_columns(place=pl.int_range(1, pl.len() + 1).over(QUESTION))

@@ -22,7 +22,7 @@ from openthoughts_dagster.cli.plan import estimate_missing_answers, plan, show_r
 from openthoughts_dagster.cli.release import release
 from openthoughts_dagster.cli.report import report
 from openthoughts_dagster.cli.retry import refused_answers
-from openthoughts_dagster.cli.status import count_states, waiting
+from openthoughts_dagster.cli.status import count_states, describe_waiting
 from openthoughts_dagster.cli.study import study
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.cli.trace import trace_command
@@ -124,7 +124,7 @@ def status(context: click.Context) -> None:
     here: Deployment = context.obj
     with open_instance(here.settings) as instance:
         rows, problems = count_states(here.recipe, here.lake, instance)
-        waits = waiting(here.recipe, instance)
+        waits = describe_waiting(here.recipe, instance)
     click.echo(table(rows))
     for line in waits:
         click.echo(line)

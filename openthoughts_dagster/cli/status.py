@@ -15,7 +15,7 @@ from openthoughts_dagster.recipe import Recipe
 T = TypeVar("T")
 
 
-def waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
+def describe_waiting(recipe: Recipe, instance: dg.DagsterInstance) -> list[str]:
     """Return a line for each partition that waits for a person, with what it would ask and its price."""
     return [
         f"{entry.name} {partition} waits for a person, because its settings changed: {says}"

@@ -15,17 +15,17 @@ import polars as pl
 
 from openthoughts_dagster.answers import AnswerSet, Published, answer_shard, plan_answers, publish_answers
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts, show_estimate, table
+from openthoughts_dagster.defs.metadata import draw_histogram, sample_rows, show_cost, show_counts, show_estimate, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.step_outputs import STEP_OUTPUTS
 from openthoughts_dagster.defs.steps import MODEL_RETRIES, resumable, runs_a_model
 from openthoughts_dagster.defs.waiting import wait_for_person
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.estimate import Estimate
-from openthoughts_dagster.generation.ledger import served_models
+from openthoughts_dagster.generation.estimate import CostEstimate
+from openthoughts_dagster.generation.ledger import count_served_models
 from openthoughts_dagster.generation.ledger_writer import Purpose
-from openthoughts_dagster.generation.usage import spent_since
+from openthoughts_dagster.generation.usage import sum_usage_since
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import AnswerFilter, ModelReference, Recipe, Student
 
@@ -137,7 +137,7 @@ def answer_graph(
         published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
         finish(tables, context.partition_key)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
-        served = served_models(tables, model.identity.partition, published.answers["completion_id"])
+        served = count_served_models(tables, model.identity.partition, published.answers["completion_id"])
         if served.height > 1:
             names = ", ".join(f"{name} ({count:,})" for name, count in served.iter_rows())
             context.log.warning(f"{asked.model.name}: its server answered as {served.height} models: {names}")
@@ -169,7 +169,7 @@ def answer_graph(
     return answers
 
 
-def check_price(asked: AnswerRequest, estimate: Estimate) -> None:
+def check_price(asked: AnswerRequest, estimate: CostEstimate) -> None:
     """Check that the missing answers may cost no more than the limit.
 
     Raises:
@@ -192,7 +192,7 @@ def check_price(asked: AnswerRequest, estimate: Estimate) -> None:
 def _metadata(lake: Lake, asked: AnswerRequest, planned: Mapping[str, Any], published: Published) -> dict[str, Any]:
     """Make the metadata of a partition: counts, lengths, cost, and a few answers."""
     start = datetime.fromisoformat(planned["at"])
-    spent = spent_since(lake, start, asked.answers.asset, asked.answers.label, asked.model.name)
+    spent = sum_usage_since(lake, start, asked.answers.asset, asked.answers.label, asked.model.name)
     spent.reused = planned["reused"]
     return {
         "questions_in": planned["questions"],
@@ -202,8 +202,8 @@ def _metadata(lake: Lake, asked: AnswerRequest, planned: Mapping[str, Any], publ
         "answers_rejected": published.rejected.height,
         "rejected_by_reason": show_counts(published.rejected, "reason"),
         "truncated_answers": published.truncated,
-        "tokens_per_answer": histogram(published.lengths.to_list(), "Tokens per answer"),
-        **cost(spent),
+        "tokens_per_answer": draw_histogram(published.lengths.to_list(), "Tokens per answer"),
+        **show_cost(spent),
         "sample": sample_rows(_few_answers(lake, published)),
         "seconds": round(time.time() - start.timestamp(), 1),
     }

@@ -16,13 +16,13 @@ _RAW, _NAME = dg.AssetKey("raw_sources"), "landed_sources_are_in_order"
 @resumable
 def landing_check(lake: LakeResource) -> dg.AssetCheckResult:
     """No manifest that landed was refused, and no landed source vanished."""
-    evaluation = landing_evaluation(problems_of(WatchedSources(lake.open()).read()))
+    evaluation = landing_evaluation(list_landing_problems(WatchedSources(lake.open()).read()))
     return dg.AssetCheckResult(
         passed=evaluation.passed, severity=evaluation.severity, description=evaluation.description
     )
 
 
-def problems_of(entries: Mapping[str, WatchedSource]) -> list[str]:
+def list_landing_problems(entries: Mapping[str, WatchedSource]) -> list[str]:
     """Write one line for each source that has a problem."""
     return [f"{entry.source}: {entry.problem}" for entry in entries.values() if entry.problem]
 

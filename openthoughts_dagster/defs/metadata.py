@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.generation.estimate import Estimate
+from openthoughts_dagster.generation.estimate import CostEstimate
 from openthoughts_dagster.generation.usage import Usage
 from openthoughts_dagster.landing.escaping import break_addresses
 
@@ -85,7 +85,7 @@ def side_by_side(rows: pl.DataFrame) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def cost(spent: Usage) -> dict[str, Any]:
+def show_cost(spent: Usage) -> dict[str, Any]:
     """Show the completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_generated": spent.generated,
@@ -109,7 +109,7 @@ def cost(spent: Usage) -> dict[str, Any]:
     return shown
 
 
-def show_estimate(estimate: Estimate) -> dict[str, Any]:
+def show_estimate(estimate: CostEstimate) -> dict[str, Any]:
     """Show the expected completions, tokens, time and money of a generation."""
     shown: dict[str, Any] = {
         "completions_to_generate": estimate.completions,
@@ -125,7 +125,7 @@ def show_estimate(estimate: Estimate) -> dict[str, Any]:
     return shown
 
 
-def histogram(values: Iterable[float], title: str, times: Iterable[int] | None = None) -> dg.MetadataValue:
+def draw_histogram(values: Iterable[float], title: str, times: Iterable[int] | None = None) -> dg.MetadataValue:
     """Plot the distribution of a score or a length. `times` says how often each value occurs; by default once."""
     figure, axes, values = *_figure(), list(values)
     weights = None if times is None else list(times)
@@ -134,7 +134,7 @@ def histogram(values: Iterable[float], title: str, times: Iterable[int] | None =
     return _embed_picture(figure)
 
 
-def line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
+def draw_line(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> dg.MetadataValue:
     """Plot a curve, such as the loss over steps."""
     figure, axes = _figure()
     marker = "o" if len(points) < 10 else None  # a single point draws no line
@@ -148,11 +148,12 @@ def draw_bars(names: Sequence[str], values: Sequence[float], errors: Sequence[fl
     figure, axes = _figure(0.9 + 0.35 * len(names))
     axes.barh(list(names), list(values), xerr=[2 * error for error in errors], color="#4f6bed", capsize=3)
     axes.invert_yaxis()
-    axes.set(title=title, xlim=(0, max(1.0, *values)))
+    below = [value - 2 * error for value, error in zip(values, errors, strict=True) if value < 0]  # z-scores
+    axes.set(title=title, xlim=(min([0.0, *below]), max(1.0, *values)))
     return _embed_picture(figure)
 
 
-def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float], title: str) -> dg.MetadataValue:
+def draw_stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float], title: str) -> dg.MetadataValue:
     """Plot one bar of stacked parts for each x. The three lists have one entry for each pair of x and part."""
     figure, axes = _figure()
     places = list(dict.fromkeys(x))
@@ -166,7 +167,7 @@ def stacked_bars(x: Sequence[str], parts: Sequence[str], values: Sequence[float]
     return _embed_picture(figure)
 
 
-def funnel(steps: Mapping[str, int]) -> dg.MetadataValue:
+def draw_funnel(steps: Mapping[str, int]) -> dg.MetadataValue:
     """Plot how many rows each step left, with the first step on top."""
     figure, axes = _figure(0.6 + 0.35 * len(steps))
     names, values = list(steps), list(steps.values())

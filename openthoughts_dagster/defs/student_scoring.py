@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from openthoughts_dagster.defs.metadata import cost, draw_bars, side_by_side, table
+from openthoughts_dagster.defs.metadata import draw_bars, show_cost, side_by_side, table
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.evaluation import StudentScores, example_items, score_student
 from openthoughts_dagster.generation.ledger_writer import Purpose
@@ -31,7 +31,7 @@ _END = 600  # characters of an answer that are shown: its end has the result
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredStudent:
     """The scores of a student, what they cost, and the folder of lighteval's files."""
 
     scores: StudentScores
@@ -48,7 +48,7 @@ def score_on_benchmarks(
     names: tuple[str, str, str],
     log: Callable[[str], None],
     teacher: str = "",
-) -> Scored:
+) -> ScoredStudent:
     """Score a trained student and the same student before training on the recipe's benchmarks.
 
     Args:
@@ -74,7 +74,7 @@ def score_on_benchmarks(
     scores = score_student(recipe.evaluation, recipe.path, after, before, folder)
     models.folders.put_files(folder, scores.files, address)
     put_scores_page(models, checkpoint, scores, folder_name.replace("|", " by "))
-    return Scored(scores, usage, address)
+    return ScoredStudent(scores, usage, address)
 
 
 def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScores, title: str) -> None:
@@ -87,7 +87,7 @@ def put_scores_page(models: ModelsResource, checkpoint: str, scores: StudentScor
         models.folders.put_files(folder, [page], checkpoint)
 
 
-def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
+def scores_metadata(scored: ScoredStudent, title: str) -> dict[str, Any]:
     """Make the scores by benchmark with their errors, before and after training, and their cost."""
     summary, (score, untrained) = scored.scores.by_benchmark(), scored.scores.means()
     shares = {
@@ -114,7 +114,7 @@ def scores_metadata(scored: Scored, title: str) -> dict[str, Any]:
             title=f"{title} (2 standard errors)",
         ),
         "lighteval_results": dg.MetadataValue.path(scored.address),
-        **cost(scored.usage),
+        **show_cost(scored.usage),
     }
 
 

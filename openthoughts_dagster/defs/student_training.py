@@ -11,7 +11,7 @@ import polars as pl
 
 from openthoughts_dagster.answers import count_licences, write_training_set
 from openthoughts_dagster.defs.kubernetes.several_nodes import nodes_launch
-from openthoughts_dagster.defs.metadata import line, sample_rows, side_by_side
+from openthoughts_dagster.defs.metadata import draw_line, sample_rows, side_by_side
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.lake import Lake, Table
 from openthoughts_dagster.recipe import Student
@@ -109,9 +109,9 @@ def student_metadata(trained: Trained, rows: pl.DataFrame, title: str) -> dict[s
         "steps": trained.steps,
         "train_tokens": trained.train_tokens,
         "final_loss": round(trained.losses[-1][1], 4),
-        "loss_curve": line(trained.losses, f"Training loss, {title}", "step", "loss"),
+        "loss_curve": draw_line(trained.losses, f"Training loss, {title}", "step", "loss"),
         **{
-            f"{name}_curve": line(points, f"{name.replace('_', ' ').capitalize()}, {title}", "step", name)
+            f"{name}_curve": draw_line(points, f"{name.replace('_', ' ').capitalize()}, {title}", "step", name)
             for name, points in curves.items()
             if points
         },

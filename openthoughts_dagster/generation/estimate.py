@@ -31,7 +31,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """The estimated tokens, time and money of a generation.
 
     Args:
@@ -113,7 +113,9 @@ def expected_rates(reference: ModelReference, sampling: Sampling) -> Rates:
     return Rates(guess, None, expected.tokens_per_second, f"by {says}; nothing was measured yet")
 
 
-def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: float, characters: float) -> Estimate:
+def estimate(
+    model: Model, known: Rates, completions: int, reused: int, tokens: float, characters: float
+) -> CostEstimate:
     """Estimate the time and money of a generation.
 
     Args:
@@ -136,7 +138,7 @@ def estimate(model: Model, known: Rates, completions: int, reused: int, tokens: 
         basis += "; give expected.tokens_per_second in the recipe for hours and money"
     if unpriced:
         basis += f"; the recipe gives no price for {model.reference.name}"
-    return Estimate(
+    return CostEstimate(
         completions,
         reused,
         prompt_tokens,

@@ -12,9 +12,9 @@ import polars as pl
 from openthoughts_dagster.generation.batch_journal import BatchJournal, UsesBatches
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import Engine, EngineDied, EngineError
-from openthoughts_dagster.generation.estimate import Estimate, estimate, measure_rates
+from openthoughts_dagster.generation.estimate import CostEstimate, estimate, measure_rates
 from openthoughts_dagster.generation.feed import Feed
-from openthoughts_dagster.generation.ledger import continue_pages, missing_samples, read_answers
+from openthoughts_dagster.generation.ledger import continue_pages, find_missing_samples, read_answers
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model
 from openthoughts_dagster.generation.pool import EnginePool
@@ -84,7 +84,7 @@ def plan(
     indexes = [range(p.first_sample, p.first_sample + p.samples) for p in prompts]
     schemas = _distinct_schemas(prompts)
     key_series, samples = pl.Series(keys, dtype=pl.String), pl.Series([list(r) for r in indexes])
-    missing = missing_samples(lake, model, key_series, samples, sampling, schemas, retry_refused_before)
+    missing = find_missing_samples(lake, model, key_series, samples, sampling, schemas, retry_refused_before)
     requests = {
         (key, index): Request(key, index, text, sampling, messages_for(model.reference, p.user), p.json_schema)
         for key, text, p, lacking in zip(keys, rendered, prompts, missing, strict=True)
@@ -177,7 +177,7 @@ class TooManyMissing(EngineError):
         expected: What they would cost.
     """
 
-    def __init__(self, name: str, missing: int, most: int, expected: Estimate) -> None:
+    def __init__(self, name: str, missing: int, most: int, expected: CostEstimate) -> None:
         super().__init__(f"{name}: {missing:,} completions are missing, {most:,} may be generated: {expected.says()}")
         self.missing = missing
         self.expected = expected

@@ -13,7 +13,7 @@ from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import Sampling
 
 
-def missing_samples(
+def find_missing_samples(
     lake: Lake,
     model: Model,
     keys: pl.Series,
@@ -127,7 +127,7 @@ def chosen_completions(
     )
 
 
-def served_models(lake: Lake, partition: str, completion_ids: pl.Series) -> pl.DataFrame:
+def count_served_models(lake: Lake, partition: str, completion_ids: pl.Series) -> pl.DataFrame:
     """Count completions by the name that their server gave its model; a server may change what is behind our name.
 
     Returns:

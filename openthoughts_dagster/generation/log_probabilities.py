@@ -8,7 +8,7 @@ from openthoughts_dagster.generation.rendering import render_all
 _TOKENS = 16_384  # of one batch, with padding
 
 
-def mean_log_probabilities(
+def compute_mean_log_probabilities(
     model: Model, questions: Sequence[str], texts: Sequence[str], max_tokens: int
 ) -> list[float | None]:
     """Return the mean log-probability of the tokens of each text as an answer to its question.

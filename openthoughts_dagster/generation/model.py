@@ -72,7 +72,11 @@ class Model:
         return prompt
 
     def pin_date(self, template: str) -> str:
-        """Replace today's date in a chat template by the recipe's date, or by a mark if the recipe has none."""
+        """Replace today's date in a chat template by the recipe's date, or by a mark if the recipe has none.
+
+        Raises:
+            EngineError: The template computes how it writes the date, so that nothing can be put in its place.
+        """
         if "strftime_now" not in template:
             return template
         pinned = self.reference.template_date

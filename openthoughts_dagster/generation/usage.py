@@ -79,7 +79,7 @@ class Usage:
         return self.truncated / self.generated if self.generated else 0.0
 
 
-def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Usage:
+def sum_usage_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: str) -> Usage:
     """Sum what was spent for one partition since a time, including by processes that died, from the ledger."""
     rows = lake.scan(COMPLETIONS).filter(
         pl.col("created_at") >= since,
@@ -104,7 +104,7 @@ def spent_since(lake: Lake, since: datetime, asset: str, source: str, asked_as: 
     )
 
 
-def generation_costs(lake: Lake) -> pl.DataFrame:
+def sum_generation_costs(lake: Lake) -> pl.DataFrame:
     """Sum the whole ledger by day, asset, source, teacher and model, as rows of generation_costs. Reads no texts."""
     return (
         lake.scan(COMPLETIONS)

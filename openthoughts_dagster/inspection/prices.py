@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.estimate import Estimate, Rates, estimate, expected_rates, measure_rates
+from openthoughts_dagster.generation.estimate import CostEstimate, Rates, estimate, expected_rates, measure_rates
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import ModelIdentity
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, RAW_SOURCES, SCORED_QUESTIONS, Lake
@@ -133,7 +133,7 @@ def generation_row(
     return row_of(stage, of, model.reference, made, f"{says}; {made.basis}")
 
 
-def row_of(stage: str, of: str, reference: ModelReference, made: Estimate, basis: str) -> PriceRow:
+def row_of(stage: str, of: str, reference: ModelReference, made: CostEstimate, basis: str) -> PriceRow:
     """Make the row of an estimate."""
     return PriceRow(
         stage,

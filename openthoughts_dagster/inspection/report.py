@@ -9,7 +9,7 @@ import polars as pl
 
 from openthoughts_dagster.evaluation import OVERALL, clustered_mean, reference_means, reported_scores, teacher_facts
 from openthoughts_dagster.evaluation.statistics import errors_over
-from openthoughts_dagster.generation.usage import generation_costs
+from openthoughts_dagster.generation.usage import sum_generation_costs
 from openthoughts_dagster.lake import (
     DEDUPED_QUESTIONS,
     RAW_SOURCES,
@@ -140,7 +140,7 @@ def _rejected(lake: Lake) -> list[Row]:
 
 
 def _costs(lake: Lake) -> Section:
-    costs = generation_costs(lake)
+    costs = sum_generation_costs(lake)
     sums = [pl.col(name).sum() for name in ("completions", "completion_tokens", "engine_seconds", "cost")]
     rows = costs.group_by("asset", "teacher", "model", "currency").agg(sums).sort("asset", "teacher", "model")
     money = costs.group_by("currency").agg(pl.col("cost").sum()).sort("currency")

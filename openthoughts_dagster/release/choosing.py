@@ -102,7 +102,11 @@ def choose_rows(
 
 
 def release_of(recipe: Recipe) -> Release:
-    """Return the recipe's release. Raises ReleaseError when it has none."""
+    """Return the recipe's release.
+
+    Raises:
+        ReleaseError: The recipe has none.
+    """
     if recipe.release is None:
         raise ReleaseError(f"recipe {recipe.name!r} has no `release`: docs/release.md shows how to write one")
     return recipe.release

@@ -10,7 +10,7 @@ import polars as pl
 from openthoughts_dagster.lake import RAW_SOURCES, REJECTED_QUESTIONS, text_hash
 from openthoughts_dagster.recipe import Columns, StackExchangeSource
 from openthoughts_dagster.sources.contract import Shard, SourceError
-from openthoughts_dagster.sources.staging import MOST_NAMES, PRIORITY, QUESTIONS, REJECTED, Counts, Stage
+from openthoughts_dagster.sources.staging import MOST_NAMES, PRIORITY, QUESTIONS, REJECTED, RowCounts, Stage
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StagedSource:
 
     stage: Stage
     shards: list[Shard]
-    counts: Counts
+    counts: RowCounts
     documents: "StagedSource | None" = None
 
     def questions(self) -> Iterator[pl.DataFrame]:

@@ -32,7 +32,7 @@ MOST_NAMES = 200
 
 
 @dataclass
-class Counts:
+class RowCounts:
     """Counts of a shard.
 
     Attributes:
@@ -45,7 +45,7 @@ class Counts:
     filtered: Counter[str] = field(default_factory=Counter)
     columns: list[str] = field(default_factory=list)
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "RowCounts") -> None:
         """Add the counts of another shard."""
         self.rows += other.rows
         self.filtered.update(other.filtered)
@@ -85,7 +85,7 @@ class Stage:
         partial = target.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        counts, files = Counts(), {name: _Files(partial, name) for name in _TABLES}
+        counts, files = RowCounts(), {name: _Files(partial, name) for name in _TABLES}
         lottery = None if self.limit is None else Lottery(self.limit, self.seed, shard.name)
         seen = set[str]()
         for found in shard.rows():
@@ -124,12 +124,12 @@ class Stage:
             if target.is_dir() and target not in wanted:
                 shutil.rmtree(target)
 
-    def counts(self, shards: list[Shard]) -> Counts:
+    def counts(self, shards: list[Shard]) -> RowCounts:
         """Sum the counts of shards."""
-        total = Counts()
+        total = RowCounts()
         for shard in shards:
             read = json.loads((self.folder_of(shard) / "counts.json").read_text())
-            total.add(Counts(read["rows"], Counter(read["filtered"]), read["columns"]))
+            total.add(RowCounts(read["rows"], Counter(read["filtered"]), read["columns"]))
         return total
 
     def batches(self, shards: list[Shard], table: str, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:

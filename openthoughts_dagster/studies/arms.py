@@ -66,7 +66,11 @@ def split_key(key: str) -> tuple[str, str, int | None]:
 
 
 def study_named(recipe: Recipe, name: str) -> Study:
-    """Return the recipe's study of a name. Raises StudyError, which lists the studies, if there is none."""
+    """Return the recipe's study of a name.
+
+    Raises:
+        StudyError: There is no such study; the message lists the recipe's studies.
+    """
     for study in recipe.studies:
         if study.name == name:
             return study
@@ -90,7 +94,7 @@ def student_keys(recipe: Recipe) -> list[str]:
 
 
 def arm_teacher(recipe: Recipe, key: str) -> str:
-    """Return the name of the teacher of an arm, which is given as STUDY.ARM."""
+    """Return the name of the teacher of an arm, whose key is STUDY.ARM."""
     study, arm, _ = split_key(key)
     return study_named(recipe, study).variants()[arm].teacher or recipe.teachers[0].name
 
@@ -115,7 +119,16 @@ def arm_named(recipe: Recipe, lake: Lake, key: str) -> Arm:
 
 
 def arms_of(recipe: Recipe, lake: Lake, study: Study) -> Iterator[Arm]:
-    """Yield every arm of a study, with every setting decided. Raises StudyError as `arm_named` does."""
+    """Yield every arm of a study, with every setting decided.
+
+    Args:
+        recipe: The recipe with its studies.
+        lake: The tables; they are read if an arm takes the best sources of a ranking.
+        study: The study.
+
+    Raises:
+        StudyError: The settings of an arm do not fit the recipe, or nothing is ranked yet.
+    """
     for name, settings in study.variants().items():
         yield _decide_arm(recipe, lake, study, name, settings)
 

@@ -62,6 +62,9 @@ def find_arm_leaks(lake: Lake, recipe: Recipe, study: Study) -> ArmLeaks:
         lake: The tables, with the students' training sets.
         recipe: The recipe with the study.
         study: The study.
+
+    Returns:
+        The leaked questions of each arm, with an example. Benchmarks whose questions are not known are in `unchecked`.
     """
     settings, rule = recipe.decontamination, "the recipe's decontamination"
     if settings.ngram is None and settings.similarity is None:

@@ -13,18 +13,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from openthoughts_dagster.defs.metadata import cost
+from openthoughts_dagster.defs.metadata import show_cost
 from openthoughts_dagster.generation.circuit_breaker import CircuitBreaker
 from openthoughts_dagster.generation.engine import EngineDied, EngineError
 from openthoughts_dagster.generation.feed import Feed
 from openthoughts_dagster.generation.generate import generate, ledger_client, plan
-from openthoughts_dagster.generation.ledger import served_models
+from openthoughts_dagster.generation.ledger import count_served_models
 from openthoughts_dagster.generation.ledger_writer import LedgerWriter, Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.pool import EnginePool
 from openthoughts_dagster.generation.reasoning import join_reasoning
 from openthoughts_dagster.generation.requests import Completion, Prompt, Request
-from openthoughts_dagster.generation.usage import Usage, generation_costs
+from openthoughts_dagster.generation.usage import Usage, sum_generation_costs
 from openthoughts_dagster.lake import COMPLETIONS, Lake, LakeError
 from openthoughts_dagster.recipe import CommitBudget, Hardware, Price, Sampling, Teacher
 from openthoughts_dagster_tests.answers.rows import completion_rows
@@ -286,7 +286,7 @@ def test_the_ledger_says_what_each_completion_cost_and_who_asked(lake: Lake, unt
     )
     spent = _generate(lake, FaultyPool(says("4")), teacher, 2, SAMPLING)
     rows = lake.scan(COMPLETIONS).collect()
-    [account] = generation_costs(lake).to_dicts()
+    [account] = sum_generation_costs(lake).to_dicts()
 
     tokens = 8 * (3 * 1 + 4 * 2)
     assert rows["cost"].to_numpy().sum() == pytest.approx(tokens + rows["engine_seconds"].to_numpy().sum() * 2 * 10)
@@ -295,14 +295,14 @@ def test_the_ledger_says_what_each_completion_cost_and_who_asked(lake: Lake, unt
     assert (account["completions"], account["completion_tokens"], account["currency"]) == (8, 32, "EUR")
     assert spent.costs["EUR"] == pytest.approx(tokens + spent.engine_seconds * 2 * 10)
     spent.add(Usage(costs=Counter(EUR=1, USD=5)))
-    assert spent.costs["USD"] == 5 and cost(spent)["cost"] == f"{spent.costs['EUR']:,.6f} EUR + 5.000000 USD"
+    assert spent.costs["USD"] == 5 and show_cost(spent)["cost"] == f"{spent.costs['EUR']:,.6f} EUR + 5.000000 USD"
 
 
 def test_a_server_that_changed_the_model_behind_a_name_is_known_from_the_answers(lake: Lake) -> None:
     for name, numbers in (("m-2026-01", "123"), ("m-2026-09", "45"), (None, "6")):
         rows = completion_rows("m@served", list(numbers), list(numbers), [None] * len(numbers))
         lake.append(COMPLETIONS, rows.with_columns(engine=pl.lit(json.dumps({"served_model": name} if name else {}))))
-    assert served_models(lake, "m@served", pl.Series(["1", "2", "4", "6"])).rows() == [
+    assert count_served_models(lake, "m@served", pl.Series(["1", "2", "4", "6"])).rows() == [
         ("m-2026-01", 2),
         ("m-2026-09", 1),
     ]

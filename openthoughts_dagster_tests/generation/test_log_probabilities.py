@@ -7,7 +7,7 @@ import pytest
 
 from openthoughts_dagster.answers.filter_context import FilterContext, FilterTools
 from openthoughts_dagster.answers.filters import dropped_answers
-from openthoughts_dagster.generation.log_probabilities import mean_log_probabilities
+from openthoughts_dagster.generation.log_probabilities import compute_mean_log_probabilities
 from openthoughts_dagster.generation.model import locate
 from openthoughts_dagster.lake import COMPLETIONS, Lake
 from openthoughts_dagster.recipe import ModelReference
@@ -38,7 +38,7 @@ def test_the_mean_is_over_the_tokens_of_the_answer_whatever_the_batch(folder: Pa
 
     model = locate(ModelReference(name="s", model=str(folder), engine="transformers"), folder)
     questions, texts = ["What is 1 + 1?", "1", "Why?"], ["<think>one and one</think>2", "", "because of it " * 9]
-    values = mean_log_probabilities(model, questions, texts, max_tokens=20)
+    values = compute_mean_log_probabilities(model, questions, texts, max_tokens=20)
     assert values[1] is None
 
     network, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), model.tokenizer()
@@ -60,7 +60,7 @@ def test_the_answer_that_is_likeliest_under_the_student_is_kept(folder: Path, la
     context = FilterContext(lake, answers, questions, FilterTools(student=lambda: model))
     dropped = dropped_answers(LikelyAnswers(method="likely", count=1), context).sort("sample_index")
 
-    values = mean_log_probabilities(model, ["1 + 1?"] * 3, texts, 4096)
+    values = compute_mean_log_probabilities(model, ["1 + 1?"] * 3, texts, 4096)
     best = max(range(3), key=lambda n: values[n] or 0.0)
     assert dropped["sample_index"].to_list() == [n for n in range(3) if n != best]
     assert all("likeliest, mean log-probability -" in text for text in dropped["evidence"])

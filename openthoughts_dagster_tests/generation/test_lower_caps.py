@@ -10,7 +10,7 @@ import pytest
 
 from openthoughts_dagster.generation.engines.finishing import make_completion
 from openthoughts_dagster.generation.generate import ledger_client, plan
-from openthoughts_dagster.generation.ledger import chosen_completions, missing_samples
+from openthoughts_dagster.generation.ledger import chosen_completions, find_missing_samples
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.model import Model, locate
 from openthoughts_dagster.generation.requests import Answer, Completion, ModelIdentity, Prompt, Request
@@ -126,7 +126,7 @@ def test_permanent_failures_are_wanted_again_where_a_person_asks_for_it(lake: La
     ask([Prompt("0?")])
     [[(key, _)]] = plan(lake, model, [Prompt("0?")], Sampling()).wanted
     keys, samples = pl.Series([key]), pl.Series([[0]])
-    assert missing_samples(lake, model, keys, samples).to_list() == [[]]
-    assert missing_samples(lake, model, keys, samples, retry_refused_before=datetime.now(UTC)).to_list() == [[0]]
+    assert find_missing_samples(lake, model, keys, samples).to_list() == [[]]
+    assert find_missing_samples(lake, model, keys, samples, retry_refused_before=datetime.now(UTC)).to_list() == [[0]]
     before = datetime.now(UTC) - timedelta(hours=1)  # what a person asked for then was asked since
-    assert missing_samples(lake, model, keys, samples, retry_refused_before=before).to_list() == [[]]
+    assert find_missing_samples(lake, model, keys, samples, retry_refused_before=before).to_list() == [[]]

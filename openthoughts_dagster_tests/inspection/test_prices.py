@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openthoughts_dagster.generation.usage import generation_costs
+from openthoughts_dagster.generation.usage import sum_generation_costs
 from openthoughts_dagster.inspection.prices import PriceRow, Prices, totals
 from openthoughts_dagster.inspection.question_prices import judge_prices, teacher_prices
 from openthoughts_dagster.inspection.student_prices import (
@@ -154,7 +154,7 @@ def test_plan_prints_every_stage_and_json(filled: House, tmp_path: Path, monkeyp
 
 
 def test_costs_have_the_teacher_and_older_rows_that_of_the_answers(filled: House) -> None:
-    costs = generation_costs(filled.lake)
+    costs = sum_generation_costs(filled.lake)
     assert set(costs.select("asset", "source", "teacher").rows()) == {
         (TEACHER_ANSWERS.name, SOURCE, TEACHER),
         (SCORED_QUESTIONS.name, SOURCE, None),

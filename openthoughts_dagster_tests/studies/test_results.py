@@ -25,7 +25,7 @@ from openthoughts_dagster.defs.check_rules import (
     arms_can_be_told_apart,
 )
 from openthoughts_dagster.generation.engine import EngineError
-from openthoughts_dagster.generation.estimate import Estimate
+from openthoughts_dagster.generation.estimate import CostEstimate
 from openthoughts_dagster.lake import (
     ARM_ANSWERS,
     ARM_SCORES,
@@ -523,7 +523,7 @@ def test_a_study_stops_before_its_answers_cost_more_than_its_limit(tmp_path: Pat
     left = money_left(lake, arm)
     assert left == 6.0
     request = AnswerRequest(arm.teacher, arm_answer_set(lake, arm), arm.keep, 0.0, price_limit=left)
-    estimate = Estimate(100, 0, 0.0, 0.0, None, 6.0, "USD", "")
+    estimate = CostEstimate(100, 0, 0.0, 0.0, None, 6.0, "USD", "")
     check_price(request, estimate)
     with pytest.raises(EngineError, match=r"s\.plain: the missing answers cost about 7\.00 USD, and 6\.00 are left"):
         check_price(request, replace(estimate, cost=7.0))

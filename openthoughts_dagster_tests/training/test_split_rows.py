@@ -9,7 +9,7 @@ import pytest
 from openthoughts_dagster.recipe import Student
 from openthoughts_dagster.training import TrainingError, split_rows
 from openthoughts_dagster.training.split_rows import SplitRows, check_can_split, repeat_batches
-from openthoughts_dagster.training.trainer import _sampler
+from openthoughts_dagster.training.student_trainer import make_sampler
 
 SIZE = 3
 PLACES = [SplitRows(SIZE, rank) for rank in range(SIZE)]
@@ -67,7 +67,7 @@ def test_processes_of_a_group_get_the_same_rows_and_every_row_goes_to_one_group(
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler
 
-    sampler = _sampler(13, 3, lambda epoch: list(range(13)), lambda: 0, batch=2, sharing=2)
+    sampler = make_sampler(13, 3, lambda epoch: list(range(13)), lambda: 0, batch=2, sharing=2)
     shards = [BatchSamplerShard(BatchSampler(sampler, 2, False), num_processes=4, process_index=n) for n in range(4)]
     batches = [list(shard) for shard in shards]
     assert len(sampler) == 32 and [len(shard) for shard in shards] == [4] * 4

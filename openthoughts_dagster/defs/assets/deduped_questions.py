@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import funnel, sample_rows, show_counts, show_steps, side_by_side
+from openthoughts_dagster.defs.metadata import draw_funnel, sample_rows, show_counts, show_steps, side_by_side
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -73,7 +73,7 @@ def _metadata(curated: Curated, unchecked: Sequence[str]) -> dict[str, Any]:
     """Make the numbers of rows after each step, the reasons of rejection, and pairs of texts to check them by."""
     examples = curated.examples(20)
     return {
-        "funnel": funnel(curated.funnel),
+        "funnel": draw_funnel(curated.funnel),
         "steps": show_steps(curated.funnel),
         "rejected_by_reason": show_counts(curated.reasons.drop_nulls().to_frame("reason"), "reason"),
         "leaks_side_by_side": side_by_side(leaks_of(examples).rename({"text": "benchmark question"}, strict=False)),

@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import stacked_bars, table
+from openthoughts_dagster.defs.metadata import draw_stacked_bars, table
 from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.generation.usage import generation_costs
+from openthoughts_dagster.generation.usage import sum_generation_costs
 from openthoughts_dagster.lake import GENERATION_COSTS, frame_hash
 from openthoughts_dagster.recipe import Recipe
 
@@ -35,7 +35,7 @@ def generation_costs_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         Failed requests count, and so does what a process committed before it died. Money is at the price of the day.
         """
         tables = lake.open()
-        rows = generation_costs(tables)
+        rows = sum_generation_costs(tables)
         tables.replace(GENERATION_COSTS, rows)
         return dg.MaterializeResult(data_version=dg.DataVersion(frame_hash(rows)), metadata=_metadata(rows))
 
@@ -55,7 +55,7 @@ def _metadata(costs: pl.DataFrame) -> dict[str, Any]:
         "engine_hours": round(float(costs["engine_seconds"].to_numpy().sum()) / 3600, 3),
         "cost": table(costs.group_by("currency").agg(pl.col("cost").sum())),
         "costs": table(latest.select(list(_COLUMNS)).rename(_COLUMNS), {"time": "s"}),
-        "plot": stacked_bars(
+        "plot": draw_stacked_bars(
             [str(day) for day in days["day"]], days["model"].to_list(), days[by].to_list(), f"{unit} by model and day"
         ),
     }

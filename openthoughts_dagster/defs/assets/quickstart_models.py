@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import line, table
+from openthoughts_dagster.defs.metadata import draw_line, table
 from openthoughts_dagster.defs.resources import ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -61,7 +61,7 @@ def _metadata(built: "Collection[TinyModel]", address: str) -> dict[str, Any]:
         }
         for model in built
     ]
-    curves = {f"loss_{m.name}": line(m.losses, f"Training loss of {m.name}", "step", "loss") for m in built}
+    curves = {f"loss_{m.name}": draw_line(m.losses, f"Training loss of {m.name}", "step", "loss") for m in built}
     units = {"training time": "s", "accuracy on held-out problems": "%"}
     return {"models": table(pl.DataFrame(rows), units), "folder": dg.MetadataValue.path(address), **curves}
 

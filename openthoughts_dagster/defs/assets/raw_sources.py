@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts
+from openthoughts_dagster.defs.metadata import draw_histogram, sample_rows, show_cost, show_counts
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource, ReadersResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.settings import Settings
@@ -60,7 +60,7 @@ def _metadata(lake: Lake, source: str, read: StagedSource, sample: pl.DataFrame,
         "rows_read": read.counts.rows,
         "filtered_by": show_counts(read.counts.filtered, "filter"),
         "shards": len(read.shards),
-        "question_characters": histogram(characters["question"], "Characters per question", characters["len"]),
+        "question_characters": draw_histogram(characters["question"], "Characters per question", characters["len"]),
         "sample": sample_rows(sample.select("question", "reference_answer", "origin")),
-        **(cost(spent) if spent.generated + spent.reused else {}),
+        **(show_cost(spent) if spent.generated + spent.reused else {}),
     }

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import funnel, sample_rows, show_counts, show_steps, table
+from openthoughts_dagster.defs.metadata import draw_funnel, sample_rows, show_counts, show_steps, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
@@ -62,7 +62,7 @@ def _metadata(made: MadeRelease) -> dict[str, Any]:
         "dagster/row_count": made.record["rows"],
         "questions": made.record["questions"],
         "short": "\n".join(chosen.shortfalls) or "no",
-        "funnel": funnel(questions),
+        "funnel": draw_funnel(questions),
         "steps": show_steps(questions),
         "answers_by_step": table(by_step.select("step", "answers")),
         "steps_by_source": table(chosen.funnel.drop("teacher", "order")),

@@ -9,7 +9,7 @@ from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
-from openthoughts_dagster.defs.student_scoring import Scored, items_metadata, scores_metadata
+from openthoughts_dagster.defs.student_scoring import ScoredStudent, items_metadata, scores_metadata
 from openthoughts_dagster.evaluation import score_reference, scores_version
 from openthoughts_dagster.generation.ledger_writer import Purpose
 from openthoughts_dagster.generation.usage import Usage
@@ -40,7 +40,7 @@ def reference_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
         models.folders.put_files(folder, scores.files, address)
         rows = scores.items.with_columns(compared_model=pl.lit(name)).select(list(REFERENCE_SCORES.columns))
         tables.replace(REFERENCE_SCORES, rows, compared_model=name)
-        scored = Scored(scores, usage, address)
+        scored = ScoredStudent(scores, usage, address)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(scores_version(rows)),
             metadata=scores_metadata(scored, name)

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from openthoughts_dagster.defs.asset_entry import AssetEntry
-from openthoughts_dagster.defs.metadata import cost, histogram, sample_rows, show_counts
+from openthoughts_dagster.defs.metadata import draw_histogram, sample_rows, show_cost, show_counts
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.retry_tag import retry_refused_before
 from openthoughts_dagster.defs.settings import Settings
@@ -54,7 +54,7 @@ def scored_questions_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg
             metadata={
                 "rows_in": raw.height,
                 **_metadata(scored, [score.name for score in recipe.scores_for(recipe.source(source).domain)]),
-                **cost(spent),
+                **show_cost(spent),
                 "seconds": round(time.monotonic() - start, 1),
             },
         )
@@ -69,7 +69,7 @@ def _metadata(scored: Scored, scores: Sequence[str]) -> dict[str, Any]:
         "dagster/row_count": scored.questions.height,
         "scores_failed": show_counts(scored.failed, "score"),
         **{
-            f"scores_{name}": histogram([value for row in values if (value := row[name]) is not None], name)
+            f"scores_{name}": draw_histogram([value for row in values if (value := row[name]) is not None], name)
             for name in scores
         },
         "sample": sample_rows(scored.questions.select("scores", "question")),

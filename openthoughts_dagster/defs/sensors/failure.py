@@ -56,7 +56,7 @@ def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition
     return failure_alerts
 
 
-def failure_of(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> Failure:
+def find_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, message: str) -> Failure:
     """Describe a failed run for people: it has the innermost error, not the framework's errors around it."""
     error = message or "the run failed"
     for record in instance.get_records_for_run(run.run_id, of_type=_STEP_FAILED).records:
@@ -84,7 +84,7 @@ def _report(context: dg.SensorEvaluationContext, record: dg.EventLogRecord, webh
         context.log.warning(f"run {run.run_id} failed more than {_TOLD_WITHIN_DAYS} days ago and is not told any more")
         return 0
     message = (event.message if event is not None else "") or ""
-    send(webhook, failure_of(context.instance, run, message).message(os.environ), wait)
+    send(webhook, find_failure(context.instance, run, message).message(os.environ), wait)
     return 1
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, problems_of
+from openthoughts_dagster.defs.landed_sources_check import landing_evaluation, list_landing_problems
 from openthoughts_dagster.defs.partitions import sources
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import RAW_SOURCES, Lake, text_hash
@@ -69,12 +70,9 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         if seen.sources != before:
             table.save(seen.sources.values())
         there = [*(source.name for source in recipe.sources), *(e.source for e in seen.sources.values() if e.present)]
-        # A version that vanished before it was requested has no partition. Dagster would refuse the whole tick.
-        unrequested = (seen.sources[name] for name in {*there} & {*seen.sources})
-        news = sorted((e for e in unrequested if e.number > cursor.delivered), key=lambda entry: entry.number)
-        news = news[:_REQUESTS]
+        news = _unrequested(seen.sources, there, cursor.delivered)[:_REQUESTS]
         new = [name for name in dict.fromkeys(there) if name not in known]
-        problems = problems_of(seen.sources)
+        problems = list_landing_problems(seen.sources)
         for line in [*seen.notes, *problems]:
             context.log.warning(line)
         after = _Cursor(
@@ -85,8 +83,7 @@ def source_landing_sensor(recipe: Recipe, settings: Settings) -> dg.SensorDefini
         )
         return dg.SensorResult(
             run_requests=[_request(entry) for entry in news],
-            # SQLite accepts only a few thousand values in one statement.
-            dynamic_partitions_requests=[sources.build_add_request(new[i : i + 500]) for i in range(0, len(new), 500)],
+            dynamic_partitions_requests=_new_partitions(new),
             asset_events=[landing_evaluation(problems)] if after.problems != cursor.problems else [],
             skip_reason=None if news else _reason(seen.notes, problems, len(seen.waiting)),
             cursor=json.dumps(vars(after)),
@@ -125,6 +122,20 @@ def _settings_agree(instance: dg.DagsterInstance, recipe: Recipe, name: str) -> 
     materialization = found[0].asset_materialization if found else None
     read_with = (materialization.tags or {}).get(SETTINGS_TAG) if materialization else None
     return read_with is None or read_with == settings_of(recipe.source(name))
+
+
+def _unrequested(watched: Mapping[str, WatchedSource], there: Iterable[str], delivered: int) -> list[WatchedSource]:
+    """List the versions of sources that no run was requested for, the oldest first.
+
+    A version that vanished before it was requested has no partition. Dagster would refuse the whole tick.
+    """
+    found = [watched[name] for name in {*there} & {*watched} if watched[name].number > delivered]
+    return sorted(found, key=lambda entry: entry.number)
+
+
+def _new_partitions(names: list[str]) -> list[dg.AddDynamicPartitionsRequest]:
+    # SQLite accepts only a few thousand values in one statement.
+    return [sources.build_add_request(names[start : start + 500]) for start in range(0, len(names), 500)]
 
 
 def _request(watched: WatchedSource) -> dg.RunRequest:
