@@ -20,12 +20,12 @@ from openthoughts_dagster.studies import (
     arm_answer_set,
     arms_of,
     best_text,
+    current_version,
     decision_of,
     needed_text,
     p_value,
     score_text,
     study_named,
-    study_version,
 )
 
 
@@ -77,7 +77,7 @@ def show(here: Deployment, name: str) -> None:
     """Show the arms, the differences and the decision in the latest results of study NAME."""
     try:
         asked = study_named(here.recipe, name)
-        version = study_version(here.recipe, asked)
+        version = current_version(here.lake, here.recipe, asked)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
     arms = here.lake.scan(STUDY_RESULTS, study=name).filter(version=version).collect()

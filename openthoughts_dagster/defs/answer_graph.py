@@ -59,6 +59,7 @@ def answer_graph(
     description: str,
     request_of: Callable[[Lake, str], AnswerRequest],
     prepare: Callable[[Lake, str], None] = lambda lake, key: None,
+    finish: Callable[[Lake, str], None] = lambda lake, key: None,
 ) -> dg.AssetsDefinition:
     """Make an asset of answers.
 
@@ -68,6 +69,7 @@ def answer_graph(
         description: The text on the asset's page.
         request_of: Returns the answers that a partition asks for, from the lake and the partition's key.
         prepare: Is called before a partition is planned, for example to choose its questions.
+        finish: Is called when the answers of a partition are published.
     """
     name = entry.name
 
@@ -133,6 +135,7 @@ def answer_graph(
         before, log = retry_refused_before(context), context.log.info
         tools = models.filter_tools(tables, recipe, purpose, log, asked.student, before)
         published = publish_answers(tables, model, asked.answers, asked.keep, asked.missing_allowed, tools)
+        finish(tables, context.partition_key)
         context.log.info(f"{asked.model.name}: {published.answers.height:,} answers to {asked.answers.label} published")
         served = count_served_models(tables, model.identity.partition, published.answers["completion_id"])
         if served.height > 1:

@@ -194,12 +194,12 @@ CATALOGUE: tuple[AssetEntry, ...] = (
             inputs=("benchmark_scores",),
             condition=lambda _: automation.FOLLOWS_WHAT_IS_THERE,
             jobs=(RANKINGS,),
-            checks={rule: WARN},
+            checks=dict.fromkeys(rules, WARN),
             watched_for_age=True,
         )
-        for by, table, rule in (
-            ("source", SOURCE_RANKING, check_rules.sources_all_ranked),
-            ("teacher", TEACHER_RANKING, check_rules.teachers_all_ranked),
+        for by, table, rules in (
+            ("source", SOURCE_RANKING, (check_rules.sources_all_ranked, check_rules.best_sources_are_told_apart)),
+            ("teacher", TEACHER_RANKING, (check_rules.teachers_all_ranked,)),
         )
     ),
 )

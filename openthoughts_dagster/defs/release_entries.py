@@ -38,6 +38,7 @@ RELEASE_ENTRIES: tuple[AssetEntry, ...] = (
             check_rules.release_is_complete: ERROR,
             check_rules.release_is_not_cut_off: ERROR,
             check_rules.release_ranks_are_decided: ERROR,
+            check_rules.release_sources_are_told_apart: WARN,
             check_rules.release_has_a_card: ERROR,
             check_rules.release_has_no_personal_data: WARN,
         },

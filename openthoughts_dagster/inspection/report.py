@@ -30,8 +30,7 @@ from openthoughts_dagster.pages import Html, heading, link, note, page, paragrap
 from openthoughts_dagster.pages.html import bar_chart
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.reported_scores import NOTE
-from openthoughts_dagster.studies import decision_of, p_value
-from openthoughts_dagster.studies.arms import study_version
+from openthoughts_dagster.studies import current_version, decision_of, p_value
 
 Row = dict[str, Any]
 
@@ -216,7 +215,7 @@ def _reported(recipe: Recipe) -> list[Row]:
 def _studies(lake: Lake, recipe: Recipe) -> list[Row]:
     rows = []
     for study in recipe.studies:
-        arms = lake.scan(STUDY_RESULTS, study=study.name).filter(version=study_version(recipe, study))
+        arms = lake.scan(STUDY_RESULTS, study=study.name).filter(version=current_version(lake, recipe, study))
         scores = arms.sort("score", descending=True).select("arm_name", "score", "error").collect()
         shown = ", ".join(f"{arm} {score:.1%} ± {error:.1%}" for arm, score, error in scores.iter_rows())
         decision = decision_of(lake, recipe, study) or "no decision yet"

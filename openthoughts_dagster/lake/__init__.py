@@ -21,10 +21,12 @@ from openthoughts_dagster.lake.hashing import (
     value_hash,
 )
 from openthoughts_dagster.lake.lake import Lake
+from openthoughts_dagster.lake.made_with import begin_rows, other_settings, record_settings
 from openthoughts_dagster.lake.maintenance import Maintenance, describe_maintenance
 from openthoughts_dagster.lake.question_tables import (
     DEDUPED_QUESTIONS,
     EMBEDDINGS,
+    MADE_WITH,
     RAW_SOURCES,
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
@@ -79,6 +81,7 @@ __all__ = [
     "EMBEDDINGS",
     "GENERATION_COSTS",
     "LAKE_RECIPES",
+    "MADE_WITH",
     "RAW_SOURCES",
     "REASONING_DATASET",
     "REFERENCE_SCORES",
@@ -113,6 +116,7 @@ __all__ = [
     "SchemaError",
     "Table",
     "batches_hash",
+    "begin_rows",
     "conform",
     "describe_maintenance",
     "file_digest",
@@ -120,8 +124,10 @@ __all__ = [
     "folder_hash",
     "frame_hash",
     "other_recipes",
+    "other_settings",
     "read_slices",
     "record_recipe_use",
+    "record_settings",
     "text_hash",
     "text_hashes",
     "value_hash",

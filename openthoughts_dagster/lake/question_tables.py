@@ -33,6 +33,16 @@ SOURCE_READINGS = Table(
     },
     ("source",),
 )
+MADE_WITH = Table(
+    "made_with",
+    "The settings with which the present rows of an asset's partition were made, where what follows has to know them.",
+    {
+        "asset": Column(pl.String, "Name of the asset"),
+        "partition": Column(pl.String, "Key of the partition"),
+        "settings": Column(pl.String, "These settings, as JSON; empty while rows of other settings are replaced"),
+    },
+    ("asset", "partition"),
+)
 SCORED_QUESTIONS = Table(
     "scored_questions", "Every question of a source that was not rejected, with its scores.", _SCORED, ("source",)
 )

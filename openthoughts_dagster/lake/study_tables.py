@@ -59,7 +59,13 @@ ARM_STUDENTS = Table(
 ARM_SCORES = Table(
     "arm_scores",
     "One item of a benchmark: the score of an arm's student with one seed.",
-    _STUDENT | _own(BENCHMARK_SCORES, "source", "teacher"),
+    _STUDENT
+    | _own(BENCHMARK_SCORES, "source", "teacher")
+    | {
+        "fingerprint": Column(
+            pl.String, "Fingerprint of the student that was scored; null in older rows", nullable=True, since=4
+        )
+    },
     ("arm_student",),
 )
 STUDY_VERSIONS = Table(
@@ -71,6 +77,12 @@ STUDY_VERSIONS = Table(
         "number": Column(pl.Int64, "Counts the versions of the study, from 1"),
         "definition": Column(pl.String, "What it asked, as JSON"),
         "frozen_at": Column(_TIME, "When its first student started, UTC"),
+        "settings": Column(
+            pl.String,
+            "Hash of all settings that decide its students, decontamination and sources too; null in older rows",
+            nullable=True,
+            since=2,
+        ),
     },
     ("study",),
 )

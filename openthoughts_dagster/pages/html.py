@@ -18,7 +18,9 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } h3 { font-size: 1rem }
 .lead { font-size: 1.15rem; font-weight: 600 } .note { color: #555 }
 table { border-collapse: collapse } th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-td { white-space: nowrap } th:first-child, td:first-child { text-align: left } td.long { white-space: normal }
+td { white-space: nowrap } th:first-child, td:first-child { text-align: left }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 14rem }
+td.long { white-space: normal }
 .texts td, .texts th { text-align: left; vertical-align: top }
 pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere }
 section { border-top: 1px solid #ddd; padding: .4rem 0 } section[hidden] { display: none }

@@ -1,7 +1,7 @@
 """Checks that the names in a recipe's studies refer to something; reads the raw document, as cross_references does."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from openthoughts_dagster.recipe.studies import MOST_STUDENTS
@@ -34,7 +34,7 @@ def study_problems(document: Mapping[str, Any]) -> list[str]:
     ]
     for study in studies:
         problems += _metric_problems(study, document)
-        problems += _grid_problems(study, document)
+        problems += _size_problems(study, document)
         problems += _currency_problems(study, document)
         asked = _get_field(study.get("base"), "sources")
         for where, settings in _settings(study):
@@ -124,40 +124,72 @@ def _may_have_tests(source: Mapping[str, Any]) -> bool:
     return kept is None or _get_field(columns, "answer") is not None or "tests" in kept or kept >= _CHECK
 
 
-def _grid_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse a grid of too many students, with what it would ask of its teacher at most."""
-    grid, base = study.get("grid"), study.get("base")
-    if not isinstance(grid, Mapping) or not all(isinstance(values, list) and values for values in grid.values()):
+def _size_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a study of too many students, with what it would ask of its teachers at most."""
+    grid, arms, seeds = study.get("grid"), study.get("arms"), study.get("seeds", 3)
+    if not isinstance(seeds, int) or isinstance(seeds, bool):
         return
-    arms, seeds = math.prod(map(len, grid.values())), study.get("seeds", 3)
-    if not isinstance(seeds, int) or arms * seeds <= MOST_STUDENTS:
+    if isinstance(arms, Mapping) and arms:
+        declared, count, asked = "arms", len(arms), [_asked_of(arm, study, document) for arm in arms.values()]
+    elif isinstance(grid, Mapping) and grid and all(isinstance(values, list) and values for values in grid.values()):
+        # Not its arms one by one, of which there may be millions: each value is in equally many of them.
+        declared, count = "grid", math.prod(map(len, grid.values()))
+        asked = [_asked_of_grid(grid, count, teacher, study, document) for teacher in grid.get("teacher", [None])]
+    else:
         return
-    means = []
-    for name, fallback in (("questions", None), ("answers_per_question", document.get("answers_per_question", 16))):
-        values = grid.get(name) or [_get_field(base, name) or fallback]
-        numbers = [value for value in values if isinstance(value, int)]
-        means.append(sum(numbers) / len(numbers) if len(numbers) == len(values) else None)
-    questions, answers = means
-    asked = None if questions is None or answers is None else arms * questions * answers
-    shown = "an unknown number of completions" if asked is None else f"{asked:,.0f} completions at most"
+    if count * seeds <= MOST_STUDENTS:
+        return
+    known = [completions for completions, _ in asked if completions is not None]
+    total = sum(known) if len(known) == len(asked) else None
+    shown = "an unknown number of completions" if total is None else f"{total:,.0f} completions at most"
     yield (
-        f"studies.{study.get('name')}.grid: makes {arms:,} arms, with {seeds} seeds {arms * seeds:,} students; at most "
-        f"{MOST_STUDENTS} are trained for one study. It would ask for {shown}, {_grid_price(study, document, asked)}. "
-        "Take fewer values or seeds, or split it into several studies"
+        f"studies.{study.get('name')}.{declared}: makes {count:,} arms, with {seeds:,} seeds {count * seeds:,} "
+        f"students; at most {MOST_STUDENTS} are trained for one study. It would ask for {shown}, "
+        f"{_price_of(asked, document)}. Take fewer {'values' if declared == 'grid' else 'arms'} or seeds, or split it "
+        "into several studies"
     )
 
 
-def _grid_price(study: Mapping[str, Any], document: Mapping[str, Any], completions: float | None) -> str:
-    """Say what completions cost by the price of the study's teacher and the tokens that the recipe expects."""
-    teachers = [entry for entry in _as_list(document.get("teachers")) if isinstance(entry, Mapping)]
-    chosen = _get_field(study.get("base"), "teacher") or (teachers[0].get("name") if teachers else None)
-    teacher = next((entry for entry in teachers if entry.get("name") == chosen), {})
-    each = _get_field(teacher.get("price"), "completion_million")
-    tokens = _get_field(teacher.get("expected"), "completion_tokens")
-    if completions is None or not isinstance(each, int | float) or not isinstance(tokens, int):
-        return "at an unknown price"
-    currency = _get_field(teacher.get("price"), "currency") or "USD"
-    return f"about {completions * tokens / 1e6 * each:,.2f} {currency} for the tokens of {chosen}'s answers"
+def _asked_of(arm: Any, study: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Return the completions of one arm, None if they are not known, and the name of its teacher."""
+    base = study.get("base")
+    questions, answers, teacher = (
+        _get_field(arm, name) or _get_field(base, name) for name in ("questions", "answers_per_question", "teacher")
+    )
+    answers = answers or document.get("answers_per_question", 16)
+    known = isinstance(questions, int) and isinstance(answers, int)
+    return questions * answers if known else None, str(teacher or next(iter(_names_of(document, "teachers")), ""))
+
+
+def _asked_of_grid(
+    grid: Mapping[str, Any], arms: int, teacher: Any, study: Mapping[str, Any], document: Mapping[str, Any]
+) -> tuple[float | None, str]:
+    """Return the completions of all arms of a grid that one teacher answers, and its name."""
+    _, name = _asked_of({"teacher": teacher}, study, document)
+    means = []
+    for setting, fallback in (("questions", None), ("answers_per_question", document.get("answers_per_question", 16))):
+        values = grid.get(setting) or [_get_field(study.get("base"), setting) or fallback]
+        if not all(isinstance(value, int) for value in values):
+            return None, name
+        means.append(sum(values) / len(values))
+    return math.prod(means) * arms / len(grid.get("teacher", [None])), name
+
+
+def _price_of(asked: Sequence[tuple[float | None, str]], document: Mapping[str, Any]) -> str:
+    """Say what completions cost by the prices of their teachers and the tokens that the recipe expects."""
+    teachers = {str(_get_field(entry, "name")): entry for entry in _as_list(document.get("teachers"))}
+    sums: dict[str, float] = {}
+    for completions, name in asked:
+        price = _get_field(teachers.get(name), "price")
+        each = _get_field(price, "completion_million")
+        tokens = _get_field(_get_field(teachers.get(name), "expected"), "completion_tokens")
+        if completions is None or not isinstance(each, int | float) or not isinstance(tokens, int):
+            return "at an unknown price"
+        currency = str(_get_field(price, "currency") or "USD")
+        sums[currency] = sums.get(currency, 0.0) + completions * tokens / 1e6 * each
+    names = ", ".join(dict.fromkeys(name for _, name in asked))
+    shown = " and ".join(f"{money:,.2f} {currency}" for currency, money in sorted(sums.items()))
+    return f"about {shown} for the tokens of {names}'s answers"
 
 
 def _currency_problems(study: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:

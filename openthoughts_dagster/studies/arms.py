@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from openthoughts_dagster import evaluation
-from openthoughts_dagster.lake import Lake, value_hash
-from openthoughts_dagster.recipe import AnswerFilter, Recipe, Student, Teacher, identity_of
+from openthoughts_dagster.lake import Lake
+from openthoughts_dagster.recipe import AnswerFilter, Recipe, Student, Teacher
 from openthoughts_dagster.recipe.arm_settings import shares_problem, student_of_arm, teacher_of_arm
 from openthoughts_dagster.recipe.studies import ArmSettings, BestSources, Study
 
@@ -131,26 +131,6 @@ def arms_of(recipe: Recipe, lake: Lake, study: Study) -> Iterator[Arm]:
     """
     for name, settings in study.variants().items():
         yield _decide_arm(recipe, lake, study, name, settings)
-
-
-def study_version(recipe: Recipe, study: Study) -> str:
-    """Return a short hash of what a study asks: question, arms, seeds, metric, and the settings of the recipe.
-
-    A report never mixes students of different versions, because they answer different questions. If the sources come
-    from a ranking, the ranking is not part of the hash.
-    """
-    asked = {
-        "study": identity_of(study),
-        "student": identity_of(recipe.student),
-        "teachers": {teacher.name: identity_of(teacher) for teacher in recipe.teachers},
-        "domains": {name: identity_of(domain) for name, domain in recipe.domains.items()},
-        "evaluation": identity_of(recipe.evaluation),
-        "samples": recipe.answers_per_question,
-        "filter": identity_of(recipe.answer_filter),
-    }
-    if recipe.seed != Recipe.model_fields["seed"].default:  # at its default it is what older versions were made with
-        asked["seed"] = recipe.seed
-    return value_hash(asked)[:8]
 
 
 def _decide_arm(recipe: Recipe, lake: Lake, study: Study, name: str, settings: ArmSettings) -> Arm:

@@ -21,7 +21,6 @@ from openthoughts_dagster.evaluation.statistics.crossed import (
 
 _MOST_SEEDS = 100
 _MOST_TIMES_ITEMS = 100
-_AT_ONCE = 200  # resamples in memory
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ class Estimated:
         """Return the two-sided p-value of the hypothesis that the mean is 0."""
         return self.parts.p_value()
 
-    def equivalence_p_value(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests that the mean is beyond `margin`."""
-        return self.parts.equivalence_p_value(margin)
+    def equivalence_p_value(self, margin: float, largest: float = 1.0) -> float:
+        """Return the p-value of two one-sided tests that the mean is beyond `margin`; no value is above `largest`."""
+        return self.parts.equivalence_p_value(margin, largest)
 
 
 @dataclass(frozen=True)
@@ -135,15 +134,17 @@ def compare_arms(
     labels = {" - ".join(pair): pair for pair in pairs}
     found = {label: estimate_mean(arms[first] - arms[second], sizes) for label, (first, second) in labels.items()}
     p_values = holm_adjusted({label: estimate.p_value() for label, estimate in found.items()})
+    # Of scores from 0 to 1 no difference is above 1; of z-scores it may be.
+    largest = max(1.0, max(part.max() for part in arms.values()) - min(part.min() for part in arms.values()))
     equivalent = holm_adjusted(
-        {label: estimate.equivalence_p_value(margin) if margin else None for label, estimate in found.items()}
+        {label: estimate.equivalence_p_value(margin, largest) if margin else None for label, estimate in found.items()}
     )
     comparisons = [
         Comparison(
             first=first,
             second=second,
             difference=found[label],
-            p_holm=float(p_values[label] or 0.0),
+            p_holm=1.0 if (p := p_values[label]) is None else p,
             p_equivalent=equivalent[label],
             detectable=_detectable(found[label].parts, alpha / len(pairs)),
             seeds_needed=seeds_to_find(found[label].parts, alpha / len(pairs)),
@@ -185,42 +186,6 @@ def items_to_find(difference: CrossedVariance, alpha: float = 0.05) -> int | Non
     return math.ceil(times[at] * difference.sizes.sum()) if at < len(times) else None
 
 
-def chance_among_best(
-    arms: Mapping[str, Scores],
-    best: int = 1,
-    resamples: int = 2_000,
-    seed: int = 0,
-    sizes: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """Return how often each arm is among the best when items and seeds are resampled.
-
-    Of n seeds, and of n items of a benchmark, n - 1 are drawn with replacement: drawing n of few would understate how
-    much they vary (Rao and Wu 1988). All arms get the same seeds and items, because they are compared in pairs.
-
-    Args:
-        arms: Scores by name, seeds x items, the same seeds and items in the same order.
-        best: The number of arms that count as the best.
-        resamples: How often items and seeds are drawn with replacement.
-        seed: Seed of the resampling, so that the same scores give the same result.
-        sizes: The number of items of each benchmark, which have equal weights; all are of one benchmark when None.
-
-    Returns:
-        A share of the resamples by arm; they sum to `best`. With one seed it is about items alone.
-    """
-    generator, names = np.random.default_rng(seed), list(arms)
-    seeds, items = arms[names[0]].shape
-    counts, means = [items] if sizes is None else list(sizes), np.empty((resamples, len(names)))
-    for start in range(0, resamples, _AT_ONCE):
-        block = means[start : start + _AT_ONCE]
-        drawn = _draw_shares(generator, seeds, len(block))
-        weights = np.concatenate([_draw_shares(generator, n, len(block)) / len(counts) for n in counts], axis=1)
-        for column, name in enumerate(names):
-            block[:, column] = np.einsum("rs,rs->r", drawn, weights @ arms[name].T)
-    # ties, such as those of two arms that solve everything, are broken at random
-    order = np.argsort(-(means + generator.uniform(0, 1e-12, means.shape)), axis=1)[:, :best]
-    return {name: float((order == column).any(axis=1).mean()) for column, name in enumerate(names)}
-
-
 def z_scores(arms: Mapping[str, Scores], sizes: Sequence[int]) -> dict[str, Scores]:
     """Convert each arm's scores on several benchmarks to z-scores.
 
@@ -243,12 +208,6 @@ def z_scores(arms: Mapping[str, Scores], sizes: Sequence[int]) -> dict[str, Scor
             apart = spread > 1e-9  # below it the means differ by their rounding
             converted[name].append((own[number] - means.mean()) / spread if apart else np.zeros_like(own[number]))
     return {name: np.concatenate(own, axis=1) for name, own in converted.items()}
-
-
-def _draw_shares(generator: np.random.Generator, count: int, resamples: int) -> Scores:
-    """Draw one less than `count` things with replacement, and return the share of each: resamples x count."""
-    draws = max(1, count - 1)
-    return generator.multinomial(draws, np.full(count, 1 / count), size=resamples) / draws
 
 
 def _would_find(difference: CrossedVariance, seeds: int, times_items: float, alpha: float) -> bool:

@@ -56,8 +56,13 @@ def _decide_for_simplest(
             return f"{name} is no worse than {best} by more than {_margin(study)} ({shown}).", name
         if comparison.p_holm >= ALPHA:
             unknown.append(name)
-    simpler = f" This design cannot tell whether {', '.join(unknown)} would do as well." if unknown else ""
-    return f"{best} is the first arm that no other beats by more than the margin.{simpler}", best
+    before = ", and no arm before it is shown to be as good within the margin" if names.index(best) else ""
+    sentence = f"{best} has the highest score{before}."
+    if unknown:
+        sentence += f" This design cannot tell whether {', '.join(unknown)} would do as well."
+    if later := [c.second for c in against_best.values() if _is_open(c) and c.second not in unknown]:
+        sentence += f" It cannot be told apart from {', '.join(later)}, and is taken because it comes first."
+    return sentence, best
 
 
 def _describe_remedy(unclear: Sequence[Comparison]) -> str:
@@ -81,11 +86,13 @@ def _describe_remedy(unclear: Sequence[Comparison]) -> str:
 def undecided_arms(arms: Mapping[str, Estimated], comparisons: Sequence[Comparison]) -> list[str]:
     """Return the arms that are neither worse than the best one nor equal to it within the margin."""
     best = min(arms, key=lambda name: -arms[name].mean)
-    return [
-        c.second
-        for c in comparisons
-        if c.first == best and c.p_holm >= ALPHA and (c.p_equivalent is None or c.p_equivalent >= ALPHA)
-    ]
+    return [c.second for c in comparisons if c.first == best and _is_open(c)]
+
+
+def _is_open(comparison: Comparison) -> bool:
+    """Whether two arms are neither told apart nor shown to be equal within the margin."""
+    equivalent = comparison.p_equivalent is not None and comparison.p_equivalent < ALPHA
+    return comparison.p_holm >= ALPHA and not equivalent
 
 
 def score_text(study: Study, value: float, sign: str = "") -> str:

@@ -1,6 +1,7 @@
 """Writes a study's report as one HTML file that needs no network."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 
 import polars as pl
 
@@ -14,6 +15,8 @@ from openthoughts_dagster.studies.costs import format_completion_costs, format_t
 from openthoughts_dagster.studies.decision import best_text, needed_text, p_value, score_text, score_unit
 from openthoughts_dagster.studies.results import StudyResult
 
+_LABEL = 36  # characters of a line of an arm's name beside the plot
+
 
 def study_report(
     recipe: Recipe,
@@ -23,6 +26,7 @@ def study_report(
     older: Sequence[str] = (),
     costs: pl.DataFrame | None = None,
     leaks: ArmLeaks | None = None,
+    doubts: Sequence[str] = (),
 ) -> str:
     """Return the report as HTML. Every text from the recipe or the tables is escaped.
 
@@ -34,6 +38,7 @@ def study_report(
         older: Decisions of older versions, as sentences.
         costs: What the arms took, as `arm_costs` returns it; the report says nothing of it when None.
         leaks: The training questions that leak from benchmarks; the report says nothing of them when None.
+        doubts: Sentences about best sources that an arm takes although chance may have decided which ones these are.
     """
     return page(
         study.name,
@@ -44,6 +49,7 @@ def study_report(
         _format_missing(result.missing),
         heading("Arms"),
         _plot_scores(study, result.arms),
+        note(_explain_scores(study, result.arms)),
         table(_arm_cells(study, result.arms)),
         *_format_reported(study),
         heading("Differences"),
@@ -57,6 +63,7 @@ def study_report(
         heading("What was held equal"),
         paragraph(_describe_match(study, result.arms)),
         paragraph(leaks.says() if leaks else ""),
+        *(note(f"{doubt}.") for doubt in doubts),
         *_format_costs(costs),
         heading("What to change in the recipe"),
         *_format_adoption(recipe, study, result.winner),
@@ -73,6 +80,16 @@ def _format_missing(keys: Sequence[str]) -> Html:
 
 def _only_items(arms: pl.DataFrame) -> str:
     return "" if int(arms["seeds"].min() or 0) > 1 else ". One seed: errors and p-values are over items only"  # type: ignore[arg-type]
+
+
+def _explain_scores(study: Study, arms: pl.DataFrame) -> str:
+    whose = "items and seeds" if int(arms["seeds"].min() or 0) > 1 else "items only (one seed)"  # type: ignore[arg-type]
+    chance = "is the best" if study.best == 1 else f"is among the best {study.best}"
+    return (
+        f"Scores are {study.metric} in {score_unit(study)}, with standard errors; the bars are two standard errors "
+        f"over {whose}, the thin lines over items alone. '{best_text(study).capitalize()}' is the probability that an "
+        f"arm {chance}. Rows, tokens and steps are of one student."
+    )
 
 
 def _arm_cells(study: Study, arms: pl.DataFrame) -> Iterable[Mapping[str, str]]:
@@ -131,12 +148,13 @@ def reported_cells(study: Study) -> list[dict[str, str]]:
 
 def _comparison_cells(study: Study, rows: pl.DataFrame) -> Iterable[Mapping[str, str]]:
     for row in rows.iter_rows(named=True):
+        beyond = row["p_equivalent"]
         yield {
             "arms": f"{row['first']} - {row['second']}",
             "difference": score_text(study, row["difference"], "+"),
             "±": score_text(study, row["error"]),
             "p": p_value(row["p_holm"]).removeprefix("= "),
-            "p beyond margin": "" if row["p_equivalent"] is None else p_value(row["p_equivalent"]).removeprefix("= "),
+            **({"p beyond margin": p_value(beyond).removeprefix("= ")} if beyond is not None else {}),
             "could see": score_text(study, row["detectable"]),
             "seeds needed": needed_text(row["seeds_needed"]),
             "items needed": needed_text(row["items_needed"]),
@@ -145,7 +163,10 @@ def _comparison_cells(study: Study, rows: pl.DataFrame) -> Iterable[Mapping[str,
 
 def _version_cells(versions: pl.DataFrame) -> Iterable[Mapping[str, str]]:
     for row in versions.sort("number").iter_rows(named=True):
-        yield {"version": f"{row['number']} ({row['version']})", "first student": f"{row['frozen_at']:%Y-%m-%d %H:%M}"}
+        yield {
+            "version": f"{row['number']} ({row['version']})",
+            "first student": f"{row['frozen_at']:%Y-%m-%d %H:%M} UTC",
+        }
 
 
 def _describe_match(study: Study, arms: pl.DataFrame) -> str:
@@ -169,15 +190,16 @@ def _format_adoption(recipe: Recipe, study: Study, winner: str | None) -> Sequen
 
 
 def _plot_scores(study: Study, arms: pl.DataFrame) -> Html:
-    """Plot the scores as SVG with the 95% intervals over items and seeds and, thinner, over items alone."""
-    made, axes = new_figure(0.6 + 0.36 * arms.height)
-    scale = 1 if study.metric == "z_mean" else 100
-    names, scores = arms["arm_name"].to_list()[::-1], [scale * value for value in arms["score"].to_list()[::-1]]
-    both = [1.96 * scale * value for value in arms["error"].to_list()[::-1]]
-    items = [1.96 * scale * value for value in arms["error_items"].to_list()[::-1]]
-    axes.errorbar(scores, names, xerr=both, fmt="none", ecolor="#9db7d5", elinewidth=5)
-    axes.errorbar(scores, names, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
-    axes.set_xlabel(
-        f"{study.metric}, {score_unit(study)} (bars: 1.96 standard errors over items and seeds; thin: items alone)"
-    )
+    """Plot the scores as SVG with two standard errors over items and seeds and, thinner, over items alone."""
+    labels = ["\n".join(wrap(name, _LABEL)) for name in arms["arm_name"].to_list()[::-1]]
+    made, axes = new_figure(0.6 + sum(0.2 + 0.16 * (1 + label.count("\n")) for label in labels))
+    scale, places = 1 if study.metric == "z_mean" else 100, list(range(arms.height))
+    scores = [scale * value for value in arms["score"].to_list()[::-1]]
+    both = [2 * scale * value for value in arms["error"].to_list()[::-1]]
+    items = [2 * scale * value for value in arms["error_items"].to_list()[::-1]]
+    axes.errorbar(scores, places, xerr=both, fmt="none", ecolor="#9db7d5", elinewidth=5)
+    axes.errorbar(scores, places, xerr=items, fmt="o", color="#20446e", ecolor="#20446e", elinewidth=1.5)
+    axes.set_yticks(places, labels)
+    axes.margins(y=0.5 / (1 + arms.height))
+    axes.set_xlabel(f"{study.metric}, {score_unit(study)}")
     return figure(made)

@@ -1,9 +1,7 @@
 """The result of a study: arms with their errors, comparisons of pairs, and the decision."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -17,22 +15,22 @@ from openthoughts_dagster.lake import (
     COMPLETIONS,
     STUDY_COMPARISONS,
     STUDY_RESULTS,
-    STUDY_VERSIONS,
     Lake,
 )
-from openthoughts_dagster.recipe import Recipe, identity_of
+from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
-from openthoughts_dagster.studies.arms import StudyError, study_version
+from openthoughts_dagster.studies.arms import StudyError
+from openthoughts_dagster.studies.chances import chance_among_best
 from openthoughts_dagster.studies.comparison import (
     Comparison,
     Estimated,
-    chance_among_best,
     compare_arms,
     estimate_mean,
     z_scores,
 )
 from openthoughts_dagster.studies.contamination import ArmLeaks
 from openthoughts_dagster.studies.decision import ALPHA, decide, undecided_arms
+from openthoughts_dagster.studies.versions import current_version
 
 
 @dataclass(frozen=True)
@@ -62,37 +60,9 @@ class StudyResult:
         return replace(self, arms=self.arms.with_columns(leaked_questions=column))
 
 
-def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
-    """Record the definition of a study when its first student starts.
-
-    A version that is recorded already is not changed. A changed study gets the next number, and the students of older
-    versions keep theirs.
-
-    Returns:
-        The hash of the version.
-    """
-    version = study_version(recipe, study)
-
-    def add(known: pl.DataFrame) -> pl.DataFrame:
-        if version in known["version"].to_list():
-            return known
-        row = {
-            "study": study.name,
-            "version": version,
-            "number": max([0, *known["number"]]) + 1,
-            "definition": json.dumps(identity_of(study), default=str, ensure_ascii=False),
-            "frozen_at": datetime.now(UTC),
-        }
-        return pl.concat([known, pl.DataFrame([row], schema=STUDY_VERSIONS.schema)])
-
-    # Not appended: of two runs that start a study at once each would add the version, and it would stand there twice.
-    lake.update(STUDY_VERSIONS, add, study=study.name)
-    return version
-
-
 def decision_of(lake: Lake, recipe: Recipe, study: Study) -> str:
     """The decision of a study as it is asked now; empty where there is none, whatever older versions decided."""
-    own = lake.scan(STUDY_RESULTS, study=study.name).filter(version=study_version(recipe, study))
+    own = lake.scan(STUDY_RESULTS, study=study.name).filter(version=current_version(lake, recipe, study))
     decided = own.select("decision").unique().collect()["decision"]
     return str(decided[0]) if len(decided) else ""
 
@@ -112,27 +82,39 @@ def study_result(lake: Lake, recipe: Recipe, study: Study, version: str | None =
     Raises:
         StudyError: Fewer than two arms are scored, or they share no benchmark item.
     """
-    version = version or study_version(recipe, study)
-    scores = lake.scan(ARM_SCORES).filter(study=study.name, version=version).collect()
-    matrices, missing = _read_matrices(scores, recipe, study)
+    version = version or current_version(lake, recipe, study)
+    scores = _read_scores(lake, study, version)
+    matrices, missing, left_out = _read_matrices(scores, recipe, study)
     metric, sizes = _metric(matrices, study)
     comparisons = compare_arms(metric, study.margin, ALPHA, sizes)
     estimates = {arm: estimate_mean(own, sizes) for arm, own in metric.items()}
     chances = chance_among_best(metric, min(study.best, len(metric)), sizes=sizes)
     arms = _arm_rows(lake, study, version, estimates, chances)
     decision, winner = decide(study, estimates, comparisons)
+    decision += left_out
     unknown = pl.lit(None, dtype=pl.Int64)
     arms = arms.with_columns(decision=pl.lit(decision), leaked_questions=unknown).select(list(STUDY_RESULTS.columns))
-    unclear = [] if winner is not None else undecided_arms(estimates, comparisons)
+    best = max(estimates, key=lambda arm: estimates[arm].mean)
+    # An arm that is taken for its simplicity is shown to be as good; the best one may only seem to be the best.
+    unclear = undecided_arms(estimates, comparisons) if winner in (None, best) else []
     return StudyResult(arms, _comparison_rows(study, version, comparisons), decision, winner, unclear, missing)
+
+
+def _read_scores(lake: Lake, study: Study, version: str) -> pl.DataFrame:
+    """Read the scores of a version's students, without those of students that were trained anew since."""
+    scores = lake.scan(ARM_SCORES).filter(study=study.name, version=version)
+    students = lake.scan(ARM_STUDENTS).filter(study=study.name).select("arm_student", present="fingerprint")
+    stale = pl.col("fingerprint").ne(pl.col("present")).fill_null(False)  # older rows do not name their student
+    return scores.join(students, on="arm_student", how="left").filter(~stale).drop("present").collect()
 
 
 def _read_matrices(
     scores: pl.DataFrame, recipe: Recipe, study: Study
-) -> tuple[dict[str, dict[str, Scores]], list[str]]:
+) -> tuple[dict[str, dict[str, Scores]], list[str], str]:
     """Return each arm's scores on each benchmark, seeds x items, for the items that every student answered.
 
-    Held-out benchmarks are left out, so that they decide nothing.
+    Held-out benchmarks are left out, so that they decide nothing. The students without scores come second, and third a
+    sentence about items that only some of the students answered; it is empty if there are none.
     """
     held_out = [benchmark.name for benchmark in recipe.evaluation.benchmarks if benchmark.role == "held_out"]
     scores = scores.filter(~pl.col("benchmark").is_in(held_out))
@@ -143,7 +125,8 @@ def _read_matrices(
     if len(scored) < 2:
         raise StudyError(
             f"study {study.name}: {len(scored)} of its {len(study.variants())} arms are scored, and a comparison needs "
-            f"two: materialize arm_scores of {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+            f"two: materialize arm_student and arm_scores of {', '.join(missing[:3])}"
+            f"{' ...' if len(missing) > 3 else ''} (the job study_students), where equal students are not trained again"
         )
     # Only seeds that every arm has are compared, so that students differ only by their arm.
     shared = sorted(set.intersection(*scored.values()))
@@ -157,6 +140,7 @@ def _read_matrices(
         raise StudyError(
             f"study {study.name}: its students share no benchmark item: materialize arm_scores of all of them again"
         )
+    _require_equal_references(rows, recipe, study)
     matrices: dict[str, dict[str, Scores]] = {arm: {} for arm in scored}
     for benchmark in common["benchmark"].unique().sort():
         items = common.filter(benchmark=benchmark)["item"].sort()
@@ -164,7 +148,33 @@ def _read_matrices(
         wide = asked.pivot("arm_student", index="item", values="score", aggregate_function="mean").sort("item")
         for arm, keys in keys_of.items():
             matrices[arm][benchmark] = wide.select(keys).to_numpy().T.astype(np.float64)
-    return matrices, missing
+    return matrices, missing, _describe_left_out(rows, common)
+
+
+def _describe_left_out(rows: pl.DataFrame, common: pl.DataFrame) -> str:
+    """Say how many items are not compared because a student has no score on them, and which benchmarks that takes."""
+    every = rows.select("benchmark", "item").unique()
+    if every.height == common.height:
+        return ""
+    gone = sorted(set(every["benchmark"]) - set(common["benchmark"]))
+    whole = f", among them all of {', '.join(gone)}" if gone else ""
+    return (
+        f" {every.height - common.height:,} of {every.height:,} items are not compared, because some students have no "
+        f"score on them{whole}: materialize arm_scores again."
+    )
+
+
+def _require_equal_references(rows: pl.DataFrame, recipe: Recipe, study: Study) -> None:
+    """Check that no file of a benchmark has got other answers since some of the students were scored."""
+    files = [benchmark.name for benchmark in recipe.evaluation.benchmarks if benchmark.kind == "file"]
+    known = rows.filter(pl.col("benchmark").is_in(files)).group_by("benchmark", "item")
+    changed = known.agg(pl.col("reference").drop_nulls().n_unique()).filter(pl.col("reference") > 1)
+    if changed.height:
+        raise StudyError(
+            f"study {study.name}: {changed.height:,} items of {changed['benchmark'][0]} have another reference "
+            "answer for some of its students, because the file was changed in between: materialize arm_scores of all "
+            "of them again; what they answered is there already"
+        )
 
 
 def _metric(matrices: dict[str, dict[str, Scores]], study: Study) -> tuple[dict[str, Scores], list[int]]:

@@ -10,8 +10,8 @@ from scipy import stats
 
 from openthoughts_dagster.evaluation.statistics import holm_adjusted, mean_over_benchmarks, mean_over_items_and_seeds
 from openthoughts_dagster.evaluation.statistics.crossed import CrossedVariance
+from openthoughts_dagster.studies.chances import chance_among_best
 from openthoughts_dagster.studies.comparison import (
-    chance_among_best,
     compare_arms,
     estimate_mean,
     items_to_find,
@@ -121,6 +121,8 @@ def test_arms_without_any_spread_are_as_certain_as_their_items_are_many() -> Non
         assert (comparison.difference.mean, comparison.p_holm) == (0.0, 1.0)
         assert comparison.p_equivalent == pytest.approx(equivalent)
         assert comparison.seeds_needed is None and comparison.items_needed is None
+        far = compare_arms({"a": perfect, "b": perfect.copy(), "c": perfect * -9}, margin=0.1)  # as z-scores may be
+        assert far[-1].p_equivalent == pytest.approx(min(1, 3 * 0.99**items))
         [apart] = compare_arms({"a": perfect, "b": perfect * 0.9}, margin=0.01)  # the same difference on every item
         assert apart.p_holm == pytest.approx(2.0 ** (1 - items)) and apart.p_equivalent == 1
 
@@ -220,7 +222,14 @@ def test_the_chance_of_being_the_best_is_that_of_the_paired_difference() -> None
     assert chance_among_best({"a": better, "b": better - 0.01}, resamples=300)["a"] == 1
     spread = np.array([[0.2], [-0.1], [0.05]]) + np.zeros((3, 200))
     chance = chance_among_best({"a": spread, "b": spread * 0})["a"]
-    assert chance == pytest.approx(6 / 9, abs=0.03)  # of two drawn seeds, those of -0.1 with -0.1 or 0.05 are below 0
+    assert chance == pytest.approx(stats.t.cdf(0.05 / np.std([0.2, -0.1, 0.05], ddof=1) * 3**0.5, 2), abs=0.02)
+    for count in (1, 3):
+        arms = _study(np.random.default_rng(13), 0.05, count, seed_spread=0.01)
+        p = estimate_mean(arms["b"] - arms["a"]).p_value()
+        assert 0.02 < p < 0.5 and chance_among_best(arms)["b"] == pytest.approx(1 - p / 2, abs=0.02)
+    alike = {"a": items + seeds, "b": items + seeds, "c": items + seeds - 0.5}
+    two = chance_among_best(alike, best=2)
+    assert two == {"a": 1.0, "b": 1.0, "c": 0.0} and chance_among_best(alike)["a"] == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_missing_score_is_an_error_and_not_a_zero() -> None:

@@ -8,6 +8,12 @@ import polars as pl
 import pytest
 import yaml
 
+from openthoughts_dagster.defs.check_rules import (
+    Partition,
+    best_sources_are_told_apart,
+    release_sources_are_told_apart,
+)
+from openthoughts_dagster.evaluation import doubts_about_best
 from openthoughts_dagster.lake import DEDUPED_QUESTIONS, SOURCE_RANKING, Lake, text_hash
 from openthoughts_dagster.recipe import Recipe, RecipeError, load_recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
@@ -65,6 +71,7 @@ def _recipe(folder: Path, study: dict[str, Any]) -> Recipe:
             {"base": {}, "arms": None, "grid": {"questions": list(range(1, 60)), "answers_per_question": [1, 3]}},
             r"s\.grid: makes 118 arms, with 2 seeds 236 students; .* 7,080 completions at most, at an unknown price",
         ),
+        ({"seeds": 101}, r"s\.arms: makes 2 arms, with 101 seeds 202 students; at most 200 .* 120 completions at most"),
         ({"arms": {"a": {"questionss": 5}}}, r"questionss: is not a setting here; did you mean 'questions'"),
         ({"decision": "simplest_within_margin"}, "margin"),
         (
@@ -79,6 +86,30 @@ def test_a_study_that_cannot_be_run_is_refused_with_the_recipe(
     study = {name: value for name, value in (STUDY | changes).items() if value is not None}
     with pytest.raises(RecipeError, match=says):
         _recipe(tmp_path, study)
+
+
+def test_a_study_of_too_many_students_is_refused_with_its_price_whatever_declares_them() -> None:
+    paid: dict[str, Any] = {"price": {"completion_million": 2.0}, "expected": {"completion_tokens": 500}}
+    teachers = [{"name": "dear"} | paid, {"name": "cheap"} | paid | {"price": {"completion_million": 1.0}}]
+    recipe: dict[str, Any] = {"teachers": teachers, "answers_per_question": 4}
+    arms = {f"a{n}": {"questions": n, "teacher": "dear" if n % 2 else "cheap"} for n in range(1, 101)}
+    grid = {"questions": list(range(1, 101)), "teacher": ["dear", "cheap"]}
+    says: tuple[tuple[dict[str, Any], str], ...] = (
+        (
+            {"arms": arms},
+            "arms: makes 100 arms, with 3 seeds 300 students; at most 200 are trained for one study. It would ask for "
+            "20,200 completions at most, about 15.10 USD for the tokens of dear, cheap's answers. Take fewer arms",
+        ),
+        (
+            {"grid": grid},
+            "grid: makes 200 arms, with 3 seeds 600 students; at most 200 are trained for one study. It would ask for "
+            "40,400 completions at most, about 30.30 USD for the tokens of dear, cheap's answers. Take fewer values",
+        ),
+    )
+    for declared, text in says:
+        [problem] = study_problems(recipe | {"studies": [{"name": "s", **declared}]})
+        assert problem.startswith(f"studies.s.{text} or seeds")
+        assert study_problems(recipe | {"studies": [{"name": "s", **declared, "seeds": 1}]}) == []
 
 
 def test_a_limit_of_money_in_several_currencies_is_refused() -> None:
@@ -115,6 +146,31 @@ def test_a_study_that_names_a_retired_source_says_study_arm_field_value_and_reme
     lake.replace(SOURCE_RANKING, pl.DataFrame([ranked], schema=SOURCE_RANKING.schema))
     with pytest.raises(StudyError, match=r"studies\.s\.a\.sources: .*'gone'.*materialize source_ranking again"):
         arm_named(recipe, lake, "s.a")
+
+
+def test_best_sources_that_chance_or_one_seed_chose_are_said_and_stop_nothing(tmp_path: Path, lake: Lake) -> None:
+    recipe = _recipe(tmp_path, STUDY | {"base": {"sources": {"best": 1, "domains": ["math"]}}})
+    never = dict.fromkeys(SOURCE_RANKING.columns) | {"items": 1, "cells": 1, "complete": True, "domain": "math"}
+
+    def findings(**first: Any) -> list[str]:
+        rows = [
+            never | {"source": "two-digit-sums", "rank": 1, "score": 0.5} | first,
+            never | {"source": "shop-sums", "rank": 2, "score": 0.4},
+        ]
+        lake.replace(SOURCE_RANKING, pl.DataFrame(rows, schema=SOURCE_RANKING.schema))
+        assert list(arm_named(recipe, lake, "s.a").sources) == ["two-digit-sums"]
+        return doubts_about_best(lake, recipe)
+
+    places = "studies.s.a takes the best 1 of math: two-digit-sums (place 1) is{} told apart from shop-sums (place 2), "
+    doubts = findings(significant=False, p_value=0.4, seeds=3)
+    assert doubts == [f"{places.format(' not')}p = 0.4", f"{places.format(' not')}p = 0.4".replace("s.a", "s.b", 1)]
+    found = best_sources_are_told_apart(Partition(recipe, lake, {}, {}))
+    assert not found.passed and found.says == "; ".join(doubts)
+    assert release_sources_are_told_apart(Partition(recipe, lake, {"teacher": "worked"}, {})).passed  # it names its own
+    over = "p = 0.001 over items only: another training seed may reverse it"
+    assert findings(significant=True, p_value=0.001, seeds=1)[0] == places.format("") + over
+    assert findings(significant=True, p_value=0.001, seeds=3) == []
+    assert best_sources_are_told_apart(Partition(recipe, lake, {}, {})).passed
 
 
 def test_the_shipped_studies_of_openthoughts3_have_arms_and_the_papers_numbers_beside_them(

@@ -7,10 +7,17 @@ from openthoughts_dagster.defs.answer_graph import AnswerRequest, answer_graph
 from openthoughts_dagster.defs.asset_entry import AssetEntry
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import ARM_ANSWERS, ARM_QUESTIONS, COMPLETIONS, Lake
+from openthoughts_dagster.lake import ARM_ANSWERS, ARM_QUESTIONS, COMPLETIONS, Lake, begin_rows, record_settings
 from openthoughts_dagster.questions import compared_questions, curate
 from openthoughts_dagster.recipe import DomainQuestions, Recipe
-from openthoughts_dagster.studies import Arm, arm_answer_set, arm_named, arm_questions
+from openthoughts_dagster.studies import (
+    Arm,
+    arm_answer_set,
+    arm_named,
+    arm_questions,
+    arm_settings,
+    require_current_questions,
+)
 
 _DESCRIPTION = """Sampled answers of one arm's teacher to the arm's questions.
 
@@ -23,6 +30,8 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
 
     def choose_questions(lake: Lake, key: str) -> None:
         arm = arm_named(recipe, lake, key)
+        require_current_questions(lake, recipe, arm)
+        begin_rows(lake, entry.name, key, arm_settings(recipe, arm))
         chosen = arm_questions(lake, recipe, arm, lambda scored, settings: _curated(recipe, scored, settings))
         lake.replace(ARM_QUESTIONS, chosen.with_columns(arm=pl.lit(key)).select(list(ARM_QUESTIONS.columns)), arm=key)
 
@@ -37,7 +46,10 @@ def arm_answers_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
             student=arm.student,
         )
 
-    return answer_graph(entry, recipe, _DESCRIPTION, request_of, choose_questions)
+    def record(lake: Lake, key: str) -> None:
+        record_settings(lake, entry.name, key, arm_settings(recipe, arm_named(recipe, lake, key)))
+
+    return answer_graph(entry, recipe, _DESCRIPTION, request_of, choose_questions, record)
 
 
 def _curated(recipe: Recipe, scored: pl.LazyFrame, settings: DomainQuestions) -> pl.DataFrame:

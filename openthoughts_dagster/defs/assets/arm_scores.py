@@ -11,9 +11,9 @@ from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.defs.student_scoring import items_metadata, score_on_benchmarks, scores_metadata
 from openthoughts_dagster.evaluation import scores_version
-from openthoughts_dagster.lake import ARM_SCORES, ARM_STUDENTS
+from openthoughts_dagster.lake import ARM_SCORES
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.studies import arm_named
+from openthoughts_dagster.studies import arm_named, current_student
 
 
 def arm_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDefinition:
@@ -26,17 +26,18 @@ def arm_scores_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asset
     ) -> dg.MaterializeResult:
         """The scores of one student of an arm on every benchmark item, beside those of the student before training."""
         key, start, tables = context.partition_key, time.monotonic(), lake.open()
-        student = tables.scan(ARM_STUDENTS, arm_student=key).collect().row(0, named=True)
+        student = current_student(tables, recipe, key)
         arm, names = arm_named(recipe, tables, key), (entry.name, f"{student['study']}.{student['arm_name']}", key)
         scored = score_on_benchmarks(
             models, tables, recipe, arm.student, student["path"], names, context.log.info, arm.teacher.name
         )
         labels = {name: student[name] for name in ("study", "version", "arm_name")}
-        rows = scored.scores.rows(arm_student=key, **labels).with_columns(seed=pl.lit(student["seed"], dtype=pl.Int64))
+        own = {"seed": pl.lit(student["seed"], dtype=pl.Int64), "fingerprint": pl.lit(student["fingerprint"])}
+        rows = scored.scores.rows(arm_student=key, **labels).with_columns(**own)
         rows = rows.select(list(ARM_SCORES.columns))
         tables.replace(ARM_SCORES, rows, arm_student=key)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(scores_version(rows)),
+            data_version=dg.DataVersion(scores_version(rows.drop("fingerprint"))),
             metadata=scores_metadata(scored, key)
             | items_metadata(tables, ARM_SCORES, arm_student=key)
             | {"seconds": round(time.monotonic() - start, 1)},

@@ -13,7 +13,7 @@ from openthoughts_dagster.defs.student_training import student_metadata, student
 from openthoughts_dagster.evaluation import require_confinement
 from openthoughts_dagster.lake import ARM_STUDENTS
 from openthoughts_dagster.recipe import Recipe
-from openthoughts_dagster.studies import arm_named, freeze_study, question_texts, student_rows
+from openthoughts_dagster.studies import arm_named, freeze_study, question_texts, require_current_answers, student_rows
 from openthoughts_dagster.studies.arms import split_key
 
 
@@ -34,6 +34,7 @@ def arm_student_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.Asse
         arm, (_, _, seed) = arm_named(recipe, tables, key), split_key(key)
         assert seed is not None
         require_confinement(recipe.evaluation)  # a student that cannot be scored is not trained
+        require_current_answers(tables, recipe, arm)
         version = freeze_study(tables, recipe, arm.study)
         publish_training_set(tables, key, student_rows(tables, arm, seed))
         student, questions = arm.student_of(seed), question_texts(tables, arm)

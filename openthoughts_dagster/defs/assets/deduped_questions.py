@@ -14,9 +14,17 @@ from openthoughts_dagster.defs.resources import LakeResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import DEDUPED_QUESTIONS, REJECTED_QUESTIONS, SCORED_QUESTIONS, batches_hash
+from openthoughts_dagster.lake import (
+    DEDUPED_QUESTIONS,
+    REJECTED_QUESTIONS,
+    SCORED_QUESTIONS,
+    batches_hash,
+    begin_rows,
+    record_settings,
+)
 from openthoughts_dagster.questions import Curated, compared_questions, curate, duplicates_of, leaks_of
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.studies import question_settings
 
 
 def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Settings) -> dg.AssetsDefinition:
@@ -41,9 +49,12 @@ def deduped_questions_asset(entry: AssetEntry, recipe: Recipe, settings: Setting
             domain.downsample.get(source),
             settings.ray,
         )
+        settings_now = question_settings(recipe, source)
+        begin_rows(tables, entry.name, source, settings_now)
         rejected = tables.replace_batches(REJECTED_QUESTIONS, curated.rejected_batches, source=source, stage=entry.name)
         curated.require_questions()
         kept = tables.replace_batches(DEDUPED_QUESTIONS, curated.kept_batches, source=source)
+        record_settings(tables, entry.name, source, settings_now)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(batches_hash(curated.kept_batches())),
             metadata={

@@ -14,6 +14,7 @@ from openthoughts_dagster.defs.steps import resumable
 from openthoughts_dagster.evaluation import (
     Ranked,
     RankingScope,
+    doubts_about_best,
     rank_by_domain,
     reference_means,
     reported_scores,
@@ -46,7 +47,7 @@ def ranking_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.AssetsDe
         result = rank_by_domain(scores, by, RankingScope.of_recipe(recipe, scores["source"].unique()))
         rows = result.rows.select(list(written.columns))
         tables.replace(written, rows)
-        beside = _beside(tables, recipe) | (_teachers(tables, recipe) if by == "teacher" else {})
+        beside = _beside(tables, recipe) | (_teachers if by == "teacher" else _doubts)(tables, recipe)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(rows)), metadata=_metadata(result, by) | beside
         )
@@ -73,6 +74,11 @@ def _teachers(tables: Lake, recipe: Recipe) -> dict[str, Any]:
     if facts["own_score"].null_count():
         return shown | {"teachers_note": "own_score is empty until the job score_references has scored the teacher."}
     return shown
+
+
+def _doubts(tables: Lake, recipe: Recipe) -> dict[str, Any]:
+    """Make the sentences about best sources that the recipe takes although chance may have decided."""
+    return {"choices_in_doubt": "\n".join(doubts_about_best(tables, recipe)) or "none"}
 
 
 def _metadata(result: Ranked, by: By) -> dict[str, Any]:

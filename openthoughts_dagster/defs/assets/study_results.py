@@ -11,6 +11,7 @@ from openthoughts_dagster.defs.metadata import draw_bars, table
 from openthoughts_dagster.defs.resources import LakeResource, ModelsResource
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.defs.steps import resumable
+from openthoughts_dagster.evaluation import doubts_about_best
 from openthoughts_dagster.lake import STUDY_COMPARISONS, STUDY_RESULTS, STUDY_VERSIONS, Lake, frame_hash
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.studies import Study
@@ -22,6 +23,7 @@ from openthoughts_dagster.studies import (
     format_completion_costs,
     format_training_costs,
     p_value,
+    record_study_settings,
     reported_cells,
     study_named,
     study_report,
@@ -48,6 +50,7 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         """
         name, tables = context.partition_key, lake.open()
         study = study_named(recipe, name)
+        record_study_settings(tables, recipe, study)
         leaks = find_arm_leaks(tables, recipe, study)
         result = study_result(tables, recipe, study).with_leaks(leaks)
         versions = tables.scan(STUDY_VERSIONS, study=name).collect()
@@ -56,7 +59,8 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / "report.html"
         costs = arm_costs(tables, recipe, study, str(result.arms["version"][0]))
-        report.write_text(study_report(recipe, study, result, versions, older, costs, leaks))
+        doubts = doubts_about_best(tables, recipe, name, release=False)
+        report.write_text(study_report(recipe, study, result, versions, older, costs, leaks, doubts))
         [address] = models.folders.put_files(folder, [report], models.address("studies", name))
         _replace_version(tables, name, result)
         context.log.info(f"{name}: {result.decision}")
@@ -65,6 +69,7 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
             metadata={
                 "decision": result.decision,
                 "contamination": leaks.says(),
+                "sources_in_doubt": "\n".join(doubts) or "none",
                 "report": dg.MetadataValue.path(address),
                 "arms": table(result.arms.select(_SHOWN), _percentages(study, _SCORES) | _SHARES),
                 "differences": table(_shown_comparisons(result.comparisons), _percentages(study, _DIFFERENCES)),

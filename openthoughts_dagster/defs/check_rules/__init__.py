@@ -32,9 +32,11 @@ from openthoughts_dagster.defs.check_rules.release import (
 )
 from openthoughts_dagster.defs.check_rules.students import (
     beats_untrained,
+    best_sources_are_told_apart,
     checkpoint_is_whole,
     every_item_is_scored,
     loss_fell,
+    release_sources_are_told_apart,
     sources_all_ranked,
     teachers_all_ranked,
     tiny_models_are_able,
@@ -56,6 +58,7 @@ __all__ = [
     "arms_are_not_cut_off",
     "arms_can_be_told_apart",
     "beats_untrained",
+    "best_sources_are_told_apart",
     "checkpoint_is_whole",
     "costs_add_up",
     "curated_questions_are_unique",
@@ -74,6 +77,7 @@ __all__ = [
     "release_is_not_cut_off",
     "release_licences_agree",
     "release_ranks_are_decided",
+    "release_sources_are_told_apart",
     "scored_are_the_raw_questions",
     "scores_are_present",
     "sources_all_ranked",

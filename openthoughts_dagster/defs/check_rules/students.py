@@ -1,12 +1,13 @@
 """Rules about models, students, scores and rankings."""
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import polars as pl
 
 from openthoughts_dagster.defs.check_rules.partition import Finding, Partition
-from openthoughts_dagster.evaluation import OVERALL, benchmark_questions
+from openthoughts_dagster.evaluation import OVERALL, benchmark_questions, doubts_about_best
 from openthoughts_dagster.lake import (
     ARM_SCORES,
     ARM_STUDENTS,
@@ -125,6 +126,21 @@ def beats_untrained(at: Partition) -> Finding:
 def sources_all_ranked(at: Partition) -> Finding:
     """Every source of the recipe was scored with every teacher."""
     return _all_ranked(at, SOURCE_RANKING, "source", [source.name for source in at.recipe.sources])
+
+
+def best_sources_are_told_apart(at: Partition) -> Finding:
+    """Where the recipe takes the best sources, in its release or an arm, the ranking tells them apart from the next."""
+    return _told_apart(doubts_about_best(at.lake, at.recipe))
+
+
+def release_sources_are_told_apart(at: Partition) -> Finding:
+    """Where the release takes the best sources, the ranking tells them apart from the next, over several seeds."""
+    return _told_apart(doubts_about_best(at.lake, at.recipe, study=""))
+
+
+def _told_apart(doubts: Sequence[str]) -> Finding:
+    says = "; ".join(doubts) or "no choice of the best sources rests on chance or on one training seed"
+    return Finding(not doubts, says, {"choices_in_doubt": len(doubts)})
 
 
 def teachers_all_ranked(at: Partition) -> Finding:

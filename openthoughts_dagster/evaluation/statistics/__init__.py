@@ -1,6 +1,6 @@
 """Statistics of benchmark scores: estimates with errors, comparisons of students, and rankings."""
 
-from openthoughts_dagster.evaluation.statistics.best import RankingError, best_sources
+from openthoughts_dagster.evaluation.statistics.best import RankingError, best_sources, doubts_about_best
 from openthoughts_dagster.evaluation.statistics.comparisons import (
     PairedComparison,
     holm_adjusted,
@@ -35,6 +35,7 @@ __all__ = [
     "RankingScope",
     "best_sources",
     "clustered_mean",
+    "doubts_about_best",
     "errors_over",
     "holm_adjusted",
     "mean_over_benchmarks",

@@ -1,11 +1,14 @@
 """The best sources of each domain, by the table source_ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from openthoughts_dagster.lake import SOURCE_RANKING
 from openthoughts_dagster.lake.reading import LakeReader
+from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.studies import BestSources
 
 
 class RankingError(ValueError):
@@ -29,7 +32,7 @@ def best_sources(
     Raises:
         RankingError: Nothing is ranked, a domain has fewer ranked sources, or the ranking is not decided.
     """
-    ranked = lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
+    ranked = _ranked_by_domain(lake)
     wanted = list(domains or sorted(ranked["domain"].unique()))
     if not wanted:
         raise RankingError("source_ranking ranks nothing yet: materialize it, or name the sources")
@@ -50,3 +53,52 @@ def best_sources(
             )
         names += own["source"].head(count).to_list()
     return names
+
+
+def doubts_about_best(lake: LakeReader, recipe: Recipe, study: str | None = None, release: bool = True) -> list[str]:
+    """Say where a recipe takes the best sources although chance may have decided which ones these are.
+
+    Args:
+        lake: The tables.
+        recipe: The recipe with its release and its studies.
+        study: Only the arms of this study; those of all studies when None.
+        release: Whether the release counts too.
+
+    Returns:
+        A sentence for each choice whose last source the ranking cannot tell apart from the next one, or tells apart by
+        one training seed alone.
+    """
+    ranked, choices = _ranked_by_domain(lake), list(_choices(recipe, study, release))
+    return [
+        f"{where} takes the best {wanted.best} of {domain}: {doubt}"
+        for where, wanted in choices
+        for domain in wanted.domains or sorted(ranked["domain"].unique())
+        if (doubt := _doubt(ranked.filter(domain=domain).sort("rank").to_dicts(), wanted.best))
+    ]
+
+
+def _ranked_by_domain(lake: LakeReader) -> pl.DataFrame:
+    return lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
+
+
+def _choices(recipe: Recipe, study: str | None, release: bool) -> Iterator[tuple[str, BestSources]]:
+    if release and recipe.release is not None and isinstance(recipe.release.sources, BestSources):
+        yield "release.sources", recipe.release.sources
+    for each in recipe.studies:
+        for arm, settings in each.variants().items() if study in (None, each.name) else ():
+            if isinstance(settings.sources, BestSources):
+                yield f"studies.{each.name}.{arm}", settings.sources
+
+
+def _doubt(ranked: Sequence[Mapping[str, Any]], count: int) -> str:
+    """Say why the last of the best sources may not be better than the next one; empty if it is, or if all are taken."""
+    if len(ranked) <= count:
+        return ""
+    last, following = ranked[count - 1], ranked[count]
+    one = (last["seeds"] or 1) < 2
+    p = "its p-value is unknown" if last["p_value"] is None else f"p = {last['p_value']:.2g}"
+    pair = f"{last['source']} (place {count}) {{}} {following['source']} (place {count + 1}), {p}"
+    if not last["significant"]:
+        over = " over items only, with one training seed" if one else ""
+        return pair.format("is not told apart from") + over
+    return pair.format("is told apart from") + " over items only: another training seed may reverse it" if one else ""

@@ -109,15 +109,15 @@ class CrossedVariance:
             return p_value_of(self.mean, 0.0, 1.0, int(self.sizes.sum()))
         return min(1.0, 2 * self._chance_beyond(abs(self.mean)))
 
-    def equivalence_p_value(self, margin: float) -> float:
+    def equivalence_p_value(self, margin: float, largest: float = 1.0) -> float:
         """Return the p-value of two one-sided tests (Schuirmann 1987) that the mean is beyond `margin`.
 
         Without any spread it is the chance that no item shows a difference although the true mean is at the margin, for
-        differences from -1 to 1.
+        differences from -largest to largest.
         """
         within = margin - abs(self.mean)
         if self.variance <= _NOTHING**2:
-            return float(max(0.0, 1.0 - max(0.0, within)) ** self.sizes.sum())
+            return float(max(0.0, 1.0 - max(0.0, within) / largest) ** self.sizes.sum())
         return self._chance_beyond(within)
 
     def critical_value(self, alpha: float) -> float:
