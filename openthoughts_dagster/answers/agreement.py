@@ -6,16 +6,31 @@ from collections.abc import Sequence
 from openthoughts_dagster.recipe.answers import Match
 
 _SECONDS = 2
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_MOST_CHARACTERS = 10_000  # of an expression: math-verify's limit of time does not end its search in a longer text
+_BRACE = re.compile(r"(\\boxed\s*)?(?<!\\)[{}]")
 
 
 def result_of(answer: str) -> str:
     """The result that an answer ends with: its last \\boxed{...}, or else its last line that is not blank."""
-    boxed = _BOXED.findall(answer)
-    if boxed:
-        return str(boxed[-1]).strip()
+    boxed = _last_boxed(answer)
+    if boxed is not None:
+        return boxed.strip()
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def _last_boxed(answer: str) -> str | None:
+    """Return what stands in the last whole box, whatever braces it has; None where there is none."""
+    opened: list[tuple[int, bool]] = []
+    start, end = -1, -1
+    for brace in _BRACE.finditer(answer):
+        if brace[0].endswith("{"):
+            opened.append((brace.end(), brace[1] is not None))
+        elif opened:
+            began, is_box = opened.pop()
+            if is_box and began > start:
+                start, end = began, brace.start()
+    return None if start < 0 else answer[start:end]
 
 
 def same_result(first: str, second: str, match: Match) -> bool:
@@ -25,11 +40,11 @@ def same_result(first: str, second: str, match: Match) -> bool:
         first: A result, as `result_of` gives it.
         second: Another result, or a reference answer.
         match: exact compares the stripped texts. math also accepts 1/2 for 0.5, by math-verify; an expression that
-            math-verify cannot read within two seconds is only equal to the same text.
+            math-verify cannot read within two seconds, or that is very long, is only equal to the same text.
     """
     if first == second:
         return bool(first)
-    return match == "math" and _same_math(first, second)
+    return match == "math" and max(len(first), len(second)) <= _MOST_CHARACTERS and _same_math(first, second)
 
 
 def majority_of(results: Sequence[str], match: Match) -> list[bool]:

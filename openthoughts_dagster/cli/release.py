@@ -11,6 +11,7 @@ from openthoughts_dagster.cli.deployment import Deployment
 from openthoughts_dagster.cli.release_push import card, push
 from openthoughts_dagster.cli.tables import table
 from openthoughts_dagster.lake import RELEASE_FUNNEL, LakeError
+from openthoughts_dagster.landing.escaping import escape_control
 from openthoughts_dagster.release import ReleaseError, ReleaseVersion, diff, find_version, list_versions, rebuild
 
 
@@ -109,8 +110,16 @@ def diff_versions(here: Deployment, before: str, after: str, limit: int, as_json
         for what, rows in (("question", found.questions), ("answer", found.answers)):
             for row in rows.iter_rows(named=True):
                 click.echo(json.dumps({"what": what} | row, ensure_ascii=False))
+        for column, count in found.described.items():
+            click.echo(json.dumps({"what": "column", "change": "changed", "column": column, "answers": count}))
+        if found.reordered:
+            click.echo(json.dumps({"what": "order", "change": "changed"}))
         return
     click.echo(f"{found.same:,} answers are in both {first.version} and {second.version}")
+    for column, count in found.described.items():
+        click.echo(f"{count:,} of these have another {column}")
+    if found.reordered:
+        click.echo("these stand in another order")
     click.echo(table(found.counts().to_dicts()))
     for rows in (found.questions, found.answers):
         if rows.height:
@@ -120,7 +129,7 @@ def diff_versions(here: Deployment, before: str, after: str, limit: int, as_json
 
 
 def _shown(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    return rows.with_columns(pl.col("reason").str.slice(0, 120)).to_dicts()
+    return [row | {"reason": escape_control(row["reason"][:120])} for row in rows.to_dicts()]
 
 
 def _find(here: Deployment, version: str) -> ReleaseVersion:

@@ -4,7 +4,7 @@ import io
 import pickle
 import re
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -18,10 +18,11 @@ from openthoughts_dagster.evaluation.confined import (
     CheckTask,
     Limits,
     Outcome,
+    ProgramPool,
     Programs,
     StdinTask,
 )
-from openthoughts_dagster.evaluation.confined.limits import Task
+from openthoughts_dagster.evaluation.confined.limits import RunsOfProgram, Task
 from openthoughts_dagster.evaluation.confined.pod_messages import PodTest
 from openthoughts_dagster.evaluation.confined.pod_pool import PodPool
 from openthoughts_dagster.evaluation.confined.values import dump_value
@@ -95,7 +96,8 @@ def judge_programs(
             program = read(text)
             if program is None:
                 return Verdict(False, None)
-            passed = (test.passes(pool.run_one(test.task, test.limits_with_room)) for test in tests_of(doc, program))
+            tests = tests_of(doc, program)
+            passed = (test.passes(outcome) for test, outcome in zip(tests, _run_each(pool, tests), strict=True))
             return Verdict(all(passed), program)
 
         with ThreadPoolExecutor(pool.workers) as threads:
@@ -148,14 +150,21 @@ def run_until_wrong(pool: Programs, tests: Sequence[Sequence[ProgramTest]]) -> l
 
     def run(own: Sequence[ProgramTest]) -> list[Outcome]:
         outcomes = list[Outcome]()
-        for test in own:
-            outcomes.append(pool.run_one(test.task, test.limits_with_room))
-            if not test.passes(outcomes[-1]):
+        for test, outcome in zip(own, _run_each(pool, own), strict=False):
+            outcomes.append(outcome)
+            if not test.passes(outcome):
                 break
         return outcomes
 
     with ThreadPoolExecutor(pool.workers) as threads:
         return list(threads.map(run, tests))
+
+
+def _run_each(pool: ProgramPool, tests: Sequence[ProgramTest]) -> Iterator[Outcome]:
+    """Run the tests of one program, each when its outcome is asked for."""
+    runs = RunsOfProgram()
+    for test in tests:
+        yield pool.run_one(test.task, runs.limits_now(test.limits_with_room))
 
 
 def extract_program(text: str) -> str | None:
@@ -178,11 +187,6 @@ def extract_python(text: str) -> str | None:
         if word in _PYTHON or (not word and _STATEMENT.search(code)):
             programs.append(re.sub(f"^{indent}", "", code, flags=re.MULTILINE) if indent else code)
     return programs[-1] if programs else extract_program(text)
-
-
-def extract_block(text: str) -> str | None:
-    """The last whole block of code of an answer; None where there is none."""
-    return extract_program(text) if _BLOCK.search(text) else None
 
 
 def stdin_test(program: str, given: str, expected: str, limits: Limits) -> ProgramTest:
@@ -239,7 +243,7 @@ def lighteval_tests(doc: Any, program: str) -> list[ProgramTest]:
     if function is None:
         limits = Limits(seconds=6, cpu_seconds=6, memory_megabytes=4096)
         return [stdin_test(code, given, right, limits) for given, right in zip(inputs, outputs, strict=True)]
-    calls = [[loads(line) for line in given.split("\n")] for given in inputs]
+    calls = [[loads(line) for line in given.split("\n") if line.strip()] for given in inputs]
     seconds = min(6 * len(calls), 60)
     limits = Limits(seconds=seconds, cpu_seconds=seconds, memory_megabytes=4096)
     return [call_test(code, function, calls, [loads(output) for output in outputs], limits)]

@@ -4,10 +4,10 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from openthoughts_dagster.lake.unicode import has_lone_surrogate
+from openthoughts_dagster.landing.content_hashes import ContentHashes
 from openthoughts_dagster.landing.landed_files import (
     MOST_FILES,
     Files,
@@ -16,9 +16,9 @@ from openthoughts_dagster.landing.landed_files import (
     Stamp,
     escape_name,
     find_problem,
+    make_stamp,
     report_loose_files,
 )
-from openthoughts_dagster.landing.local_files import hash_content, make_stamp
 from openthoughts_dagster.sources.confined import open_inside
 
 _DEEPEST = 20  # levels of folders below the folder of a source
@@ -48,9 +48,9 @@ class FolderZone:
         except OSError as error:
             raise LandingError(f"{file} cannot be read: {error.strerror}") from error
 
-    def content(self, name: str, file: str, stamp: Stamp) -> str:
+    def content(self, name: str, file: str, stamp: Stamp, hashes: ContentHashes) -> str:
         try:
-            return _hash_landed_file(self.address, name, file, stamp)
+            return hashes.hash_file(name, file, stamp, lambda: open_inside(Path(self.address) / name, file))
         except OSError as error:
             raise LandingError(f"{file} cannot be read: {error.strerror}") from error
 
@@ -77,13 +77,6 @@ class FolderZone:
         return LandingError(
             f"the landing zone {self.address} cannot be read: {error}; see that it is there and mounted"
         )
-
-
-@lru_cache(maxsize=100_000)
-def _hash_landed_file(zone: str, name: str, file: str, stamp: Stamp) -> str:
-    """Hash a landed file, which is opened without following links."""
-    with open_inside(Path(zone) / name, file) as opened:
-        return hash_content(opened, stamp)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

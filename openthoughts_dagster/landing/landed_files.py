@@ -1,5 +1,6 @@
 """The files of a landed source: their states, and why none of them may be read."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,6 +31,14 @@ class Stamp:
     token: str
     size: int
     link: bool = False
+
+
+def make_stamp(status: os.stat_result, link: bool) -> Stamp:
+    """Make the stamp of a file of this machine from its status.
+
+    The token holds the time of change (ctime) too: a program can set back the modification time, but not this one.
+    """
+    return Stamp(f"{status.st_ino}:{status.st_mtime_ns}:{status.st_ctime_ns}", status.st_size, link)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.lake.credentials import without_credentials
+from openthoughts_dagster.landing.content_hashes import ContentHashes
 from openthoughts_dagster.landing.landed_files import (
     MOST_FILES,
     Files,
@@ -48,7 +49,7 @@ class ObjectStoreZone:
     def read(self, name: str, file: str, most: int) -> bytes:
         return self._run(lambda store, root: store.cat_file(f"{root}/{name}/{file}", end=most))
 
-    def content(self, name: str, file: str, stamp: Stamp) -> str:
+    def content(self, name: str, file: str, stamp: Stamp, hashes: ContentHashes) -> str:
         return stamp.token
 
     def write(self, name: str, files: Mapping[str, Path | bytes]) -> None:
@@ -79,7 +80,7 @@ def list_objects(address: str) -> Files:
 
     def look(store: Any, root: str) -> Files:
         store.invalidate_cache()
-        found = {path: store.info(path) for path in store.glob(root)}
+        found = store.glob(root, detail=True)
         return {
             store.unstrip_protocol(path): Stamp(_checksum(store, path, info), int(info["size"]))
             for path, info in sorted(found.items())

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openthoughts_dagster.lake import text_hash, value_hash
-from openthoughts_dagster.landing.landed_files import Files, signature
-from openthoughts_dagster.landing.local_files import file_content, stamp_of
+from openthoughts_dagster.landing.content_hashes import ContentHashes
+from openthoughts_dagster.landing.landed_files import Files, Stamp, make_stamp, signature
 from openthoughts_dagster.landing.object_store_zone import list_objects
 from openthoughts_dagster.recipe import HuggingFaceSource, ProceduralSource, Source
 from openthoughts_dagster.recipe.lock import HubReference, Locked, is_commit, parts_of
@@ -51,7 +51,7 @@ def files_of(source: Source, resolve: Callable[[str], str]) -> Files:
     if "://" in (path := resolve(path)):
         return list_objects(path)
     names = [path] if Path(path).is_file() else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute
-    return {name: stamp_of(Path(name)) for name in names if Path(name).is_file()}
+    return {name: make_stamp(Path(name).stat(), link=False) for name in names if Path(name).is_file()}  # follows links
 
 
 def signature_of(source: Source, files: Files, commit: str) -> str:
@@ -59,10 +59,18 @@ def signature_of(source: Source, files: Files, commit: str) -> str:
     return text_hash(settings_of(source), signature(files), commit)
 
 
-def content_of(source: Source, files: Files, commit: str) -> str:
-    """Identify the content of a source: equal values mean equal settings and equal bytes."""
-    contents = (stamp.token if "://" in name else file_content(name, stamp) for name, stamp in sorted(files.items()))
-    return text_hash(settings_of(source), commit, *contents)
+def content_of(source: Source, files: Files, hashes: ContentHashes) -> str:
+    """Identify the content of a source: equal values mean equal settings and equal bytes.
+
+    Raises ContentNotKnown when a file is hashed only at a later look.
+    """
+
+    def content(name: str, stamp: Stamp) -> str:
+        return (
+            stamp.token if "://" in name else hashes.hash_file(source.name, name, stamp, lambda: Path(name).open("rb"))
+        )
+
+    return text_hash(settings_of(source), "", *(content(name, stamp) for name, stamp in sorted(files.items())))
 
 
 def moves(source: Source) -> bool:

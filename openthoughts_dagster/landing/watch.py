@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.landing.content_hashes import ContentHashes, ContentNotKnown
 from openthoughts_dagster.landing.escaping import escape_control
 from openthoughts_dagster.landing.landed_files import MANIFEST, Files, LandedFolder, LandingError, signature
 from openthoughts_dagster.landing.manifest import MOST_BYTES, ManifestError, read_manifest
@@ -21,8 +22,8 @@ MARKER = "_SUCCESS"
 _LONGEST_PROBLEM = 2000  # characters
 _NAME_TAKEN = "the recipe has this source; the folder of its name that landed is not read: rename it"
 
-# The most work of one look: versions accepted, waiting sources remembered, bytes read, datasets asked for on the hub.
-_ACCEPTED_AT_ONCE, _WAITING, _BYTES, _HUB = 100, 500, 4 * 2**30, 2
+# The most work of one look: versions accepted, waiting sources remembered, datasets asked for on the hub.
+_ACCEPTED_AT_ONCE, _WAITING, _HUB = 100, 500, 2
 _CONFINED = '"confined_to":"'  # manifests that an older version accepted lack this setting and are read once more
 
 
@@ -62,12 +63,19 @@ class Watch:
         zone: The landing zone; None when the deployment has none.
         commit: Returns the commits that a source would be read at now, from its lock file or from the hub; None when
             they are not looked up.
+        hashes: Hashes files for a bounded time at each look. A source whose files are not all read is accepted at a
+            later look.
     """
 
     def __init__(
-        self, recipe: Recipe, zone: LandingZone | None, commit: Callable[[HuggingFaceSource], str] | None = hub_commit
+        self,
+        recipe: Recipe,
+        zone: LandingZone | None,
+        commit: Callable[[HuggingFaceSource], str] | None = hub_commit,
+        hashes: ContentHashes | None = None,
     ) -> None:
         self._recipe, self._zone, self._commit = recipe, zone, commit
+        self._hashes = hashes or ContentHashes()
         self._own = {source.name: source for source in recipe.sources}
         self._domains = {*recipe.domains, *(source.domain for source in recipe.sources)}
 
@@ -95,11 +103,12 @@ class Watch:
         """
         seen = Seen(dict(before))
         number = known_before = max([number, *(entry.number for entry in before.values())])
+        self._hashes.begin_look()
         landed = self._scan(seen)
         states = dict(self._states(landed or {}, seen))
         self._mark_vanished(seen, landed)
-        accepted = read = 0
-        for name, state in states.items():
+        tried = 0
+        for name, state in sorted(states.items(), key=lambda item: item[1].size):  # a large source delays no other
             entry = seen.sources.get(name)
             if entry and entry.signature == state.signature and not self._accepted_before_confinement(entry):
                 if entry.problem == VANISHED:  # it may have vanished before it was requested; its run has the same key
@@ -109,14 +118,20 @@ class Watch:
             complete = (
                 state.complete or (entry and entry.signature == state.signature) or waiting.get(name) == state.signature
             )
-            if not complete or accepted == _ACCEPTED_AT_ONCE or read > _BYTES:
+            if not complete or tried == _ACCEPTED_AT_ONCE or (tried and self._hashes.is_time_over()):
                 if len(seen.waiting) < _WAITING:
                     seen.waiting[name] = state.signature
                 continue
-            accepted, read = accepted + 1, read + state.size
+            tried += 1
             known = entry or WatchedSource(name, "", "", "", "", "", 0)
             baseline = entry is None and name in self._own and name in made
-            after = self._accept(known, state, known_before if baseline else number + 1)
+            try:
+                after = self._accept(known, state, known_before if baseline else number + 1)
+            except ContentNotKnown as why:
+                seen.waiting[name] = state.signature
+                read, size = self._hashes.count_bytes(name) / 2**30, state.size / 2**30
+                seen.notes.append(f"{name}: {why}, {read:.1f} of {size:.1f} GiB; it is accepted at a later look")
+                continue
             number = max(number, after.number)
             seen.sources[name] = after
         self._report_name_conflicts(seen, landed)
@@ -139,7 +154,9 @@ class Watch:
                 continue
             yield (
                 source.name,
-                _State(signature_of(source, files, ""), _total_size(files), not files, _identify_own(source, files)),
+                _State(
+                    signature_of(source, files, ""), _total_size(files), not files, self._identify_own(source, files)
+                ),
             )
         for name, found in landed.items():
             if name not in self._own:
@@ -152,7 +169,7 @@ class Watch:
                 )
 
     def _identify_landed(self, name: str, problem: str, files: Files) -> Callable[[], tuple[str, str]]:
-        zone = self._zone
+        zone, hashes = self._zone, self._hashes
         assert zone is not None
 
         def identify() -> tuple[str, str]:
@@ -166,14 +183,27 @@ class Watch:
                 raise ManifestError(f"has two manifests, {MANIFEST} and source.yml: keep one")
             text = zone.read(name, MANIFEST, MOST_BYTES + 1)
             source = read_manifest(name, text, f"{zone.address}/{name}", self._domains)
-            contents = (f"{file}\0{zone.content(name, file, stamp)}" for file, stamp in sorted(files.items()))
+            hashes.keep_only(name, files)
+            contents = [f"{file}\0{zone.content(name, file, stamp, hashes)}" for file, stamp in sorted(files.items())]
+            hashes.mark_accepted(name)
             return text_hash(*contents), source.model_dump_json()
+
+        return identify
+
+    def _identify_own(self, source: Source, files: Files) -> Callable[[], tuple[str, str]]:
+        def identify() -> tuple[str, str]:
+            self._hashes.keep_only(source.name, files)
+            content = content_of(source, files, self._hashes)
+            self._hashes.mark_accepted(source.name)
+            return content, ""
 
         return identify
 
     def _accept(self, known: WatchedSource, state: _State, number: int) -> WatchedSource:
         try:
             content, manifest = state.identify()
+        except ContentNotKnown:
+            raise
         except Exception as error:  # no error of one folder may stop the others
             outside = isinstance(error, LandingError | OSError)  # of the store or the disk; looked at again
             says = str(error) if outside or isinstance(error, ManifestError) else repr(error)
@@ -227,10 +257,6 @@ class Watch:
     def _hub_source(self, entry: WatchedSource) -> HuggingFaceSource | None:
         source = self._own.get(entry.source) or (entry.as_source() if entry.landed else None)
         return source if isinstance(source, HuggingFaceSource) and moves(source) else None
-
-
-def _identify_own(source: Source, files: Files) -> Callable[[], tuple[str, str]]:
-    return lambda: (content_of(source, files, ""), "")
 
 
 def _total_size(files: Files) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from openthoughts_dagster.landing.content_hashes import ContentHashes
 from openthoughts_dagster.landing.folder_zone import FolderZone
 from openthoughts_dagster.landing.landed_files import LandedFolder, Stamp
 from openthoughts_dagster.landing.object_store_zone import ObjectStoreZone
@@ -34,13 +35,16 @@ class LandingZone(Protocol):
             most: The largest number of bytes to read.
         """
 
-    def content(self, name: str, file: str, stamp: Stamp) -> str:
+    def content(self, name: str, file: str, stamp: Stamp, hashes: ContentHashes) -> str:
         """Identify the content of a file: equal values mean equal contents.
+
+        Raises ContentNotKnown when the hash is known only at a later look.
 
         Args:
             name: The source.
             file: The path of the file in the source's folder.
             stamp: The state of the file in the latest scan.
+            hashes: Hashes files of this machine.
         """
 
     def write(self, name: str, files: Mapping[str, Path | bytes]) -> None:

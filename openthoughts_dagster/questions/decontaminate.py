@@ -1,5 +1,6 @@
 """Finds questions that leak from benchmarks."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 
 from openthoughts_dagster.questions.decisions import Decision
 from openthoughts_dagster.questions.matching import BenchmarkIndex, Texts
-from openthoughts_dagster.questions.matching.instructions import CommonNgram
+from openthoughts_dagster.questions.matching.instructions import CommonNgram, RunTable
 from openthoughts_dagster.recipe import Decontamination, Evaluation
 
 _REASON = {True: "benchmark_ngram", False: "benchmark_similarity"}
@@ -55,11 +56,35 @@ def find_leaks(texts: Texts, settings: Decontamination, benchmarks: pl.DataFrame
     index = BenchmarkIndex(benchmarks, settings)
     whole = texts if source is None else source
     instructions = index.instructions(whole)
-    decisions = {
+    decisions = _decide(index, texts, instructions)
+    return Leaks(decisions, index.describe_instructions(whole, instructions))
+
+
+def find_leaks_in_parts(
+    parts: Iterable[pl.DataFrame], settings: Decontamination, benchmarks: pl.DataFrame, source: Texts
+) -> Iterator[tuple[pl.DataFrame, dict[int, Decision]]]:
+    """Find leaks as `find_leaks` does, in the questions of a source that are read a part at a time.
+
+    Args:
+        parts: The questions to check, in parts with a column question.
+        settings: The recipe's `decontamination`.
+        benchmarks: As in `find_leaks`.
+        source: As in `find_leaks`: a random sample of the source, in which instructions are counted.
+
+    Yields:
+        Each part, and a decision for the position in it of each text that leaks.
+    """
+    index = BenchmarkIndex(benchmarks, settings)
+    instructions = index.instructions(source)
+    for part in parts:
+        yield part, _decide(index, Texts.of(part["question"]), instructions)
+
+
+def _decide(index: BenchmarkIndex, texts: Texts, instructions: RunTable) -> dict[int, Decision]:
+    return {
         leak.position: Decision(_REASON[leak.shared is not None], index.evidence(leak))
         for leak in index.leaks(texts, instructions)
     }
-    return Leaks(decisions, index.describe_instructions(whole, instructions))
 
 
 def with_splits(benchmarks: pl.DataFrame, evaluation: Evaluation) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from openthoughts_dagster.questions import Texts, compared_questions, deduplicat
 from openthoughts_dagster.questions.dedup import deduplicate
 from openthoughts_dagster.recipe import AnswerFilter, Dedup, Recipe, Release
 from openthoughts_dagster.recipe.answers import MajorityAnswers
+from openthoughts_dagster.recipe.recipe import UnknownNameError
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.older import older_questions
 from openthoughts_dagster.release.pool import QUESTION, ROW, Pool, as_evidence, read_pool
@@ -116,15 +117,23 @@ def release_sources(lake: LakeReader, recipe: Recipe) -> list[str]:
     """Return the sources of the release, the preferred ones first.
 
     Raises:
-        ReleaseError: The sources come from a ranking that does not decide.
+        ReleaseError: The sources come from a ranking that does not decide, or that is older than the recipe.
     """
     wanted = release_of(recipe).sources
     if isinstance(wanted, list):
         return wanted
     try:
-        return best_sources(lake, wanted.best, wanted.domains, decided=True)
+        best = best_sources(lake, wanted.best, wanted.domains, decided=True)
+        for name in best:
+            recipe.source(name)
     except RankingError as error:
         raise ReleaseError(f"release.sources: {error}") from None
+    except UnknownNameError as error:
+        raise ReleaseError(
+            f"release.sources: source_ranking is older than the recipe: {error}. Materialize source_ranking again, or "
+            "name the sources"
+        ) from None
+    return best
 
 
 def _filter_answers(lake: LakeReader, pool: Pool, settings: AnswerFilter | None, tools: FilterTools) -> None:

@@ -1,5 +1,6 @@
 """Compares two versions: which questions and answers came, went and changed, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,6 +10,7 @@ from openthoughts_dagster.release.pool import QUESTION, ROW
 from openthoughts_dagster.release.versions import ReleaseVersion, rejected_of_version, rows_of_version
 from openthoughts_dagster.storage import Folders
 
+_DESCRIBED = ("domain", "licence", "difficulty", "agreement", "majority")
 _UNKNOWN = "unknown: what that version left out is gone from rejected_release"
 
 
@@ -21,11 +23,15 @@ class ReleaseDiff:
         answers: Of the questions that both have: columns change (came, went or changed), source, question_id,
             sample_index and reason.
         same: How many answers both have.
+        described: How many of these are described otherwise, by the published column, such as licence.
+        reordered: Whether these stand in another order.
     """
 
     questions: pl.DataFrame
     answers: pl.DataFrame
     same: int
+    described: Mapping[str, int]
+    reordered: bool
 
     def counts(self) -> pl.DataFrame:
         """Count the changes by reason: columns what, change, source, reason and count; the most frequent come first."""
@@ -60,7 +66,6 @@ def diff(lake: Lake, before: ReleaseVersion, after: ReleaseVersion, folders: Fol
     left_before, left_after = (rejected_of_version(lake, entry) for entry in (before, after))
     came, went = _only_in(new, old), _only_in(old, new)
     was_left_out = f"left out of {before.version}"
-    was_left_out = f"left out of {before.version}"
     questions = pl.concat(
         [
             _explain("came", came, left_before, was_left_out, _why_new(before)),
@@ -82,11 +87,14 @@ def diff(lake: Lake, before: ReleaseVersion, after: ReleaseVersion, folders: Fol
         ],
         how="diagonal",
     )
-    same = both.filter(pl.col("before") == pl.col("after")).height
+    same = old.join(new, on=[*ROW, "content"], suffix="_after").sort("position")
+    differing = {name: same.filter(pl.col(name).ne_missing(pl.col(f"{name}_after"))).height for name in _DESCRIBED}
     return ReleaseDiff(
         questions.select("change", *QUESTION, "answers", "reason").sort("change", *QUESTION),
         answers.select("change", *ROW, "reason").sort("change", *ROW),
-        same,
+        same.height,
+        {name: count for name, count in differing.items() if count},
+        not same["position_after"].is_sorted(),
     )
 
 

@@ -18,6 +18,7 @@ _SHARE_ALIKE = re.compile(
     re.IGNORECASE,
 )
 _NON_COMMERCIAL = re.compile(r".*-NC(-.*|$)|.*NonCommercial.*|PolyForm-Noncommercial.*", re.IGNORECASE)
+_MOST_WAYS = 1000
 _NO_DERIVATIVES = re.compile(r".*-ND(-.*|$)", re.IGNORECASE)
 
 
@@ -79,6 +80,9 @@ def alternatives_of(expression: str) -> list[frozenset[str]]:
 
     Returns:
         One set for `AND`, one set for each choice of `OR`. `A AND (B OR C)` gives {A, B} and {A, C}.
+
+    Raises:
+        LicenceError: There are thousands of ways, which no licence has.
     """
     tokens = re.findall(r"\(|\)|[^\s()]+", expression)
     ways, rest = _read_any(tokens)
@@ -126,6 +130,7 @@ def _find_problem(source: str, licence: str, own: str, listed: set[str] | None) 
     waive = f"waive it with a reason (release.gates.waive: {{source: {source}, gate: licence, reason: ...}})"
     try:
         expression = normalize_licence(licence)
+        ways = [] if expression is None else alternatives_of(expression)
     except LicenceError as error:
         return str(error), f"correct sources.{source}.licence and read the source again, or {waive}"
     if expression is None:
@@ -135,7 +140,7 @@ def _find_problem(source: str, licence: str, own: str, listed: set[str] | None) 
             f"release.sources, or {waive}",
         )
     problems = []
-    for way in alternatives_of(expression):
+    for way in ways:
         if not (found := _find_problem_of(way, own, listed)):
             return None
         problems.append(found)
@@ -207,6 +212,8 @@ def _read_all(tokens: list[str]) -> tuple[list[frozenset[str]], list[str]]:
     ways, tokens = _read_one(tokens)
     while tokens and tokens[0] == "AND":
         more, tokens = _read_one(tokens[1:])
+        if len(ways) * len(more) > _MOST_WAYS:
+            raise LicenceError(f"it has more than {_MOST_WAYS:,} combinations of alternatives: write a simpler one")
         ways = [left | right for left in ways for right in more]
     return ways, tokens
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from openthoughts_dagster.lake import (
     COMPLETIONS,
@@ -73,8 +74,8 @@ def rebuild(
         The folder, and what differs.
 
     Raises:
-        ReleaseError: The folder has files already, or the tables no longer have all of the version; the message says
-            what can still be rebuilt.
+        ReleaseError: The folder has files already or cannot be written, or the tables no longer have all of the
+            version; the message says what can still be rebuilt.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError(f"{folder} has files already: name a folder that is empty or not there")
@@ -92,9 +93,14 @@ def rebuild(
         raise ReleaseError(f"version {entry.version} of {entry.name} cannot be rebuilt. {_describe_rest(lake, rows)}")
     recipe = recorded_recipe(entry, recipe_folder)
     rejected = reader.scan(REJECTED_RELEASE, teacher=entry.teacher).collect()
-    folder.mkdir(parents=True, exist_ok=True)
     record = dict(entry.record)
-    write_folder(reader, recipe, rows, rejected, folder, record, _card_writer(reader, entry, recipe, folders))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_folder(reader, recipe, rows, rejected, folder, record, _card_writer(reader, entry, recipe, folders))
+    except OSError as error:
+        raise ReleaseError(
+            f"the files could not be written to {folder}: {error}. Delete it before you try again"
+        ) from error
     found, recorded, now = file_digests(folder), entry.record["files"], library_versions()
     differing = tuple(sorted(name for name in {*found, *recorded} if found.get(name) != recorded.get(name)))
     then: Mapping[str, str] = entry.record["libraries"]
@@ -103,9 +109,21 @@ def rebuild(
 
 
 def recorded_recipe(entry: ReleaseVersion, folder: Path | None = None) -> Recipe:
-    """Return the recipe that a version was made with; `folder` is where its relative paths start now."""
+    """Return the recipe that a version was made with; `folder` is where its relative paths start now.
+
+    Raises:
+        ReleaseError: The recipe has settings that this code does not know.
+    """
     settings: Any = entry.record["recipe"]
-    recipe = Recipe.model_validate(settings)
+    try:
+        recipe = Recipe.model_validate(settings)
+    except ValidationError as error:
+        problem, code = error.errors()[0], entry.record["code"]
+        raise ReleaseError(
+            f"version {entry.version} was made with a recipe that this version of openthoughts-dagster does not read: "
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}. Rebuild it with the code that made it, version "
+            f"{code['version']} ({code['sources'][:12]})"
+        ) from error
     if folder is not None:
         recipe._folder = folder
     return recipe

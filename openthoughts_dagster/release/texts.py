@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET
-from openthoughts_dagster.lake.reading import LakeReader
+from openthoughts_dagster.lake.reading import LakeReader, read_slices
+
+_PART = 20_000  # questions that are read at once
 
 
 def scan_rows(lake: LakeReader, teacher: str) -> pl.LazyFrame:
@@ -51,6 +53,23 @@ def read_answer_texts(lake: LakeReader, rows: pl.DataFrame) -> Iterator[pl.DataF
     for model, names in rows.partition_by("model", as_dict=True, include_key=False).items():
         for file in lake.read_files(COMPLETIONS, ("completion_id", "reasoning", "answer"), model=str(model[0])):
             yield file.join(names, on="completion_id", how="inner")
+
+
+def read_question_parts(lake: LakeReader, source: str, ids: pl.Series, *columns: str) -> Iterator[pl.DataFrame]:
+    """Read questions of a source from `deduped_questions`, a part at a time.
+
+    Args:
+        lake: The tables.
+        source: The source.
+        ids: The ids of the questions. Those that the table does not have any more are left out.
+        columns: Columns of the table.
+
+    Yields:
+        Column question_id and `columns`, in the order of the table.
+    """
+    rows = lake.scan(DEDUPED_QUESTIONS, source=source).select("question_id", *columns)
+    for part in read_slices(rows, _PART):
+        yield part.filter(pl.col("question_id").is_in(ids.implode()))
 
 
 def scan_questions(lake: LakeReader, teacher: str, *more: str) -> pl.LazyFrame:

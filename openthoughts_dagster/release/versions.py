@@ -1,8 +1,9 @@
 """The versions of releases that were made, and the rows of each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,7 +19,7 @@ from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.release.errors import ReleaseError
 from openthoughts_dagster.release.files import MANIFEST, manifest_of, version_of
 from openthoughts_dagster.release.record import read_record
-from openthoughts_dagster.storage import Folders, StorageError, join_address, local_path
+from openthoughts_dagster.storage import Folders, StorageError, local_path
 
 _ROW = ["source", "question_id", "sample_index", "model", "completion_id", "content"]
 
@@ -59,13 +60,11 @@ class ReleaseVersion:
 def list_versions(lake: LakeReader) -> list[ReleaseVersion]:
     """Return every version that was made, the oldest first. One that was made several times is listed once.
 
-    Its record is the latest one, which has the present title and licence.
+    Its record and its folder are the latest ones: the title and licence may have changed, and folders may have moved.
     """
-    made = lake.scan(RELEASE_VERSIONS).sort("made_at").collect()
-    latest = made.with_columns(pl.col("record").last().over("path"))
-    rows = latest.unique("path", keep="first", maintain_order=True)
-    return [
-        ReleaseVersion(
+    found: dict[tuple[str, str, str], ReleaseVersion] = {}
+    for row in lake.scan(RELEASE_VERSIONS).sort("made_at").collect().iter_rows(named=True):
+        made = ReleaseVersion(
             row["version"],
             row["teacher"],
             row["made_at"],
@@ -74,8 +73,9 @@ def list_versions(lake: LakeReader) -> list[ReleaseVersion]:
             row["questions"],
             read_record(row["record"]),
         )
-        for row in rows.iter_rows(named=True)
-    ]
+        key = (made.name, made.teacher, made.version)
+        found[key] = replace(made, made_at=found[key].made_at) if key in found else made
+    return list(found.values())
 
 
 def find_version(lake: LakeReader, version: str) -> ReleaseVersion:
@@ -83,16 +83,24 @@ def find_version(lake: LakeReader, version: str) -> ReleaseVersion:
 
     Args:
         lake: The tables.
-        version: The version, or its first characters.
+        version: The version, or its first characters. NAME/TEACHER/VERSION is one of several releases with equal rows.
 
     Raises:
         ReleaseError: No version is called so, or several are.
     """
     known = list_versions(lake)
-    found = [each for each in known if each.version.startswith(version)] if version else []
+    label, _, characters = version.rpartition("/")
+    found = [
+        each
+        for each in known
+        if characters and each.version.startswith(characters) and label in ("", f"{each.name}/{each.teacher}")
+    ]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{each.version} ({each.name} of {each.teacher})" for each in found or known) or "none"
+    if len({each.version for each in found}) == 1:
+        labels = " or ".join(f"{each.name}/{each.teacher}/{each.version}" for each in found)
+        raise ReleaseError(f"several releases have the version {found[0].version}: give {labels}")
     if found:
         raise ReleaseError(f"several versions begin with {version!r}: {listed}. Give more of its characters")
     raise ReleaseError(f"no release has the version {version!r}; there are {listed}")
@@ -148,10 +156,16 @@ def _rows_of_files(entry: ReleaseVersion, folders: Folders) -> pl.DataFrame:
     folder = local_path(entry.path)
     if folder is None:
         folder = folders.fetch(entry.path)
-    rows = pl.read_parquet(folder / MANIFEST)
-    about = pl.read_parquet(join_address(str(folder), "metadata", "*.parquet")).select(
-        "domain", "licence", "agreement", "majority"
-    )
-    difficulty = pl.read_parquet(join_address(str(folder), "data", "*.parquet"), columns=["difficulty"])
+    rows = pl.read_parquet(folder / MANIFEST, glob=False)
+    about = _read_files(folder / "metadata", ["domain", "licence", "agreement", "majority"])
+    difficulty = _read_files(folder / "data", ["difficulty"])
     full = pl.concat([rows.select("position", *_ROW), about, difficulty], how="horizontal")
     return full.with_columns(teacher=pl.lit(entry.teacher)).select(list(REASONING_DATASET.columns))
+
+
+def _read_files(folder: Path, columns: list[str]) -> pl.DataFrame:
+    """Read columns of a config in the order of its files. Letters such as [ in the folder's path are no pattern."""
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{folder} has no Parquet files")
+    return pl.concat([pl.read_parquet(file, columns=columns, glob=False) for file in files])

@@ -220,6 +220,9 @@ def test_the_random_control_keeps_as_many_and_others(context: FilterContext) -> 
 
 def test_the_result_is_the_last_box_or_the_last_line() -> None:
     assert result_of("so \\boxed{1} or rather \\boxed{\\frac{1}{2}}.") == "\\frac{1}{2}"
+    assert result_of("So $\\boxed{\\frac{\\sqrt{2}}{3^{x}}}$, which is right.") == "\\frac{\\sqrt{2}}{3^{x}}"
+    assert result_of("\\boxed{\\{1, 2\\}} is in \\boxed{\\left\\{1, 2, 3\\right.} and {") == "\\left\\{1, 2, 3\\right."
+    assert result_of("\\boxed{" * 100_000 + "\n7") == "7"
     assert result_of("first\nlast \n\n") == "last"
     assert result_of("  ") == ""
 

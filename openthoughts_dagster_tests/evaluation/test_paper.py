@@ -19,6 +19,7 @@ from openthoughts_dagster.evaluation import (
     require_confinement,
 )
 from openthoughts_dagster.evaluation.confined import kernel
+from openthoughts_dagster.evaluation.paper import code
 from openthoughts_dagster.evaluation.paper.math import last_boxed
 from openthoughts_dagster.questions.question_sets import read_question_sets
 from openthoughts_dagster.recipe import Evaluation, PaperBenchmark, load_recipe
@@ -36,13 +37,18 @@ PROGRAMS: list[tuple[str, str, float]] = [
     ("wrong", "```python\nprint(3)\n```", 0.0),
     ("malformed", ADD, 0.0),  # without a block of code the paper finds no program
     ("cut-off", f"```python\n{ADD}", 0.0),
+    ("fence in a line", f"The program: ```python3\n{ADD}```", 1.0),
 ]
 SUMS: list[Case] = [
     ("right", {"answer": "42"}, "It is $\\boxed{42}$.", 1.0),
     ("wrong", {"answer": "42"}, "It is \\boxed{41}.", 0.0),
     ("malformed", {"answer": "42"}, "It is forty-two.", 0.0),
     ("cut-off", {"answer": "42"}, "It is \\boxed{4", 0.0),
+    ("box without braces", {"answer": "42"}, "It is $\\boxed 42$, or\n$42$.", 1.0),
 ]
+# As a copy of AIME has it: the paper's reference is 73. A list in several boxes is one of HMMT's answers.
+ZEROS: list[Case] = [*SUMS, ("leading zero", {"answer": "073"}, "It is \\boxed{73}.", 1.0)]
+LISTS: list[Case] = [*SUMS[:-1], ("list", {"answer": "3, -7"}, "No \\boxed{4}.\nBoth \\boxed{-7} and \\boxed{3}.", 1.0)]
 LETTERS: list[tuple[str, str, float]] = [
     ("right", "\\boxed{D}", 1.0),
     ("wrong", "\\boxed{A}", 0.0),
@@ -58,7 +64,7 @@ def hidden(tests: list[dict[str, Any]]) -> str:
 
 def livecodebench() -> list[Case]:
     reads = [{**test, "testtype": "stdin"} for test in TESTS]
-    calls = [{"input": "[1, 2]\n3", "output": "[1, 2, 3]", "testtype": "functional"}]
+    calls = [{"input": "[1, 2]\n\n3\n", "output": "[1, 2, 3]", "testtype": "functional"}]
     own = {
         "starter_code": "", "metadata": "{}", "public_test_cases": json.dumps(reads[:1]),
         "private_test_cases": hidden(reads),
@@ -101,7 +107,9 @@ OPTIONS = {"Correct Answer": "right one", **{f"Incorrect Answer {number}": f"no 
 HLE = {"answer": "D", "answer_type": "multipleChoice", "image": ""}
 
 CASES: dict[str, list[Case]] = {
-    **dict.fromkeys(("aime24", "aime25", "amc23", "hmmt-2025-02", "math500"), SUMS),
+    **dict.fromkeys(("aime24", "aime25", "amc23"), ZEROS),
+    "hmmt-2025-02": LISTS,
+    "math500": SUMS,
     "gpqa-diamond": [(word, OPTIONS, said, score) for word, said, score in LETTERS],
     "jeebench": jee(),
     "hle-multiple-choice": [(word, HLE, said, score) for word, said, score in LETTERS],
@@ -187,6 +195,7 @@ def test_answers_are_right_wrong_malformed_or_cut_off(task: str, result: Evaluat
             "Answer: {your chosen multiple choice letter}. Include only the letter, no other text.\n",
         ),
         ("livecodebench-2406-2501", "Simply call the function after the definition.livecodebench-2406-2501 (right)"),
+        ("codeelo", '"You are a coding expert. Given'),
         ("codeelo", "<h2>Note</h2><div>Mind this note.</div></body></html>"),
         ("codeforces", "<h2>Editorial</h2><div>Just add.</div></body></html>"),
     ],
@@ -194,6 +203,19 @@ def test_answers_are_right_wrong_malformed_or_cut_off(task: str, result: Evaluat
 def test_prompts_are_the_papers(task: str, text: str, result: EvaluationResult) -> None:
     asked = result.items.filter(benchmark=task)["question"].to_list()
     assert text in next(question for question in asked if f"{task} (right)" in question)
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "alone", "together"),
+    [
+        ("livecodebench-2406-2501", livecodebench()[0][1], 12, 19),
+        ("codeelo", CODEELO, 8, 11),
+        ("codeforces", CODEFORCES, 63, 66),
+    ],
+)
+def test_the_tests_of_a_program_have_the_papers_time(task: str, row: dict[str, Any], alone: int, together: int) -> None:
+    limits = [test.limits for test in code._TESTS[task](row, ADD)]
+    assert [(each.seconds, each.seconds_together) for each in limits] == [(alone, together)] * 2
 
 
 def test_lightevals_prompts_are_an_alternative_that_the_metric_names(copies: Path, tmp_path: Path) -> None:
@@ -212,7 +234,7 @@ def test_training_questions_are_compared_with_the_items_of_the_paper(copies: Pat
     evaluation = Evaluation(benchmarks=[paper("hle-multiple-choice"), paper("codeelo")])
     frame, unchecked = benchmark_questions(evaluation, lambda path: str(copies / path))
     assert unchecked == []
-    assert frame.height == 8
+    assert frame.height == 9
     assert "no item" not in frame["question"].to_list()
 
 
@@ -227,8 +249,8 @@ def test_what_cannot_be_had_is_refused_before_anything_is_asked(copies: Path, tm
     with pytest.raises(BenchmarkError) as caught:
         run(benchmarks, copies, tmp_path)
     size, gone, revision, shape = str(caught.value).splitlines()
-    assert "evaluation.benchmarks.aime24: the data set 'HuggingFaceH4/aime_2024' has 4 items" in size
-    assert "say `size: 4`" in size
+    assert "evaluation.benchmarks.aime24: the data set 'HuggingFaceH4/aime_2024' has 6 items" in size
+    assert "say `size: 6`" in size
     assert "cannot be loaded" in gone
     assert "OPENTHOUGHTS_DATASETS" in gone
     assert "does not say of which commit it is" in revision
@@ -243,6 +265,7 @@ def test_a_recipe_may_not_ask_for_a_prompt_that_is_not_there() -> None:
 def test_only_a_last_box_that_is_closed_is_an_answer() -> None:
     assert last_boxed("\\boxed{1} and \\boxed{\\frac{1}{2}}") == "\\frac{1}{2}"
     assert last_boxed("\\boxed{1} and \\boxed{2") is None
+    assert last_boxed("\\boxed{1}, that is $\\boxed 42$, or\n$43$") == "42"
     assert last_boxed("1") is None
 
 
@@ -282,4 +305,5 @@ def test_openthoughts3_asks_all_twelve() -> None:
     held_out = {name for name, entry in benchmarks.items() if entry.role == "held_out"}
     assert held_out == {"aime25", "hmmt-2025-02", "hle-multiple-choice", "livecodebench-2406-2501"}
     repeats = {name: entry.repeats for name, entry in benchmarks.items() if entry.repeats != 3}
-    assert repeats == {"aime24": 10, "amc23": 10, "hmmt-2025-02": 10, "aime25": 5, "math500": 1}
+    sums = dict.fromkeys(("aime24", "aime25", "amc23", "hmmt-2025-02"), 10)
+    assert repeats == sums | {"math500": 1, "livecodebench-2305-2405": 6}

@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 
 from openthoughts_dagster.evaluation import BenchmarkError, evaluate
-from openthoughts_dagster.evaluation.confined import kernel
-from openthoughts_dagster.evaluation.program_tests import extract_program, extract_python, same_output
+from openthoughts_dagster.evaluation.confined import Limits, ProgramPool, StdinTask, in_pod, kernel
+from openthoughts_dagster.evaluation.confined.pod_messages import PodTest
+from openthoughts_dagster.evaluation.program_tests import (
+    ProgramTest,
+    extract_program,
+    extract_python,
+    run_until_wrong,
+    same_output,
+)
 from openthoughts_dagster.recipe import Evaluation
 from openthoughts_dagster_tests.evaluation.helpers import asking, json_lines
 
@@ -78,6 +85,16 @@ def test_functions_are_called_and_their_values_compared(tmp_path: Path) -> None:
         "lists": "```python\ndef pair(a, b): return a\n```",
     }
     assert scores(json_lines(tmp_path / "p.jsonl", rows), said, tmp_path) == {"method": 1.0, "lists": 0.0}
+
+
+def test_the_tests_of_a_program_may_share_their_time() -> None:
+    task = StdinTask("import time; time.sleep(0.05)")
+    limits = [Limits(seconds=60), Limits(seconds=60, seconds_together=0.05)]
+    tests = [ProgramTest(task, lambda outcome: outcome.status == "ok", each) for each in limits]
+    with ProgramPool("landlock", workers=1) as pool:
+        (outside,) = run_until_wrong(pool, [tests])
+        inside = in_pod.run_item(pool, [PodTest(task, each, 0) for each in limits])
+    assert [outcome.status for outcome in outside] == [outcome.status for outcome in inside] == ["ok", "time"]
 
 
 def test_the_result_says_how_programs_were_confined_and_what_had_no_program(tmp_path: Path) -> None:

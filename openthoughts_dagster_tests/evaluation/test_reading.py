@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openthoughts_dagster.evaluation.reading import judge_all
+from openthoughts_dagster.evaluation.reading import MATH_WORKERS, judge_all
 from openthoughts_dagster.evaluation.reading.final import last_box
 from openthoughts_dagster.generation.reasoning import split_reasoning
 
@@ -41,8 +41,12 @@ def test_a_slow_expression_ends_and_the_next_is_judged() -> None:
 
 def test_nothing_that_an_expression_says_is_run() -> None:
     texts = [r"\boxed{__import__('os')._exit(0)}", "__import__('os')._exit(0)", r"\boxed{\input{/etc/passwd}}"]
-    assert [verdict.right for verdict in judge_all("math", [("0", text) for text in texts])] == [False] * 3
-    assert judge_all("math", [(r"\sqrt{4}", r"\boxed{2}")])[0].right
+    with MATH_WORKERS:
+        assert [verdict.right for verdict in judge_all("math", [("0", text) for text in texts])] == [False] * 3
+        (worker,) = MATH_WORKERS._idle
+        worker.kill()  # as the kernel does when memory runs out: another one takes its place
+        worker.wait()
+        assert judge_all("math", [(r"\sqrt{4}", r"\boxed{2}")])[0].right
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The watch over sources, look by look, on real folders and a real object store's protocol."""
 
 import gzip
+import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -12,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from openthoughts_dagster.landing import Seen, Watch, WatchedSource, folder_zone, local_files, open_landing_zone
+from openthoughts_dagster.lake import text_hash
+from openthoughts_dagster.landing import Seen, Watch, WatchedSource, open_landing_zone
+from openthoughts_dagster.landing.content_hashes import ContentHashes, ContentNotKnown
+from openthoughts_dagster.landing.landed_files import make_stamp
 from openthoughts_dagster.landing.versions import hub_commit
 from openthoughts_dagster.landing.watched_sources import VANISHED
 from openthoughts_dagster.recipe import HuggingFaceSource, Recipe, load_recipe
@@ -290,10 +295,8 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_read_at_a_later_look(
     def refuse(*_: object) -> str:
         raise OSError(5, "Input/output error")
 
-    local_files.file_content.cache_clear()
     with monkeypatch.context() as broken:
-        broken.setattr(local_files, "hash_content", refuse)
-        broken.setattr(folder_zone, "hash_content", refuse)
+        broken.setattr(ContentHashes, "hash_file", refuse)
         assert looking.look() == [] and looking.look() == []
         for name in ("mine", own.name):
             assert "Input/output error" in looking.sources[name].problem
@@ -309,3 +312,61 @@ def test_data_beside_the_folders_of_sources_is_reported_until_it_is_moved(lookin
     assert "README.md" not in looking.sources
     (landing / "x.jsonl").unlink()
     assert looking.look() == [] and "x.jsonl" not in looking.sources
+
+
+def _hash_as_earlier_versions(file: Path) -> str:
+    """Compute the hash of a file as the versions before `ContentHashes` did."""
+    stamp, data = make_stamp(file.stat(), link=False), file.open("rb")
+    with data:
+        digest = hashlib.blake2b(str(stamp.size).encode(), digest_size=16)
+        if stamp.size <= 2**30:
+            digest.update(hashlib.blake2b(data.read(), digest_size=16).digest())
+            return digest.hexdigest()
+        digest.update(stamp.token.encode())
+        for block in range(64):
+            data.seek(block * (stamp.size - 2**20) // 63)
+            digest.update(data.read(2**20))
+    return digest.hexdigest()
+
+
+def test_a_large_source_is_hashed_over_several_looks_and_delays_no_other(
+    looking: Looking, recipe: Recipe, landing: Path
+) -> None:
+    seconds = itertools.count()
+    hashes = ContentHashes(seconds=4, clock=lambda: next(seconds))  # a look has time for a few blocks
+    folder = land(landing, "large", rows='{"question": "1+1?"}')
+    for number, size in enumerate((40 * 2**20, 7, 2**30 + 1)):
+        with (folder / f"{number}.bin").open("wb") as file:
+            file.write(b"x")
+            file.truncate(size)
+    (folder / "_SUCCESS").touch()
+    (land(landing, "small") / "_SUCCESS").touch()
+
+    def content() -> str:
+        return text_hash(*(f"{f.name}\0{_hash_as_earlier_versions(f)}" for f in sorted(folder.glob("[!_]*"))))
+
+    assert looking.look() == ["large", "small"]  # there is time to read all of it
+    assert looking.sources["large"].content == content()
+
+    looking = Looking(recipe, str(landing))
+    looking.watch = Watch(recipe.model_copy(update={"sources": []}), looking.watch._zone, None, hashes)
+    looks = [looking.look()]
+    assert looks == [["small"]] and "of 1.0 GiB" in looking.last.notes[0] and "large" not in looking.sources
+    while "large" not in looking.sources:
+        looks.append(looking.look())
+        if len(looks) == 10:  # what was hashed of a file that changes counts no more
+            (folder / "0.bin").write_bytes(b"other")
+    assert 10 < len(looks) < 90 and looks[-1] == ["large"] and looking.sources["large"].content == content()
+    assert looking.look() == [] and looking.last.notes == []
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_not_accepted(tmp_path: Path) -> None:
+    file, hashes = tmp_path / "x.jsonl", ContentHashes()
+    hashes.begin_look()
+    file.write_text("1")
+    stamp = make_stamp(file.stat(), link=False)
+    file.write_text("1\n2")
+    with pytest.raises(ContentNotKnown, match="changed while it was read"):
+        hashes.hash_file("mine", "x.jsonl", stamp, partial(file.open, "rb"))
+    now = make_stamp(file.stat(), link=False)
+    assert hashes.hash_file("mine", "x.jsonl", now, partial(file.open, "rb")) == _hash_as_earlier_versions(file)

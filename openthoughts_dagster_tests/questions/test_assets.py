@@ -43,6 +43,7 @@ def test_leaks_are_dropped_shown_and_checked(tmp_path: Path, monkeypatch: pytest
     test = [json.loads(line)["question"] for line in (DATA / "gsm8k_test_sample.jsonl").read_text().splitlines()]
     recipe = load_recipe(str(_recipe(tmp_path, test[:9])), {})
     settings = Settings.from_environment({"OPENTHOUGHTS_DATA": str(tmp_path / "data")})
+    monkeypatch.setattr("openthoughts_dagster.defs.check_rules.questions._PART", 7)  # checks read several parts
     definitions = build_definitions(recipe, settings)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("source", ["gsm8k"])

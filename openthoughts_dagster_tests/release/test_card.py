@@ -13,6 +13,7 @@ import yaml
 
 from openthoughts_dagster.evaluation import benchmark_questions
 from openthoughts_dagster.lake import (
+    REJECTED_QUESTIONS,
     RELEASE_SCORES,
     RELEASE_STUDENTS,
     STUDY_RESULTS,
@@ -66,11 +67,16 @@ def test_texts_of_models_are_text_on_the_card(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path / "recipe", title="Sums <b>of</b> two")
     recipe = recipe.model_copy(update={"studies": small_recipe_with_study(tmp_path).studies})
     _decide(lake, f"plain wins {evil}")
+    leak = {"source": SUMS, "stage": "deduped_questions", "domain": "math", "question": "Ask ada@analytical.org"}
+    leak |= {"reason": "benchmark_ngram", "evidence": json.dumps({"benchmark": "b", "text": "Ask bob"})}
+    rest = {name: "x" for name, kind in REJECTED_QUESTIONS.columns.items() if kind == pl.String}
+    lake.append(REJECTED_QUESTIONS, pl.DataFrame([rest | leak], schema=REJECTED_QUESTIONS.schema))
     card = (Path(publish(lake, recipe, tmp_path / "one").path) / "README.md").read_text()
     card = card.removeprefix(head_of(card))
     assert r"plain wins \<img src=x onerror=alert\(1\)\> \[click\]\(http" in card and r"\`x\` \|" in card
     assert not re.search(r"(?<!\\)<|http://evil|(?<!\\)\]\(http", card)
     assert r"# Sums \<b\>of\</b\> two" in card
+    assert "analytical" not in card and "not shown, because it may have personal data | Ask bob" in card
 
 
 def small_recipe_with_study(folder: Path) -> Any:

@@ -7,7 +7,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from openthoughts_dagster.lake import COMPLETIONS, DEDUPED_QUESTIONS, REASONING_DATASET, SOURCE_RANKING, Lake
+from openthoughts_dagster.lake import (
+    COMPLETIONS,
+    DEDUPED_QUESTIONS,
+    REASONING_DATASET,
+    REJECTED_ANSWERS,
+    SOURCE_RANKING,
+    Lake,
+    text_hash,
+)
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.loading import SHIPPED
 from openthoughts_dagster.release import ReleaseError
@@ -71,7 +79,8 @@ def test_licences_that_contradict_the_releases_stop_it_with_source_rows_and_reme
     assert stale.remedy.startswith(f"{SHOP}: materialize raw_sources")
 
 
-def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
+def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openthoughts_dagster.release.texts._PART", 2)  # questions are read in several parts
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
     fill_source(lake, SUMS, {**sums(1000, 2), "What is 84 + 26?": [("r", "110")]})
     publish(lake, recipe, tmp_path / "one", NOTHING)
@@ -82,6 +91,7 @@ def test_a_question_that_leaks_by_now_stops_it(tmp_path: Path) -> None:
     failed = _check("contamination", lake, recipe)
     assert failed.says.startswith("1 of 6 questions leak from ")
     assert failed.rows["source"].to_list() == [SUMS] and "materialize deduped_questions" in failed.remedy
+    assert failed.rows["question_id"].to_list() == [text_hash("What is 84 + 26?")]
     assert _check("contamination", lake, _recipe(tmp_path, gates=_waive("contamination", SUMS))).passed
 
 
@@ -96,6 +106,8 @@ def test_missing_answers_sources_and_texts_stop_it(tmp_path: Path) -> None:
     assert failed.rows.to_dicts() == [{"source": SHOP, "wanted": 20, "missing": 3, "questions": 10}]
     assert _check("completeness", lake, _recipe(tmp_path, gates={"missing": 0.08})).passed
     assert _check("completeness", lake, _recipe(tmp_path, gates=_waive("completeness"))).passed
+    more = _check("completeness", lake, _recipe(tmp_path, answers_per_question=50))
+    assert more.remedy.startswith("raise answers_per_question, which is 2, to the release's 50, and ask for")
     # A number of questions is drawn from those that have answers: "b" is not missing then.
     drawn = _check("completeness", lake, _recipe(tmp_path, sizes={"math": 19}))
     assert drawn.says.startswith("1 of 38 answers")
@@ -151,6 +163,11 @@ def test_the_best_sources_are_those_of_the_present_ranking(tmp_path: Path) -> No
         (SHOP, "is among the best, and not in it"),
     ]
     assert _check("ranking", lake, named).passed
+    without = recipe.model_copy(update={"sources": [each for each in recipe.sources if each.name != SHOP]})
+    stale = _check("ranking", lake, without)  # the source was taken out of the recipe, and nothing was ranked since
+    assert "source_ranking is older than the recipe" in stale.says and SHOP in stale.says
+    with pytest.raises(ReleaseError, match="older than the recipe"):
+        publish(lake, without, tmp_path / "two")
 
 
 def _rank(lake: Lake, *best_first: str) -> None:
@@ -165,7 +182,9 @@ def _rank(lake: Lake, *best_first: str) -> None:
 @pytest.mark.faults
 def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     lake, recipe = small_lake(tmp_path / "lake", count=3), _recipe(tmp_path)
-    fill_source(lake, SHOP, {"Ask ada@analytical.org: 1 + 2?": [("call (650) 253-0000", "3"), ("b", "3")]})
+    fill_source(lake, SHOP, {"Ask ada@analytical.org: 1 + 2?": [("call (650) 253-0000", "3"), ("b", "3")], "x": [None]})
+    lost = lake.scan(REJECTED_ANSWERS).collect().with_columns(evidence=pl.lit("cy@analytical.org has no credit"))
+    lake.replace(REJECTED_ANSWERS, lost, source=SHOP, teacher=TEACHER)
     rows = lake.scan(DEDUPED_QUESTIONS, source=SHOP).collect()
     kept = rows.with_columns(reference_answer=pl.lit("3, says bob@analytical.org"))
     lake.replace(DEDUPED_QUESTIONS, kept, source=SHOP)
@@ -173,10 +192,10 @@ def test_personal_data_warns_by_column_and_shows_rows(tmp_path: Path) -> None:
     found = check_personal_data(lake, recipe, TEACHER)
     assert not found.passed and not found.blocking and check_personal_data not in GATES.values()
     assert found.says == (
-        "possible personal data: 1 x email-validator in question, 1 x phonenumbers in reasoning, "
-        "1 x email-validator in reference_answer"
+        "possible personal data: 1 x email-validator in evidence, 1 x email-validator in question, "
+        "1 x phonenumbers in reasoning, 1 x email-validator in reference_answer"
     )
-    kinds = [("question", "email"), ("reference_answer", "email"), ("reasoning", "phone")]
+    kinds = [("question", "email"), ("reference_answer", "email"), ("evidence", "email"), ("reasoning", "phone")]
     assert [row[:2] for row in found.rows.rows()] == kinds
-    assert found.rows["row"][2].startswith(f"{SHOP} ") and found.rows["row"][2].endswith(" sample 0")
-    assert lake.scan(DEDUPED_QUESTIONS).collect().height == 4
+    assert found.rows["row"][3].startswith(f"{SHOP} ") and found.rows["row"][3].endswith(" sample 0")
+    assert lake.scan(DEDUPED_QUESTIONS).collect().height == 5

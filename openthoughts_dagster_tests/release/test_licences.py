@@ -46,6 +46,9 @@ def _problems(
         ("", "Apache-2.0", "its licence is unknown"),
         ("CC BY-SA 4.0", "CC-BY-SA-4.0", "'CC BY-SA 4.0' is no SPDX expression"),
         ("LicenseRef-ours", "Apache-2.0", ""),
+        ("(MIT OR GPL-3.0-only) AND (ISC OR CC-BY-NC-4.0)", "Apache-2.0", ""),
+        ("Apache-2.0 AND (GPL-3.0-only OR (MIT AND CC-BY-NC-4.0))", "Apache-2.0", "GPL-3.0-only has to stay"),
+        (" AND ".join(f"(LicenseRef-a{n} OR MIT)" for n in range(40)), "MIT", "more than 1,000 combinations"),
     ],
 )
 def test_rows_may_stand_in_a_release_whose_licence_keeps_theirs(licence: str, of_release: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +21,19 @@ from openthoughts_dagster.lake import (
     Lake,
     text_hash,
 )
-from openthoughts_dagster.release import ReleaseError, diff, find_version, list_versions, rebuild
+from openthoughts_dagster.release import (
+    ReleaseError,
+    ReleasePlace,
+    diff,
+    find_version,
+    list_versions,
+    make_release,
+    rebuild,
+)
 from openthoughts_dagster.release.record import file_digests, make_record
-from openthoughts_dagster_tests.release.sums import SHOP, SUMS, fill_source, small_lake, small_recipe, sums
+from openthoughts_dagster.storage import Folders
+from openthoughts_dagster_tests.release.sums import SHOP, SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
+from openthoughts_dagster_tests.release.test_choosing import NOTHING
 from openthoughts_dagster_tests.release.test_files import make
 
 
@@ -124,6 +135,49 @@ def test_two_versions_say_what_came_went_and_changed_and_why(tmp_path: Path) -> 
     back = diff(lake, other, one)
     [again] = back.questions.filter(change="came", question_id=text_hash("Twice?"))["reason"]
     assert again.startswith(f"left out of {other.version}, dedup (duplicate_exact)")
+
+
+def test_versions_of_equal_answers_say_how_they_are_ordered_and_described(tmp_path: Path) -> None:
+    lake = small_lake(tmp_path / "lake", count=4)
+    one, other = make(lake, tmp_path), make(lake, tmp_path, seed=7)
+    fill_source(lake, SUMS, sums(1000, 4), licence="MIT")
+    third = make(lake, tmp_path, seed=7)
+    versions = [find_version(lake, made.version) for made in (one, other, third)]
+    moved, described = diff(lake, *versions[:2]), diff(lake, *versions[1:])
+    assert (moved.same, moved.described, moved.reordered) == (16, {}, True)
+    assert (described.same, described.described, described.reordered) == (16, {"licence": 8}, False)
+    assert moved.counts().is_empty() and described.counts().is_empty()
+
+
+def test_a_version_of_folders_that_moved_or_of_two_releases_is_found(tmp_path: Path) -> None:
+    lake = small_lake(tmp_path / "lake", count=2)
+    make(lake, tmp_path)
+    moved = make_release(
+        lake,
+        small_recipe(tmp_path / "recipe"),
+        TEACHER,
+        ReleasePlace(str(tmp_path / "[new]"), tmp_path / "[new]", Folders(tmp_path / "cache")),
+        benchmarks=NOTHING,
+    )
+    entry = find_version(lake, moved.version)
+    assert entry.path == moved.path and [each.path for each in list_versions(lake)] == [moved.path]
+    shutil.rmtree(lake.address(REASONING_DATASET))  # its files have its rows, also below a folder with brackets
+    assert rebuild(lake, entry, tmp_path / "again", from_present=True).differing == ()
+    again = make(lake, tmp_path, name="renamed")
+    assert again.version == moved.version
+    with pytest.raises(ReleaseError, match=f"several releases have the version {again.version}: give sums/worked/"):
+        find_version(lake, again.version)
+    assert find_version(lake, f"renamed/worked/{again.version[:4]}").path == again.path
+
+
+def test_a_version_of_a_recipe_that_this_code_does_not_know_says_what_made_it(tmp_path: Path) -> None:
+    lake = small_lake(tmp_path / "lake", count=2)
+    entry = find_version(lake, make(lake, tmp_path).version)
+    recipe = entry.record["recipe"] | {"answer_filter": {"method": "of_tomorrow"}}
+    newer = replace(entry, record=dict(entry.record) | {"recipe": recipe})
+    with pytest.raises(ReleaseError, match=r"answer_filter: .*Rebuild it with the code that made it, version \d"):
+        rebuild(lake, newer, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_another_answer_to_the_same_sample_is_a_change(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Rules about the questions of a source."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import polars as pl
 
 from openthoughts_dagster.defs.check_rules.partition import Finding, Partition, without
@@ -11,11 +14,14 @@ from openthoughts_dagster.lake import (
     REJECTED_QUESTIONS,
     SCORED_QUESTIONS,
 )
-from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, source_sample
+from openthoughts_dagster.lake.reading import read_slices
+from openthoughts_dagster.questions import Texts, compared_questions, source_sample
 from openthoughts_dagster.questions.decisions import STEPS
+from openthoughts_dagster.questions.decontaminate import find_leaks_in_parts
 
 _FAILED_SCORES = 0.05
 _REJECTED_ROWS = 0.1
+_PART = 50_000  # questions that are read at once
 
 
 def raw_rows_add_up(at: Partition) -> Finding:
@@ -99,23 +105,29 @@ def curated_rows_add_up(at: Partition) -> Finding:
 
 def curated_questions_are_unique(at: Partition) -> Finding:
     """No id occurs twice. When the recipe deduplicates, no text occurs twice either."""
-    rows = at.scan(DEDUPED_QUESTIONS).select("question_id", "question").collect()
-    ids = rows.height - rows["question_id"].n_unique()
-    texts = rows.height - len(set(Texts.of(rows["question"]).hashes().tolist()))
+    names = at.scan(DEDUPED_QUESTIONS).select("question_id").collect()["question_id"]
+    hashes = [np.unique(Texts.of(part["question"]).hashes()) for part in _kept_texts(at)]
+    ids = len(names) - names.n_unique()
+    texts = len(names) - (len(np.unique(np.concatenate(hashes))) if hashes else 0)
     deduplicates = at.recipe.domain(at.recipe.source(at.source).domain).dedup.method != "none"
-    says = f"{ids} repeated ids, {texts} repeated texts in {rows.height:,} questions"
-    return Finding(rows.height > 0 and ids == 0 and not (deduplicates and texts), says, {"ids": ids, "texts": texts})
+    says = f"{ids} repeated ids, {texts} repeated texts in {len(names):,} questions"
+    return Finding(len(names) > 0 and ids == 0 and not (deduplicates and texts), says, {"ids": ids, "texts": texts})
+
+
+def _kept_texts(at: Partition) -> Iterator[pl.DataFrame]:
+    """Read the questions that are kept a part at a time, since a source may be larger than memory."""
+    return read_slices(at.scan(DEDUPED_QUESTIONS).select("question"), _PART)
 
 
 def no_benchmark_questions(at: Partition) -> Finding:
     """No kept question leaks from a benchmark."""
     own, _ = benchmark_questions(at.recipe.evaluation, at.recipe.path)
     benchmarks = compared_questions(own, at.recipe.evaluation, at.recipe.decontamination, at.recipe.path)
-    kept, scored = at.scan(DEDUPED_QUESTIONS), at.scan(SCORED_QUESTIONS)
+    scored = at.scan(SCORED_QUESTIONS)
     source = source_sample(scored, scored.select("question_id").collect()["question_id"])
-    texts = Texts.of(kept.select("question").collect()["question"])
-    leaks = len(find_leaks(texts, at.recipe.decontamination, benchmarks, source).decisions)
-    says = f"{leaks} of {len(texts):,} kept questions leak from {benchmarks.height:,} benchmark questions"
+    found = find_leaks_in_parts(_kept_texts(at), at.recipe.decontamination, benchmarks, source)
+    leaks, kept = sum(len(decisions) for _, decisions in found), at.count(DEDUPED_QUESTIONS)
+    says = f"{leaks} of {kept:,} kept questions leak from {benchmarks.height:,} benchmark questions"
     return Finding(leaks == 0, says, {"leaks": leaks})
 
 

@@ -17,7 +17,7 @@ _STEP_FAILED = dg.DagsterEventType.STEP_FAILURE
 _RUN_FAILED: Final = dg.DagsterEventType.RUN_FAILURE
 
 
-def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition:
+def failure_sensor(settings: Settings, wait: float = 1.0, seconds: float = 20.0) -> dg.SensorDefinition:
     """Make the sensor that posts failed runs to the webhook, when the environment names one.
 
     Dagster's own run failure sensor continues with the next run when a run could not be reported. This sensor reports
@@ -26,6 +26,8 @@ def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition
     Args:
         settings: Has the number of seconds between two looks.
         wait: Seconds before the first of two retries within one look.
+        seconds: After these no further run is posted at this look. Dagster gives a sensor one minute, and a look that
+            takes longer would be repeated with everything that it posted.
     """
 
     @dg.sensor(
@@ -39,8 +41,10 @@ def failure_sensor(settings: Settings, wait: float = 1.0) -> dg.SensorDefinition
         if position is None or not webhook:
             why = "alerts begin with the next run that fails" if webhook else f"{WEBHOOK} is not set"
             return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=str(_newest(context.instance)))
-        told = 0
-        for record in _failures_after(context.instance, position):
+        told, deadline = 0, time.monotonic() + seconds
+        for number, record in enumerate(_failures_after(context.instance, position)):
+            if number and time.monotonic() > deadline:
+                break
             try:
                 told += _report(context, record, webhook, wait)
             except AlertError as error:

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from openthoughts_dagster.evaluation.confined.limits import ConfinementError, Outcome
+from openthoughts_dagster.evaluation.confined.limits import ConfinementError, Outcome, RunsOfProgram
 from openthoughts_dagster.evaluation.confined.pod_messages import WAY, Batch, PodTest, sign_line, unpack_item
 from openthoughts_dagster.evaluation.confined.pool import ProgramPool
 from openthoughts_dagster.evaluation.confined.values import dump_value
@@ -57,9 +57,9 @@ def main(folder: str) -> None:
 def run_item(pool: ProgramPool, tests: list[PodTest]) -> list[Outcome]:
     """Run the tests of an item until one does not end well, and return their outcomes."""
     outcomes: list[Outcome] = []
-    beyond = _BEYOND
+    beyond, runs = _BEYOND, RunsOfProgram()
     for test in tests:
-        outcome = pool.run_one(test.task, test.limits)
+        outcome = pool.run_one(test.task, runs.limits_now(test.limits))
         printed = len(outcome.stdout) + len(dump_value(outcome.values))
         beyond -= max(0, printed - test.characters)
         if beyond < 0:

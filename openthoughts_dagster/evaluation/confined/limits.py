@@ -1,6 +1,7 @@
 """The tasks, limits and outcomes of confined programs."""
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["ok", "error", "time", "cpu", "output", "killed", "lost"]
@@ -19,12 +20,28 @@ class Limits:
         cpu_seconds: Processor time of all its threads.
         memory_megabytes: Address space beyond that of an idle interpreter.
         output_megabytes: Size of what it prints, and of what its function returns.
+        seconds_together: Wall time of all runs of one answer's program; None where only each run is limited.
     """
 
     seconds: float = 10.0
     cpu_seconds: int = 10
     memory_megabytes: int = 1024
     output_megabytes: int = 8
+    seconds_together: float | None = None
+
+
+class RunsOfProgram:
+    """The runs of one answer's program, which may have a limit of time together."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def limits_now(self, limits: Limits) -> Limits:
+        """Return the limits of a run that begins now."""
+        if limits.seconds_together is None:
+            return limits
+        left = limits.seconds_together - (time.monotonic() - self._began)
+        return replace(limits, seconds=max(0.0, min(limits.seconds, left)))
 
 
 @dataclass(frozen=True)

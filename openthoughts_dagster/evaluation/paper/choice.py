@@ -24,6 +24,7 @@ _HLE = (
     "Your response should be in the following format:\nAnswer: {your chosen multiple choice letter}. Include only the "
     "letter, no other text."
 )
+_JEE_SCORING = "jee-2"  # the number changes with the rules, so that rankings never mix scores of different rules
 _SOLVE = "Give a detailed solution and end the solution with the final answer."
 _JEE = {
     "MCQ": f"In this problem, only one option will be correct. {_SOLVE} Mark your solution, which should be exactly "
@@ -52,7 +53,7 @@ def counts(benchmark: PaperBenchmark) -> Callable[[Row], bool]:
 def ask(benchmark: PaperBenchmark, data: PaperRows, _: TaskContext) -> tuple[list[Row], str, Any]:
     """Questions with their references, the name of the scoring, and the judge."""
     if benchmark.task == "jeebench":
-        return [_jee_question(row) for row in data.rows], "jee", judge_jee
+        return [_jee_question(row) for row in data.rows], _JEE_SCORING, judge_jee
     if benchmark.task == "hle-multiple-choice":
         asked = [{"question": f"{_HLE}\n{row['question']}", "answer": str(row["answer"])} for row in data.rows]
     elif benchmark.prompt == "paper":

@@ -1,12 +1,14 @@
 """LiveCodeBench, CodeElo and CodeForces: programs, run confined against the tests that the paper runs.
 
-The paper takes the last whole block of code, gives no credit without one, and compares outputs as texts.
+The paper takes the last whole block of code, gives no credit without one, and compares outputs as texts. All tests of a
+program have time together there: a second more than the limit of each test, and some seconds more for all of them.
 """
 
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,6 @@ from openthoughts_dagster.evaluation.paper.rows import PaperRows, Row
 from openthoughts_dagster.evaluation.program_tests import (
     ProgramTest,
     call_test,
-    extract_block,
     extract_program,
     judge_programs,
     lighteval_tests,
@@ -44,6 +45,9 @@ _CALL = (
     "definition."
 )
 _MEMORY_MEGABYTES = 4096
+_SCORING = "programs-2"  # the number changes with the rules, so that rankings never mix scores of different rules
+# Of one word after the opening fence, which may stand anywhere in a line. The paper's may have letters only.
+_BLOCK = re.compile(r"```[\w+#.-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 
 
 def columns(benchmark: PaperBenchmark) -> tuple[str, ...]:
@@ -71,9 +75,15 @@ def ask(benchmark: PaperBenchmark, data: PaperRows, context: TaskContext) -> tup
     def tests_of(doc: Any, program: str) -> list[ProgramTest]:
         return tests(data.whole(doc.specific["row"]), program) or [_never(program)]
 
-    extract = extract_block if benchmark.prompt == "paper" else extract_program
     asked = [{"question": prompt(row), "answer": "", "row": place} for place, row in enumerate(data.rows)]
-    return asked, "programs", judge_programs(context.programs(), tests_of, extract)
+    scoring, extract = (_SCORING, last_block) if benchmark.prompt == "paper" else ("programs", extract_program)
+    return asked, scoring, judge_programs(context.programs(), tests_of, extract)
+
+
+def last_block(text: str) -> str | None:
+    """Return the last whole block of code of an answer, as the paper finds it; None where there is none."""
+    blocks = _BLOCK.findall(text)
+    return str(blocks[-1]) if blocks and blocks[-1].strip() else None
 
 
 def _livecodebench_prompt(row: Row) -> str:
@@ -86,10 +96,11 @@ def _livecodebench_tests(row: Row, program: str) -> list[ProgramTest]:
     """The hidden tests. A function may have the name that the problem gives, which the prompt does not say, or any."""
     hidden = private_tests(row["private_test_cases"])
     if not hidden or hidden[0].get("testtype") == "stdin":
-        return [_printed(program, test["input"], test["output"], 7, _same_text) for test in hidden]
-    calls = [[_value(line) for line in test["input"].split("\n")] for test in hidden]
+        return _printed(program, [(test["input"], test["output"]) for test in hidden], _same_text, 6, 5)
+    calls = [[_value(line) for line in test["input"].split("\n") if line.strip()] for test in hidden]
     name = _function_name(program, json.loads(row["metadata"]).get("func_name"))
-    return [call_test(program, name, calls, [_value(test["output"]) for test in hidden], _limits(7 * len(calls)))]
+    limits = _limits(len(calls) * (6 + 1) + 5)
+    return [call_test(program, name, calls, [_value(test["output"]) for test in hidden], limits)]
 
 
 def _lighteval_tests(row: Row, program: str) -> list[ProgramTest]:
@@ -103,13 +114,12 @@ def _codeelo_prompt(row: Row) -> str:
     given, printed = row["examples"][0]
     page = _page(row, f"{row['time_limit_ms']} ms", "Input", row["input"], "Output", row["output"])
     page += _example(given, printed) + (_part("Note", row["note"]) if row["note"] else "")
-    return f"{_COMPETE}\n\n{page}</body></html>"
+    return f'"{_COMPETE}\n\n{page}</body></html>'  # the quotation mark is in the paper's prompt
 
 
 def _codeelo_tests(row: Row, program: str) -> list[ProgramTest]:
     """CodeElo's hidden tests are Codeforces' own: the paper runs the examples of the problem."""
-    seconds = float(row["time_limit_ms"]) / 1000 + 1
-    return [_printed(program, given, printed, seconds, _same_text) for given, printed in row["examples"]]
+    return _printed(program, row["examples"], _same_text, float(row["time_limit_ms"]) / 1000, 5)
 
 
 def _codeforces_prompt(row: Row) -> str:
@@ -121,10 +131,9 @@ def _codeforces_prompt(row: Row) -> str:
 
 
 def _codeforces_tests(row: Row, program: str) -> list[ProgramTest]:
-    """The official tests, with 50 seconds more than the problem allows, as the paper has it."""
-    seconds = float(row["time_limit"] or 0) + 50
-    tests = row["official_tests"] or []
-    return [_printed(program, test["input"], test["output"], seconds, _same_line) for test in tests]
+    """The official tests."""
+    tests = [(test["input"], test["output"]) for test in row["official_tests"] or []]
+    return _printed(program, tests, _same_line, float(row["time_limit"] or 0), 60)
 
 
 def _page(row: Row, limit: str, first: str, given: str, second: str, printed: str) -> str:
@@ -140,11 +149,23 @@ def _example(given: str, printed: str) -> str:
     return f"<h2>Example</h2><h3>Input</h3><div>{given}</div><h3>Output</h3><div>{printed}</div>"
 
 
-def _printed(program: str, given: str, wanted: str, seconds: float, same: Callable[[str, str], bool]) -> ProgramTest:
-    def passes(outcome: Outcome) -> bool:
+def _printed(
+    program: str, tests: Sequence[tuple[str, str]], same: Callable[[str, str], bool], seconds: float, more: float
+) -> list[ProgramTest]:
+    """Tests of what a program prints, by input and output.
+
+    Together they have a second more than `seconds` for each test, and `more` seconds. The paper lets one test use all
+    of that, which takes many minutes for a program without end; here it gets what a single test has.
+    """
+    limits = _limits(seconds + 1 + more, len(tests) * (seconds + 1) + more)
+
+    def passes(outcome: Outcome, wanted: str) -> bool:
         return outcome.status == "ok" and same(outcome.stdout, wanted)
 
-    return ProgramTest(StdinTask(program, given), passes, _limits(seconds), len(wanted))
+    return [
+        ProgramTest(StdinTask(program, given), partial(passes, wanted=wanted), limits, len(wanted))
+        for given, wanted in tests
+    ]
 
 
 def _never(program: str) -> ProgramTest:
@@ -152,8 +173,13 @@ def _never(program: str) -> ProgramTest:
     return ProgramTest(StdinTask(program), lambda outcome: False, _limits(1))
 
 
-def _limits(seconds: float) -> Limits:
-    return Limits(seconds=seconds, cpu_seconds=math.ceil(seconds), memory_megabytes=_MEMORY_MEGABYTES)
+def _limits(seconds: float, together: float | None = None) -> Limits:
+    return Limits(
+        seconds=seconds,
+        cpu_seconds=math.ceil(seconds),
+        memory_megabytes=_MEMORY_MEGABYTES,
+        seconds_together=together,
+    )
 
 
 def _same_text(printed: str, wanted: str) -> bool:

@@ -4,17 +4,22 @@ The paper compares the last box with the reference as texts, normalized as the M
 has MathArena's parser; here math-verify compares, which reads the same expressions.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from openthoughts_dagster.evaluation.paper.rows import PaperRows, Row, text_of
 from openthoughts_dagster.evaluation.reading import Verdict, judge_all
-from openthoughts_dagster.evaluation.reading.final import last_box
+from openthoughts_dagster.evaluation.reading.final import last_box, last_boxes_of_a_line
 from openthoughts_dagster.evaluation.task_context import TaskContext
 from openthoughts_dagster.recipe import PaperBenchmark
 
 _INSTRUCTION = "Mark your solution with \\boxed"
 _HMMT = "Please reason step by step, and put your final answer within \\boxed{}."
+# The numbers change with the rules, so that rankings never mix scores of different rules.
+_BOXED, _EXPRESSIONS = "boxed-2", "math-2"
+_INTEGERS = ("aime24", "aime25", "amc23")  # all of their answers
+_BARE_BOX = re.compile(r"\\boxed +([^\s{$][^$\n]*)")
 
 
 def columns(_: PaperBenchmark) -> tuple[str, ...]:
@@ -30,15 +35,34 @@ def counts(_: PaperBenchmark) -> Callable[[Row], bool]:
 def ask(benchmark: PaperBenchmark, data: PaperRows, _: TaskContext) -> tuple[list[Row], str, Any]:
     """Questions with their references, the name of the scoring, and the judge."""
     prompt = _lighteval_prompt(benchmark.task) if benchmark.prompt == "lighteval" else _paper_prompt(benchmark.task)
-    asked = [{"question": prompt(row["question"]), "answer": text_of(row["answer"])} for row in data.rows]
-    if benchmark.prompt == "lighteval" or benchmark.task == "hmmt-2025-02":
+    reference = integer_of if benchmark.task in _INTEGERS else text_of
+    asked = [{"question": prompt(row["question"]), "answer": reference(row["answer"])} for row in data.rows]
+    if benchmark.prompt == "lighteval":
         return asked, "math", judge_expressions
-    return asked, "boxed", judge_boxed
+    if benchmark.task == "hmmt-2025-02":
+        return asked, _EXPRESSIONS, judge_lists
+    return asked, _BOXED, judge_boxed
+
+
+def integer_of(value: Any) -> str:
+    """Return a reference as the paper has it: 73 where a copy of AIME on the hub has 073."""
+    text = text_of(value).strip()
+    return str(int(text)) if text.isdecimal() else text
 
 
 def judge_expressions(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
     """Verdicts of math-verify."""
     return judge_all("math", [(doc.get_golds()[0], text) for doc, text in asked])
+
+
+def judge_lists(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
+    """Verdicts of math-verify, where several boxes of one line are a list if the reference is one."""
+    return judge_expressions([(doc, _one_box(doc.get_golds()[0], text)) for doc, text in asked])
+
+
+def _one_box(gold: str, text: str) -> str:
+    boxes = last_boxes_of_a_line(text) if "," in gold else []
+    return f"\\boxed{{{', '.join(boxes)}}}" if len(boxes) > 1 else text
 
 
 def judge_boxed(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
@@ -52,9 +76,15 @@ def judge_boxed(asked: Sequence[tuple[Any, str]]) -> list[Verdict]:
 
 
 def last_boxed(text: str) -> str | None:
-    """What stands in the very last box, None where that box is not closed."""
+    """What stands in the very last box, None where that box is not closed.
+
+    As in the paper, a box without braces goes on to the next dollar sign.
+    """
     start = text.rfind("\\boxed")
     start = text.rfind("\\fbox") if start < 0 else start
+    bare = _BARE_BOX.match(text, start) if start >= 0 else None
+    if bare is not None:
+        return bare[1].strip()
     return None if start < 0 else last_box(text[start:])
 
 

@@ -1,6 +1,7 @@
 """Reads the final answer of a text: the last box, the text after the last "answer", or the text itself."""
 
 import re
+from collections.abc import Iterator
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\w])")
 _SAID = re.compile(
@@ -17,6 +18,18 @@ _MOST_LAYERS = 20  # of decoration around an answer; texts with thousands come f
 
 def last_box(text: str) -> str | None:
     """What stands in the last \\boxed or \\fbox, braces balanced; None when there is no whole box."""
+    return next((text[start:end] for start, end in _boxes(text)), None)
+
+
+def last_boxes_of_a_line(text: str) -> list[str]:
+    """Return what stands in the whole boxes of the last line with a box, in their order."""
+    places = list(_boxes(text))
+    line = text.rfind("\n", 0, places[0][0]) if places else 0
+    return [text[start:end] for start, end in reversed(places) if start > line]
+
+
+def _boxes(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the content of whole boxes begins and ends, from the last to the first."""
     boxes = [found.end() for found in _BOX.finditer(text)]
     closed: dict[int, int] = {}  # in one pass: a model that repeats itself opens thousands of boxes
     opened: list[int] = []
@@ -27,10 +40,9 @@ def last_box(text: str) -> str | None:
             closed[opened.pop()] = sign.start()
     for start in reversed(boxes):
         if text[start] != "{":
-            return text[start]
-        if start in closed:
-            return text[start + 1 : closed[start]]
-    return None
+            yield start, start + 1
+        elif start in closed:
+            yield start + 1, closed[start]
 
 
 def after_answer(text: str) -> str | None:

@@ -56,22 +56,38 @@ class MathWorkers:
             worker.communicate()  # its standard input closes, and it ends
 
     def compare(self, pair: tuple[str, str]) -> Compared:
-        """Compare one pair, within the `with` block."""
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        worker = worker or _start()
-        assert worker.stdin and worker.stdout
-        try:
-            worker.stdin.write(json.dumps(pair) + "\n")
-            worker.stdin.flush()
-            right, extracted, *_ = json.loads(worker.stdout.readline())
-        except BaseException:
-            worker.kill()
-            worker.communicate()
-            raise
-        with self._lock:
-            self._idle.append(worker)
-        return bool(right), extracted
+        """Compare one pair, within the `with` block. A process that was killed, as for memory, is replaced once."""
+        for _ in range(2):
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
+            worker = idle or _start()
+            try:
+                line = _ask(worker, pair)
+            except BaseException:
+                worker.kill()
+                worker.communicate()
+                raise
+            if line:
+                right, extracted, *_ = json.loads(line)
+                with self._lock:
+                    self._idle.append(worker)
+                return bool(right), extracted
+            _, said = worker.communicate()
+        raise BenchmarkError(
+            f"the process that compares expressions ended twice, the last time with code {worker.returncode}: "
+            f"{said.strip()[-2000:] or 'it said nothing; was it killed because memory ran out?'}"
+        )
+
+
+def _ask(worker: "subprocess.Popen[str]", pair: tuple[str, str]) -> str:
+    """Return the line that a worker answers; an empty text if it has ended."""
+    assert worker.stdin and worker.stdout
+    try:
+        worker.stdin.write(json.dumps(pair) + "\n")
+        worker.stdin.flush()
+    except BrokenPipeError:
+        return ""
+    return worker.stdout.readline()
 
 
 def _start() -> "subprocess.Popen[str]":

@@ -69,8 +69,8 @@ def _common(masks, words, length, data, start, other_length, needed):  # type: i
     for row in range(other_length):
         low, high = max(0, (row - before) >> 6), min(words, ((row + after) >> 6) + 1)
         carry = np.uint64(0)
-        mask = masks[data[start + row]]
-        for word in range(low, high):
+        mask = masks[data[np.uint64(start + row)]]
+        for word in range(np.uint64(low), np.uint64(high)):  # numba checks signed ones for < 0
             value = state[word]
             match = value & mask[word]
             total = value + match

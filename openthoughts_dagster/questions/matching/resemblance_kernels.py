@@ -132,8 +132,9 @@ def alike(  # type: ignore[no-untyped-def]
         own = filled[text] + 1
         kept = 0
         bar = least
-        for question in range(first, last):
-            shared = common[at & 3, question]
+        shared_by = common[at & 3]
+        for question in range(np.uint64(first), np.uint64(last)):  # numba checks signed ones for < 0
+            shared = shared_by[question]
             both = own + known_filled[question]
             if 2 * shared > bar * both:
                 other = known_lengths[question]

@@ -126,9 +126,16 @@ def gathered(data, offsets, positions, out):  # type: ignore[no-untyped-def]
     """The bytes of the texts at `positions`, one after the other."""
     place = 0
     for position in positions:
-        for at in range(offsets[position], offsets[position + 1]):
-            out[place] = data[at]
-            place += 1
+        place = copied(data, offsets[position], offsets[position + 1], out, place)
+
+
+@_compiled
+def copied(data, start, end, out, place):  # type: ignore[no-untyped-def]
+    """Copy data[start:end] to `place` in `out`; returns where it ends there."""
+    source, target = data[start:end], out[place : place + max(0, end - start)]
+    for at in range(len(source)):
+        target[at] = source[at]
+    return place + len(source)
 
 
 @_compiled

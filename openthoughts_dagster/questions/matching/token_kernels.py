@@ -6,7 +6,7 @@ by the character, a Chinese, Japanese or Korean one for half a word and a Thai, 
 
 import numpy as np
 
-from openthoughts_dagster.questions.matching.text_kernels import _compiled, mixed
+from openthoughts_dagster.questions.matching.text_kernels import _compiled, copied, mixed
 
 _FIRST = np.uint64(0xCBF29CE484222325)
 _PRIME = np.uint64(0x100000001B3)
@@ -138,12 +138,8 @@ def without_covered(data, offsets, starts, ends, token_offsets, covered, out, ou
         last = token_offsets[text + 1]
         for token in range(token_offsets[text], last):
             if covered[token]:
-                for byte in range(at, starts[token]):
-                    out[place] = data[byte]
-                    place += 1
+                place = copied(data, at, starts[token], out, place)
                 at = max(at, starts[token + 1] if token + 1 < last and covered[token + 1] else ends[token])
-        for byte in range(at, offsets[text + 1]):
-            out[place] = data[byte]
-            place += 1
+        place = copied(data, at, offsets[text + 1], out, place)
         out_offsets[text + 1] = place
     return place

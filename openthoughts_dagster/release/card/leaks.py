@@ -11,9 +11,11 @@ from openthoughts_dagster.lake.reading import LakeReader
 from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, sample_leaks
 from openthoughts_dagster.questions.decisions import STEPS
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.release.personal_data import find_personal_data
 from openthoughts_dagster.release.texts import scan_questions
 
 _DROPPED, _KEPT = 5, 100
+_NOT_SHOWN = "not shown, because it may have personal data"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def read_decontamination(lake: LakeReader, recipe: Recipe, teacher: str) -> Deco
         compared=benchmarks.group_by("benchmark").agg(questions=pl.len()).sort("benchmark"),
         unchecked=unchecked,
         dropped=_count_dropped(lake, teacher, sources),
-        sample=sample,
+        sample=_without_personal_data(sample),
         sample_found_again=len(again),
         kept_checked=len(texts),
         kept_leaks=len(find_leaks(Texts.of(texts), slow, benchmarks).decisions) if benchmarks.height else 0,
@@ -83,6 +85,16 @@ def _sample_dropped(lake: LakeReader, sources: pl.Series) -> pl.DataFrame:
     every = pl.concat([pl.DataFrame(schema=schema), *(part.select(list(schema)) for part in parts)])
     order = sorted(range(every.height), key=lambda at: text_hash("sample", every["question"][at]))
     return every[order[:_DROPPED]]
+
+
+def _without_personal_data(sample: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the texts that may have an e-mail address, a phone number or a key: the card is published."""
+    for column in ("question", "text"):
+        found = find_personal_data(sample.with_row_index("row"), "row", [column])
+        rows = {int(one.row) for one in found}
+        texts = [_NOT_SHOWN if row in rows else text for row, text in enumerate(sample[column])]
+        sample = sample.with_columns(pl.Series(column, texts, dtype=pl.String))
+    return sample
 
 
 def _count_dropped(lake: LakeReader, teacher: str, sources: pl.Series) -> pl.DataFrame:

@@ -76,9 +76,11 @@ def check_completeness(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
         problems.append(
             f"{missing:,} of {wanted:,} answers are missing ({share:.1%}, at most {release.gates.missing:.1%})"
         )
+        asked, wants = recipe.answers_per_question, release.answers_per_question or 0
+        more = f"raise answers_per_question, which is {asked}, to the release's {wants}, and " if wants > asked else ""
         remedies.append(
-            f"ask for the missing answers (openthoughts backfill --teacher {teacher}; openthoughts retry for those "
-            "that were refused), or waive a source with a reason"
+            f"{more}ask for the missing answers (openthoughts backfill --teacher {teacher}; openthoughts retry for "
+            "those that were refused), or waive a source with a reason"
         )
     says = "; ".join(problems) or f"{wanted - missing:,} of {wanted:,} answers are there"
     shown = counts.filter(pl.col("missing") > 0).sort("missing", descending=True).head(SHOWN)

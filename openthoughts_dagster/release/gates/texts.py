@@ -5,13 +5,17 @@ from collections.abc import Iterator
 import polars as pl
 
 from openthoughts_dagster.evaluation import benchmark_questions
-from openthoughts_dagster.lake import SCORED_QUESTIONS, Lake
-from openthoughts_dagster.questions import Texts, compared_questions, find_leaks, source_sample
+from openthoughts_dagster.lake import REJECTED_RELEASE, SCORED_QUESTIONS, Lake
+from openthoughts_dagster.lake.reading import read_slices
+from openthoughts_dagster.questions import compared_questions, source_sample
+from openthoughts_dagster.questions.decontaminate import find_leaks_in_parts
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.release.choosing import release_of
 from openthoughts_dagster.release.gates.result import SHOWN, GateResult, waivers_of
 from openthoughts_dagster.release.personal_data import find_personal_data
-from openthoughts_dagster.release.texts import read_answer_texts, scan_questions, scan_rows
+from openthoughts_dagster.release.texts import read_answer_texts, read_question_parts, scan_rows
+
+_PART = 100_000  # rejected rows that are read at once
 
 
 def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
@@ -20,17 +24,17 @@ def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
     own, unchecked = benchmark_questions(recipe.evaluation, recipe.path)
     benchmarks = compared_questions(own, recipe.evaluation, recipe.decontamination, recipe.path)
     waived, found, count = waivers_of(release, "contamination"), [], 0
-    for source, names in _by_source(scan_questions(lake, teacher).collect()).items():
-        count += names.height
+    for source, ids in _ids_by_source(lake, teacher).items():
+        count += len(ids)
         if source in waived:
             continue
         scored = lake.scan(SCORED_QUESTIONS, source=source)
         sample = source_sample(scored, scored.select("question_id").collect()["question_id"])
-        texts = names.filter(pl.col("question").is_not_null())
-        leaks = find_leaks(Texts.of(texts["question"]), recipe.decontamination, benchmarks, sample).decisions
-        for position, decision in leaks.items():
-            name = str(decision.evidence.get("benchmark", ""))
-            found.append({"source": source, "question_id": texts["question_id"][position], "benchmark": name})
+        parts = read_question_parts(lake, source, ids, "question")
+        for part, decisions in find_leaks_in_parts(parts, recipe.decontamination, benchmarks, sample):
+            for position, decision in decisions.items():
+                name = str(decision.evidence.get("benchmark", ""))
+                found.append({"source": source, "question_id": part["question_id"][position], "benchmark": name})
     says = f"{len(found):,} of {count:,} questions leak from {benchmarks.height:,} benchmark questions"
     if unchecked:
         says += f"; not compared with {', '.join(unchecked)}, whose questions are not known"
@@ -45,7 +49,7 @@ def check_contamination(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
 
 
 def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
-    """No text has an e-mail address, a phone number or a key. It warns, because detectors err."""
+    """No text has an e-mail address, a phone number or a key, nor what is said of rejected rows. It only warns."""
     found, counts = [], dict[tuple[str, str, str], int]()
     for part, columns in _named_texts(lake, teacher):
         for one in find_personal_data(part, "row", columns):
@@ -64,14 +68,19 @@ def check_personal_data(lake: Lake, recipe: Recipe, teacher: str) -> GateResult:
 def _named_texts(lake: Lake, teacher: str) -> Iterator[tuple[pl.DataFrame, list[str]]]:
     """Read the release's texts a part at a time: a column `row` that names each row, and the columns of texts."""
     texts = ["question", "reference_answer", "origin"]
-    named = scan_questions(lake, teacher, *texts[1:]).with_columns(row=pl.format("{} {}", "source", "question_id"))
-    yield named.select("row", *texts).collect(), texts
+    for source, ids in _ids_by_source(lake, teacher).items():
+        for part in read_question_parts(lake, source, ids, *texts):
+            yield part.with_columns(row=pl.format("{} {}", pl.lit(source), "question_id")), texts
+    left_out = lake.scan(REJECTED_RELEASE, teacher=teacher)
+    named = left_out.select("evidence", row=pl.format("rejected: {} {}", "source", "question_id"))
+    yield from ((part, ["evidence"]) for part in read_slices(named, _PART))
     row = pl.format("{} {} sample {}", "source", "question_id", "sample_index")
     names = scan_rows(lake, teacher).select("model", "completion_id", row=row).collect()
     for part in read_answer_texts(lake, names):
         yield part, ["reasoning", "answer"]
 
 
-def _by_source(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    parts = rows.partition_by("source", as_dict=True) if rows.height else {}
-    return {str(name[0]): part.sort("question_id") for name, part in sorted(parts.items())}
+def _ids_by_source(lake: Lake, teacher: str) -> dict[str, pl.Series]:
+    names = scan_rows(lake, teacher).select("source", "question_id").unique().collect()
+    parts = names.partition_by("source", as_dict=True) if names.height else {}
+    return {str(name[0]): part["question_id"] for name, part in sorted(parts.items())}
