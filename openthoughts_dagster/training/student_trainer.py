@@ -60,6 +60,13 @@ def student_trainer_class() -> Any:
             self._seconds_before = spent[-1] if spent else 0.0
             return prepared
 
+        def _run_epoch(self, *arguments: Any, **more: Any) -> None:
+            """Train no step after the last one: transformers does if it resumes there in the middle of an epoch."""
+            if self.state.global_step >= self.state.max_steps:
+                self.control.should_training_stop = True
+            else:
+                super()._run_epoch(*arguments, **more)
+
         def training_step(self, *arguments: Any, **more: Any) -> Any:
             self.begun = True
             loss = super().training_step(*arguments, **more)
