@@ -16,6 +16,7 @@ from openthoughts_dagster.recipe.documents import read_yaml, shorten_path
 from openthoughts_dagster.recipe.lock import LockError, read_lock
 from openthoughts_dagster.recipe.lock_references import apply_lock
 from openthoughts_dagster.recipe.models import Hardware
+from openthoughts_dagster.recipe.places import PLACES
 from openthoughts_dagster.recipe.problems import Location, describe_problems, named_location
 from openthoughts_dagster.recipe.recipe import Recipe
 from openthoughts_dagster.recipe.release_references import card_problems
@@ -96,6 +97,7 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate(document, context={"shapes": shapes or {}})
         recipe._folder = path.parent
+        recipe._places = {name: variables[name] for name in PLACES if name in variables}
         found += [(path, problem) for problem in find_prompt_problems(recipe.scores, recipe.path)]
     except ValidationError as error:
         unset += describe_problems(error, document, Recipe)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, PrivateAttr
 
@@ -14,6 +14,7 @@ from openthoughts_dagster.recipe.engines import PUBLISHED
 from openthoughts_dagster.recipe.fields import Positive, RecipeModel, Slug
 from openthoughts_dagster.recipe.lock import HubReference, Lock
 from openthoughts_dagster.recipe.models import Judge, ModelReference, Student, Teacher
+from openthoughts_dagster.recipe.places import restore_variables
 from openthoughts_dagster.recipe.questions import Decontamination, DomainQuestions, Score
 from openthoughts_dagster.recipe.release import Release
 from openthoughts_dagster.recipe.sources import Source, resolve_path
@@ -81,6 +82,7 @@ class Recipe(RecipeModel):
     _landed: Callable[[str], Source | None] | None = PrivateAttr(default=None)
     _copies: Path | None = PrivateAttr(default=None)
     _lock: Lock | None = PrivateAttr(default=None)
+    _places: dict[str, str] = PrivateAttr(default={})
 
     @property
     def folder(self) -> Path:
@@ -101,6 +103,10 @@ class Recipe(RecipeModel):
             return resolved
         copy = self._copies / path
         return str(copy) if copy.is_dir() else resolved
+
+    def restore_variables(self, value: Any) -> Any:
+        """Return settings of this recipe with the variables of places that its text has, as `places` says."""
+        return restore_variables(value, self._places)
 
     def locked_commit(self, dataset: str, revision: str | None) -> str | None:
         """Return the commit of a data set of the hub that the recipe's lock file names.

@@ -25,6 +25,7 @@ from openthoughts_dagster.lake import (
     value_hash,
 )
 from openthoughts_dagster.recipe import Recipe
+from openthoughts_dagster.recipe.places import restore_variables
 
 RECORD = "release.json"
 TABLES = (
@@ -73,7 +74,7 @@ def make_record(
         **more: Further parts, such as version, rows and files.
     """
     assert recipe.release is not None
-    settings = _without_places(recipe.model_dump(mode="json", exclude={"catalogue"}), places)
+    settings = restore_variables(_without_servers(recipe.model_dump(mode="json", exclude={"catalogue"})), places)
     return {
         "name": recipe.release.name,
         "title": recipe.release.title,
@@ -130,17 +131,10 @@ def _code_hash() -> str:
     return text_hash(*(part for path in paths for part in (path.relative_to(root).as_posix(), file_digest(path).hex())))
 
 
-def _without_places(value: Any, places: Mapping[str, str]) -> Any:
-    """Replace folders and servers, which may be of an inner network, by names that say nothing of them."""
+def _without_servers(value: Any) -> Any:
+    """Replace the addresses of servers, which may be of an inner network."""
     if isinstance(value, Mapping):
         return {
-            key: _SERVER if key == "base_url" and inner else _without_places(inner, places)
-            for key, inner in value.items()
+            key: _SERVER if key == "base_url" and inner else _without_servers(inner) for key, inner in value.items()
         }
-    if isinstance(value, list):
-        return [_without_places(inner, places) for inner in value]
-    if isinstance(value, str):
-        for name, place in sorted(places.items(), key=lambda item: (-len(item[1]), item[0])):
-            if place and (value == place or value.startswith(f"{place}/")):
-                return f"${{{name}}}{value[len(place) :]}"
-    return value
+    return [_without_servers(inner) for inner in value] if isinstance(value, list) else value

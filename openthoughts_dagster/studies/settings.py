@@ -45,14 +45,14 @@ def deciding_settings(recipe: Recipe, settings: ArmSettings) -> dict[str, Any]:
 def question_settings(recipe: Recipe, source: str) -> dict[str, Any]:
     """Return the settings that decide which questions of a source are in `deduped_questions`."""
     domain = recipe.domain(recipe.source(source).domain)
-    return _questions_of(domain, ArmSettings(), [source]) | _without_leaks(recipe)
+    return _with_variables(recipe, _questions_of(domain, ArmSettings(), [source]) | _without_leaks(recipe))
 
 
 def arm_settings(recipe: Recipe, arm: Arm) -> dict[str, Any]:
     """Return the settings that decide which questions and answers an arm has; those of its students are no part."""
     domains = {name: recipe.domain(recipe.source(name).domain) for name in arm.sources}
     compared = {"student": identity_of(arm.student)["model"]} if _reads_student(arm.keep) else {}
-    return {
+    settings = {
         "seed": recipe.seed,
         "sources": dict(arm.sources),
         "questions": arm.questions,
@@ -63,6 +63,7 @@ def arm_settings(recipe: Recipe, arm: Arm) -> dict[str, Any]:
         **_without_leaks(recipe),
         **compared,
     }
+    return _with_variables(recipe, settings)
 
 
 def require_current_questions(lake: Lake, recipe: Recipe, arm: Arm) -> None:
@@ -94,6 +95,12 @@ def require_current_answers(lake: Lake, recipe: Recipe, arm: Arm) -> None:
             f"studies.{arm.key}: its answers were made with {other} than it has now: materialize arm_answers of it "
             "first (the job study_answers); completions that are there already cost nothing"
         )
+
+
+def _with_variables(recipe: Recipe, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings that stay equal when the data are moved to another folder."""
+    restored: dict[str, Any] = recipe.restore_variables(settings)
+    return restored
 
 
 def _teacher(recipe: Recipe, settings: ArmSettings) -> dict[str, Any]:

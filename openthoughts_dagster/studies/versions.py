@@ -29,7 +29,8 @@ def study_version(recipe: Recipe, study: Study) -> str:
     own = {name: value for name, value in identity_of(study).items() if name not in (*_OF_THE_ARMS, *_NO_RESULT)}
     arms = {name: deciding_settings(recipe, settings) for name, settings in study.variants().items()}
     evaluation = {name: value for name, value in identity_of(recipe.evaluation).items() if name != "confinement"}
-    return value_hash({"study": own, "arms": arms, "evaluation": evaluation})[:8]
+    asked = {"study": own, "arms": arms, "evaluation": evaluation}
+    return value_hash(recipe.restore_variables(asked))[:8]
 
 
 def current_version(lake: Lake, recipe: Recipe, study: Study) -> str:

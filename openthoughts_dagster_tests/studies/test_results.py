@@ -79,6 +79,7 @@ ARMS: dict[str, dict[str, Any]] = {"plain": {"rows": 100}, "better": {"rows": 10
 def _recipe(folder: Path, **changes: Any) -> Recipe:
     study = {"name": "s", "question": "Is <b>more</b> better?", "arms": ARMS, "seeds": 4} | changes
     document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text()) | {"studies": [study]}
+    folder.mkdir(exist_ok=True)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     shutil.copytree(SHIPPED / "quickstart" / "benchmarks", folder / "benchmarks", dirs_exist_ok=True)
@@ -300,6 +301,16 @@ def test_a_decision_is_current_until_a_setting_changes_that_decides_its_students
             for name, value in changes:
                 changed = with_changes(name, value)
                 assert bool(decision_of(lake, changed, changed.studies[0])) is stays, (name, value)
+
+
+def test_data_that_were_moved_to_another_folder_stay_current(tmp_path: Path, lake: Lake) -> None:
+    recipe, moved = (_recipe(tmp_path / name) for name in ("one", "two"))
+    study, arm = recipe.studies[0], next(arms_of(recipe, lake, recipe.studies[0]))
+    assert recipe.teachers[0].model != moved.teachers[0].model
+    version = freeze_study(lake, recipe, study)
+    record_settings(lake, "arm_answers", arm.key, arm_settings(recipe, arm))
+    assert current_version(lake, moved, study) == version
+    require_current_answers(lake, moved, next(arms_of(moved, lake, moved.studies[0])))
 
 
 def test_a_version_of_an_older_program_stays_current_and_its_settings_are_recorded(tmp_path: Path, lake: Lake) -> None:

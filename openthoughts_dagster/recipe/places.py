@@ -1,0 +1,28 @@
+"""The variables of places that a recipe refers to, such as ${OPENTHOUGHTS_FILES}, and the way back to their names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PLACES = tuple(f"OPENTHOUGHTS_{name}" for name in ("DATA", "FILES", "LAKE", "DATASETS", "LANDING"))
+
+
+def restore_variables(value: Any, places: Mapping[str, str]) -> Any:
+    """Return settings with variables in place of folders and addresses, so that they are equal wherever the data lie.
+
+    Args:
+        value: Settings as plain values: mappings, lists and texts.
+        places: Names of variables and the addresses that the recipe's text had in their places. Where addresses
+            overlap, the longest is taken.
+
+    Returns:
+        The settings; a text that begins with an address begins with the name of its variable instead.
+    """
+    if isinstance(value, Mapping):
+        return {key: restore_variables(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [restore_variables(inner, places) for inner in value]
+    if isinstance(value, str):
+        for name, place in sorted(places.items(), key=lambda item: (-len(item[1]), item[0])):
+            if place and (value == place or value.startswith(f"{place}/")):
+                return f"${{{name}}}{value[len(place) :]}"
+    return value
