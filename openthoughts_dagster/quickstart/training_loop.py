@@ -25,16 +25,14 @@ class Course:
 
 
 @dataclass(frozen=True)
-class TrainedTinyModel:
+class Trained:
     """The time of a training in seconds, and its losses as pairs (step, loss)."""
 
     seconds: float
     losses: list[tuple[int, float]]
 
 
-def train(
-    model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course, name: str, log: Log
-) -> TrainedTinyModel:
+def train(model: Any, tokenizer: Any, lessons: Iterator[Lesson], course: Course, name: str, log: Log) -> Trained:
     """Train a model in place on `lessons`, with a loss over the completions only. Logs every 50 steps."""
     import torch
 
@@ -66,7 +64,7 @@ def train(
             losses.append((step, round(loss.item(), 4)))
             log(f"{name}: step {step} of {course.steps}, loss {loss.item():.3f}, {time.monotonic() - began:.0f} s")
     model.eval()
-    return TrainedTinyModel(time.monotonic() - began, losses)
+    return Trained(time.monotonic() - began, losses)
 
 
 def answers(model: Any, tokenizer: Any, questions: Sequence[str], max_tokens: int = 64) -> list[str]:

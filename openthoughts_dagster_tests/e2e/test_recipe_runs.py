@@ -100,7 +100,7 @@ def test_all_checks_ran_and_none_of_the_blocking_ones_failed(house: House, first
         if record.event_log_entry.dagster_event is not None
     ]
     names = {evaluation.check_name for evaluation in evaluations}
-    assert len(names) == 20
+    assert len(names) == 21
     failed = {(e.check_name, e.description) for e in evaluations if not e.passed and e.blocking}
     assert failed == set()
 

@@ -30,7 +30,7 @@ def test_a_person_makes_a_release_whose_page_shows_its_funnel(tmp_path: Path) ->
     with dg.DagsterInstance.ephemeral() as instance:
         run = definitions.resolve_job_def("release").execute_in_process(partition_key=TEACHER, instance=instance)
     failed = [check.check_name for check in run.get_asset_check_evaluations() if not check.passed]
-    assert failed == [] and len(run.get_asset_check_evaluations()) == 7
+    assert failed == [] and len(run.get_asset_check_evaluations()) == 8
     [event] = run.get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
     folder = Path(str(metadata["folder"]))
