@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-PLACES = tuple(f"OPENTHOUGHTS_{name}" for name in ("DATA", "FILES", "LAKE", "DATASETS", "LANDING"))
+# Files come before data: where several machines share files, they may lie in the data of one of them.
+PLACES = tuple(f"OPENTHOUGHTS_{name}" for name in ("FILES", "DATA", "LAKE", "DATASETS", "LANDING"))
 
 
 def restore_variables(value: Any, places: Mapping[str, str]) -> Any:
@@ -12,7 +13,7 @@ def restore_variables(value: Any, places: Mapping[str, str]) -> Any:
     Args:
         value: Settings as plain values: mappings, lists and texts.
         places: Names of variables and the addresses that the recipe's text had in their places. Where addresses
-            overlap, the longest is taken.
+            overlap, the longest is taken, and the first of equal ones.
 
     Returns:
         The settings; a text that begins with an address begins with the name of its variable instead.
@@ -22,7 +23,7 @@ def restore_variables(value: Any, places: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [restore_variables(inner, places) for inner in value]
     if isinstance(value, str):
-        for name, place in sorted(places.items(), key=lambda item: (-len(item[1]), item[0])):
+        for name, place in sorted(places.items(), key=lambda item: -len(item[1])):
             if place and (value == place or value.startswith(f"{place}/")):
                 return f"${{{name}}}{value[len(place) :]}"
     return value

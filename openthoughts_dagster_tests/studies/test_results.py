@@ -76,14 +76,14 @@ ITEMS = 120
 ARMS: dict[str, dict[str, Any]] = {"plain": {"rows": 100}, "better": {"rows": 100, "epochs": 9}}
 
 
-def _recipe(folder: Path, **changes: Any) -> Recipe:
+def _recipe(folder: Path, files: Path | None = None, **changes: Any) -> Recipe:
     study = {"name": "s", "question": "Is <b>more</b> better?", "arms": ARMS, "seeds": 4} | changes
     document = yaml.safe_load((SHIPPED / "quickstart" / "recipe.yaml").read_text()) | {"studies": [study]}
     folder.mkdir(exist_ok=True)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     shutil.copytree(SHIPPED / "quickstart" / "benchmarks", folder / "benchmarks", dirs_exist_ok=True)
-    return load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(folder)})
+    return load_recipe(str(path), {"OPENTHOUGHTS_DATA": str(folder), "OPENTHOUGHTS_FILES": str(files or folder)})
 
 
 def _score(lake: Lake, recipe: Recipe, arm: str, right: float, seeds: range, seed_spread: float = 0.0) -> None:
@@ -304,7 +304,7 @@ def test_a_decision_is_current_until_a_setting_changes_that_decides_its_students
 
 
 def test_data_that_were_moved_to_another_folder_stay_current(tmp_path: Path, lake: Lake) -> None:
-    recipe, moved = (_recipe(tmp_path / name) for name in ("one", "two"))
+    recipe, moved = _recipe(tmp_path / "one"), _recipe(tmp_path / "two", files=tmp_path / "shared")
     study, arm = recipe.studies[0], next(arms_of(recipe, lake, recipe.studies[0]))
     assert recipe.teachers[0].model != moved.teachers[0].model
     version = freeze_study(lake, recipe, study)
