@@ -104,7 +104,7 @@ def test_uses_it(server):
     assert status == 1 and "fixtures left processes behind" in output, output
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")])
+@pytest.mark.parametrize("options", [(), pytest.param(("-n", "2"), marks=pytest.mark.faults)])
 def test_a_session_that_is_told_to_end_still_ends_its_processes(tmp_path: Path, options: tuple[str, ...]) -> None:
     test = """
 import subprocess, time, pytest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from openthoughts_dagster.defs.settings import Settings
 from openthoughts_dagster.lake import Lake, other_recipes, record_recipe_use
-from openthoughts_dagster.lake.recipe_uses import impatient
+from openthoughts_dagster.lake.recipe_uses import limit_retries
 from openthoughts_dagster.recipe import Recipe
 from openthoughts_dagster.recipe.domains import misspelt_domains, unknown_samples
 from openthoughts_dagster.recipe.loading import SHIPPED, find_recipe
@@ -31,7 +31,7 @@ def announce_recipe(recipe: Recipe, settings: Settings) -> None:
     except Exception as error:  # a start must not fail because of this note
         _log.warning("it is not known which recipes use the lake %s: %s", settings.lake, error)
     try:
-        record_settings_of_studies(impatient(Lake(settings.lake)), recipe)
+        record_settings_of_studies(limit_retries(Lake(settings.lake)), recipe)
     except Exception as error:
         _log.warning("the settings of the studies in %s are not recorded: %s", settings.lake, error)
 

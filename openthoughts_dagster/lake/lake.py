@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 from arro3.core import RecordBatchReader
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from openthoughts_dagster.lake.claims import claim
@@ -35,7 +35,7 @@ from openthoughts_dagster.lake.rows import (
 )
 from openthoughts_dagster.lake.schemas import TABLES
 from openthoughts_dagster.lake.table import Table
-from openthoughts_dagster.lake.versions import add_columns, has_more_columns, version_properties
+from openthoughts_dagster.lake.versions import add_columns, create_table, write_rows
 
 _ATTEMPTS = 20
 
@@ -123,7 +123,7 @@ class Lake(LakeReader):
             there = self.at({table.name: delta.version()}).scan(table, **partition).collect()
             rows = rows_of_partition(table, change(there), partition)
             if content_sum([rows]) != content_sum([there]):
-                self._write_to(delta, table, rows, mode="overwrite", predicate=_make_predicate(partition))
+                write_rows(delta, table, rows, mode="overwrite", predicate=_make_predicate(partition))
 
         self._commit(table, None, write)
 
@@ -276,29 +276,13 @@ class Lake(LakeReader):
 
     def _write(self, table: Table, rows: Any, mode: Any, predicate: str | None = None) -> None:
         """Write to the current version of the table; add the columns that it lacks first."""
-        self._write_to(self._open_to_write(table), table, rows, mode, predicate)
+        write_rows(self._open_to_write(table), table, rows, mode, predicate)
 
     def _open_to_write(self, table: Table) -> DeltaTable:
         """Open the table with all of its columns; create it if it is not there."""
-        if (delta := self._open(table)) is None:
-            # Create it empty: two first writes into no table do not conflict, whereas two overwrites do.
-            delta = DeltaTable.create(
-                self.address(table),
-                arrow_schema(table.schema.to_frame()),
-                mode="ignore",
-                partition_by=list(table.partition_by) or None,
-                storage_options=self.options,
-                configuration=version_properties(table),
-                raise_if_key_not_exists=False,
-            )
+        delta = self._open(table) or create_table(table, self.address(table), self.options)
         add_columns(table, delta)
         return delta
-
-    @staticmethod
-    def _write_to(delta: DeltaTable, table: Table, rows: Any, mode: Any, predicate: str | None) -> None:
-        """Write to the version of the table that was opened. This fails if another writer changed its rows since."""
-        merge: Any = "merge" if has_more_columns(table, delta) else None
-        write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
 
     def _clear(self, table: Table, partition: Mapping[str, str]) -> None:
         if (delta := self._open(table)) is not None:

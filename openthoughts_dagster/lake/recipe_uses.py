@@ -55,7 +55,7 @@ def record_recipe_use(lake: Lake, recipe: str, location: str, now: datetime | No
     now, location = now or datetime.now(UTC), without_credentials(location)
     fingerprint = recipe_fingerprint(recipe, location)
     try:
-        lake = impatient(lake)
+        lake = limit_retries(lake)
         uses = lake.scan(LAKE_RECIPES, fingerprint=fingerprint).collect()
         known = uses.to_dicts()
         if known and abs(now - known[0]["last_used_at"]) < _AFRESH:
@@ -86,13 +86,13 @@ def other_recipes(lake: Lake, recipe: str, location: str) -> list[RecipeUse]:
     """
     fingerprint = recipe_fingerprint(recipe, without_credentials(location))
     try:
-        rows = impatient(lake).scan(LAKE_RECIPES).filter(pl.col("fingerprint") != fingerprint).collect()
+        rows = limit_retries(lake).scan(LAKE_RECIPES).filter(pl.col("fingerprint") != fingerprint).collect()
     except _ERRORS as error:
         _log.warning("the recipes of the lake could not be listed: %s", without_credentials(error))
         return []
     return [RecipeUse(**row) for row in rows.sort("last_used_at", "location", descending=True).to_dicts()]
 
 
-def impatient(lake: Lake) -> Lake:
+def limit_retries(lake: Lake) -> Lake:
     """Return the same lake with few retries, so that a store that does not answer costs seconds and not minutes."""
     return Lake(lake.root, _FEW_SECONDS | lake.options) if "://" in lake.root else lake

@@ -8,7 +8,7 @@ that a single commit adds the column and records the version.
 from typing import Any
 
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake import Field as DeltaField
 from deltalake import Schema as DeltaSchema
 
@@ -24,9 +24,20 @@ _RESTORE = (
 )
 
 
-def version_properties(table: Table) -> dict[str, str]:
-    """Return the Delta properties that record the version of a table's definition."""
-    return {_VERSION: str(table.version), _COMPATIBLE: str(table.compatible_since)}
+def create_table(table: Table, address: str, options: dict[str, str] | None) -> DeltaTable:
+    """Create a table without rows, unless another process did, and record the version of its definition.
+
+    It is created empty because two first writes into no table do not conflict, whereas two overwrites do.
+    """
+    return DeltaTable.create(
+        address,
+        arrow_schema(table.schema.to_frame()),
+        mode="ignore",
+        partition_by=list(table.partition_by) or None,
+        storage_options=options,
+        configuration={_VERSION: str(table.version), _COMPATIBLE: str(table.compatible_since)},
+        raise_if_key_not_exists=False,
+    )
 
 
 def recorded_version(delta: DeltaTable) -> int:
@@ -92,7 +103,17 @@ def add_columns(table: Table, delta: DeltaTable) -> None:
         delta.alter.add_columns(added)
 
 
-def has_more_columns(table: Table, delta: DeltaTable) -> bool:
+def write_rows(delta: DeltaTable, table: Table, rows: Any, mode: Any, predicate: str | None) -> None:
+    """Write to the version of a table that was opened.
+
+    Raises:
+        CommitFailedError: Another writer changed the rows of the predicate since then.
+    """
+    merge: Any = "merge" if _has_more_columns(table, delta) else None
+    write_deltalake(delta, rows, mode=mode, predicate=predicate, schema_mode=merge)
+
+
+def _has_more_columns(table: Table, delta: DeltaTable) -> bool:
     """Return whether newer code or another tool added columns; rows that this code writes are null there."""
     return any(field.name not in table.columns for field in delta.schema().fields)
 

@@ -54,7 +54,7 @@ class ContentHashes:
             open_file: Opens it.
 
         Returns:
-            The hash. Equal hashes mean equal contents.
+            The hash. Equal hashes mean equal contents, for a file over a gigabyte as far as its blocks say.
 
         Raises:
             ContentNotKnown: The time of the look is over, or the file changed after it was listed.

@@ -105,7 +105,14 @@ class Recipe(RecipeModel):
         return str(copy) if copy.is_dir() else resolved
 
     def restore_variables(self, value: Any) -> Any:
-        """Return settings of this recipe with the variables of places that its text has, as `places` says."""
+        """Return settings of this recipe with ${OPENTHOUGHTS_FILES} and the like where its text has them.
+
+        Args:
+            value: Settings as plain values, as `identity_of` returns them.
+
+        Returns:
+            The settings, which are equal wherever the data lie.
+        """
         return restore_variables(value, self._places)
 
     def locked_commit(self, dataset: str, revision: str | None) -> str | None:

@@ -62,10 +62,13 @@ def arm_costs(lake: Lake, recipe: Recipe, study: Study, version: str) -> pl.Data
 
 
 def format_completion_costs(costs: pl.DataFrame) -> list[dict[str, str]]:
-    """Format what completions took: a row for each arm and what they were for, where there are any.
+    """Format what completions took.
 
     Args:
         costs: What `arm_costs` returns.
+
+    Returns:
+        A row of texts for each arm and what its completions were for: answers, judges and evaluations.
     """
     return [
         {
@@ -83,10 +86,13 @@ def format_completion_costs(costs: pl.DataFrame) -> list[dict[str, str]]:
 
 
 def format_training_costs(costs: pl.DataFrame) -> list[dict[str, str]]:
-    """Format what trainings took: a row for each arm.
+    """Format what trainings took.
 
     Args:
         costs: What `arm_costs` returns.
+
+    Returns:
+        A row of texts for each arm.
     """
     return [
         {

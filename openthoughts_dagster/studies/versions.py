@@ -36,8 +36,8 @@ def study_version(recipe: Recipe, study: Study) -> str:
 def current_version(lake: Lake, recipe: Recipe, study: Study) -> str:
     """Return the version of a study as the recipe asks it now, by the name under which the lake has its students.
 
-    Versions that were recorded before November 2026 have another hash, which lacks the decontamination and the sources.
-    One whose settings were not recorded since then counts as current if the rest is equal.
+    A version that an older program recorded has another hash, without the decontamination and the sources, and no
+    `settings`. It counts as current while what it was made from is equal, until `record_study_settings` adds them.
     """
     return _recorded_version(_known(lake, study), recipe, study)
 
@@ -75,13 +75,13 @@ def freeze_study(lake: Lake, recipe: Recipe, study: Study) -> str:
 
 
 def record_study_settings(lake: Lake, recipe: Recipe, study: Study) -> None:
-    """Record the settings of a version from before November 2026, so that a later change of them is noticed."""
+    """Add the settings to a version that an older program recorded without, so that a later change is noticed."""
     if lake.scan(STUDY_VERSIONS, study=study.name).filter(pl.col("settings").is_null()).collect().height:
         lake.update(STUDY_VERSIONS, lambda known: _with_settings(_in_order(known), recipe, study), study=study.name)
 
 
 def record_settings_of_studies(lake: Lake, recipe: Recipe) -> None:
-    """Record the settings of all studies whose versions are from before November 2026, as `record_study_settings`."""
+    """Do what `record_study_settings` does for all studies of the recipe."""
     rows = lake.scan(STUDY_VERSIONS).filter(pl.col("settings").is_null()).select(pl.col("study").unique())
     unknown = set(rows.collect()["study"])
     for study in recipe.studies:
@@ -122,7 +122,7 @@ def _in_order(known: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_settings(known: pl.DataFrame, recipe: Recipe, study: Study) -> pl.DataFrame:
-    """Add the settings of the current version where it is from before November 2026."""
+    """Add the settings to the current version if an older program recorded it without."""
     unknown = (pl.col("version") == _recorded_version(known, recipe, study)) & pl.col("settings").is_null()
     settings = pl.when(unknown).then(pl.lit(study_version(recipe, study))).otherwise("settings")
     return known.with_columns(settings.alias("settings"))
@@ -137,7 +137,7 @@ def _recorded_version(known: pl.DataFrame, recipe: Recipe, study: Study) -> str:
 
 
 def _older_version(recipe: Recipe, study: Study) -> str:
-    """Return the hash by which versions were named before November 2026."""
+    """Return the hash by which older programs named a version."""
     asked: Mapping[str, Any] = {
         "study": identity_of(study),
         "student": identity_of(recipe.student),

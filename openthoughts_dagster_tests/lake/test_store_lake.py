@@ -26,6 +26,7 @@ print("done")
 """
 
 
+@pytest.mark.faults
 def test_four_pods_append_to_and_replace_in_one_table_at_once_and_no_row_is_lost_or_doubled(
     store: ObjectStore,
 ) -> None:

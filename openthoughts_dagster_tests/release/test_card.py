@@ -30,6 +30,7 @@ from openthoughts_dagster.release.readme import head_of
 from openthoughts_dagster.storage import Folders
 from openthoughts_dagster_tests.release.published import publish
 from openthoughts_dagster_tests.release.sums import SHOP, SUMS, TEACHER, fill_source, small_lake, small_recipe, sums
+from openthoughts_dagster_tests.studies.scored_study import study_recipe
 
 
 def test_the_card_says_what_the_tables_say(tmp_path: Path) -> None:
@@ -80,10 +81,8 @@ def test_texts_of_models_are_text_on_the_card(tmp_path: Path) -> None:
 
 
 def small_recipe_with_study(folder: Path) -> Any:
-    from openthoughts_dagster_tests.studies.test_results import _recipe
-
     (folder / "study").mkdir()
-    return _recipe(folder / "study")
+    return study_recipe(folder / "study")
 
 
 def _decide(lake: Lake, decision: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -53,42 +54,57 @@ def study_results_asset(entry: AssetEntry, recipe: Recipe, _: Settings) -> dg.As
         record_study_settings(tables, recipe, study)
         leaks = find_arm_leaks(tables, recipe, study)
         result = study_result(tables, recipe, study).with_leaks(leaks)
+        version = str(result.arms["version"][0])
+        costs = arm_costs(tables, recipe, study, version)
+        doubts = doubts_about_best(tables, recipe, studies=(name,), release=False)
         versions = tables.scan(STUDY_VERSIONS, study=name).collect()
-        older = _older_decisions(tables, name, str(result.arms["version"][0]), versions)
-        folder = models.workplace("studies", name)
-        folder.mkdir(parents=True, exist_ok=True)
-        report = folder / "report.html"
-        costs = arm_costs(tables, recipe, study, str(result.arms["version"][0]))
-        doubts = doubts_about_best(tables, recipe, name, release=False)
-        report.write_text(study_report(recipe, study, result, versions, older, costs, leaks, doubts))
-        [address] = models.folders.put_files(folder, [report], models.address("studies", name))
+        older = _older_decisions(tables, name, version, versions)
+        page = study_report(recipe, study, result, versions, older, costs, leaks, doubts)
+        shown: dict[str, Any] = {
+            "decision": result.decision,
+            "contamination": leaks.says(),
+            "sources_in_doubt": "\n".join(doubts) or "none",
+            "report": dg.MetadataValue.path(_put_report(models, name, page)),
+        }
         _replace_version(tables, name, result)
         context.log.info(f"{name}: {result.decision}")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(frame_hash(result.arms)),
-            metadata={
-                "decision": result.decision,
-                "contamination": leaks.says(),
-                "sources_in_doubt": "\n".join(doubts) or "none",
-                "report": dg.MetadataValue.path(address),
-                "arms": table(result.arms.select(_SHOWN), _percentages(study, _SCORES) | _SHARES),
-                "differences": table(_shown_comparisons(result.comparisons), _percentages(study, _DIFFERENCES)),
-                **_reported(study),
-                "costs": table(pl.DataFrame(format_completion_costs(costs))),
-                "costs_of_training": table(pl.DataFrame(format_training_costs(costs))),
-                "adopt": _format_adoption(recipe, study, result.winner),
-                "arms_not_told_apart": len(result.unclear),
-                "students_without_scores": len(result.missing),
-                "plot": draw_bars(
-                    result.arms["arm_name"].to_list(),
-                    result.arms["score"].to_list(),
-                    result.arms["error"].to_list(),
-                    title=f"{name} (2 standard errors over items and seeds)",
-                ),
-            },
+            metadata=shown | _metadata(recipe, study, result, costs),
         )
 
     return study_results
+
+
+def _put_report(models: ModelsResource, name: str, page: str) -> str:
+    """Write a study's report to its folder, and return its address."""
+    folder = models.workplace("studies", name)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / "report.html"
+    report.write_text(page)
+    [address] = models.folders.put_files(folder, [report], models.address("studies", name))
+    return address
+
+
+def _metadata(recipe: Recipe, study: Study, result: StudyResult, costs: pl.DataFrame) -> dict[str, Any]:
+    """Make the tables of arms, differences and costs, what to adopt, and a plot of the scores with their errors."""
+    arms = result.arms
+    return {
+        "arms": table(arms.select(_SHOWN), _percentages(study, _SCORES) | _SHARES),
+        "differences": table(_shown_comparisons(result.comparisons), _percentages(study, _DIFFERENCES)),
+        **_reported(study),
+        "costs": table(pl.DataFrame(format_completion_costs(costs))),
+        "costs_of_training": table(pl.DataFrame(format_training_costs(costs))),
+        "adopt": _format_adoption(recipe, study, result.winner),
+        "arms_not_told_apart": len(result.unclear),
+        "students_without_scores": len(result.missing),
+        "plot": draw_bars(
+            arms["arm_name"].to_list(),
+            arms["score"].to_list(),
+            arms["error"].to_list(),
+            title=f"{study.name} (2 standard errors over items and seeds)",
+        ),
+    }
 
 
 def _percentages(study: Study, columns: Sequence[str]) -> dict[str, str]:

@@ -135,7 +135,7 @@ def best_sources_are_told_apart(at: Partition) -> Finding:
 
 def release_sources_are_told_apart(at: Partition) -> Finding:
     """Where the release takes the best sources, the ranking tells them apart from the next, over several seeds."""
-    return _told_apart(doubts_about_best(at.lake, at.recipe, study=""))
+    return _told_apart(doubts_about_best(at.lake, at.recipe, studies=()))
 
 
 def _told_apart(doubts: Sequence[str]) -> Finding:

@@ -1,6 +1,6 @@
 """The best sources of each domain, by the table source_ranking."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -55,20 +55,22 @@ def best_sources(
     return names
 
 
-def doubts_about_best(lake: LakeReader, recipe: Recipe, study: str | None = None, release: bool = True) -> list[str]:
+def doubts_about_best(
+    lake: LakeReader, recipe: Recipe, studies: Collection[str] | None = None, release: bool = True
+) -> list[str]:
     """Say where a recipe takes the best sources although chance may have decided which ones these are.
 
     Args:
         lake: The tables.
         recipe: The recipe with its release and its studies.
-        study: Only the arms of this study; those of all studies when None.
+        studies: Names of the studies whose arms count; all of the recipe's when None.
         release: Whether the release counts too.
 
     Returns:
         A sentence for each choice whose last source the ranking cannot tell apart from the next one, or tells apart by
         one training seed alone.
     """
-    ranked, choices = _ranked_by_domain(lake), list(_choices(recipe, study, release))
+    ranked, choices = _ranked_by_domain(lake), list(_choices(recipe, studies, release))
     return [
         f"{where} takes the best {wanted.best} of {domain}: {doubt}"
         for where, wanted in choices
@@ -81,13 +83,15 @@ def _ranked_by_domain(lake: LakeReader) -> pl.DataFrame:
     return lake.scan(SOURCE_RANKING).filter(pl.col("rank").is_not_null(), pl.col("domain") != "all").collect()
 
 
-def _choices(recipe: Recipe, study: str | None, release: bool) -> Iterator[tuple[str, BestSources]]:
+def _choices(recipe: Recipe, studies: Collection[str] | None, release: bool) -> Iterator[tuple[str, BestSources]]:
     if release and recipe.release is not None and isinstance(recipe.release.sources, BestSources):
         yield "release.sources", recipe.release.sources
-    for each in recipe.studies:
-        for arm, settings in each.variants().items() if study in (None, each.name) else ():
+    for study in recipe.studies:
+        if studies is not None and study.name not in studies:
+            continue
+        for arm, settings in study.variants().items():
             if isinstance(settings.sources, BestSources):
-                yield f"studies.{each.name}.{arm}", settings.sources
+                yield f"studies.{study.name}.{arm}", settings.sources
 
 
 def _doubt(ranked: Sequence[Mapping[str, Any]], count: int) -> str:
@@ -96,9 +100,11 @@ def _doubt(ranked: Sequence[Mapping[str, Any]], count: int) -> str:
         return ""
     last, following = ranked[count - 1], ranked[count]
     one = (last["seeds"] or 1) < 2
-    p = "its p-value is unknown" if last["p_value"] is None else f"p = {last['p_value']:.2g}"
-    pair = f"{last['source']} (place {count}) {{}} {following['source']} (place {count + 1}), {p}"
     if not last["significant"]:
-        over = " over items only, with one training seed" if one else ""
-        return pair.format("is not told apart from") + over
-    return pair.format("is told apart from") + " over items only: another training seed may reverse it" if one else ""
+        relation, over = "is not told apart from", " over items only, with one training seed" if one else ""
+    elif one:
+        relation, over = "is told apart from", " over items only: another training seed may reverse it"
+    else:
+        return ""
+    p = "its p-value is unknown" if last["p_value"] is None else f"p = {last['p_value']:.2g}"
+    return f"{last['source']} (place {count}) {relation} {following['source']} (place {count + 1}), {p}{over}"

@@ -106,9 +106,11 @@ def is_far_too_few(tokens: int, request: Request) -> bool:
     Its tokenizer is not known. In every language a token of running text has fewer than ten letters in the mean; runs
     of one sign, such as blanks and rules of tables, are counted as one letter, because they may be one token.
     """
-    few = max(_LONG_LETTERS, tokens * _LETTERS_OF_A_TOKEN + 1)
+    most = max(_LONG_LETTERS - 1, tokens * _LETTERS_OF_A_TOKEN)
     texts = [message["content"] for message in request.messages]
-    return sum(map(len, texts)) >= few <= sum(len(_RUN.sub(r"\1", text)) for text in texts)
+    if sum(map(len, texts)) <= most:  # of most prompts, whose letters are then looked at no further
+        return False
+    return sum(len(_RUN.sub(r"\1", text)) for text in texts) > most
 
 
 def require_reasoning_tags(name: str, tags: Tags | None) -> Tags:
